@@ -1,0 +1,105 @@
+"""The exception tree: one sentence per class on what happened; `web/errors.py` alone knows HTTP."""
+
+
+class AuthError(Exception):
+    """Base of everything this service raises on purpose. The text helps developers and holds no secret."""
+
+
+class InvalidRequest(AuthError):
+    """The request is malformed: missing, repeated, unknown or ill-typed input."""
+
+
+class UnsupportedMediaType(AuthError):
+    """The body is of a type, charset or encoding that this call does not take."""
+
+
+class TooLarge(AuthError):
+    """The body is larger than we read."""
+
+
+class NotFound(AuthError):
+    """There is no such thing, or it is none of the caller's business."""
+
+
+class MethodNotAllowed(AuthError):
+    """The path exists, the method on it does not."""
+
+
+class InvalidCredentials(AuthError):
+    """The username and password do not open an active account; never says which of the three."""
+
+
+class MissingToken(AuthError):
+    """A user call came without any credentials (RFC 6750 section 3: no error code then)."""
+
+
+class InvalidToken(AuthError):
+    """The presented access token is not active."""
+
+
+class InsufficientRole(AuthError):
+    """The user is known and lacks the role that the call demands."""
+
+
+class CrossSite(AuthError):
+    """A cookie-authenticated change came from another site, or did not say where it came from."""
+
+
+class InvalidClient(AuthError):
+    """The calling client is unknown or its secret is wrong."""
+
+    def __init__(self, message: str = "client authentication failed", *, basic: bool = True) -> None:
+        super().__init__(message)
+        self.basic = basic  # whether HTTP Basic was tried or nothing at all: the answer then names the scheme
+
+
+class UnauthorizedClient(AuthError):
+    """The client is authenticated and lacks the permission, or the token is not its own."""
+
+
+class InvalidGrant(AuthError):
+    """The refresh token or one-time code is unknown, expired, spent or another client's."""
+
+
+class InvalidScope(AuthError):
+    """The scope is malformed or exceeds what may be granted."""
+
+
+class UnsupportedGrantType(AuthError):
+    """The token endpoint does not know this grant type."""
+
+
+class WeakPassword(AuthError):
+    """The new password is refused by the policy; the text says by which rule."""
+
+
+class UsernameTaken(AuthError):
+    """Another account has this name, or one that looks like it."""
+
+
+class LastAdmin(AuthError):
+    """The change would leave nobody who can administer the service."""
+
+
+class TooManyAttempts(AuthError):
+    """Attempts at a secret are throttled. `retry_after_s`: whole seconds until the next one is heard."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("too many attempts, try again later")
+        self.retry_after_s = retry_after_s
+
+
+class Overloaded(AuthError):
+    """The queue of password hashes is full; nothing was checked."""
+
+
+class StoreUnavailable(AuthError):
+    """The store could not be asked, or gave an answer we cannot trust: neither active nor inactive."""
+
+
+class CorruptRecord(StoreUnavailable):
+    """A record in the store does not parse; whoever needs it gets no decision."""
+
+
+class StartupError(AuthError):
+    """The service cannot start; the text tells the operator what to do."""
