@@ -29,6 +29,14 @@ class InvalidCredentials(AuthError):
     """The username and password do not open an active account; never says which of the three."""
 
 
+class WrongPassword(AuthError):
+    """The current password given with a change is not the account's; the session goes on."""
+
+
+class AccessDenied(AuthError):
+    """The request is well-formed and authenticated, and its subject may not have what it asks for."""
+
+
 class MissingToken(AuthError):
     """A user call came without any credentials (RFC 6750 section 3: no error code then)."""
 

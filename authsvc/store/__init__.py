@@ -1,1 +1,36 @@
 """Everything that talks to Redis or Valkey."""
+
+from authsvc.core.client import Client
+from authsvc.core.record import Service
+from authsvc.core.user import Credentials, ResetCode
+from authsvc.store import keys
+from authsvc.store.audit import Audit
+from authsvc.store.connection import Connection
+from authsvc.store.listing import Listing
+from authsvc.store.lookup import Lookup
+from authsvc.store.records import Records
+from authsvc.store.sessions import Sessions
+from authsvc.store.throttle import Throttle
+from authsvc.store.users import Users
+
+
+class Store:
+    """The state behind the tokens, by kind of record."""
+
+    def __init__(self, connection: Connection, *, audit_retention_s: int) -> None:
+        self.connection = connection
+        self.sessions = Sessions(connection)
+        self.users = Users(connection)
+        self.credentials = Records(connection, Credentials, keys.credentials)
+        self.clients = Records(connection, Client, keys.client)
+        self.services = Records(connection, Service, lambda _: keys.SERVICE)
+        self.codes = Records(connection, ResetCode, keys.code)
+        self.lookup = Lookup(connection)
+        self.listing = Listing(connection)
+        self.throttle = Throttle(connection)
+        self.audit = Audit(connection, audit_retention_s)
+
+    async def close(self) -> None:
+        """Finish what is under way and give the connections back."""
+        await self.sessions.finish()
+        await self.connection.close()

@@ -1,0 +1,59 @@
+"""The composition root: settings -> Deps -> Starlette."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from authsvc.errors import AuthError
+from authsvc.flows.deps import Deps
+from authsvc.flows.hasher import Hasher
+from authsvc.settings import Settings
+from authsvc.store import Store
+from authsvc.store.connection import Connection
+from authsvc.web import openapi
+from authsvc.web.envelope import Envelope
+from authsvc.web.errors import answer, answer_http, answer_unexpected
+from authsvc.web.routes import ROUTES, Verb
+
+
+@asynccontextmanager
+async def opened(settings: Settings, redis_url: str, clock: Callable[[], float] = time.time) -> AsyncIterator[Deps]:
+    """The parts of the service, connected to a store; given back at the end."""
+    store = Store(Connection(redis_url), audit_retention_s=settings.audit_retention_s)
+    hasher = Hasher(
+        time_cost=settings.argon2_time_cost,
+        memory_kib=settings.argon2_memory_kib,
+        parallelism=settings.argon2_parallelism,
+        threads=settings.hash_threads,
+    )
+    try:
+        yield Deps(store, hasher, clock, settings)
+    finally:
+        hasher.close()
+        await store.close()
+
+
+def build(deps: Deps) -> ASGIApp:
+    """The web application over parts that are open already and stay open after it."""
+    routes = [Route(verb.path, _route(deps, verb), methods=[verb.method]) for verb in ROUTES]
+    app = Starlette(
+        routes=routes,
+        exception_handlers={AuthError: answer, HTTPException: answer_http, Exception: answer_unexpected},
+    )
+    app.router.redirect_slashes = False
+    app.state.contract = openapi.text()
+    return Envelope(app)
+
+
+def _route(deps: Deps, verb: Verb) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return await verb.endpoint(deps, request)
+
+    return endpoint

@@ -1,0 +1,87 @@
+"""A registered OAuth client: who may ask, and how long the sessions last that it opens."""
+
+import hmac
+from typing import Literal, NamedTuple, Self
+
+from authsvc.core.record import Record, raised
+from authsvc.core.token import digest
+
+# Serves logins that name no client; made on the first start.
+BUILT_IN = "app"
+
+Permission = Literal["introspect", "revoke", "issue", "reset", "admin"]
+
+
+class Lifetimes(NamedTuple):
+    """Seconds. `access`: of an access token; `idle`: since the last use; `session`: since the login."""
+
+    access: int
+    idle: int
+    session: int
+
+
+# A session that can be refreshed lives on a device of its owner's; one that can't (a cookie) in a browser.
+REFRESHABLE = Lifetimes(access=15 * 60, idle=14 * 86400, session=30 * 86400)
+BROWSER = Lifetimes(access=12 * 3600, idle=30 * 60, session=12 * 3600)
+
+
+class Secret(Record):
+    """The stored form of a client secret. `until`: epoch seconds, None while it is the current one."""
+
+    digest: str
+    until: int | None = None
+
+
+class Client(Record):
+    """A client as registered. Lifetimes are None where the defaults apply; `epoch` in milliseconds.
+
+    audience: the resource servers it stands for; tokens it obtains are for these, and these it may introspect.
+    scope: what may be asked for through it (RFC 7591), None: anything.
+    """
+
+    client_id: str
+    name: str
+    public: bool = False
+    secrets: tuple[Secret, ...] = ()
+    permissions: tuple[Permission, ...] = ()
+    audience: tuple[str, ...] = ()
+    scope: str | None = None
+    access_ttl_s: int | None = None
+    idle_ttl_s: int | None = None
+    session_ttl_s: int | None = None
+    refresh: bool = True
+    epoch: int
+    created_at: int
+
+    def opens_with(self, secret: str, now: float) -> bool:
+        """Whether this is a live secret of the client's. Every comparison is made, and in constant time."""
+        presented = digest(secret)
+        found = False
+        for stored in self.secrets:
+            alive = stored.until is None or now < stored.until
+            found |= hmac.compare_digest(stored.digest, presented) and alive
+        return found
+
+    def with_secret(self, new: str, now: float, overlap_s: int) -> Self:
+        """The client after a rotation: the new secret, and the last one for the overlap; never more than two."""
+        last = [s.but(until=int(now) + overlap_s) for s in self.secrets if s.until is None and overlap_s]
+        return self.but(secrets=(Secret(digest=digest(new)), *last))
+
+    def cut_off(self, now: float) -> Self:
+        """The client after every session opened through it has ended."""
+        return self.but(epoch=raised(self.epoch, now))
+
+    def may(self, permission: Permission) -> bool:
+        return permission in self.permissions
+
+    def hears_about(self, audience: tuple[str, ...]) -> bool:
+        """Whether a token for `audience` is this client's business: it has no audience, or they share one."""
+        return not self.audience or not set(self.audience).isdisjoint(audience)
+
+    def lifetimes(self, *, refreshable: bool) -> Lifetimes:
+        """What applies to a session opened through this client."""
+        default = REFRESHABLE if refreshable else BROWSER
+        session = self.session_ttl_s or default.session
+        # Without a refresh token the access token lives with the session, unless the client says otherwise.
+        access = self.access_ttl_s or (default.access if refreshable else session)
+        return Lifetimes(min(access, session), min(self.idle_ttl_s or default.idle, session), session)

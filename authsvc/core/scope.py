@@ -1,0 +1,33 @@
+"""Scopes (RFC 6749 section 3.3): a set of case-sensitive words that travels as one space-separated string."""
+
+import re
+
+from authsvc.errors import InvalidScope
+
+# Power over this service comes from a role or a client's permission, never from a scope somebody asked for.
+RESERVED = frozenset({"admin"})
+MAX_LENGTH = 1024
+
+_SHAPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
+
+
+def parse(text: str) -> str:
+    """Check and tidy a requested scope; the empty string is the empty set. Raises InvalidScope."""
+    if not text:
+        return ""
+    if len(text) > MAX_LENGTH or not _SHAPE.fullmatch(text):
+        raise InvalidScope(
+            "a scope is words of printable ASCII, without quotes and backslashes, with single spaces between"
+        )
+    words = dict.fromkeys(text.split(" "))
+    if RESERVED & words.keys():
+        raise InvalidScope("this scope is reserved")
+    return " ".join(words)
+
+
+def within(requested: str, granted: str | None) -> str:
+    """The requested scope, if all of it is granted (None grants any). Raises InvalidScope."""
+    scope = parse(requested)
+    if granted is not None and not set(scope.split()) <= set(granted.split()):
+        raise InvalidScope("the requested scope exceeds what may be granted")
+    return scope

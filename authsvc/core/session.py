@@ -1,0 +1,337 @@
+"""A session: one login, the record behind its tokens, and every way in which it changes.
+
+The tokens are keys to the record, which holds only their digests. Transitions are pure: they take a record and the
+time, and return a new record for the store to swap in.
+"""
+
+import hmac
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import NamedTuple, Self
+
+from authsvc.core import token as tokens
+from authsvc.core.client import Client, Lifetimes
+from authsvc.core.record import Record, Service
+from authsvc.core.token import Kind, Token
+from authsvc.core.user import User
+
+# Short digests of spent refresh tokens that are kept, newest last. An older one is refused like one never issued.
+MAX_SPENT = 32
+_SHORT = 8
+# Enough of a user agent to tell a device by; some are kilobytes long.
+MAX_LABEL = 120
+
+
+class Reason(StrEnum):
+    """Why a token is inactive. For the audit trail and for operators, never for the caller."""
+
+    UNKNOWN = "unknown"
+    FORGED = "secret never issued"
+    SPENT = "spent"
+    EXPIRED = "expired"
+    IDLE = "expired idle"
+    ENDED = "expired absolute"
+    USER_GONE = "user deleted"
+    USER_SUSPENDED = "user suspended"
+    USER_CUT_OFF = "cut off by the user's epoch"
+    CLIENT_GONE = "client deleted"
+    CLIENT_CUT_OFF = "cut off by the client's epoch"
+    SERVICE_CUT_OFF = "cut off by the service's epoch"
+
+
+class Epochs(NamedTuple):
+    """The cut-offs as they stood when the login began; milliseconds."""
+
+    user: int
+    client: int
+    service: int
+
+    @classmethod
+    def of(cls, user: User, client: Client, service: Service) -> Self:
+        return cls(user.epoch, client.epoch, service.epoch)
+
+
+class Previous(Record):
+    """Digests of the tokens before the current ones, and until when they are heard (epoch seconds)."""
+
+    access: str
+    refresh: str
+    until: int
+    access_scope: str | None = None
+
+
+class Session(Record):
+    """The record `session:<handle>`. Times in epoch seconds, but for `created_ms`; digests by `token.digest`.
+
+    end: absolute deadline. idle_s: it also ends that long after `seen`, the last noted use.
+    iat, exp: of the current access token. access_scope: its scope, where it was narrowed.
+    seed: what successors of the refresh token are derived with. spent: short digests, run together.
+    """
+
+    sub: str
+    client_id: str
+    scope: str = ""
+    aud: tuple[str, ...] = ()
+    auth_time: int
+    amr: tuple[str, ...] = ()
+    device: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    created_ms: int
+    end: int
+    idle_s: int
+    seen: int
+    epochs: Epochs
+    access: str
+    iat: int
+    exp: int
+    access_scope: str | None = None
+    refresh: str | None = None
+    seed: str | None = None
+    previous: Previous | None = None
+    spent: str = ""
+
+    def expires_at(self) -> int:
+        return self.end
+
+    @property
+    def idle_deadline(self) -> int:
+        return self.seen + self.idle_s
+
+    def ended(self, now: float) -> Reason | None:
+        if now >= self.end:
+            return Reason.ENDED
+        if now >= self.idle_deadline:
+            return Reason.IDLE
+        return None
+
+    def refuses(self, token: Token, now: float) -> Reason | None:
+        """Why this token does not open the session right now; None if it does. Compares in constant time."""
+        presented = token.digest
+        if token.kind is Kind.ACCESS:
+            if hmac.compare_digest(self.access, presented):
+                return None if now < self.exp else Reason.EXPIRED
+            if self.previous and hmac.compare_digest(self.previous.access, presented):
+                return None if now < min(self.previous.until, self.exp) else Reason.SPENT
+        elif token.kind is Kind.REFRESH and self.refresh:
+            if hmac.compare_digest(self.refresh, presented):
+                return None
+            if self.was_spent(token):
+                return Reason.SPENT
+        return Reason.FORGED
+
+    def was_spent(self, token: Token) -> bool:
+        """Whether this refresh token was current once; the last 32 generations are remembered."""
+        short = token.short_digest
+        spent = [self.spent[at : at + _SHORT] for at in range(0, len(self.spent), _SHORT)]
+        return any([hmac.compare_digest(short, other) for other in spent])  # noqa: C419 - compares them all
+
+    def scope_of(self, token: Token) -> str:
+        """What a live token of this session allows: an access token may have been narrowed."""
+        narrowed = None
+        if token.kind is Kind.ACCESS:
+            previous = self.previous
+            by_previous = previous is not None and previous.access == token.digest
+            narrowed = previous.access_scope if previous and by_previous else self.access_scope
+        return self.scope if narrowed is None else narrowed
+
+    def due_for_touch(self, now: float) -> bool:
+        """Whether a use now is worth a write: once per twentieth of the idle time, at least a minute apart."""
+        interval = min(max(60, self.idle_s // 20), self.idle_s // 2)
+        return now - self.seen >= max(interval, 1)
+
+    def touched(self, now: float) -> Self:
+        return self.but(seen=max(self.seen, int(now)))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The tokens of a session in clear, on their one way out."""
+
+    access: Token
+    refresh: Token | None
+
+
+def opened(session: Session, *, handle: str, refreshable: bool) -> tuple[Session, Pair]:
+    """Give a session fresh tokens that descend from no earlier one: at its start and after a password change."""
+    access = tokens.new(Kind.ACCESS, handle)
+    if not refreshable:
+        return session.but(access=access.digest), Pair(access, None)
+    refresh = tokens.new(Kind.REFRESH, handle)
+    changes = {"access": access.digest, "refresh": refresh.digest, "seed": tokens.new_seed()}
+    return session.but(**changes), Pair(access, refresh)
+
+
+def begin(
+    handle: str,
+    *,
+    user: User,
+    client: Client,
+    service: Service,
+    now: float,
+    lifetimes: Lifetimes,
+    refreshable: bool,
+    scope: str,
+    amr: tuple[str, ...] = (),
+    device: str | None = None,
+    ip: str | None = None,
+    user_agent: str | None = None,
+) -> tuple[Session, Pair]:
+    """Make the record of a new login, under the epochs that were read before the password was checked."""
+    at = int(now)
+    session = Session(
+        sub=user.sub,
+        client_id=client.client_id,
+        scope=scope,
+        aud=client.audience,
+        auth_time=at,
+        amr=amr,
+        device=device and device[:MAX_LABEL],
+        ip=ip,
+        user_agent=user_agent and user_agent[:MAX_LABEL],
+        created_ms=int(now * 1000),
+        end=at + lifetimes.session,
+        idle_s=lifetimes.idle,
+        seen=at,
+        epochs=Epochs.of(user, client, service),
+        access="",
+        iat=at,
+        exp=at + lifetimes.access,
+    )
+    return opened(session, handle=handle, refreshable=refreshable)
+
+
+class Outcome(Enum):
+    """What presenting a refresh token came to."""
+
+    ROTATED = "rotated"
+    REPEATED = "repeated"
+    REUSED = "reused"
+    FORGED = "forged"
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """The result of `rotate`: the record to store (None ends the session) and the pair to hand out, if any."""
+
+    outcome: Outcome
+    session: Session | None
+    pair: Pair | None = None
+
+
+def rotate(
+    session: Session, spent: Token, *, now: float, access_ttl_s: int, grace_s: int, scope: str | None
+) -> Rotation:
+    """Exchange a refresh token (RFC 6749 section 6, RFC 9700 section 4.14).
+
+    The current one is rotated. The one before it, within its grace, gets the very same pair again: the answer was lost.
+    Any other that was once issued ends the session. One never issued changes nothing, or knowing a handle would be
+    enough to throw somebody out. scope: of the new access token, None for all of the session's.
+    """
+    if session.refresh is None or session.seed is None:
+        return Rotation(Outcome.FORGED, session)
+    pair = Pair(
+        tokens.successor(session.seed, spent, Kind.ACCESS),
+        tokens.successor(session.seed, spent, Kind.REFRESH),
+    )
+    if hmac.compare_digest(session.refresh, spent.digest):
+        at = int(now)
+        rotated = session.but(
+            access=pair.access.digest,
+            refresh=pair.refresh.digest if pair.refresh else None,
+            iat=at,
+            exp=min(at + access_ttl_s, session.end),
+            access_scope=None if scope == session.scope else scope,
+            previous=Previous(
+                access=session.access,
+                refresh=session.refresh,
+                until=at + grace_s,
+                access_scope=session.access_scope,
+            ),
+            spent=(session.spent + spent.short_digest)[-MAX_SPENT * _SHORT :],
+            seen=max(session.seen, at),
+        )
+        return Rotation(Outcome.ROTATED, rotated, pair)
+    previous = session.previous
+    if previous and hmac.compare_digest(previous.refresh, spent.digest) and now < previous.until:
+        return Rotation(Outcome.REPEATED, session, pair)
+    if session.was_spent(spent):
+        return Rotation(Outcome.REUSED, None)
+    return Rotation(Outcome.FORGED, session)
+
+
+def renewed(session: Session, handle: str, *, now: float, lifetimes: Lifetimes) -> tuple[Session, Pair]:
+    """Replace the tokens of a session whose owner has just proved the password again; the old ones stop at once."""
+    at = int(now)
+    spent = session.spent + (session.refresh or "")[:_SHORT]
+    fresh = session.but(
+        auth_time=at,
+        iat=at,
+        exp=min(at + lifetimes.access, session.end),
+        access_scope=None,
+        previous=None,
+        spent=spent[-MAX_SPENT * _SHORT :],
+        seen=max(session.seen, at),
+    )
+    return opened(fresh, handle=handle, refreshable=session.refresh is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Everything a decision needs, as read from the store at this moment."""
+
+    handle: str
+    session: Session
+    user: User | None
+    client: Client | None
+    service: Service
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """The token speaks for its subject right now."""
+
+    handle: str
+    kind: Kind
+    scope: str
+    session: Session
+    user: User
+    client: Client
+
+
+@dataclass(frozen=True, slots=True)
+class Inactive:
+    """The token speaks for nobody, for this reason."""
+
+    reason: Reason
+
+
+def standing(found: Found, now: float) -> Reason | None:
+    """Why no token of this session can be active right now; None if one can."""
+    session, user, client = found.session, found.user, found.client
+    if ended := session.ended(now):
+        return ended
+    if user is None:
+        return Reason.USER_GONE
+    if user.status != "active":
+        return Reason.USER_SUSPENDED
+    if client is None:
+        return Reason.CLIENT_GONE
+    if session.epochs.service != found.service.epoch:
+        return Reason.SERVICE_CUT_OFF
+    if session.epochs.client != client.epoch:
+        return Reason.CLIENT_CUT_OFF
+    if not user.admits(found.handle, session.epochs.user):
+        return Reason.USER_CUT_OFF
+    return None
+
+
+def decide(found: Found, token: Token, now: float) -> Active | Inactive:
+    """Whether a token is active. Every way out but the last line is a no."""
+    session, user, client = found.session, found.user, found.client
+    reason = session.refuses(token, now) or standing(found, now)
+    if reason is not None:
+        return Inactive(reason)
+    if user is None or client is None:  # what `standing` has said already, for the type checker to see
+        return Inactive(Reason.UNKNOWN)
+    return Active(found.handle, token.kind, session.scope_of(token), session, user, client)

@@ -1,0 +1,92 @@
+"""A user and the credentials of a user: what is true about a person right now."""
+
+import re
+from typing import Any, Literal, Self
+
+from authsvc.core.record import Record, raised
+from authsvc.core.username import normalise
+from authsvc.errors import InvalidRequest
+
+ADMIN_ROLE = "admin"
+Status = Literal["active", "suspended"]
+
+# No braces (they would choose the hash slot), no space, nothing that needs escaping in a header or a shell glob.
+_SUB = re.compile(r"[A-Za-z0-9._~:@|+=/-]{1,255}")
+_ROLE = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
+_MAX_ROLES = 64
+
+
+class User(Record):
+    """Whom tokens speak for. Times: `created_at` in epoch seconds, `epoch` in milliseconds.
+
+    spared: handle of the one session that the last raising of the epoch left alive (its owner ended all the others).
+    renaming_to: a name that is being taken; the login index entry for it counts as this user's own meanwhile.
+    """
+
+    sub: str
+    username: str | None = None
+    status: Status = "active"
+    roles: tuple[str, ...] = ()
+    claims: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
+    epoch: int
+    spared: str | None = None
+    version: int = 1
+    created_at: int
+    renaming_to: str | None = None
+
+    def changed(self, **changes: Any) -> Self:
+        """The user after a change that introspection shows; raises the version."""
+        return self.but(version=self.version + 1, **changes)
+
+    def cut_off(self, now: float, *, sparing: str | None = None, **changes: Any) -> Self:
+        """The user after every session begun so far has ended, but for the one whose handle is spared."""
+        return self.changed(epoch=raised(self.epoch, now), spared=sparing, **changes)
+
+    def admits(self, handle: str, epoch: int) -> bool:
+        """Whether a session begun at `epoch` has not been cut off since."""
+        return epoch == self.epoch or handle == self.spared
+
+    def answers_to(self, canonical_name: str) -> bool:
+        """Whether the login index entry for this name is rightly this user's."""
+        names = (self.username, self.renaming_to)
+        return any(name is not None and normalise(name) == canonical_name for name in names)
+
+    @property
+    def is_admin(self) -> bool:
+        return self.status == "active" and ADMIN_ROLE in self.roles
+
+
+class Credentials(Record):
+    """How a user proves to be one. `hash`: argon2id in PHC form, None until a first password is set.
+
+    reset_code: handle of the one reset code that is outstanding; using it and setting the password are one write.
+    """
+
+    hash: str | None = None
+    changed_at: int = 0
+    reset_code: str | None = None
+
+
+class ResetCode(Record):
+    """A one-time password reset code, by its handle."""
+
+    sub: str
+    digest: str
+    until: int
+
+    def expires_at(self) -> int:
+        return self.until
+
+
+def check_sub(sub: str) -> str:
+    """Return a subject that is fit for keys and headers; raises InvalidRequest."""
+    if not _SUB.fullmatch(sub):
+        raise InvalidRequest("sub: 1 to 255 of A-Z a-z 0-9 . _ ~ : @ | + = / -")
+    return sub
+
+
+def check_roles(roles: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the roles without repetitions; raises InvalidRequest."""
+    if len(roles) > _MAX_ROLES or not all(_ROLE.fullmatch(role) for role in roles):
+        raise InvalidRequest("roles: at most 64, each 1 to 64 of A-Z a-z 0-9 . _ : / -")
+    return tuple(dict.fromkeys(roles))

@@ -1,0 +1,36 @@
+"""The first start on an empty store."""
+
+from authsvc.core import token as tokens
+from authsvc.core.client import BUILT_IN, Client, Secret
+from authsvc.core.record import Service
+from authsvc.core.token import Kind
+from authsvc.flows.deps import OPERATOR, Deps, note
+
+
+async def first_start(deps: Deps) -> tuple[str, str] | None:
+    """Make the service record, the built-in client and one admin client, unless the store is already in use.
+
+    Returns the admin's client_id and secret, of which no copy remains; None on every later start.
+    """
+    if await deps.store.services.find("") is not None:
+        return None
+    now = deps.clock()
+    epoch, created_at = int(now * 1000), int(now)
+    app = Client(client_id=BUILT_IN, name="built-in", public=True, epoch=epoch, created_at=created_at)
+    await deps.store.clients.create(BUILT_IN, app)
+    secret = tokens.new(Kind.SECRET)
+    admin = Client(
+        client_id=tokens.new_handle(),
+        name="first admin",
+        secrets=(Secret(digest=secret.digest),),
+        permissions=("admin", "introspect", "revoke", "issue", "reset"),
+        epoch=epoch,
+        created_at=created_at,
+    )
+    await deps.store.clients.create(admin.client_id, admin)
+    # The service record comes last: a start that fails before it is a first start again.
+    if not await deps.store.services.create("", Service(epoch=epoch)):
+        await deps.store.clients.delete(admin.client_id)  # another worker was faster
+        return None
+    await note(deps, OPERATOR, "service.started_first", client_id=admin.client_id)
+    return admin.client_id, secret.text

@@ -1,0 +1,119 @@
+"""Administering clients, and telling a calling one from an impostor."""
+
+import re
+from typing import Any
+
+from authsvc.core import scope as scopes
+from authsvc.core import throttle
+from authsvc.core import token as tokens
+from authsvc.core.client import BUILT_IN, Client, Permission, Secret
+from authsvc.core.token import Kind
+from authsvc.errors import InvalidClient, InvalidRequest
+from authsvc.flows.admins import refuse_to_lose_the_last_admin
+from authsvc.flows.deps import Caller, Deps, note
+from authsvc.store.throttle import Window
+
+_CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_AUDIENCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
+
+
+async def authenticate(
+    deps: Deps, caller: Caller, client_id: str, secret: str | None, *, basic: bool = False
+) -> Client:
+    """Tell which client is calling. A public client has no secret and only names itself.
+
+    Wrong secrets are throttled; a right one is never locked out, so that nobody can be by guessing at it: 160 bits need
+    no lock. Raises InvalidClient, TooManyAttempts.
+    """
+    client = await deps.store.lookup.client(client_id) if _CLIENT_ID.fullmatch(client_id) else None
+    if client is not None:
+        if client.public and secret is None:
+            return client
+        if secret is not None and client.opens_with(secret, deps.clock()):
+            return client
+    if secret is not None:
+        window = [Window(throttle.PER_CLIENT, client_id)]
+        await deps.store.throttle.reserve(window, deps.clock())
+        await deps.store.throttle.settle(window, right=False)
+        await note(
+            deps,
+            caller,
+            "client.refused",
+            outcome="failure",
+            client_id=client.client_id if client is not None else None,
+        )
+    raise InvalidClient(basic=basic)
+
+
+async def create(
+    deps: Deps, caller: Caller, *, name: str, public: bool = False, **fields: Any
+) -> tuple[Client, str | None]:
+    """Register a client. Returns it and its secret, None for a public one. Raises InvalidRequest, InvalidScope."""
+    now = deps.clock()
+    _check(fields, public=public)
+    secret = None if public else tokens.new(Kind.SECRET)
+    client = Client(
+        client_id=tokens.new_handle(),
+        name=name,
+        public=public,
+        secrets=(Secret(digest=secret.digest),) if secret else (),
+        epoch=int(now * 1000),
+        created_at=int(now),
+        **fields,
+    )
+    await deps.store.clients.create(client.client_id, client)
+    await note(
+        deps,
+        caller,
+        "client.created",
+        client_id=client.client_id,
+        details={"permissions": list(client.permissions)},
+    )
+    return client, secret.text if secret else None
+
+
+async def update(deps: Deps, caller: Caller, client_id: str, **fields: Any) -> Client:
+    """Change what is given. Raises NotFound, LastAdmin, InvalidRequest, InvalidScope."""
+    client = await deps.store.clients.get(client_id)
+    _check(fields, public=client.public)
+    permissions: tuple[Permission, ...] = fields.get("permissions", client.permissions)
+    if client.may("admin") and "admin" not in permissions:
+        await refuse_to_lose_the_last_admin(deps, but=client)
+    updated = await deps.store.clients.change(client_id, lambda client: client.but(**fields))
+    await note(deps, caller, "client.changed", client_id=client_id, details={"fields": sorted(fields)})
+    return updated
+
+
+async def rotate_secret(deps: Deps, caller: Caller, client_id: str, overlap_s: int | None = None) -> tuple[Client, str]:
+    """Give a client a new secret; the last one stays valid for the overlap. Raises NotFound, InvalidRequest."""
+    secret, now = tokens.new(Kind.SECRET), deps.clock()
+    overlap = deps.settings.secret_overlap_s if overlap_s is None else overlap_s
+
+    def change(client: Client) -> Client:
+        if client.public:
+            raise InvalidRequest("a public client has no secret")
+        return client.with_secret(secret.text, now, overlap)
+
+    client = await deps.store.clients.change(client_id, change)
+    await note(deps, caller, "client.secret_rotated", client_id=client_id, details={"overlap_s": overlap})
+    return client, secret.text
+
+
+async def delete(deps: Deps, caller: Caller, client_id: str) -> None:
+    """Delete a client; every session opened through it ends. Raises NotFound, LastAdmin, InvalidRequest."""
+    if client_id == BUILT_IN:
+        raise InvalidRequest("the built-in client can't be deleted; revoke its sessions, or narrow its scope")
+    client = await deps.store.clients.get(client_id)
+    if client.may("admin"):
+        await refuse_to_lose_the_last_admin(deps, but=client)
+    await deps.store.clients.delete(client_id)
+    await note(deps, caller, "client.deleted", client_id=client_id)
+
+
+def _check(fields: dict[str, Any], *, public: bool) -> None:
+    if public and fields.get("permissions"):
+        raise InvalidRequest("permissions: a public client can't prove who it is, so it can have none")
+    if fields.get("scope") is not None:
+        fields["scope"] = scopes.parse(fields["scope"])
+    if not all(_AUDIENCE.fullmatch(member) for member in fields.get("audience", ())):
+        raise InvalidRequest("audience: each member is 1 to 255 printable ASCII characters, without space or quotes")

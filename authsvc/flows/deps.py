@@ -1,0 +1,65 @@
+"""What every flow is given: the parts of the service, and who is asking."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from authsvc.flows.hasher import Hasher
+from authsvc.settings import Settings
+from authsvc.store import Store
+from authsvc.store.audit import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """Built once by `app.py`, passed by hand. clock: epoch seconds, UTC."""
+
+    store: Store
+    hasher: Hasher
+    clock: Callable[[], float]
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks and from where, for the audit trail.
+
+    actor: `user:<sub>`, `client:<client_id>`, `operator` (on the command line) or `anonymous`.
+    """
+
+    actor: str = "anonymous"
+    ip: str | None = None
+    user_agent: str | None = None
+    request_id: str | None = None
+
+
+OPERATOR = Caller("operator")
+
+
+async def note(
+    deps: Deps,
+    caller: Caller,
+    event: str,
+    *,
+    outcome: str = "success",
+    sub: str | None = None,
+    session_id: str | None = None,
+    client_id: str | None = None,
+    reason: str | None = None,
+    details: dict[str, Any] | None = None,
+) -> None:
+    """Write one event to the audit trail."""
+    entry = Event(
+        event=event,
+        actor=caller.actor,
+        outcome=outcome,
+        sub=sub,
+        session_id=session_id,
+        client_id=client_id,
+        reason=reason,
+        ip=caller.ip,
+        user_agent=caller.user_agent and caller.user_agent[:120],
+        request_id=caller.request_id,
+        details=details,
+    )
+    await deps.store.audit.write(entry, deps.clock())

@@ -1,0 +1,68 @@
+"""Argon2id on threads of its own, so that hashing never holds up the event loop."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from authsvc.errors import Overloaded
+
+T = TypeVar("T")
+
+# Waiting hashes for each thread. At some 20 ms a hash a full queue is a tenth of a second; beyond it, callers are told.
+QUEUE_PER_THREAD = 4
+
+
+class Hasher:
+    """Hashes and verifies passwords. Raises Overloaded when the queue is full."""
+
+    def __init__(self, *, time_cost: int, memory_kib: int, parallelism: int, threads: int) -> None:
+        self._argon2 = PasswordHasher(
+            time_cost=time_cost, memory_cost=memory_kib, parallelism=parallelism, hash_len=32, salt_len=16
+        )
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
+        self._room = threads * (1 + QUEUE_PER_THREAD)
+        # What is verified for users that don't exist, with the parameters of those that do.
+        self._nobody = self._argon2.hash("nobody has this password")
+
+    async def hash(self, password: str) -> str:
+        return await asyncio.wrap_future(self._submit(lambda: self._argon2.hash(password)))
+
+    async def verify(self, stored: str | None, password: str) -> bool:
+        """Whether the password is the one hashed; takes as long, and says no, when there is no hash."""
+        verdict = await asyncio.wrap_future(self._submit(lambda: self._verify(stored or self._nobody, password)))
+        return verdict and stored is not None
+
+    def outdated(self, stored: str) -> bool:
+        """Whether the hash was made with other parameters than today's."""
+        return self._argon2.check_needs_rehash(stored)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _verify(self, stored: str, password: str) -> bool:
+        try:
+            return self._argon2.verify(stored, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    def _submit(self, work: Callable[[], T]) -> Future[T]:
+        if self._room <= 0:
+            raise Overloaded("too many passwords are being checked, try again")
+        self._room -= 1
+        future = self._pool.submit(work)
+        loop = asyncio.get_running_loop()
+        # The room is given back when the hash is done, not when its caller has gone away: the work is real until then.
+        future.add_done_callback(lambda _: self._give_back(loop))
+        return future
+
+    def _give_back(self, loop: asyncio.AbstractEventLoop) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody is left to need the room
+            loop.call_soon_threadsafe(self._one_more)
+
+    def _one_more(self) -> None:
+        self._room += 1

@@ -1,0 +1,72 @@
+"""Issuing a token for a user who was authenticated elsewhere."""
+
+from authsvc.core import scope as scopes
+from authsvc.core.client import REFRESHABLE, Client, Lifetimes
+from authsvc.core.user import ADMIN_ROLE, User, check_roles, check_sub
+from authsvc.errors import AccessDenied, InvalidRequest, UnauthorizedClient
+from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.grants import Grant, open_session, service_record
+
+
+async def issue(
+    deps: Deps,
+    caller: Caller,
+    client: Client,
+    *,
+    sub: str,
+    scope: str = "",
+    expires_in: int | None = None,
+    roles: tuple[str, ...] | None = None,
+) -> Grant:
+    """Open a session without a refresh token for `sub`, who gets a user record if there is none.
+
+    roles: become the user's, live, in every session. They belong to whoever authenticates the user, so they are refused
+    for users who have an account here; and a client that is no admin makes no admins. expires_in: seconds, by default
+    the client's access lifetime. Raises UnauthorizedClient, AccessDenied, InvalidScope, InvalidRequest.
+    """
+    if not client.may("issue"):
+        raise UnauthorizedClient("this client may not issue tokens")
+    granted = scopes.within(scope, client.scope)
+    longest = client.session_ttl_s or REFRESHABLE.session
+    seconds = expires_in or client.lifetimes(refreshable=True).access
+    if seconds > longest:
+        raise InvalidRequest(f"expires_in: at most {longest} for this client")
+    service = await service_record(deps)
+    user = await _user(deps, caller, client, check_sub(sub), None if roles is None else check_roles(roles))
+    return await open_session(
+        deps,
+        caller,
+        event="token.issued",
+        user=user,
+        client=client,
+        service=service,
+        lifetimes=Lifetimes(seconds, min(client.idle_ttl_s or seconds, seconds), seconds),
+        refreshable=False,
+        scope=granted,
+        from_user=False,
+    )
+
+
+async def _user(deps: Deps, caller: Caller, client: Client, sub: str, roles: tuple[str, ...] | None) -> User:
+    now = deps.clock()
+    if ADMIN_ROLE in (roles or ()) and not client.may("admin"):
+        raise UnauthorizedClient("this client may not make admins")
+    user = await deps.store.users.find(sub)
+    if user is None:
+        new = User(sub=sub, roles=roles or (), epoch=int(now * 1000), created_at=int(now))
+        if await deps.store.users.create(sub, new):
+            await note(deps, caller, "user.created", sub=sub, client_id=client.client_id)
+            return new
+        user = await deps.store.users.get(sub)
+    if user.status != "active":
+        raise AccessDenied("this user is suspended")
+    if user.is_admin and not client.may("admin"):
+        raise UnauthorizedClient("this client may not speak for admins")
+    if roles is None or user.roles == roles:
+        return user
+    if user.username is not None:
+        raise InvalidRequest("roles: this user has an account here, whose roles only an admin changes")
+    changed = await deps.store.users.change(sub, lambda user: user.changed(roles=roles))
+    await note(deps, caller, "user.changed", sub=sub, client_id=client.client_id, details={"fields": ["roles"]})
+    # Only the epoch counts for the session, and it is the one from before: a cut-off meanwhile holds.
+    return changed.but(epoch=user.epoch)

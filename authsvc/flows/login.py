@@ -1,0 +1,111 @@
+"""Logging in with a username and a password."""
+
+from authsvc.core import scope as scopes
+from authsvc.core import throttle
+from authsvc.core.address import prefixes
+from authsvc.core.client import Client
+from authsvc.core.password import MAX_BYTES, too_long
+from authsvc.core.user import Credentials, User
+from authsvc.core.username import normalise
+from authsvc.errors import InvalidCredentials, InvalidRequest, Overloaded, TooManyAttempts
+from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.grants import Grant, open_session, service_record
+from authsvc.store.throttle import Window
+
+
+async def login(
+    deps: Deps,
+    caller: Caller,
+    client: Client,
+    *,
+    username: str,
+    password: str,
+    scope: str = "",
+    device: str | None = None,
+    cookie: bool = False,
+) -> Grant:
+    """Open a session for whoever knows the password. In cookie mode it has no refresh token.
+
+    Unknown user, suspended user, no password set and wrong password are one answer, after the same work.
+    Raises InvalidCredentials, TooManyAttempts, Overloaded, InvalidScope, InvalidRequest.
+    """
+    refuse_long(password)
+    granted = scopes.within(scope, client.scope)
+    # Read before the password is checked: what is cut off from here on is cut off for this login too.
+    service = await service_record(deps)
+    user, credentials = await authenticate(deps, caller, username, password, event="login")
+    refreshable = client.refresh and not cookie
+    grant = await open_session(
+        deps,
+        caller,
+        event="login.succeeded",
+        user=user,
+        client=client,
+        service=service,
+        lifetimes=client.lifetimes(refreshable=refreshable),
+        refreshable=refreshable,
+        scope=granted,
+        amr=("pwd",),
+        device=device,
+    )
+    if credentials.hash and deps.hasher.outdated(credentials.hash):
+        await _rehash(deps, user.sub, credentials.hash, password)
+    return grant
+
+
+async def authenticate(
+    deps: Deps, caller: Caller, username: str, password: str, *, event: str
+) -> tuple[User, Credentials]:
+    """Check a password, throttled: the attempt is counted before the hash and taken back if it was right."""
+    canonical = _canonical(username)
+    windows = login_windows(canonical or username, caller.ip)
+    try:
+        await deps.store.throttle.reserve(windows, deps.clock())
+    except TooManyAttempts:
+        await note(deps, caller, f"{event}.throttled", outcome="failure")
+        raise
+    found = await deps.store.users.find_by_name(canonical or "")
+    user, credentials = found or (None, None)
+    try:
+        right = await deps.hasher.verify(credentials.hash if credentials else None, password)
+    except Overloaded:
+        await deps.store.throttle.settle(windows, right=True)  # nothing was guessed
+        raise
+    accepted = right and user is not None and user.status == "active"
+    await deps.store.throttle.settle(windows, right=accepted)
+    if not accepted or user is None or credentials is None:
+        await note(deps, caller, f"{event}.failed", outcome="failure", sub=user.sub if user else None)
+        raise InvalidCredentials("unknown username or wrong password")
+    return user, credentials
+
+
+def login_windows(name: str, ip: str | None) -> list[Window]:
+    """What a guess at this account from this address counts against. `name`: canonical, where it can be."""
+    address, network = prefixes(ip)
+    windows = [
+        Window(throttle.PER_ACCOUNT_AND_ADDRESS, f"{name}\n{address}"),
+        Window(throttle.PER_ACCOUNT, name),
+        Window(throttle.PER_ADDRESS, address),
+    ]
+    return windows if network is None else [*windows, Window(throttle.PER_NETWORK, network)]
+
+
+def refuse_long(password: str) -> None:
+    """Raise InvalidRequest before anybody spends time on a password that no account can have."""
+    if too_long(password):
+        raise InvalidRequest(f"a password has at most {MAX_BYTES} bytes")
+
+
+def _canonical(username: str) -> str | None:
+    try:
+        return normalise(username)
+    except InvalidRequest:
+        return None  # a name that nobody can have is as good as one that nobody has
+
+
+async def _rehash(deps: Deps, sub: str, stored: str, password: str) -> None:
+    try:
+        fresh = await deps.hasher.hash(password)
+    except Overloaded:
+        return  # the next login will do
+    await deps.store.credentials.swap(sub, lambda held: held.but(hash=fresh) if held.hash == stored else held)

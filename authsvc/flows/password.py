@@ -1,0 +1,154 @@
+"""Changing a password, and setting one with a reset code."""
+
+import hmac
+
+from authsvc.core import password as passwords
+from authsvc.core import session as sessions
+from authsvc.core import throttle
+from authsvc.core import token as tokens
+from authsvc.core.address import prefixes
+from authsvc.core.session import Active, Pair, Session
+from authsvc.core.token import Kind
+from authsvc.core.user import Credentials, ResetCode, User
+from authsvc.errors import (
+    InvalidCredentials,
+    InvalidGrant,
+    InvalidRequest,
+    InvalidToken,
+    NotFound,
+    WrongPassword,
+)
+from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.grants import Grant
+from authsvc.flows.login import authenticate, login_windows, refuse_long
+from authsvc.flows.sessions import refuse_if_cut_off
+from authsvc.store.throttle import Window
+
+
+def check_policy(deps: Deps, password: str, username: str | None) -> None:
+    """Raise WeakPassword unless the password may be set for this user."""
+    context = (*deps.settings.password_context, *((username,) if username else ()))
+    passwords.check(password, min_length=deps.settings.password_min_length, context=context)
+
+
+async def change_password(deps: Deps, caller: Caller, me: Active, current: str, new: str) -> Grant:
+    """Set a new password: ends every other session, and gives this one fresh tokens.
+
+    Raises WrongPassword (which counts as a failed login), WeakPassword, TooManyAttempts, Overloaded, InvalidToken.
+    """
+    username = me.user.username
+    if username is None:
+        raise InvalidRequest("this user has no password here")
+    refuse_long(current)
+    check_policy(deps, new, username)
+    try:
+        user, verified = await authenticate(deps, caller, username, current, event="password.change")
+    except InvalidCredentials:
+        raise WrongPassword("the current password is wrong") from None
+    if user.sub != me.user.sub:
+        raise InvalidToken("the session has ended")  # the name has passed to somebody else meanwhile
+    hashed = await deps.hasher.hash(new)
+    now = deps.clock()
+
+    def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials]:
+        refuse_if_cut_off(me, user)
+        if credentials is None or credentials.hash != verified.hash:
+            raise WrongPassword("the current password is wrong")  # it was changed meanwhile
+        return user.cut_off(now, sparing=me.handle), Credentials(hash=hashed, changed_at=int(now))
+
+    changed = await deps.store.users.swap_both(user.sub, change)
+    session, pair = await _renew(deps, me)
+    deps.store.sessions.tidy(changed.sub, changed.epoch, keep=me.handle)
+    await note(
+        deps,
+        caller,
+        "password.changed",
+        sub=changed.sub,
+        session_id=me.handle,
+        details={"epoch": changed.epoch, "spared": me.handle},
+    )
+    return Grant.of(me.handle, session, pair, now)
+
+
+async def _renew(deps: Deps, me: Active) -> tuple[Session, Pair]:
+    now = deps.clock()
+    pair: Pair | None = None
+
+    def change(session: Session) -> Session:
+        nonlocal pair
+        lifetimes = me.client.lifetimes(refreshable=session.refresh is not None)
+        renewed, pair = sessions.renewed(session, me.handle, now=now, lifetimes=lifetimes)
+        return renewed
+
+    try:
+        session = await deps.store.sessions.change(me.handle, change)
+    except NotFound:
+        session = None
+    if session is None or pair is None:
+        raise InvalidToken("the password was changed; the session has ended")
+    return session, pair
+
+
+async def new_reset_code(deps: Deps, caller: Caller, sub: str) -> tuple[str, int]:
+    """Make the one code with which the user can set a password; earlier ones stop working. Also returns its life in s.
+
+    Raises NotFound, InvalidRequest.
+    """
+    user = await deps.store.users.get(sub)
+    if user.username is None:
+        raise InvalidRequest("this user has no username to log in with")
+    code, life_s = await store_reset_code(deps, sub)
+
+    def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials]:
+        return user, (credentials or Credentials()).but(reset_code=code.handle)
+
+    await deps.store.users.swap_both(sub, change)
+    await note(deps, caller, "password.reset_code", sub=sub, details={"code": code.handle})
+    return code.text, life_s
+
+
+async def store_reset_code(deps: Deps, sub: str) -> tuple[tokens.Token, int]:
+    """Store a code. It works once the user's credentials name it as theirs."""
+    code = tokens.new(Kind.RESET)
+    until = int(deps.clock()) + deps.settings.reset_code_ttl_s
+    await deps.store.codes.create(code.handle, ResetCode(sub=sub, digest=code.digest, until=until))
+    return code, deps.settings.reset_code_ttl_s
+
+
+async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -> None:
+    """Set a password with a reset code, once; ends every session of the user.
+
+    Raises InvalidGrant, WeakPassword (the code stays good), TooManyAttempts, Overloaded.
+    """
+    address, _ = prefixes(caller.ip)
+    window = [Window(throttle.PER_ADDRESS, address)]
+    code = tokens.parse(presented, Kind.RESET)
+    if code is None:
+        raise InvalidGrant("the reset code is not valid")
+    await deps.store.throttle.reserve(window, deps.clock())
+    record = await deps.store.codes.find(code.handle)
+    valid = record is not None and hmac.compare_digest(record.digest, code.digest) and deps.clock() < record.until
+    await deps.store.throttle.settle(window, right=valid)
+    if record is None or not valid:
+        await note(deps, caller, "password.reset", outcome="failure")
+        raise InvalidGrant("the reset code is not valid")
+    user = await deps.store.users.find(record.sub)
+    if user is None:
+        raise InvalidGrant("the reset code is not valid")
+    check_policy(deps, new, user.username)
+    hashed = await deps.hasher.hash(new)
+    now = deps.clock()
+
+    def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials]:
+        if credentials is None or credentials.reset_code != code.handle:
+            raise InvalidGrant("the reset code is not valid")  # used meanwhile, or replaced by a newer one
+        return user.cut_off(now), Credentials(hash=hashed, changed_at=int(now))
+
+    try:
+        changed = await deps.store.users.swap_both(record.sub, change)
+    except NotFound:
+        raise InvalidGrant("the reset code is not valid") from None
+    await deps.store.codes.delete(code.handle)
+    await deps.store.throttle.clear(login_windows(user.username or "", caller.ip)[:2])
+    deps.store.sessions.tidy(changed.sub, changed.epoch)
+    await note(deps, caller, "password.reset", sub=changed.sub, details={"epoch": changed.epoch})

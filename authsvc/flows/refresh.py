@@ -1,0 +1,55 @@
+"""Exchanging a refresh token (RFC 6749 section 6)."""
+
+from typing import Any
+
+from authsvc.core import scope as scopes
+from authsvc.core import session as sessions
+from authsvc.core import token as tokens
+from authsvc.core.client import Client
+from authsvc.core.session import Outcome, Reason, Session
+from authsvc.core.token import Kind
+from authsvc.errors import InvalidGrant, NotFound
+from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.grants import Grant
+
+
+async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, scope: str | None = None) -> Grant:
+    """Rotate the token; the one just before it gets the same pair again within its grace, any older ends the session.
+
+    scope: of the new access token, within the session's; None for all of it. Raises InvalidGrant, InvalidScope.
+    """
+    token = tokens.parse(presented, Kind.REFRESH)
+    found = None if token is None else await deps.store.lookup.session(token.handle)
+    now = deps.clock()
+    # Another client's token is refused before it can do anything to the session.
+    if token is None or found is None or found.session.client_id != client.client_id or sessions.standing(found, now):
+        raise InvalidGrant("the refresh token is not valid")
+    narrowed = None if scope is None else scopes.within(scope, found.session.scope)
+    access_ttl_s = client.lifetimes(refreshable=True).access
+    rotation = sessions.Rotation(Outcome.FORGED, found.session)
+
+    def change(session: Session) -> Session | None:
+        nonlocal rotation
+        rotation = sessions.rotate(
+            session,
+            token,
+            now=now,
+            access_ttl_s=access_ttl_s,
+            grace_s=deps.settings.refresh_grace_s,
+            scope=narrowed,
+        )
+        return rotation.session
+
+    try:
+        await deps.store.sessions.swap(token.handle, change)
+    except NotFound:
+        raise InvalidGrant("the refresh token is not valid") from None
+    about: dict[str, Any] = {"sub": found.session.sub, "session_id": token.handle, "client_id": client.client_id}
+    if rotation.outcome is Outcome.REUSED:
+        await deps.store.sessions.unlist(found.session.sub, [token.handle])
+        await note(deps, caller, "token.reused", outcome="failure", reason=Reason.SPENT, **about)
+    if rotation.pair is None or rotation.session is None:
+        raise InvalidGrant("the refresh token is not valid")
+    if rotation.outcome is Outcome.ROTATED:
+        await note(deps, caller, "token.refreshed", **about)
+    return Grant.of(token.handle, rotation.session, rotation.pair, now)

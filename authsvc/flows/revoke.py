@@ -1,0 +1,72 @@
+"""Taking tokens back: one token's session (RFC 7009), a user's, a client's, everybody's. Each is one write."""
+
+from authsvc.core import token as tokens
+from authsvc.core.client import Client
+from authsvc.core.session import Session
+from authsvc.core.token import Kind
+from authsvc.errors import UnauthorizedClient
+from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.grants import owns
+
+
+async def revoke_token(deps: Deps, caller: Caller, client: Client | None, presented: str) -> None:
+    """End the session that a token belongs to, whichever of its tokens it is. Unknown tokens are fine (section 2.2).
+
+    client: whose tokens the caller may take back; None is an admin, who may take back any. Raises UnauthorizedClient.
+    """
+    token = tokens.parse(presented)
+    if token is None or token.kind not in (Kind.ACCESS, Kind.REFRESH):
+        return
+    session = await deps.store.sessions.find(token.handle)
+    # A spent or expired token still names its session: whoever wants it gone wants the session gone.
+    if session is None or not owns(token, session, deps.clock()):
+        return
+    if client is not None and not _may_take_back(client, session):
+        raise UnauthorizedClient("the token was issued to another client")
+    await _end(deps, caller, token.handle, session)
+
+
+async def revoke_session(deps: Deps, caller: Caller, handle: str) -> None:
+    """End a session by its id; one that is already gone is fine."""
+    session = await deps.store.sessions.find(handle) if tokens.is_handle(handle) else None
+    if session is not None:
+        await _end(deps, caller, handle, session)
+
+
+async def revoke_user(deps: Deps, caller: Caller, sub: str) -> None:
+    """End every session of a user, including logins and refreshes now in flight. Raises NotFound."""
+    now = deps.clock()
+    user = await deps.store.users.change(sub, lambda user: user.cut_off(now))
+    deps.store.sessions.tidy(sub, user.epoch)
+    await note(deps, caller, "user.cut_off", sub=sub, details={"epoch": user.epoch})
+
+
+async def revoke_client(deps: Deps, caller: Caller, client_id: str) -> None:
+    """End every session opened through a client. Raises NotFound."""
+    now = deps.clock()
+    client = await deps.store.clients.change(client_id, lambda client: client.cut_off(now))
+    await note(deps, caller, "client.cut_off", client_id=client_id, details={"epoch": client.epoch})
+
+
+async def revoke_all(deps: Deps, caller: Caller) -> None:
+    """End every session there is."""
+    now = deps.clock()
+    service = await deps.store.services.change("", lambda service: service.cut_off(now))
+    await note(deps, caller, "service.cut_off", details={"epoch": service.epoch})
+
+
+def _may_take_back(client: Client, session: Session) -> bool:
+    return session.client_id == client.client_id or (client.may("revoke") and client.hears_about(session.aud))
+
+
+async def _end(deps: Deps, caller: Caller, handle: str, session: Session) -> None:
+    if await deps.store.sessions.end(handle, session.sub):
+        await note(
+            deps,
+            caller,
+            "session.ended",
+            sub=session.sub,
+            session_id=handle,
+            client_id=session.client_id,
+            reason="revoked",
+        )

@@ -1,0 +1,94 @@
+"""A user's own sessions: listing them, ending one, ending the others, logging out."""
+
+from dataclasses import dataclass
+
+from authsvc.core import token as tokens
+from authsvc.core.session import Active, Found, Session, standing
+from authsvc.core.user import User
+from authsvc.errors import InvalidToken, NotFound
+from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.grants import service_record
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A live session as its owner, or an admin, sees it."""
+
+    handle: str
+    session: Session
+
+
+async def alive(deps: Deps, sub: str) -> list[Listed]:
+    """The user's live sessions, newest first."""
+    now = deps.clock()
+    user = await deps.store.users.find(sub)
+    service = await service_record(deps)
+    present = await deps.store.sessions.listed(sub, now)
+    ids = sorted({session.client_id for _, session in present})
+    clients = dict(zip(ids, await deps.store.clients.find_all(ids), strict=True))
+    living = [
+        Listed(handle, session)
+        for handle, session in present
+        if standing(Found(handle, session, user, clients[session.client_id], service), now) is None
+    ]
+    return living[::-1]
+
+
+async def logout(deps: Deps, caller: Caller, me: Active) -> None:
+    """End the session of the token that was presented."""
+    await _end(deps, caller, me.handle, me.session, "logout")
+
+
+async def end_one(deps: Deps, caller: Caller, sub: str, handle: str) -> None:
+    """End one of the user's sessions. Raises NotFound, also for somebody else's."""
+    session = await deps.store.sessions.find(handle) if tokens.is_handle(handle) else None
+    if session is None or session.sub != sub:
+        raise NotFound("no such session")
+    await _end(deps, caller, handle, session, "ended by its owner")
+
+
+async def end_others(deps: Deps, caller: Caller, me: Active) -> None:
+    """End every session of the user but this one, including logins and refreshes in flight, in one write."""
+    now = deps.clock()
+
+    def change(user: User) -> User:
+        refuse_if_cut_off(me, user)
+        return user.cut_off(now, sparing=me.handle)
+
+    user = await deps.store.users.change(me.user.sub, change)
+    deps.store.sessions.tidy(user.sub, user.epoch, keep=me.handle)
+    await note(
+        deps,
+        caller,
+        "user.cut_off",
+        sub=user.sub,
+        reason="the others",
+        details={"epoch": user.epoch, "spared": me.handle},
+    )
+
+
+async def end_all(deps: Deps, caller: Caller, me: Active) -> None:
+    """End every session of the user, this one too."""
+    now = deps.clock()
+    user = await deps.store.users.change(me.user.sub, lambda user: user.cut_off(now))
+    deps.store.sessions.tidy(user.sub, user.epoch)
+    await note(deps, caller, "user.cut_off", sub=user.sub, reason="everywhere", details={"epoch": user.epoch})
+
+
+def refuse_if_cut_off(me: Active, user: User) -> None:
+    """Raise InvalidToken if this session was ended since it was looked up: it can't be spared any more."""
+    if user.status != "active" or not user.admits(me.handle, me.session.epochs.user):
+        raise InvalidToken("the session has ended")
+
+
+async def _end(deps: Deps, caller: Caller, handle: str, session: Session, reason: str) -> None:
+    if await deps.store.sessions.end(handle, session.sub):
+        await note(
+            deps,
+            caller,
+            "session.ended",
+            sub=session.sub,
+            session_id=handle,
+            client_id=session.client_id,
+            reason=reason,
+        )

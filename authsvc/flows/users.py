@@ -1,0 +1,115 @@
+"""Administering users."""
+
+from typing import Any
+
+from authsvc.core import token as tokens
+from authsvc.core.user import ADMIN_ROLE, Credentials, User, check_roles
+from authsvc.core.username import normalise
+from authsvc.errors import NotFound
+from authsvc.flows.admins import refuse_to_lose_the_last_admin
+from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.login import login_windows
+from authsvc.flows.password import check_policy, store_reset_code
+
+
+async def create(
+    deps: Deps,
+    caller: Caller,
+    *,
+    username: str,
+    password: str | None = None,
+    roles: tuple[str, ...] = (),
+    claims: dict[str, Any] | None = None,
+) -> tuple[User, str | None]:
+    """Register a user; without a password, also returns a reset code to set the first one with.
+
+    Raises UsernameTaken, WeakPassword, InvalidRequest, Overloaded.
+    """
+    normalise(username)
+    if password is not None:
+        check_policy(deps, password, username)
+    now = deps.clock()
+    user = User(
+        sub=tokens.new_handle(),
+        username=username,
+        roles=check_roles(roles),
+        claims=claims or {},
+        epoch=int(now * 1000),
+        created_at=int(now),
+    )
+    code = None
+    if password is None:
+        code, _ = await store_reset_code(deps, user.sub)
+        credentials = Credentials(reset_code=code.handle)
+    else:
+        credentials = Credentials(hash=await deps.hasher.hash(password), changed_at=int(now))
+    await deps.store.users.register(user, credentials)
+    await note(deps, caller, "user.created", sub=user.sub, details={"roles": user.roles})
+    return user, code.text if code else None
+
+
+async def update(
+    deps: Deps,
+    caller: Caller,
+    sub: str,
+    *,
+    username: str | None = None,
+    status: str | None = None,
+    roles: tuple[str, ...] | None = None,
+    claims: dict[str, Any] | None = None,
+) -> User:
+    """Change what is given. Suspending ends every session, and reinstating revives none.
+
+    Raises NotFound, UsernameTaken, LastAdmin, InvalidRequest.
+    """
+    now = deps.clock()
+    wanted = {"status": status, "roles": None if roles is None else check_roles(roles), "claims": claims}
+    changes: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+
+    def change(user: User) -> User:
+        if status == "suspended" and user.status == "active":
+            return user.cut_off(now, **changes)
+        return user.changed(**changes)
+
+    user = await deps.store.users.get(sub)
+    if user.is_admin and not change(user).is_admin:
+        await refuse_to_lose_the_last_admin(deps, but=user)
+    if username is not None and username != user.username:
+        normalise(username)
+        updated = await deps.store.users.rename(sub, username, change)
+        changes["username"] = username
+    else:
+        updated = await deps.store.users.change(sub, change)
+    if updated.status == "suspended":
+        deps.store.sessions.tidy(sub, updated.epoch)
+    if status == "active" and updated.username:
+        await deps.store.throttle.clear(login_windows(normalise(updated.username), None)[1:2])
+    details: dict[str, Any] = {"fields": sorted(changes), "epoch": updated.epoch}
+    details |= {name: changes[name] for name in ("status", "roles") if name in changes}
+    await note(deps, caller, _event(user, updated), sub=sub, details=details)
+    return updated
+
+
+def _event(before: User, after: User) -> str:
+    if before.status == after.status:
+        return "user.changed"
+    return "user.suspended" if after.status == "suspended" else "user.reinstated"
+
+
+async def delete(deps: Deps, caller: Caller, sub: str) -> None:
+    """Delete a user, whose every session ends. Raises NotFound, LastAdmin."""
+    user = await deps.store.users.get(sub)
+    if user.is_admin:
+        await refuse_to_lose_the_last_admin(deps, but=user)
+    await deps.store.users.remove(sub)
+    # All of these are dead: no user, no session. The epoch only has to be above theirs.
+    deps.store.sessions.tidy(sub, user.cut_off(deps.clock()).epoch)
+    await note(deps, caller, "user.deleted", sub=sub)
+
+
+async def get_for_reset(deps: Deps, sub: str, *, by_admin: bool) -> User:
+    """The user whose password is to be reset; admins only by admins, or a help desk could make itself one."""
+    user = await deps.store.users.get(sub)
+    if not by_admin and ADMIN_ROLE in user.roles:
+        raise NotFound("no such user")
+    return user

@@ -1,0 +1,114 @@
+"""Running the service: the store it uses, the first start, the HTTP server."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import uvicorn
+
+from authsvc import __version__
+from authsvc.app import build, opened
+from authsvc.flows.bootstrap import first_start
+from authsvc.settings import Settings
+from authsvc.store.embedded import Embedded
+
+# How long requests under way may still take after SIGTERM.
+GRACE_S = 10
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line, so that nothing somebody typed can pass for a line of ours."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = {"at": at, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        line |= getattr(record, "audit", {})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but a signal only ends it: its own way is to raise the signal again, before our store has stopped."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM. Raises StartupError."""
+    _log_to_stderr()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # also while starting: the embedded store is stopped then
+    with store_url(settings) as url:
+        asyncio.run(_serve(settings, url))
+
+
+@contextmanager
+def store_url(settings: Settings) -> Iterator[str]:
+    """The configured store, or an embedded Valkey that runs meanwhile. Raises StartupError."""
+    if settings.redis_url is not None:
+        yield settings.redis_url
+        return
+    with Embedded(settings.data_dir) as embedded:
+        yield embedded.url
+
+
+async def _serve(settings: Settings, url: str) -> None:
+    async with opened(settings, url) as deps:
+        admin = await first_start(deps)
+        server = Server(
+            uvicorn.Config(
+                build(deps),
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,  # it would believe whatever address a client writes
+                lifespan="off",
+                timeout_graceful_shutdown=GRACE_S,
+            )
+        )
+        state = "the configured store" if settings.redis_url else f"an embedded Valkey in {settings.data_dir.resolve()}"
+        print(f"authsvc {__version__} on {settings.base_url}, state in {state}", flush=True)  # noqa: T201
+        if admin is not None:
+            print(walk(settings.base_url, *admin), flush=True)  # noqa: T201
+        await server.serve()
+
+
+def walk(base: str, client_id: str, secret: str) -> str:
+    """What the first start prints: the admin's secret, this once, and five commands to try it with."""
+    as_json = "-H 'Content-Type: application/json' -d"
+    ada = '"username": "ada", "password": "a walk by the river"'
+    pick = 'import json, sys; print(json.load(sys.stdin)["access_token"])'
+    return f"""
+First start: this is the admin client. The secret is shown this once; keep it.
+
+  client_id      {client_id}
+  client_secret  {secret}
+
+Try it, line by line, in another terminal:
+
+  ADMIN={client_id}:{secret}
+  curl -s -u $ADMIN {base}/admin/users {as_json} '{{{ada}, "roles": ["editor"]}}'
+  TOKEN=$(curl -s {base}/login {as_json} '{{{ada}}}' | python3 -c '{pick}'); echo $TOKEN
+  curl -s -u $ADMIN {base}/introspect -d token=$TOKEN
+  curl -s -u $ADMIN {base}/revoke -d token=$TOKEN
+  curl -s -u $ADMIN {base}/introspect -d token=$TOKEN
+"""
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -1,0 +1,81 @@
+"""All that can be configured: one frozen model, read from `AUTHSVC_…` in the environment and nowhere else."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from authsvc.errors import StartupError
+
+PREFIX = "AUTHSVC_"
+
+
+def _split(value: object) -> object:
+    return tuple(filter(None, value.replace(",", " ").split())) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Seconds = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseModel):
+    """Defaults are the recommended parameters. `AUTHSVC_X_FILE` reads X from a file, for secrets that are mounted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    redis_url: str | None = Field(None, description="Redis or Valkey to use; without it an embedded one is started")
+    data_dir: Path = Field(Path("authsvc-data"), description="where the embedded Valkey keeps its files")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    issuer: str | None = Field(None, description="public base URL (RFC 8414), such as https://auth.example.org")
+    allowed_origins: Words = Field((), description="origins besides our own whose pages may use the cookie")
+    refresh_grace_s: int = Field(
+        10, ge=0, le=300, description="how long a spent refresh token gets its pair again; 0: never"
+    )
+    max_sessions: int = Field(50, ge=1, le=10_000, description="sessions of one user; the oldest ends")
+    password_min_length: int = Field(15, ge=8, le=64, description="characters; 8 is for accounts with a second factor")
+    password_context: Words = Field(
+        ("authsvc",), description="words about this installation that no password may be made of"
+    )
+    argon2_time_cost: int = Field(2, ge=1, description="argon2id passes")
+    argon2_memory_kib: int = Field(19456, ge=8, description="argon2id memory, KiB")
+    argon2_parallelism: int = Field(1, ge=1, description="argon2id lanes")
+    hash_threads: int = Field(os.cpu_count() or 1, ge=1, description="password hashes computed at the same time")
+    reset_code_ttl_s: Seconds = Field(600, description="life of a password reset code")
+    secret_overlap_s: int = Field(
+        86400, ge=0, description="how long a rotated client secret stays valid beside the new one"
+    )
+    audit_retention_s: Seconds = Field(90 * 86400, description="how long audit events are kept")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read the settings. Raises StartupError naming each variable that is unknown or wrong, never its value."""
+        found: dict[str, str] = {}
+        for name, value in environment.items():
+            if not name.startswith(PREFIX):
+                continue
+            field = name.removeprefix(PREFIX).lower()
+            if field.endswith("_file") and field not in cls.model_fields:
+                field = field.removesuffix("_file")
+                value = _read(name, value)
+            if field in found:
+                raise StartupError(f"{PREFIX}{field.upper()} is set both directly and from a file")
+            found[field] = value
+        try:
+            return cls.model_validate(found)
+        except ValidationError as error:
+            problems = [f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+            raise StartupError("; ".join(problems)) from None
+
+    @property
+    def base_url(self) -> str:
+        return (self.issuer or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+def _read(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise StartupError(f"{name}: {error.strerror}: {path}") from None

@@ -1,0 +1,141 @@
+"""The one place that speaks to redis-py: calls, batches, the compare-and-swap, and what its errors mean."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from authsvc.errors import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+Command = tuple[str | bytes | int, ...]
+
+CONNECT_TIMEOUT_S = 0.5
+REPLY_TIMEOUT_S = 0.5
+# Everything one call may take: waiting for a connection, connecting, and one retry.
+CALL_TIMEOUT_S = 1.0
+MAX_CONNECTIONS = 50
+# How often a swap is tried again because somebody else changed the record in between.
+MAX_CONTENTION = 100
+
+# ARGV holds for each key: the value it must have, the value it gets, and when that expires (ms, or ''). '' is absence.
+# Every new value is unique, so finding it already there means that this very swap was applied and its reply got lost.
+# allow-oom: it replaces or deletes, and revoking has to work in a store that is full.
+SWAP = b"""#!lua flags=allow-oom
+local held, applied = {}, true
+for i, key in ipairs(KEYS) do
+  held[i] = redis.call('GET', key) or ''
+  if held[i] ~= ARGV[3*i-1] then applied = false end
+end
+if applied then return 1 end
+for i in ipairs(KEYS) do
+  if held[i] ~= ARGV[3*i-2] then return 0 end
+end
+for i, key in ipairs(KEYS) do
+  local new, expiry = ARGV[3*i-1], ARGV[3*i]
+  if new == '' then redis.call('DEL', key)
+  elseif expiry == '' then redis.call('SET', key, new)
+  else redis.call('SET', key, new, 'PXAT', expiry) end
+end
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One key of a swap. Values are whole records, b'' meaning absent; `expires_at` in epoch seconds."""
+
+    key: str
+    old: bytes
+    new: bytes
+    expires_at: int | None = None
+
+
+class Connection:
+    """A pool of connections to one server. Every method raises StoreUnavailable when it could not get an answer.
+
+    A command may be sent twice, when the connection broke before its reply: all commands used are harmless then.
+    """
+
+    def __init__(self, url: str) -> None:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=MAX_CONNECTIONS,
+            timeout=CALL_TIMEOUT_S,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_timeout=REPLY_TIMEOUT_S,
+            # redis-py's own default tries ten times more, and each of them may have been executed.
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+            client_name="authsvc",
+        )
+        self._redis = Redis.from_pool(pool)
+        # Replies are taken as the server sends them, the same in a call, a batch and a transaction.
+        self._redis.response_callbacks.clear()
+
+    async def call(self, *command: str | bytes | int) -> Any:
+        async with _answering():
+            return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py has no types here
+
+    async def batch(self, commands: Sequence[Command]) -> list[Any]:
+        """Send several commands in one round trip; not atomic. Raises if any of them failed."""
+        return await self._pipeline(commands, transaction=False)
+
+    async def transaction(self, commands: Sequence[Command]) -> list[Any]:
+        """Send several commands on one hash slot that are applied all or none."""
+        return await self._pipeline(commands, transaction=True)
+
+    async def swap(self, changes: Sequence[Change]) -> bool:
+        """Replace the values if all are still the old ones; on one hash slot. False if any was changed meanwhile."""
+        return bool(await self.call(*swap_command(changes)))
+
+    async def create(self, key: str, value: bytes, expires_at: int | None = None) -> bool:
+        """Set a key that must not exist; False if it does. Raises StoreUnavailable when the store is full."""
+        expiry = () if expires_at is None else ("PXAT", expires_at * 1000)
+        held = await self.call("SET", key, value, "NX", "GET", *expiry)
+        return held is None or held == value
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def _pipeline(self, commands: Sequence[Command], *, transaction: bool) -> list[Any]:
+        async with _answering():
+            pipeline = self._redis.pipeline(transaction=transaction)
+            for command in commands:
+                pipeline.execute_command(*command)
+            replies: list[Any] = await pipeline.execute()
+            return replies
+
+
+def swap_command(changes: Sequence[Change]) -> Command:
+    arguments: list[str | bytes | int] = []
+    for change in changes:
+        expiry = "" if change.expires_at is None else change.expires_at * 1000
+        arguments += (change.old, change.new, expiry)
+    return ("EVAL", SWAP, len(changes), *(change.key for change in changes), *arguments)
+
+
+def stamped(json: bytes) -> bytes:
+    """A record's JSON with a write id, so that no two writes are the same bytes even when the records are equal."""
+    return b'%s,"w":"%s"}' % (json[:-1], secrets.token_urlsafe(6).encode())
+
+
+@asynccontextmanager
+async def _answering() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            yield
+    except (RedisError, OSError, TimeoutError) as error:
+        # The text of a server's error may quote the command, so it is kept to the first word (READONLY, OOM, LOADING).
+        word = str(error).partition(" ")[0] if isinstance(error, RedisError) else ""
+        log.warning("store unavailable: %s %s", type(error).__name__, word)
+        raise StoreUnavailable(type(error).__name__) from error

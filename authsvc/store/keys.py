@@ -1,0 +1,57 @@
+"""Every key in the store: pattern, type, lifetime, and who deletes it.
+
+| key                      | type          | lives                    | deleted by                          |
+| ------------------------ | ------------- | ------------------------ | ----------------------------------- |
+| `session:<handle>`       | JSON          | until the session's end  | logout, revocation, reuse, the cap  |
+| `user:{<sub>}`           | JSON          | the user's life          | deleting the user                   |
+| `credentials:{<sub>}`    | JSON          | the user's life          | deleting the user                   |
+| `sessions:{<sub>}`       | sorted set    | its last session's end   | drops its dead on every use         |
+| `login:<canonical name>` | sub           | the user's life          | deleting or renaming the user       |
+| `client:<client_id>`     | JSON          | the client's life        | deleting the client                 |
+| `service`                | JSON          | for ever                 | nobody                              |
+| `audit`                  | stream        | its retention            | trims itself by age                 |
+| `code:<handle>`          | JSON          | minutes                  | its use                             |
+| `throttle:<what>`        | JSON          | minutes, a day at most   | a success                           |
+
+A user's keys share a hash slot (`{sub}`). No operation needs two slots at once.
+"""
+
+from hashlib import sha256
+
+SERVICE = "service"
+AUDIT = "audit"
+USER_PREFIX = "user:"
+CLIENT_PREFIX = "client:"
+
+
+def session(handle: str) -> str:
+    return f"session:{handle}"
+
+
+def user(sub: str) -> str:
+    return f"user:{{{sub}}}"
+
+
+def credentials(sub: str) -> str:
+    return f"credentials:{{{sub}}}"
+
+
+def sessions(sub: str) -> str:
+    return f"sessions:{{{sub}}}"
+
+
+def login(canonical_name: str) -> str:
+    return f"login:{canonical_name}"
+
+
+def client(client_id: str) -> str:
+    return f"client:{client_id}"
+
+
+def code(handle: str) -> str:
+    return f"code:{handle}"
+
+
+def throttle(what: str, of: str) -> str:
+    """The key of an attempt window. `of` is digested: it may be anything somebody typed as a name."""
+    return f"throttle:{what}:{sha256(of.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"

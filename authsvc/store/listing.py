@@ -1,0 +1,76 @@
+"""Listing users and clients: by walking the keys, because an index of them would be one more thing to keep true.
+
+A page costs a walk over part of the whole key space, a few milliseconds for each ten thousand keys. Pages can be
+empty before the end is reached, and a record written meanwhile may appear twice: SCAN promises no more.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+from authsvc.core.client import Client
+from authsvc.core.record import Record
+from authsvc.core.user import User
+from authsvc.store import keys
+from authsvc.store.connection import Connection
+from authsvc.store.records import load
+
+R = TypeVar("R", bound=Record)
+
+_CURSOR = re.compile(r"[0-9]{1,20}(!(user|client):[!-~]{1,300})?")
+_STEP = 1000
+_MAX_STEPS = 100
+
+
+class Listing:
+    """Pages of records. A cursor is SCAN's own and the last name taken from that step; None is the end."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def users(self, cursor: str | None, limit: int) -> tuple[list[User], str | None]:
+        return await self._page(User, keys.USER_PREFIX, cursor, limit)
+
+    async def clients(self, cursor: str | None, limit: int) -> tuple[list[Client], str | None]:
+        return await self._page(Client, keys.CLIENT_PREFIX, cursor, limit)
+
+    async def every_user(self) -> AsyncIterator[User]:
+        cursor: str | None = "0"
+        while cursor is not None:
+            users, cursor = await self.users(cursor, _STEP)
+            for user in users:
+                yield user
+
+    async def every_client(self) -> AsyncIterator[Client]:
+        cursor: str | None = "0"
+        while cursor is not None:
+            clients, cursor = await self.clients(cursor, _STEP)
+            for client in clients:
+                yield client
+
+    async def _page(self, model: type[R], prefix: str, cursor: str | None, limit: int) -> tuple[list[R], str | None]:
+        position, _, after = (cursor or "0").partition("!")
+        names: list[str] = []
+        for _ in range(_MAX_STEPS):
+            reply, found = await self._connection.call("SCAN", position, "MATCH", f"{prefix}*", "COUNT", _STEP)
+            # One step may bring more than fits: the rest is asked for again, from the same place after the last name.
+            new = sorted(name for name in (key.decode() for key in found) if name > after)
+            room = limit - len(names)
+            names += new[:room]
+            if len(new) > room:
+                after = names[-1] if room else after
+                return await self._load(model, names), f"{position}!{after}"
+            position, after = reply.decode(), ""
+            if position == "0":
+                return await self._load(model, names), None
+        return await self._load(model, names), position
+
+    async def _load(self, model: type[R], names: list[str]) -> list[R]:
+        if not names:
+            return []
+        raws = await self._connection.batch([("GET", name) for name in names])
+        return [load(model, raw) for raw in raws if raw is not None]
+
+
+def is_cursor(text: str) -> bool:
+    return _CURSOR.fullmatch(text) is not None

@@ -1,0 +1,87 @@
+"""Typed access to records of one kind: find, create, compare-and-swap, delete."""
+
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from authsvc.core.record import Record
+from authsvc.errors import CorruptRecord, NotFound, StoreUnavailable
+from authsvc.store.connection import MAX_CONTENTION, Change, Connection, stamped
+
+R = TypeVar("R", bound=Record)
+
+
+def load(model: type[R], raw: bytes) -> R:
+    """Parse a stored record. Raises CorruptRecord: a record nobody can read decides nothing."""
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        raise CorruptRecord(f"a stored {model.__name__.lower()} does not parse") from error
+
+
+def load_if(model: type[R], raw: bytes | None) -> R | None:
+    return None if raw is None else load(model, raw)
+
+
+def dump(record: Record) -> bytes:
+    return stamped(record.to_json())
+
+
+class Records(Generic[R]):
+    """The records of one model, each at `key(id)`."""
+
+    def __init__(self, connection: Connection, model: type[R], key: Callable[[str], str]) -> None:
+        self._connection = connection
+        self._model = model
+        self.key = key
+
+    async def find(self, id_: str) -> R | None:
+        return load_if(self._model, await self._connection.call("GET", self.key(id_)))
+
+    async def find_all(self, ids: Sequence[str]) -> list[R | None]:
+        if not ids:
+            return []
+        raws = await self._connection.batch([("GET", self.key(id_)) for id_ in ids])
+        return [load_if(self._model, raw) for raw in raws]
+
+    async def get(self, id_: str) -> R:
+        """Like find, but raises NotFound."""
+        record = await self.find(id_)
+        if record is None:
+            raise NotFound(f"no such {self._model.__name__.lower()}")
+        return record
+
+    async def create(self, id_: str, record: R) -> bool:
+        """Store a new record; False if there is one already."""
+        return await self._connection.create(self.key(id_), dump(record), record.expires_at())
+
+    async def swap(self, id_: str, change: Callable[[R], R | None]) -> R | None:
+        """Replace the record by what `change` makes of it, None deleting it; again, if somebody else was faster.
+
+        Returns what is stored afterwards. What `change` raises leaves the record alone. Raises NotFound.
+        """
+        key = self.key(id_)
+        for _ in range(MAX_CONTENTION):
+            raw = await self._connection.call("GET", key)
+            if raw is None:
+                raise NotFound(f"no such {self._model.__name__.lower()}")
+            old = load(self._model, raw)
+            new = change(old)
+            if new is old:
+                return old
+            written = b"" if new is None else dump(new)
+            if await self._connection.swap([Change(key, raw, written, None if new is None else new.expires_at())]):
+                return new
+        raise StoreUnavailable("a record is changed by too many at once")
+
+    async def change(self, id_: str, change: Callable[[R], R]) -> R:
+        """Like swap, for a change that never deletes."""
+        changed = await self.swap(id_, change)
+        if changed is None:
+            raise NotFound(f"no such {self._model.__name__.lower()}")
+        return changed
+
+    async def delete(self, id_: str) -> bool:
+        """Delete the record; False if there was none (or a first attempt of ours had already removed it)."""
+        return bool(await self._connection.call("DEL", self.key(id_)))

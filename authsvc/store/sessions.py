@@ -1,0 +1,107 @@
+"""Session records, and the index by which a user's sessions are listed."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from authsvc.core.session import Session
+from authsvc.errors import AuthError, NotFound
+from authsvc.store import keys
+from authsvc.store.connection import Connection
+from authsvc.store.records import Records
+
+log = logging.getLogger(__name__)
+
+
+class Sessions(Records[Session]):
+    """`session:<handle>` and `sessions:{<sub>}`. The index serves lists and the cap; no decision depends on it."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, Session, keys.session)
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+
+    async def add(self, handle: str, session: Session, now: float) -> bool:
+        """Store a new session and list it; False if the handle is taken."""
+        # The index comes first: a crash in between leaves an entry that names nothing and expires,
+        # and not a living session that its owner can't see.
+        index = keys.sessions(session.sub)
+        ends_ms = session.end * 1000
+        await self._connection.transaction(
+            [
+                ("ZADD", index, session.end, handle),
+                ("ZREMRANGEBYSCORE", index, "-inf", int(now)),
+                ("PEXPIREAT", index, ends_ms, "NX"),
+                ("PEXPIREAT", index, ends_ms, "GT"),
+            ]
+        )
+        return await self.create(handle, session)
+
+    async def listed(self, sub: str, now: float) -> list[tuple[str, Session]]:
+        """The user's sessions whose records exist, oldest first. They may be cut off: ask `decide`."""
+        index = keys.sessions(sub)
+        _, handles = await self._connection.transaction(
+            [("ZREMRANGEBYSCORE", index, "-inf", int(now)), ("ZRANGE", index, 0, -1)]
+        )
+        names = [handle.decode() for handle in handles]
+        found = zip(names, await self.find_all(names), strict=True)
+        present = [(handle, session) for handle, session in found if session is not None]
+        return sorted(present, key=lambda pair: (pair[1].created_ms, pair[0]))
+
+    async def count(self, sub: str, now: float) -> int:
+        """How many sessions are listed; an upper bound of those alive."""
+        return int(await self._connection.call("ZCOUNT", keys.sessions(sub), f"({int(now)}", "+inf"))
+
+    async def end(self, handle: str, sub: str) -> bool:
+        """Delete a session and its entry in the index; False if it was gone."""
+        ended = await self.delete(handle)  # from here on it is dead
+        await self.unlist(sub, [handle])
+        return ended
+
+    async def unlist(self, sub: str, handles: Sequence[str]) -> None:
+        if handles:
+            await self._connection.call("ZREM", keys.sessions(sub), *handles)
+
+    def tidy(self, sub: str, epoch: int, *, keep: str | None = None) -> None:
+        """Delete what a raised epoch has already ended. Only makes room, so nobody waits for it."""
+        self._later(f"tidy {sub}", self._tidy(sub, epoch, keep))
+
+    async def _tidy(self, sub: str, epoch: int, keep: str | None) -> None:
+        entries = await self._connection.call("ZRANGE", keys.sessions(sub), 0, -1)
+        handles = [entry.decode() for entry in entries]
+        for at in range(0, len(handles), 500):
+            batch = handles[at : at + 500]
+            found = zip(batch, await self.find_all(batch), strict=True)
+            # A login since then is listed too and must live; an entry without a record may be a login under way.
+            dead = [handle for handle, session in found if session and session.epochs.user < epoch and handle != keep]
+            await self._connection.batch([("DEL", self.key(handle)) for handle in dead])
+            await self.unlist(sub, dead)
+
+    def touch(self, handle: str, now: float) -> None:
+        """Move the idle deadline, off the request's path: at worst a use goes unnoted until the next one."""
+        self._later(f"touch {handle}", self._touch(handle, now))
+
+    async def _touch(self, handle: str, now: float) -> None:
+        await self.swap(handle, lambda session: session.touched(now))
+
+    def _later(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        if name in self._under_way:
+            work.close()
+            return
+        task = asyncio.create_task(_logged(name, work))
+        self._under_way[name] = task
+        task.add_done_callback(lambda _: self._under_way.pop(name, None))
+
+    async def finish(self) -> None:
+        """Wait for the work that nobody waited for."""
+        while self._under_way:
+            await asyncio.gather(*self._under_way.values())
+
+
+async def _logged(name: str, work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except NotFound:
+        pass  # the session ended meanwhile
+    except AuthError as error:
+        log.info("%s: not done: %s", name.partition(" ")[0], error)

@@ -1,0 +1,93 @@
+"""Counting attempts at a secret, before the secret is looked at.
+
+Own code rather than a limiter library: the ones there are count requests in windows; here an attempt is reserved before
+the check and handed back after a right one, the wait doubles, and the same compare-and-swap keeps it exact.
+"""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from authsvc.core.throttle import Attempts, Limit
+from authsvc.errors import StoreUnavailable, TooManyAttempts
+from authsvc.store import keys
+from authsvc.store.connection import MAX_CONTENTION, Change, Connection, swap_command
+from authsvc.store.records import dump, load
+
+# How long an attempt waits for the verdict on those before it: as long as a full queue of hashes takes.
+WAIT_S = 0.02
+MAX_WAITS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One limit applied to one thing, such as an address."""
+
+    limit: Limit
+    of: str
+
+    @property
+    def key(self) -> str:
+        return keys.throttle(self.limit.name, self.of)
+
+
+class Throttle:
+    """Attempt windows. They fail closed: a store that can't count is a store that can't log in either."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def reserve(self, windows: Sequence[Window], now: float) -> None:
+        """Count an attempt in all windows. Raises TooManyAttempts, counting nothing, if any of them is full.
+
+        One that is full of attempts still being checked is waited for: they may be right, and then there is room.
+        """
+        todo, waits = list(windows), 0
+        for _ in range(MAX_CONTENTION):
+            raws = await self._read(todo)
+            held = [Attempts() if raw is None else load(Attempts, raw) for raw in raws]
+            full = [(w, a) for w, a in zip(todo, held, strict=True) if a.wait_s(w.limit, now) > 0]
+            if full:
+                if waits < MAX_WAITS and all(attempts.undecided(window.limit, now) for window, attempts in full):
+                    waits += 1
+                    await asyncio.sleep(WAIT_S)
+                    continue
+                await self.settle([window for window in windows if window not in todo], right=True)
+                raise TooManyAttempts(math.ceil(max(attempts.wait_s(window.limit, now) for window, attempts in full)))
+            todo = await self._swap(todo, raws, [a.counted(w.limit, now) for w, a in zip(todo, held, strict=True)])
+            if not todo:
+                return
+        raise StoreUnavailable("attempts are counted by too many at once")
+
+    async def settle(self, windows: Sequence[Window], *, right: bool) -> None:
+        """Say how a reserved attempt came out. Right also stands for never looked at."""
+        todo = list(windows)
+        for _ in range(MAX_CONTENTION):
+            if not todo:
+                return
+            raws = await self._read(todo)
+            held = [(w, raw) for w, raw in zip(todo, raws, strict=True) if raw is not None]  # others are forgotten
+            judged = [load(Attempts, raw).judged(window.limit, right=right) for window, raw in held]
+            todo = await self._swap([window for window, _ in held], [raw for _, raw in held], judged)
+        raise StoreUnavailable("attempts are counted by too many at once")
+
+    async def clear(self, windows: Sequence[Window]) -> None:
+        """Forget what was counted: the secret was proved, or it is a new one."""
+        await self._connection.batch([("DEL", window.key) for window in windows])
+
+    async def _read(self, windows: Sequence[Window]) -> list[bytes | None]:
+        return await self._connection.batch([("GET", window.key) for window in windows])
+
+    async def _swap(
+        self, windows: Sequence[Window], old: Sequence[bytes | None], new: Sequence[Attempts]
+    ) -> list[Window]:
+        """Write what changed; returns the windows that somebody else changed meanwhile."""
+        changes = [
+            Change(window.key, raw or b"", dump(attempts), attempts.expires_at())
+            for window, raw, attempts in zip(windows, old, new, strict=True)
+        ]
+        if not changes:
+            return []
+        done = await self._connection.batch([swap_command([change]) for change in changes])
+        return [window for window, applied in zip(windows, done, strict=True) if not applied]

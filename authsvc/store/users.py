@@ -1,0 +1,111 @@
+"""User records, their credentials, and the unique index of their names."""
+
+from collections.abc import Callable
+
+from authsvc.core.user import Credentials, User
+from authsvc.core.username import normalise
+from authsvc.errors import NotFound, StoreUnavailable, UsernameTaken
+from authsvc.store import keys
+from authsvc.store.connection import MAX_CONTENTION, Change, Connection
+from authsvc.store.records import Records, dump, load, load_if
+
+# A user under construction removes itself after this long, so that a crash leaves nothing half-made.
+_UNFINISHED_S = 60
+
+
+class Users(Records[User]):
+    """`user:{<sub>}` and `credentials:{<sub>}`, which share a slot, and `login:<canonical name>`, which does not.
+
+    An entry of the index counts only if the user it names answers to that name, so a stale one (left by a crash
+    between two writes) opens nothing and may be taken over.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, User, keys.user)
+
+    async def find_both(self, sub: str) -> tuple[User, Credentials | None] | None:
+        """The user and the credentials as of one moment."""
+        user, credentials = await self._connection.call("MGET", keys.user(sub), keys.credentials(sub))
+        return None if user is None else (load(User, user), load_if(Credentials, credentials))
+
+    async def find_by_name(self, canonical_name: str) -> tuple[User, Credentials | None] | None:
+        sub = await self._connection.call("GET", keys.login(canonical_name))
+        # A name nobody has is looked up just as long.
+        found = await self.find_both(sub.decode() if sub else "")
+        return found if found and found[0].answers_to(canonical_name) else None
+
+    async def register(self, user: User, credentials: Credentials) -> None:
+        """Store a new user under its name. Raises UsernameTaken; then, and after any failure, nothing is left."""
+        both = (keys.user(user.sub), keys.credentials(user.sub))
+        await self._connection.transaction(
+            [
+                ("SET", both[0], dump(user), "EX", _UNFINISHED_S),
+                ("SET", both[1], dump(credentials), "EX", _UNFINISHED_S),
+            ]
+        )
+        try:
+            await self._take_name(user)
+        except UsernameTaken:
+            await self._connection.call("DEL", *both)
+            raise
+        await self._connection.transaction([("PERSIST", key) for key in both])
+        if await self._connection.call("EXISTS", *both) != 2:
+            raise StoreUnavailable("the new user was not kept")  # too slow: the records have removed themselves
+
+    async def rename(self, sub: str, name: str, change: Callable[[User], User]) -> User:
+        """Apply `change` and give the user another name. Raises UsernameTaken, NotFound."""
+        # Reserve, take, switch, release: after a crash anywhere the user answers to one of the names or to both.
+        reserved = await self.change(sub, lambda user: user.but(renaming_to=name))
+        try:
+            await self._take_name(reserved)
+        except UsernameTaken:
+            await self.swap(sub, lambda user: user.but(renaming_to=None))
+            raise
+        renamed = await self.change(sub, lambda user: change(user).but(username=name, renaming_to=None))
+        if reserved.username and not renamed.answers_to(normalise(reserved.username)):
+            await self._release_name(reserved.username, sub)
+        return renamed
+
+    async def _take_name(self, user: User) -> None:
+        name = normalise(user.renaming_to or user.username or "")
+        key = keys.login(name)
+        mine = user.sub.encode()
+        for _ in range(MAX_CONTENTION):
+            held = await self._connection.call("SET", key, mine, "NX", "GET")
+            if held is None or held == mine:
+                return
+            holder = await self.find(held.decode())
+            if holder is not None and holder.answers_to(name):
+                raise UsernameTaken("this username is taken")
+            if await self._connection.swap([Change(key, held, mine)]):
+                return
+        raise StoreUnavailable("a name is claimed by too many at once")
+
+    async def _release_name(self, name: str, sub: str) -> None:
+        await self._connection.swap([Change(keys.login(normalise(name)), sub.encode(), b"")])
+
+    async def swap_both(
+        self, sub: str, change: Callable[[User, Credentials | None], tuple[User, Credentials | None]]
+    ) -> User:
+        """Replace user and credentials together, or neither. Raises NotFound."""
+        user_key, credentials_key = keys.user(sub), keys.credentials(sub)
+        for _ in range(MAX_CONTENTION):
+            raw_user, raw_credentials = await self._connection.call("MGET", user_key, credentials_key)
+            if raw_user is None:
+                raise NotFound("no such user")
+            user, credentials = change(load(User, raw_user), load_if(Credentials, raw_credentials))
+            changes = [Change(user_key, raw_user, dump(user))]
+            if credentials is not None:
+                changes.append(Change(credentials_key, raw_credentials or b"", dump(credentials)))
+            if await self._connection.swap(changes):
+                return user
+        raise StoreUnavailable("a user is changed by too many at once")
+
+    async def remove(self, sub: str) -> User:
+        """Delete a user, the credentials and the name. Raises NotFound."""
+        user = await self.get(sub)
+        await self._connection.call("DEL", keys.user(sub), keys.credentials(sub))  # from here on nothing opens
+        for name in (user.username, user.renaming_to):
+            if name:
+                await self._release_name(name, sub)
+        return user

@@ -1,0 +1,156 @@
+"""Who is calling: a client by its secret, a user by a token or the cookie, an admin by either."""
+
+import binascii
+import re
+from base64 import b64decode
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
+
+from starlette.requests import Request
+
+from authsvc.core.client import Client, Permission
+from authsvc.core.session import Active, Inactive
+from authsvc.core.token import Kind
+from authsvc.core.user import ADMIN_ROLE
+from authsvc.errors import (
+    InsufficientRole,
+    InvalidClient,
+    InvalidRequest,
+    InvalidToken,
+    MissingToken,
+    UnauthorizedClient,
+)
+from authsvc.flows import clients
+from authsvc.flows.deps import Caller, Deps
+from authsvc.flows.introspect import look_up
+from authsvc.web import cookies
+from authsvc.web.bodies import ClientForm
+
+_BEARER = re.compile(r"bearer ([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
+_BASIC = re.compile(r"basic ([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """The user who is calling, and whether by cookie."""
+
+    active: Active
+    caller: Caller
+    by_cookie: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Who is calling with power over others: a user with the role `admin` (client is None), or a client."""
+
+    caller: Caller
+    client: Client | None
+
+    def may(self, permission: Permission) -> bool:
+        return self.client is None or self.client.may("admin") or self.client.may(permission)
+
+
+def source(request: Request, actor: str = "anonymous") -> Caller:
+    """Where the request comes from, for the audit trail."""
+    return Caller(
+        actor=actor,
+        ip=request.client.host if request.client else None,
+        user_agent=request.headers.get("user-agent"),
+        request_id=request.scope["request_id"],
+    )
+
+
+async def client_of(deps: Deps, request: Request, form: ClientForm | None = None) -> Client:
+    """Authenticate the calling client (RFC 6749 section 2.3): HTTP Basic, or the form's fields; never both.
+
+    Raises InvalidClient, InvalidRequest, TooManyAttempts.
+    """
+    basic = _basic(request)
+    if basic is not None:
+        client_id, secret = basic
+        if form and (form.client_secret is not None or form.client_id not in (None, client_id)):
+            raise InvalidRequest("more than one way of client authentication")
+        return await clients.authenticate(deps, source(request), client_id, secret, basic=True)
+    if form is None or form.client_id is None:
+        raise InvalidClient(basic=True)
+    return await clients.authenticate(deps, source(request), form.client_id, form.client_secret)
+
+
+async def login_client(deps: Deps, request: Request, client_id: str | None, default: str) -> Client:
+    """The client through which a user logs in: a public one names itself, a confidential one authenticates by Basic."""
+    basic = _basic(request)
+    if basic is None:
+        return await clients.authenticate(deps, source(request), client_id or default, None)
+    if client_id not in (None, basic[0]):
+        raise InvalidRequest("client_id: not the client that is calling")
+    return await clients.authenticate(deps, source(request), *basic, basic=True)
+
+
+async def user_of(deps: Deps, request: Request) -> Me:
+    """The user of the access token or cookie. Raises MissingToken, InvalidToken, InvalidRequest, CrossSite."""
+    header, cookie = _authorization(request), cookies.session_token(request)
+    if "access_token" in request.query_params:
+        raise InvalidRequest("a token does not belong into a URL")
+    if header is not None and cookie is not None:
+        raise InvalidRequest("both a bearer token and a session cookie")
+    if header is not None:
+        match = _BEARER.fullmatch(header)
+        if match is None:
+            raise InvalidRequest("Authorization: not a bearer token")
+        presented = match[1]
+    elif cookie is not None:
+        if request.method not in ("GET", "HEAD"):
+            cookies.refuse_cross_site(request, deps.settings.allowed_origins)
+        presented = cookie
+    else:
+        raise MissingToken("log in first")
+    verdict = await look_up(deps, presented, Kind.ACCESS)
+    if isinstance(verdict, Inactive):
+        raise InvalidToken("the access token is not active")
+    return Me(verdict, source(request, f"user:{verdict.user.sub}"), header is None)
+
+
+async def admin_of(deps: Deps, request: Request, permission: Permission = "admin") -> Authority:
+    """An admin, or a client with the permission. Raises what user_of and client_of raise, and for too little power
+    InsufficientRole or UnauthorizedClient."""
+    authority = await authority_of(deps, request)
+    if not authority.may(permission):
+        raise UnauthorizedClient("this client may not do that")
+    return authority
+
+
+async def authority_of(deps: Deps, request: Request, form: ClientForm | None = None) -> Authority:
+    """A user who is an admin, or any client that authenticates."""
+    header = _authorization(request)
+    by_client = header is not None and header[:6].lower() == "basic "
+    if by_client or (header is None and form is not None and form.client_id is not None):
+        client = await client_of(deps, request, form)
+        return Authority(source(request, f"client:{client.client_id}"), client)
+    me = await user_of(deps, request)
+    if ADMIN_ROLE not in me.active.user.roles:
+        raise InsufficientRole("this takes the role admin")
+    return Authority(me.caller, None)
+
+
+def _authorization(request: Request) -> str | None:
+    headers = request.headers.getlist("authorization")
+    if len(headers) > 1:
+        raise InvalidRequest("more than one Authorization header")
+    return headers[0] if headers else None
+
+
+def _basic(request: Request) -> tuple[str, str] | None:
+    header = _authorization(request)
+    if header is None:
+        return None
+    match = _BASIC.fullmatch(header)
+    if match is None:
+        raise InvalidClient("Authorization: not HTTP Basic", basic=True)
+    try:
+        client_id, colon, secret = b64decode(match[1], validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        raise InvalidClient("Authorization: not HTTP Basic", basic=True) from None
+    if not colon:
+        raise InvalidClient("Authorization: not HTTP Basic", basic=True)
+    # RFC 6749 section 2.3.1: both are form-urlencoded before they are joined.
+    return unquote_plus(client_id), unquote_plus(secret)

@@ -1,0 +1,50 @@
+"""The session cookie of first-party web apps, and where a request that carries it may come from."""
+
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from authsvc.errors import CrossSite, InvalidRequest
+
+# The prefix makes browsers insist on Secure, Path=/ and no Domain, so no subdomain can plant one (RFC 6265bis).
+NAME = "__Host-session"
+
+
+def set_session(response: Response, token: str, max_age_s: int) -> None:
+    """Put the token into the browser for as long as the session can last, and not a second longer."""
+    response.set_cookie(NAME, token, max_age=max_age_s, path="/", secure=True, httponly=True, samesite="lax")
+
+
+def clear_session(response: Response) -> None:
+    response.delete_cookie(NAME, path="/", secure=True, httponly=True, samesite="lax")
+
+
+def session_token(request: Request) -> str | None:
+    """The token in the cookie. Raises InvalidRequest if there are two: one of them was planted."""
+    values = [
+        value.strip()
+        for header in request.headers.getlist("cookie")
+        for name, _, value in (pair.partition("=") for pair in header.split(";"))
+        if name.strip() == NAME
+    ]
+    if len(values) > 1:
+        raise InvalidRequest("more than one session cookie")
+    return values[0] if values else None
+
+
+def refuse_cross_site(request: Request, allowed_origins: tuple[str, ...]) -> None:
+    """Raise CrossSite unless the browser says that the request comes from our own pages or an allowed origin.
+
+    Cookies travel with requests that other sites cause; these headers are what such a site can't forge.
+    """
+    origin = request.headers.get("origin")
+    if origin in allowed_origins:
+        return
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        if site == "same-origin":
+            return
+    elif origin is not None and urlsplit(origin).netloc == request.headers.get("host"):
+        return
+    raise CrossSite("a call with the session cookie has to come from this origin or an allowed one")

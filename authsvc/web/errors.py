@@ -1,0 +1,92 @@
+"""The error table: the one place where exceptions become HTTP."""
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from authsvc import errors as e
+from authsvc.web import cookies
+from authsvc.web.input import plain
+
+REALM = "authsvc"
+RETRY_AFTER_S = 1
+
+ANSWERS: dict[type[e.AuthError], tuple[int, str]] = {
+    e.InvalidRequest: (400, "invalid_request"),  # RFC 6749 section 5.2, like most of these
+    e.InvalidGrant: (400, "invalid_grant"),
+    e.InvalidScope: (400, "invalid_scope"),
+    e.UnsupportedGrantType: (400, "unsupported_grant_type"),
+    e.WrongPassword: (400, "invalid_grant"),
+    e.WeakPassword: (400, "weak_password"),
+    e.InvalidClient: (401, "invalid_client"),
+    e.InvalidCredentials: (401, "invalid_grant"),
+    e.MissingToken: (401, "invalid_token"),
+    e.InvalidToken: (401, "invalid_token"),  # RFC 6750 section 3.1
+    e.InsufficientRole: (403, "insufficient_scope"),
+    e.UnauthorizedClient: (403, "unauthorized_client"),
+    e.AccessDenied: (403, "access_denied"),
+    e.CrossSite: (403, "access_denied"),
+    e.NotFound: (404, "not_found"),
+    e.MethodNotAllowed: (405, "method_not_allowed"),
+    e.UsernameTaken: (409, "username_taken"),
+    e.LastAdmin: (409, "last_admin"),
+    e.TooLarge: (413, "too_large"),
+    e.UnsupportedMediaType: (415, "unsupported_media_type"),
+    e.TooManyAttempts: (429, "too_many_attempts"),
+    e.Overloaded: (503, "temporarily_unavailable"),
+    e.StoreUnavailable: (503, "temporarily_unavailable"),  # RFC 7009 section 2.2.1
+    e.CorruptRecord: (503, "temporarily_unavailable"),
+}
+
+
+async def answer(request: Request, error: Exception) -> Response:
+    """Render an AuthError; the handler for all of them. What is not in the table is a 500, never a success."""
+    status, code = ANSWERS.get(type(error), (500, "server_error")) if isinstance(error, e.AuthError) else (500, "")
+    if status == 500:
+        return problem(500, "server_error", "something went wrong here")
+    description = "the store can't be asked right now" if isinstance(error, e.StoreUnavailable) else str(error)
+    response = problem(status, code, description)
+    if isinstance(error, e.TooManyAttempts):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    elif status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    elif status == 413:
+        response.headers["Connection"] = "close"  # the rest of the body is not read
+    challenge = _challenge(error)
+    if challenge:
+        response.headers["WWW-Authenticate"] = challenge
+    if isinstance(error, e.InvalidToken) and cookies.NAME in request.cookies:
+        cookies.clear_session(response)  # the session is over: the browser and we agree on that
+    return response
+
+
+async def answer_http(request: Request, error: Exception) -> Response:
+    """Render what Starlette's routing raises: no such path, no such method."""
+    if not isinstance(error, HTTPException):
+        raise error
+    if error.status_code == 405:
+        response = problem(405, "method_not_allowed", "this path takes other methods")
+        response.headers["Allow"] = (error.headers or {}).get("Allow", "GET")
+        return response
+    return problem(error.status_code, "not_found" if error.status_code == 404 else "invalid_request", error.detail)
+
+
+async def answer_unexpected(request: Request, error: Exception) -> Response:
+    """The last resort; the server logs the traceback."""
+    return problem(500, "server_error", "something went wrong here")
+
+
+def problem(status: int, code: str, description: str) -> Response:
+    return JSONResponse({"error": code, "error_description": plain(description)}, status_code=status)
+
+
+def _challenge(error: Exception) -> str | None:
+    if isinstance(error, e.InvalidClient):
+        return f'Basic realm="{REALM}"' if error.basic else None
+    if isinstance(error, e.MissingToken | e.InvalidCredentials):
+        return f'Bearer realm="{REALM}"'
+    if isinstance(error, e.InvalidToken):
+        return f'Bearer realm="{REALM}", error="invalid_token", error_description="{plain(str(error))}"'
+    if isinstance(error, e.InsufficientRole):
+        return f'Bearer realm="{REALM}", error="insufficient_scope", error_description="{plain(str(error))}"'
+    return None

@@ -1,0 +1,135 @@
+"""Reading what a request brings: a JSON body, a form, a query; each into a model, or InvalidRequest."""
+
+import json
+import re
+from collections import Counter
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from authsvc.errors import InvalidRequest, TooLarge, UnsupportedMediaType
+
+M = TypeVar("M", bound=BaseModel)
+
+MAX_BODY = 64 * 1024
+MAX_DEPTH = 20
+MAX_FIELDS = 100
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+# RFC 6749 section 5.2 allows these in an error_description.
+_UNSAFE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
+
+
+async def json_body(request: Request, model: type[M]) -> M:
+    """Parse a JSON object; unlisted fields are refused. Raises InvalidRequest, TooLarge, UnsupportedMediaType."""
+    return validated(model, load_json(await _read(request, JSON)))
+
+
+async def form_body(request: Request, model: type[M]) -> M:
+    """Parse a form; unlisted fields are ignored and empty ones absent (RFC 6749 section 3.2)."""
+    return validated(model, load_form(await _read(request, FORM)))
+
+
+def query(request: Request, model: type[M]) -> M:
+    """Parse the query string; unlisted fields are refused, so that a mistyped filter is not taken for none."""
+    return validated(model, load_form(request.scope["query_string"]))
+
+
+def refuse_query(request: Request) -> None:
+    """Raise InvalidRequest if there is a query: this is no place for tokens and secrets (RFC 6750 section 2.3)."""
+    if request.scope["query_string"]:
+        raise InvalidRequest("this call takes no query string")
+
+
+def load_json(body: bytes) -> dict[str, Any]:
+    """Parse bytes as one JSON object without repeated keys, NUL, lone surrogates or deep nesting."""
+    try:
+        document = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_such_number)
+    except (ValueError, RecursionError):
+        raise InvalidRequest("the body is not JSON in UTF-8, or has repeated keys") from None
+    if not isinstance(document, dict):
+        raise InvalidRequest("the body is not a JSON object")
+    _refuse_unfit(document, 0)
+    return document
+
+
+def load_form(body: bytes) -> dict[str, str]:
+    """Parse bytes as a form. Raises InvalidRequest for a repeated field, bad UTF-8 or NUL."""
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except ValueError:
+        raise InvalidRequest("the form is not urlencoded UTF-8, or has too many fields") from None
+    if any(count > 1 for count in Counter(name for name, _ in pairs).values()):
+        raise InvalidRequest("a field is given twice")
+    if any("\0" in value for _, value in pairs):
+        raise InvalidRequest("a field contains NUL")
+    return {name: value for name, value in pairs if value}
+
+
+def validated(model: type[M], values: dict[str, Any]) -> M:
+    """Make the model. Raises InvalidRequest naming the first wrong field, never repeating what it held."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        shown = name if _SAFE_NAME.fullmatch(name) else "a field"
+        message = "unknown field" if first["type"] == "extra_forbidden" else first["msg"]
+        raise InvalidRequest(plain(f"{shown}: {message}")) from None
+
+
+def plain(text: str) -> str:
+    """The text with whatever RFC 6749 does not allow in a description replaced."""
+    return _UNSAFE.sub("'", text)
+
+
+async def _read(request: Request, media_type: str) -> bytes:
+    _check_type(request, media_type)
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length[:10]) > MAX_BODY:
+        raise TooLarge(f"the body is over {MAX_BODY} bytes")
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise TooLarge(f"the body is over {MAX_BODY} bytes")
+    return body
+
+
+def _check_type(request: Request, media_type: str) -> None:
+    types = request.headers.getlist("content-type")
+    essence, _, parameter = (types[0] if len(types) == 1 else "").lower().partition(";")
+    if essence.strip() != media_type or parameter.strip().replace('"', "") not in ("", "charset=utf-8"):
+        raise UnsupportedMediaType(f"the body has to be {media_type} in UTF-8")
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMediaType("the body must not be compressed")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("repeated key")
+    return document
+
+
+def _no_such_number(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _refuse_unfit(value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidRequest("the body is nested too deeply")
+    if isinstance(value, str):
+        if "\0" in value or (not value.isascii() and re.search("[\ud800-\udfff]", value)):
+            raise InvalidRequest("the body contains NUL or a lone surrogate")
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            _refuse_unfit(name, depth + 1)
+            _refuse_unfit(member, depth + 1)
+    elif isinstance(value, list):
+        for member in value:
+            _refuse_unfit(member, depth + 1)

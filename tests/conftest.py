@@ -1,0 +1,171 @@
+"""A real Valkey for every test that touches the store; a clock that tests move; the service over both."""
+
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+from starlette.types import ASGIApp
+
+from authsvc.app import build, opened
+from authsvc.core.client import Client
+from authsvc.core.user import User
+from authsvc.flows import bootstrap, clients, users
+from authsvc.flows.deps import OPERATOR, Deps
+from authsvc.settings import Settings
+from authsvc.store.embedded import _find_binary
+
+PASSWORD = "a walk by the river"
+
+# Argon2's cheapest parameters: what is tested is never how long a hash takes.
+CHEAP = {"argon2_time_cost": 1, "argon2_memory_kib": 8, "argon2_parallelism": 1, "hash_threads": 2}
+
+
+@dataclass
+class Clock:
+    """Epoch seconds; stands still until a test moves it. Starts at the real time, so that the store keeps the keys."""
+
+    now: float = field(default_factory=lambda: float(int(time.time())))
+
+    def __call__(self) -> float:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """One Valkey for the whole run of this process, without persistence."""
+    with tempfile.TemporaryDirectory(prefix="authsvc-test-") as directory:
+        socket = Path(directory) / "valkey.sock"
+        process = subprocess.Popen(
+            [_find_binary(), "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", directory],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        url = f"unix://{socket}"
+        try:
+            _wait_for(url)
+            yield url
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_for(url: str) -> None:
+    deadline = time.monotonic() + 10
+    with redis.Redis.from_url(url, retry=None) as client:
+        while True:
+            try:
+                client.ping()
+                return
+            except redis.ConnectionError:
+                assert time.monotonic() < deadline, "the store does not start"
+                time.sleep(0.01)
+
+
+@pytest.fixture
+def valkey(valkey_url: str) -> Iterator["redis.Redis"]:
+    """A plain connection to the store, emptied: for looking into it and for meddling with it."""
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+        client.config_set("maxmemory", 0)
+        yield client
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(**CHEAP)
+
+
+@pytest.fixture
+async def deps(valkey: "redis.Redis", valkey_url: str, clock: Clock, settings: Settings) -> AsyncIterator[Deps]:
+    """The parts of the service over the real store, with the service record, the built-in client and no admin."""
+    async with opened(settings, valkey_url, clock) as parts:
+        started = await bootstrap.first_start(parts)
+        assert started is not None
+        await parts.store.clients.delete(started[0])
+        valkey.delete("audit")
+        yield parts
+
+
+@dataclass
+class Service:
+    """The web application, and shorthands for what most tests begin with."""
+
+    deps: Deps
+    app: ASGIApp
+    http: httpx.AsyncClient
+    admin: tuple[str, str]
+
+    async def user(self, username: str = "ada", **fields: Any) -> User:
+        user, _ = await users.create(self.deps, OPERATOR, username=username, password=PASSWORD, **fields)
+        return user
+
+    async def client(self, *permissions: str, **fields: Any) -> tuple[Client, tuple[str, str]]:
+        """A client, and what it authenticates with by HTTP Basic."""
+        client, secret = await clients.create(
+            self.deps, OPERATOR, name="a test's client", permissions=permissions, **fields
+        )
+        return client, (client.client_id, secret or "")
+
+    async def login(self, username: str = "ada", password: str = PASSWORD, **fields: Any) -> dict[str, Any]:
+        answer = await self.http.post("/login", json={"username": username, "password": password, **fields})
+        assert answer.status_code == 200, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+    async def refresh(self, refresh_token: str, **fields: Any) -> httpx.Response:
+        form = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": refresh_token}
+        return await self.http.post("/token", data=form | fields)
+
+    async def introspect(self, token: str, auth: tuple[str, str] | None = None) -> dict[str, Any]:
+        answer = await self.http.post("/introspect", data={"token": token}, auth=auth or self.admin)
+        assert answer.status_code == 200, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+    async def active(self, token: str) -> bool:
+        return bool((await self.introspect(token))["active"])
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+async def service(deps: Deps) -> AsyncIterator[Service]:
+    """The service over httpx's ASGI transport, with one admin client that may do everything."""
+    app = build(deps)
+    client, secret = await clients.create(
+        deps, OPERATOR, name="admin", permissions=("admin", "introspect", "revoke", "issue", "reset")
+    )
+    assert secret is not None
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, client=("192.0.2.1", 50000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as http:
+        yield Service(deps, app, http, (client.client_id, secret))
+
+
+Snapshot = Callable[[], dict[bytes, bytes]]
+
+
+@pytest.fixture
+def dump(valkey: "redis.Redis") -> Snapshot:
+    """Every key of the store with its serialised value, as a backup would hold it."""
+
+    def snapshot() -> dict[bytes, bytes]:
+        return {key: valkey.dump(key) or b"" for key in valkey.scan_iter(count=1000)}
+
+    return snapshot
