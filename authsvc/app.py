@@ -20,6 +20,7 @@ from authsvc.store.connection import Connection
 from authsvc.web import openapi
 from authsvc.web.envelope import Envelope
 from authsvc.web.errors import answer, answer_http, answer_unexpected
+from authsvc.web.lean import Lean
 from authsvc.web.routes import ROUTES, Verb
 
 
@@ -49,7 +50,7 @@ def build(deps: Deps) -> ASGIApp:
     )
     app.router.redirect_slashes = False
     app.state.contract = openapi.text()
-    return Envelope(app)
+    return Lean(Envelope(app), deps)
 
 
 def _route(deps: Deps, verb: Verb) -> Callable[[Request], Awaitable[Response]]:

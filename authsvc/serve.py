@@ -1,6 +1,7 @@
 """Running the service: the store it uses, the first start, the HTTP server."""
 
 import asyncio
+import gc
 import json
 import logging
 import signal
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import uvicorn
+import uvloop
 
 from authsvc import __version__
 from authsvc.app import build, opened
@@ -49,7 +51,7 @@ def serve(settings: Settings) -> None:
     _log_to_stderr()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # also while starting: the embedded store is stopped then
     with store_url(settings) as url:
-        asyncio.run(_serve(settings, url))
+        uvloop.run(_serve(settings, url))
 
 
 @contextmanager
@@ -82,6 +84,10 @@ async def _serve(settings: Settings, url: str) -> None:
         print(f"authsvc {__version__} on {settings.base_url}, state in {state}", flush=True)  # noqa: T201
         if admin is not None:
             print(walk(settings.base_url, *admin), flush=True)  # noqa: T201
+        # What is alive now stays alive: the garbage collector need not look at it again. Without this and the higher
+        # threshold it took an eighth of the time of an introspection.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
         await server.serve()
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -69,7 +70,7 @@ class Settings(BaseModel):
             problems = [f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
             raise StartupError("; ".join(problems)) from None
 
-    @property
+    @cached_property
     def base_url(self) -> str:
         return (self.issuer or f"http://{self.host}:{self.port}").rstrip("/")
 

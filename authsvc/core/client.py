@@ -25,14 +25,14 @@ REFRESHABLE = Lifetimes(access=15 * 60, idle=14 * 86400, session=30 * 86400)
 BROWSER = Lifetimes(access=12 * 3600, idle=30 * 60, session=12 * 3600)
 
 
-class Secret(Record):
+class Secret(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The stored form of a client secret. `until`: epoch seconds, None while it is the current one."""
 
     digest: str
     until: int | None = None
 
 
-class Client(Record):
+class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A client as registered. Lifetimes are None where the defaults apply; `epoch` in milliseconds.
 
     audience: the resource servers it stands for; tokens it obtains are for these, and these it may introspect.

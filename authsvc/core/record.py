@@ -1,14 +1,18 @@
-"""What every stored record has in common: it is frozen, compact JSON, and knows when it ends."""
+"""What every stored record has in common: it is frozen, compact JSON, and knows when it ends.
+
+msgspec rather than pydantic: records are parsed for every token that is looked up, and it takes a quarter of the time.
+"""
 
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+import msgspec
 
 
-class Record(BaseModel):
-    """A value in the store. Transitions make a new record; nothing is changed in place."""
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A value in the store. Transitions make a new record; nothing is changed in place.
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    Fields at their defaults are left out of the JSON: a million sessions pay for every byte.
+    """
 
     def expires_at(self) -> int | None:
         """Epoch seconds at which the store may drop the record; None: never."""
@@ -16,11 +20,10 @@ class Record(BaseModel):
 
     def but(self, **changes: Any) -> Self:
         """The same record with some fields replaced."""
-        return self.model_copy(update=changes)
+        return msgspec.structs.replace(self, **changes)
 
     def to_json(self) -> bytes:
-        # Fields at their defaults are left out: a million sessions pay for every byte.
-        return self.model_dump_json(exclude_defaults=True).encode()
+        return msgspec.json.encode(self)
 
 
 def raised(epoch: int, now: float) -> int:
@@ -31,7 +34,7 @@ def raised(epoch: int, now: float) -> int:
     return max(epoch + 1, int(now * 1000))
 
 
-class Service(Record):
+class Service(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The service-wide cut-off. `epoch`: milliseconds."""
 
     epoch: int

@@ -51,16 +51,20 @@ class Epochs(NamedTuple):
         return cls(user.epoch, client.epoch, service.epoch)
 
 
-class Previous(Record):
-    """Digests of the tokens before the current ones, and until when they are heard (epoch seconds)."""
+class Previous(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """Digests of the tokens before the current ones, and until when they are heard (epoch seconds).
+
+    access_until: the grace prolongs no access token, and revives none that had expired before the refresh.
+    """
 
     access: str
     refresh: str
     until: int
+    access_until: int
     access_scope: str | None = None
 
 
-class Session(Record):
+class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The record `session:<handle>`. Times in epoch seconds, but for `created_ms`; digests by `token.digest`.
 
     end: absolute deadline. idle_s: it also ends that long after `seen`, the last noted use.
@@ -91,6 +95,9 @@ class Session(Record):
     previous: Previous | None = None
     spent: str = ""
 
+    def __repr__(self) -> str:
+        return f"Session(sub={self.sub!r}, client_id={self.client_id!r})"  # the seed is nobody's business
+
     def expires_at(self) -> int:
         return self.end
 
@@ -112,7 +119,7 @@ class Session(Record):
             if hmac.compare_digest(self.access, presented):
                 return None if now < self.exp else Reason.EXPIRED
             if self.previous and hmac.compare_digest(self.previous.access, presented):
-                return None if now < min(self.previous.until, self.exp) else Reason.SPENT
+                return None if now < self.previous.access_until else Reason.SPENT
         elif token.kind is Kind.REFRESH and self.refresh:
             if hmac.compare_digest(self.refresh, presented):
                 return None
@@ -246,6 +253,7 @@ def rotate(
                 access=session.access,
                 refresh=session.refresh,
                 until=at + grace_s,
+                access_until=min(at + grace_s, session.exp),
                 access_scope=session.access_scope,
             ),
             spent=(session.spent + spent.short_digest)[-MAX_SPENT * _SHORT :],

@@ -36,7 +36,7 @@ PER_CLIENT = Limit("client", free=10, memory_s=60)
 PENDING_S = 10
 
 
-class Attempts(Record):
+class Attempts(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The attempts that one limit has counted. `pending` of them are still being checked.
 
     last: epoch seconds of the last one; until: when all of this is forgotten.
@@ -71,9 +71,12 @@ class Attempts(Record):
         until = int(now) + limit.memory_s if limit.base_s else self.until
         return self.but(count=self.count + 1, pending=self.pending + 1, last=now, until=until)
 
-    def judged(self, limit: Limit, *, right: bool) -> Self:
-        """After one attempt was checked. A wrong one stays counted; a right one ends a row of wrong ones."""
+    def judged(self, limit: Limit, *, right: bool | None) -> Self:
+        """After one attempt was checked. A wrong one stays counted; a right one ends a row of wrong ones.
+
+        right None: it was never looked at, so it takes itself back and proves nothing about those before it.
+        """
         pending = max(self.pending - 1, 0)
-        if not right:
+        if right is False:
             return self.but(pending=pending)
-        return self.but(pending=pending, count=pending if limit.in_a_row else max(self.count - 1, 0))
+        return self.but(pending=pending, count=pending if right and limit.in_a_row else max(self.count - 1, 0))

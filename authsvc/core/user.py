@@ -16,7 +16,7 @@ _ROLE = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 _MAX_ROLES = 64
 
 
-class User(Record):
+class User(Record, frozen=True, kw_only=True, omit_defaults=True):
     """Whom tokens speak for. Times: `created_at` in epoch seconds, `epoch` in milliseconds.
 
     spared: handle of the one session that the last raising of the epoch left alive (its owner ended all the others).
@@ -27,7 +27,7 @@ class User(Record):
     username: str | None = None
     status: Status = "active"
     roles: tuple[str, ...] = ()
-    claims: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
+    claims: dict[str, Any] = {}  # noqa: RUF012 - msgspec makes a new one each time
     epoch: int
     spared: str | None = None
     version: int = 1
@@ -56,7 +56,7 @@ class User(Record):
         return self.status == "active" and ADMIN_ROLE in self.roles
 
 
-class Credentials(Record):
+class Credentials(Record, frozen=True, kw_only=True, omit_defaults=True):
     """How a user proves to be one. `hash`: argon2id in PHC form, None until a first password is set.
 
     reset_code: handle of the one reset code that is outstanding; using it and setting the password are one write.
@@ -67,7 +67,7 @@ class Credentials(Record):
     reset_code: str | None = None
 
 
-class ResetCode(Record):
+class ResetCode(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A one-time password reset code, by its handle."""
 
     sub: str

@@ -13,7 +13,7 @@ from authsvc.flows.admins import refuse_to_lose_the_last_admin
 from authsvc.flows.deps import Caller, Deps, note
 from authsvc.store.throttle import Window
 
-_CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _AUDIENCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
 
 
@@ -25,7 +25,7 @@ async def authenticate(
     Wrong secrets are throttled; a right one is never locked out, so that nobody can be by guessing at it: 160 bits need
     no lock. Raises InvalidClient, TooManyAttempts.
     """
-    client = await deps.store.lookup.client(client_id) if _CLIENT_ID.fullmatch(client_id) else None
+    client = await deps.store.lookup.client(client_id) if CLIENT_ID.fullmatch(client_id) else None
     if client is not None:
         if client.public and secret is None:
             return client

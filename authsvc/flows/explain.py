@@ -10,6 +10,8 @@ from authsvc.errors import InvalidRequest
 from authsvc.flows.deps import Deps
 from authsvc.store.audit import Entry
 
+_SHOWN = ("sub", "client_id", "scope", "auth_time", "created_ms", "seen", "idle_s", "end", "exp")
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -37,9 +39,7 @@ async def explain(deps: Deps, presented: str) -> Explanation:
     reason = _from_records(found, token, deps.clock())
     if reason in (Reason.USER_CUT_OFF, Reason.CLIENT_CUT_OFF, Reason.SERVICE_CUT_OFF, Reason.USER_SUSPENDED):
         reason = f"{reason}{_by(trail)}"
-    shown = found.session.model_dump(
-        include={"sub", "client_id", "scope", "auth_time", "created_ms", "seen", "idle_s", "end", "exp"}
-    )
+    shown = {name: getattr(found.session, name) for name in _SHOWN}
     return Explanation(reason is None, reason or "active", handle, shown, trail)
 
 

@@ -1,12 +1,12 @@
 """Telling who a token speaks for, right now."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from authsvc.core import token as tokens
-from authsvc.core.client import Client
-from authsvc.core.session import Active, Inactive, Reason, decide
-from authsvc.core.token import Kind
-from authsvc.errors import UnauthorizedClient
+from authsvc.core.session import Active, Found, Inactive, Reason, decide
+from authsvc.core.token import Kind, Token
+from authsvc.flows.clients import CLIENT_ID
 from authsvc.flows.deps import Deps
 
 INACTIVE: dict[str, Any] = {"active": False}
@@ -17,28 +17,42 @@ async def look_up(deps: Deps, presented: str, kind: Kind | None = None) -> Activ
     token = tokens.parse(presented, kind)
     if token is None:  # not a shape we issue: answered without a round trip
         return Inactive(Reason.UNKNOWN)
-    found = await deps.store.lookup.session(token.handle)
+    return _verdict(deps, token, await deps.store.lookup.session(token.handle), deps.clock())
+
+
+async def introspect(
+    deps: Deps, client_id: str, secret: str | None, presented: Sequence[str]
+) -> list[dict[str, Any]] | None:
+    """Answer a resource server about tokens, in order (RFC 7662 section 2.2).
+
+    Unknown, expired, revoked and not-for-this-caller are one indistinguishable answer. The caller's own record is read
+    in the same round trip; None is for one that is no client with this secret that may introspect. Raises
+    StoreUnavailable when we could not look, which is not the same as inactive.
+    """
+    if secret is None or not CLIENT_ID.fullmatch(client_id):
+        return None
+    parsed = [tokens.parse(text) for text in presented]  # what is not of our shape is not looked up
+    found = await deps.store.lookup.sessions(client_id, [token.handle for token in parsed if token])
+    now, client = deps.clock(), found.client()
+    if client is None or not client.opens_with(secret, now) or not client.may("introspect"):
+        return None
+    answers = []
+    for token in parsed:
+        verdict = _verdict(deps, token, found.session(token.handle), now) if token else None
+        if isinstance(verdict, Active) and client.hears_about(verdict.session.aud):
+            answers.append(described(verdict, deps.settings.base_url))
+        else:
+            answers.append(INACTIVE)
+    return answers
+
+
+def _verdict(deps: Deps, token: Token, found: Found | None, now: float) -> Active | Inactive:
     if found is None:
         return Inactive(Reason.UNKNOWN)
-    now = deps.clock()
     verdict = decide(found, token, now)
     if isinstance(verdict, Active) and verdict.session.due_for_touch(now):
         deps.store.sessions.touch(verdict.handle, now)
     return verdict
-
-
-async def introspect(deps: Deps, client: Client, presented: str) -> dict[str, Any]:
-    """Answer a resource server (RFC 7662 section 2.2).
-
-    Unknown, expired, revoked and not-for-this-caller are one indistinguishable answer. Raises UnauthorizedClient, and
-    StoreUnavailable when we could not look, which is not the same as inactive.
-    """
-    if not client.may("introspect"):
-        raise UnauthorizedClient("this client may not introspect")
-    verdict = await look_up(deps, presented)
-    if isinstance(verdict, Inactive) or not client.hears_about(verdict.session.aud):
-        return INACTIVE
-    return described(verdict, deps.settings.base_url)
 
 
 def described(active: Active, issuer: str) -> dict[str, Any]:

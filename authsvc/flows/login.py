@@ -1,5 +1,7 @@
 """Logging in with a username and a password."""
 
+from contextlib import suppress
+
 from authsvc.core import scope as scopes
 from authsvc.core import throttle
 from authsvc.core.address import prefixes
@@ -7,7 +9,7 @@ from authsvc.core.client import Client
 from authsvc.core.password import MAX_BYTES, too_long
 from authsvc.core.user import Credentials, User
 from authsvc.core.username import normalise
-from authsvc.errors import InvalidCredentials, InvalidRequest, Overloaded, TooManyAttempts
+from authsvc.errors import InvalidCredentials, InvalidRequest, NotFound, Overloaded, TooManyAttempts
 from authsvc.flows.deps import Caller, Deps, note
 from authsvc.flows.grants import Grant, open_session, service_record
 from authsvc.store.throttle import Window
@@ -69,7 +71,7 @@ async def authenticate(
     try:
         right = await deps.hasher.verify(credentials.hash if credentials else None, password)
     except Overloaded:
-        await deps.store.throttle.settle(windows, right=True)  # nothing was guessed
+        await deps.store.throttle.settle(windows, right=None)  # nothing was guessed, nothing proved
         raise
     accepted = right and user is not None and user.status == "active"
     await deps.store.throttle.settle(windows, right=accepted)
@@ -108,4 +110,5 @@ async def _rehash(deps: Deps, sub: str, stored: str, password: str) -> None:
         fresh = await deps.hasher.hash(password)
     except Overloaded:
         return  # the next login will do
-    await deps.store.credentials.swap(sub, lambda held: held.but(hash=fresh) if held.hash == stored else held)
+    with suppress(NotFound):  # deleted meanwhile: there is nothing left to keep up to date
+        await deps.store.credentials.swap(sub, lambda held: held.but(hash=fresh) if held.hash == stored else held)

@@ -10,6 +10,7 @@ from authsvc.core.address import prefixes
 from authsvc.core.session import Active, Pair, Session
 from authsvc.core.token import Kind
 from authsvc.core.user import Credentials, ResetCode, User
+from authsvc.core.username import normalise
 from authsvc.errors import (
     InvalidCredentials,
     InvalidGrant,
@@ -56,7 +57,10 @@ async def change_password(deps: Deps, caller: Caller, me: Active, current: str, 
             raise WrongPassword("the current password is wrong")  # it was changed meanwhile
         return user.cut_off(now, sparing=me.handle), Credentials(hash=hashed, changed_at=int(now))
 
-    changed = await deps.store.users.swap_both(user.sub, change)
+    try:
+        changed = await deps.store.users.swap_both(user.sub, change)
+    except NotFound:
+        raise InvalidToken("the session has ended") from None  # with its user
     session, pair = await _renew(deps, me)
     deps.store.sessions.tidy(changed.sub, changed.epoch, keep=me.handle)
     await note(
@@ -149,6 +153,7 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
     except NotFound:
         raise InvalidGrant("the reset code is not valid") from None
     await deps.store.codes.delete(code.handle)
-    await deps.store.throttle.clear(login_windows(user.username or "", caller.ip)[:2])
+    if changed.username is not None:
+        await deps.store.throttle.clear(login_windows(normalise(changed.username), caller.ip)[:2])
     deps.store.sessions.tidy(changed.sub, changed.epoch)
     await note(deps, caller, "password.reset", sub=changed.sub, details={"epoch": changed.epoch})

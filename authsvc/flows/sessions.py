@@ -1,5 +1,6 @@
 """A user's own sessions: listing them, ending one, ending the others, logging out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from authsvc.core import token as tokens
@@ -55,7 +56,7 @@ async def end_others(deps: Deps, caller: Caller, me: Active) -> None:
         refuse_if_cut_off(me, user)
         return user.cut_off(now, sparing=me.handle)
 
-    user = await deps.store.users.change(me.user.sub, change)
+    user = await _change(deps, me, change)
     deps.store.sessions.tidy(user.sub, user.epoch, keep=me.handle)
     await note(
         deps,
@@ -70,9 +71,16 @@ async def end_others(deps: Deps, caller: Caller, me: Active) -> None:
 async def end_all(deps: Deps, caller: Caller, me: Active) -> None:
     """End every session of the user, this one too."""
     now = deps.clock()
-    user = await deps.store.users.change(me.user.sub, lambda user: user.cut_off(now))
+    user = await _change(deps, me, lambda user: user.cut_off(now))
     deps.store.sessions.tidy(user.sub, user.epoch)
     await note(deps, caller, "user.cut_off", sub=user.sub, reason="everywhere", details={"epoch": user.epoch})
+
+
+async def _change(deps: Deps, me: Active, change: Callable[[User], User]) -> User:
+    try:
+        return await deps.store.users.change(me.user.sub, change)
+    except NotFound:
+        raise InvalidToken("the session has ended") from None  # with its user
 
 
 def refuse_if_cut_off(me: Active, user: User) -> None:

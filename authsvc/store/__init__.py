@@ -33,4 +33,5 @@ class Store:
     async def close(self) -> None:
         """Finish what is under way and give the connections back."""
         await self.sessions.finish()
+        await self.lookup.close()
         await self.connection.close()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -78,6 +79,7 @@ class Connection:
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
             client_name="authsvc",
         )
+        self._pool = pool
         self._redis = Redis.from_pool(pool)
         # Replies are taken as the server sends them, the same in a call, a batch and a transaction.
         self._redis.response_callbacks.clear()
@@ -104,6 +106,10 @@ class Connection:
         held = await self.call("SET", key, value, "NX", "GET", *expiry)
         return held is None or held == value
 
+    def lane(self) -> "Lane":
+        """A connection of its own, besides the pool, for one who reads all the time."""
+        return Lane(self._pool.make_connection())  # type: ignore[no-untyped-call]  # as above
+
     async def close(self) -> None:
         await self._redis.aclose()
 
@@ -114,6 +120,42 @@ class Connection:
                 pipeline.execute_command(*command)
             replies: list[Any] = await pipeline.execute()
             return replies
+
+
+class Lane:
+    """One connection that is used by one caller at a time. Raises StoreUnavailable, like Connection.
+
+    A pool checks, lends, times and takes back a connection for every command; for the reads of introspection that
+    cost twice as much as the command itself.
+    """
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        self._connection.socket_timeout = None  # one timer for the whole call instead
+
+    async def mget(self, wanted: Sequence[str]) -> list[bytes | None]:
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                try:
+                    return await self._mget(wanted)
+                except RedisConnectionError:  # it may have died while nobody was looking
+                    await self._connection.disconnect(nowait=True)
+                    return await self._mget(wanted)
+        except BaseException as error:
+            await self._connection.disconnect(nowait=True)  # or the next caller would read this one's reply
+            if isinstance(error, RedisError | OSError | TimeoutError):
+                raise _unavailable(error) from error
+            raise
+
+    async def close(self) -> None:
+        await self._connection.disconnect()
+
+    async def _mget(self, wanted: Sequence[str]) -> list[bytes | None]:
+        if not self._connection.is_connected:
+            await self._connection.connect()  # type: ignore[no-untyped-call]  # as above
+        await self._connection.send_command("MGET", *wanted)
+        values: list[bytes | None] = await self._connection.read_response()
+        return values
 
 
 def swap_command(changes: Sequence[Change]) -> Command:
@@ -135,7 +177,11 @@ async def _answering() -> AsyncIterator[None]:
         async with asyncio.timeout(CALL_TIMEOUT_S):
             yield
     except (RedisError, OSError, TimeoutError) as error:
-        # The text of a server's error may quote the command, so it is kept to the first word (READONLY, OOM, LOADING).
-        word = str(error).partition(" ")[0] if isinstance(error, RedisError) else ""
-        log.warning("store unavailable: %s %s", type(error).__name__, word)
-        raise StoreUnavailable(type(error).__name__) from error
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> StoreUnavailable:
+    # The text of a server's error may quote the command, so it is kept to the first word (READONLY, OOM, LOADING).
+    word = str(error).partition(" ")[0] if isinstance(error, RedisError) else ""
+    log.warning("store unavailable: %s %s", type(error).__name__, word)
+    return StoreUnavailable(type(error).__name__)

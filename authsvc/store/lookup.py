@@ -1,13 +1,15 @@
-"""Reading all that a decision needs, for many callers at once.
+"""Reading all that decisions need, for many callers at once.
 
-Lookups that are waiting in the same turn of the event loop share their round trips: one MGET for all of their keys. A
-caller never joins a read that was already sent, so what it gets was read after it asked.
+Lookups that are waiting in the same turn of the event loop share two round trips: one MGET for their sessions, one for
+the users and clients these name. A caller never joins a read that was already sent, so what it gets was read after it
+asked; and every record is checked to be the one that was asked for, should replies ever be mixed up.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Collection
 from functools import lru_cache
-from typing import Any
+from typing import NamedTuple, TypeVar
 
 from authsvc.core.client import Client
 from authsvc.core.record import Service
@@ -15,99 +17,168 @@ from authsvc.core.session import Found, Session
 from authsvc.core.user import User
 from authsvc.errors import CorruptRecord, StoreUnavailable
 from authsvc.store import keys
-from authsvc.store.connection import Connection
+from authsvc.store.connection import Connection, Lane
 from authsvc.store.records import load
 
 # Two batches travel while the next one gathers: one more would only make them smaller.
 MAX_IN_FLIGHT = 2
-MAX_KEYS = 1000
+# A batch is sent when it has this many sessions, though more are waiting; one caller's always travel together.
+MAX_SESSIONS = 1000
 
-Values = list[bytes | None]
+R = TypeVar("R")
+# A record that does not parse is kept as its error, to be raised for those who asked for it and nobody else.
+Parsed = dict[str, R | CorruptRecord]
+
+
+class Answer(NamedTuple):
+    """At least what was asked for; what is absent has no record. `client_id`: the caller's."""
+
+    client_id: str | None
+    clients: Parsed[Client]
+    sessions: Parsed[Found]
+
+    def client(self) -> Client | None:
+        """The client that asks, None if it is not registered. Raises CorruptRecord."""
+        return None if self.client_id is None else _unless_corrupt(self.clients.get(self.client_id))
+
+    def session(self, handle: str) -> Found | None:
+        """Everything about a session, None if there is no record of it. Raises CorruptRecord."""
+        return _unless_corrupt(self.sessions.get(handle))
+
+
+class _Asked(NamedTuple):
+    client_id: str | None
+    handles: Collection[str]
+    # One future for each caller: cancelling one must not take the answer from another.
+    answer: "asyncio.Future[Answer]"
 
 
 class Lookup:
     """Finds sessions with everything that decides about them: `session:`, then `user:`, `client:` and `service`."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._waiting: deque[tuple[tuple[str, ...], asyncio.Future[Values]]] = deque()
+        self._lanes = [connection.lane() for _ in range(MAX_IN_FLIGHT)]
+        self._waiting: deque[_Asked] = deque()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._scheduled = False
 
     async def client(self, client_id: str) -> Client | None:
-        (raw,) = await self._values(keys.client(client_id))
-        return None if raw is None else _client(raw, client_id)
+        """The client with this id. Raises StoreUnavailable."""
+        return (await self.sessions(client_id, ())).client()
 
     async def session(self, handle: str) -> Found | None:
-        """Everything about a session, None if there is no such record. Raises StoreUnavailable."""
-        (raw,) = await self._values(keys.session(handle))
-        if raw is None:
-            return None
-        session = load(Session, raw)
-        user, client, service = await self._values(keys.user(session.sub), keys.client(session.client_id), keys.SERVICE)
-        if service is None:
-            # Without the service's epoch nobody can say whether the session was cut off.
-            raise StoreUnavailable("the store holds no service record")
-        return Found(
-            handle,
-            session,
-            None if user is None else _user(user, session.sub),
-            None if client is None else _client(client, session.client_id),
-            _service(service),
-        )
+        """Everything about one session, None if there is no record of it. Raises StoreUnavailable."""
+        return (await self.sessions(None, (handle,))).session(handle)
 
-    def _values(self, *wanted: str) -> asyncio.Future[Values]:
+    def sessions(self, client_id: str | None, handles: Collection[str]) -> "asyncio.Future[Answer]":
+        """Everything about sessions, and the client that asks for them. Awaiting it raises StoreUnavailable."""
         loop = asyncio.get_running_loop()
-        # One future for each caller: cancelling one must not take the answer from another.
-        future: asyncio.Future[Values] = loop.create_future()
-        self._waiting.append((wanted, future))
+        asked = _Asked(client_id, handles, loop.create_future())
+        self._waiting.append(asked)
         self._schedule(loop)
-        return future
+        return asked.answer
+
+    async def close(self) -> None:
+        for lane in self._lanes:
+            await lane.close()
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._scheduled and self._waiting and len(self._in_flight) < MAX_IN_FLIGHT:
+        if self._waiting and not self._scheduled and self._lanes:
             self._scheduled = True
-            loop.call_soon(self._send)
+            loop.call_soon(self._send, loop)
 
-    def _send(self) -> None:
+    def _send(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = False
-        batch = []
-        wanted: dict[str, None] = {}
-        while self._waiting and len(wanted) < MAX_KEYS:
-            asked, future = self._waiting.popleft()
-            if not future.done():
-                batch.append((asked, future))
-                wanted.update(dict.fromkeys(asked))
+        batch: list[_Asked] = []
+        room = MAX_SESSIONS
+        while self._waiting and room > 0:
+            asked = self._waiting.popleft()
+            if not asked.answer.done():
+                batch.append(asked)
+                room -= len(asked.handles)
         if batch:
-            task = asyncio.create_task(self._fetch(list(wanted), batch))
+            task = loop.create_task(self._fetch(batch))
             self._in_flight.add(task)
-            task.add_done_callback(self._landed)
+            task.add_done_callback(self._in_flight.discard)
 
-    def _landed(self, task: "asyncio.Task[None]") -> None:
-        self._in_flight.discard(task)
-        self._schedule(task.get_loop())
-
-    async def _fetch(self, wanted: list[str], batch: list[tuple[tuple[str, ...], asyncio.Future[Values]]]) -> None:
+    async def _fetch(self, batch: list[_Asked]) -> None:
+        lane = self._lanes.pop()
         try:
-            replies: list[Any] = await self._connection.call("MGET", *wanted)
-            values = dict(zip(wanted, replies, strict=True))
+            clients, sessions = await _read(lane, batch)
         except BaseException as error:
-            # Also when we are cancelled: nobody may be left waiting.
+            # Whatever it is, also being cancelled: nobody may be left waiting, and nobody gets a no for it.
             reason = error if isinstance(error, StoreUnavailable) else StoreUnavailable("the lookup was given up")
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(reason)
+            for asked in batch:
+                if not asked.answer.done():
+                    asked.answer.set_exception(reason)
             if not isinstance(error, StoreUnavailable):
                 raise
-            return
-        for asked, future in batch:
-            if not future.done():
-                future.set_result([values[key] for key in asked])
+        else:
+            for asked in batch:
+                if not asked.answer.done():
+                    asked.answer.set_result(Answer(asked.client_id, clients, sessions))
+        finally:
+            self._lanes.append(lane)
+            self._schedule(asyncio.get_running_loop())
 
 
-# Parsing is a pure function of the bytes, so remembering it makes nothing stale: the bytes are read each time.
-# Each record names itself; one under another's key means that replies were mixed up, and decides nothing.
-@lru_cache(maxsize=2048)
+async def _read(lane: Lane, batch: list[_Asked]) -> tuple[Parsed[Client], Parsed[Found]]:
+    callers = {asked.client_id for asked in batch if asked.client_id is not None}
+    handles = {handle for asked in batch for handle in asked.handles}
+    raw_service, *raws = await lane.mget(
+        [keys.SERVICE, *[keys.client(id_) for id_ in callers], *[keys.session(handle) for handle in handles]]
+    )
+    if raw_service is None:
+        # Without the service's epoch nobody can say whether a session was cut off.
+        raise StoreUnavailable("the store holds no service record")
+    service = _service(raw_service)
+    asking = _parse(callers, raws[: len(callers)], _client)
+    sessions = _parse(handles, raws[len(callers) :], _session)
+    if not sessions:
+        return asking, {}
+    readable = [session for session in sessions.values() if isinstance(session, Session)]
+    subs = {session.sub for session in readable}
+    ids = {session.client_id for session in readable}
+    raws = await lane.mget([*[keys.user(sub) for sub in subs], *[keys.client(id_) for id_ in ids]]) if readable else []
+    users = _parse(subs, raws[: len(subs)], _user)
+    clients = _parse(ids, raws[len(subs) :], _client)
+    return asking, {handle: _found(handle, session, users, clients, service) for handle, session in sessions.items()}
+
+
+def _parse(ids: Collection[str], raws: list[bytes | None], parse: Callable[[bytes, str], R]) -> Parsed[R]:
+    parsed: Parsed[R] = {}
+    for id_, raw in zip(ids, raws, strict=True):
+        if raw is not None:
+            try:
+                parsed[id_] = parse(raw, id_)
+            except CorruptRecord as error:
+                parsed[id_] = error
+    return parsed
+
+
+def _found(
+    handle: str, session: Session | CorruptRecord, users: Parsed[User], clients: Parsed[Client], service: Service
+) -> Found | CorruptRecord:
+    if isinstance(session, CorruptRecord):
+        return session
+    user, client = users.get(session.sub), clients.get(session.client_id)
+    if isinstance(user, CorruptRecord):
+        return user
+    if isinstance(client, CorruptRecord):
+        return client
+    return Found(handle, session, user, client, service)
+
+
+def _unless_corrupt(record: R | CorruptRecord | None) -> R | None:
+    if isinstance(record, CorruptRecord):
+        raise record
+    return record
+
+
+def _session(raw: bytes, handle: str) -> Session:
+    return load(Session, raw)  # bound to its key by the digest of the token that names it
+
+
 def _user(raw: bytes, sub: str) -> User:
     user = load(User, raw)
     if user.sub != sub:
@@ -115,6 +186,7 @@ def _user(raw: bytes, sub: str) -> User:
     return user
 
 
+# Parsing is a pure function of the bytes, so remembering it makes nothing stale: the bytes are read each time.
 @lru_cache(maxsize=256)
 def _client(raw: bytes, client_id: str) -> Client:
     client = load(Client, raw)

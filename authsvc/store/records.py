@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from pydantic import ValidationError
+import msgspec
 
 from authsvc.core.record import Record
 from authsvc.errors import CorruptRecord, NotFound, StoreUnavailable
@@ -15,8 +15,8 @@ R = TypeVar("R", bound=Record)
 def load(model: type[R], raw: bytes) -> R:
     """Parse a stored record. Raises CorruptRecord: a record nobody can read decides nothing."""
     try:
-        return model.model_validate_json(raw)
-    except ValidationError as error:
+        return msgspec.json.decode(raw, type=model)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptRecord(f"a stored {model.__name__.lower()} does not parse") from error
 
 

@@ -53,14 +53,15 @@ class Sessions(Records[Session]):
         return int(await self._connection.call("ZCOUNT", keys.sessions(sub), f"({int(now)}", "+inf"))
 
     async def end(self, handle: str, sub: str) -> bool:
-        """Delete a session and its entry in the index; False if it was gone."""
-        ended = await self.delete(handle)  # from here on it is dead
-        await self.unlist(sub, [handle])
-        return ended
+        """Delete a session and its entry in the index; False if both were gone."""
+        deleted = await self.delete(handle)  # from here on it is dead
+        # Either will do: one says no when the driver had to repeat it, because the reply to the first got lost.
+        unlisted = await self.unlist(sub, [handle])
+        return deleted or unlisted > 0
 
-    async def unlist(self, sub: str, handles: Sequence[str]) -> None:
-        if handles:
-            await self._connection.call("ZREM", keys.sessions(sub), *handles)
+    async def unlist(self, sub: str, handles: Sequence[str]) -> int:
+        """Take sessions off the index; returns how many were on it."""
+        return int(await self._connection.call("ZREM", keys.sessions(sub), *handles)) if handles else 0
 
     def tidy(self, sub: str, epoch: int, *, keep: str | None = None) -> None:
         """Delete what a raised epoch has already ended. Only makes room, so nobody waits for it."""

@@ -53,15 +53,15 @@ class Throttle:
                     waits += 1
                     await asyncio.sleep(WAIT_S)
                     continue
-                await self.settle([window for window in windows if window not in todo], right=True)
+                await self.settle([window for window in windows if window not in todo], right=None)
                 raise TooManyAttempts(math.ceil(max(attempts.wait_s(window.limit, now) for window, attempts in full)))
             todo = await self._swap(todo, raws, [a.counted(w.limit, now) for w, a in zip(todo, held, strict=True)])
             if not todo:
                 return
         raise StoreUnavailable("attempts are counted by too many at once")
 
-    async def settle(self, windows: Sequence[Window], *, right: bool) -> None:
-        """Say how a reserved attempt came out. Right also stands for never looked at."""
+    async def settle(self, windows: Sequence[Window], *, right: bool | None) -> None:
+        """Say how a reserved attempt came out; None: it was never looked at."""
         todo = list(windows)
         for _ in range(MAX_CONTENTION):
             if not todo:

@@ -1,5 +1,6 @@
 """User records, their credentials, and the unique index of their names."""
 
+import asyncio
 from collections.abc import Callable
 
 from authsvc.core.user import Credentials, User
@@ -10,7 +11,9 @@ from authsvc.store.connection import MAX_CONTENTION, Change, Connection
 from authsvc.store.records import Records, dump, load, load_if
 
 # A user under construction removes itself after this long, so that a crash leaves nothing half-made.
-_UNFINISHED_S = 60
+_UNFINISHED_S = 10
+# How often, and how many times, the outcome of somebody else's construction is waited for.
+_WAIT_S, _MAX_WAITS = 0.02, 25
 
 
 class Users(Records[User]):
@@ -69,14 +72,21 @@ class Users(Records[User]):
     async def _take_name(self, user: User) -> None:
         name = normalise(user.renaming_to or user.username or "")
         key = keys.login(name)
-        mine = user.sub.encode()
+        mine, waits = user.sub.encode(), 0
         for _ in range(MAX_CONTENTION):
             held = await self._connection.call("SET", key, mine, "NX", "GET")
             if held is None or held == mine:
                 return
             holder = await self.find(held.decode())
             if holder is not None and holder.answers_to(name):
-                raise UsernameTaken("this username is taken")
+                # "Taken" by a user whose registration broke off would be a lie in a few seconds.
+                if await self._connection.call("PTTL", self.key(holder.sub)) == -1:
+                    raise UsernameTaken("this username is taken")
+                if waits == _MAX_WAITS:
+                    raise StoreUnavailable("the name is being taken by a user who is not finished")
+                waits += 1
+                await asyncio.sleep(_WAIT_S)
+                continue
             if await self._connection.swap([Change(key, held, mine)]):
                 return
         raise StoreUnavailable("a name is claimed by too many at once")

@@ -11,6 +11,7 @@ from authsvc.web.tokens import granted
 
 
 async def logout(deps: Deps, request: Request) -> Response:
+    refuse_query(request)
     me = await callers.user_of(deps, request)
     await sessions.logout(deps, me.caller, me.active)
     return _done(me, ended=True)
@@ -39,6 +40,7 @@ async def list_sessions(deps: Deps, request: Request) -> Response:
 
 
 async def end_session(deps: Deps, request: Request) -> Response:
+    refuse_query(request)
     me = await callers.user_of(deps, request)
     handle = request.path_params["session_id"]
     await sessions.end_one(deps, me.caller, me.active.user.sub, handle)

@@ -1,16 +1,20 @@
 """Routes of admins: users, clients, the audit trail."""
 
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from authsvc.errors import InvalidRequest
+from authsvc.core.user import check_sub
+from authsvc.errors import InvalidRequest, NotFound
 from authsvc.flows import clients, password, revoke, sessions, users
 from authsvc.flows.deps import Deps
 from authsvc.store import audit, listing
 from authsvc.web import bodies, callers
-from authsvc.web.input import json_body, query, refuse_query
+from authsvc.web.input import json_body, optional_json_body, query, refuse_query
+
+_CURSORS = 2**64  # SCAN's own; beyond it the store complains, which is not the store being down
 
 
 async def create_user(deps: Deps, request: Request) -> Response:
@@ -38,7 +42,7 @@ async def list_users(deps: Deps, request: Request) -> Response:
 
 async def get_user(deps: Deps, request: Request) -> Response:
     await callers.admin_of(deps, request)
-    return JSONResponse(bodies.UserView.of(await deps.store.users.get(request.path_params["sub"])).model_dump())
+    return JSONResponse(bodies.UserView.of(await deps.store.users.get(_sub(request))).model_dump())
 
 
 async def change_user(deps: Deps, request: Request) -> Response:
@@ -48,32 +52,35 @@ async def change_user(deps: Deps, request: Request) -> Response:
     given = {name: getattr(body, name) for name in body.model_fields_set}
     if "roles" in given:
         given["roles"] = tuple(given["roles"])
-    user = await users.update(deps, admin.caller, request.path_params["sub"], **given)
+    user = await users.update(deps, admin.caller, _sub(request), **given)
     return JSONResponse(bodies.UserView.of(user).model_dump())
 
 
 async def delete_user(deps: Deps, request: Request) -> Response:
+    refuse_query(request)
     admin = await callers.admin_of(deps, request)
-    await users.delete(deps, admin.caller, request.path_params["sub"])
+    await users.delete(deps, admin.caller, _sub(request))
     return Response(status_code=204)
 
 
 async def list_user_sessions(deps: Deps, request: Request) -> Response:
     await callers.admin_of(deps, request)
-    user = await deps.store.users.get(request.path_params["sub"])
+    user = await deps.store.users.get(_sub(request))
     listed = await sessions.alive(deps, user.sub)
     return JSONResponse({"items": [bodies.SessionView.of(one).model_dump() for one in listed], "next": None})
 
 
 async def end_user_sessions(deps: Deps, request: Request) -> Response:
+    refuse_query(request)
     admin = await callers.admin_of(deps, request)
-    await revoke.revoke_user(deps, admin.caller, request.path_params["sub"])
+    await revoke.revoke_user(deps, admin.caller, _sub(request))
     return Response(status_code=204)
 
 
 async def create_reset_code(deps: Deps, request: Request) -> Response:
+    refuse_query(request)
     by = await callers.admin_of(deps, request, "reset")
-    user = await users.get_for_reset(deps, request.path_params["sub"], by_admin=by.may("admin"))
+    user = await users.get_for_reset(deps, _sub(request), by_admin=by.may("admin"))
     code, life_s = await password.new_reset_code(deps, by.caller, user.sub)
     return JSONResponse({"reset_code": code, "expires_in": life_s}, status_code=201)
 
@@ -98,9 +105,7 @@ async def list_clients(deps: Deps, request: Request) -> Response:
 
 async def get_client(deps: Deps, request: Request) -> Response:
     await callers.admin_of(deps, request)
-    return JSONResponse(
-        bodies.ClientView.of(await deps.store.clients.get(request.path_params["client_id"])).model_dump()
-    )
+    return JSONResponse(bodies.ClientView.of(await deps.store.clients.get(_client_id(request))).model_dump())
 
 
 async def change_client(deps: Deps, request: Request) -> Response:
@@ -108,22 +113,23 @@ async def change_client(deps: Deps, request: Request) -> Response:
     admin = await callers.admin_of(deps, request)
     body = await json_body(request, bodies.ClientChange)
     fields = _client_fields(body, body.model_fields_set)
-    client = await clients.update(deps, admin.caller, request.path_params["client_id"], **fields)
+    client = await clients.update(deps, admin.caller, _client_id(request), **fields)
     return JSONResponse(bodies.ClientView.of(client).model_dump())
 
 
 async def delete_client(deps: Deps, request: Request) -> Response:
+    refuse_query(request)
     admin = await callers.admin_of(deps, request)
-    await clients.delete(deps, admin.caller, request.path_params["client_id"])
+    await clients.delete(deps, admin.caller, _client_id(request))
     return Response(status_code=204)
 
 
 async def rotate_secret(deps: Deps, request: Request) -> Response:
     refuse_query(request)
     admin = await callers.admin_of(deps, request)
-    has_body = request.headers.get("content-type") is not None
-    body = await json_body(request, bodies.SecretRotation) if has_body else bodies.SecretRotation(overlap_s=None)
-    client, secret = await clients.rotate_secret(deps, admin.caller, request.path_params["client_id"], body.overlap_s)
+    body = await optional_json_body(request, bodies.SecretRotation)
+    overlap_s = None if body is None else body.overlap_s
+    client, secret = await clients.rotate_secret(deps, admin.caller, _client_id(request), overlap_s)
     return JSONResponse(bodies.ClientView.of(client).model_dump() | {"client_secret": secret})
 
 
@@ -137,12 +143,32 @@ async def audit_trail(deps: Deps, request: Request) -> Response:
     return JSONResponse({"items": items, "next": following})
 
 
+def _sub(request: Request) -> str:
+    """The subject in the path, decoded. One that no user can have is not looked for: subjects become parts of keys."""
+    segment: str = request.path_params["sub"]
+    try:
+        if "/" in segment:  # it has to be written %2F, or `a/reset-code` could mean two things
+            raise NotFound("no such user")
+        return check_sub(unquote(segment, errors="strict"))
+    except (InvalidRequest, UnicodeDecodeError):
+        raise NotFound("no such user") from None
+
+
+def _client_id(request: Request) -> str:
+    client_id: str = request.path_params["client_id"]
+    if not clients.CLIENT_ID.fullmatch(client_id):
+        raise NotFound("no such client")
+    return client_id
+
+
 def _client_fields(body: bodies.ClientFields, names: set[str]) -> dict[str, Any]:
     fields = {name: getattr(body, name) for name in names}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def _scan_cursor(page: bodies.Page) -> str | None:
-    if page.cursor is not None and not listing.is_cursor(page.cursor):
+    if page.cursor is not None and not (
+        listing.is_cursor(page.cursor) and int(page.cursor.partition("!")[0]) < _CURSORS
+    ):
         raise InvalidRequest("cursor: not one of ours")
     return page.cursor

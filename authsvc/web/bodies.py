@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from authsvc.core.client import Client, Permission
 from authsvc.core.user import User
@@ -26,7 +27,13 @@ class Form(BaseModel):
 class Answer(BaseModel):
     """JSON out."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+def _digits(text: object) -> object:
+    if isinstance(text, str) and not (text.isascii() and text.isdigit()):
+        raise PydanticCustomError("digits", "Input should be decimal digits")
+    return text
 
 
 # One line of visible text, for people to recognise something by.
@@ -34,6 +41,9 @@ Label = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r
 Ttl = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
 Handle = Annotated[str, Field(description="public id of a session", examples=["4fQ0kzPq1LxA"])]
 Text = Annotated[str, StringConstraints(max_length=4096)]
+Subject = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~:@|+=/-]{1,255}$")]
+# Decimal digits: pydantic would also take " 5", "+5", "5.0" and "1_0".
+Digits = Annotated[int, BeforeValidator(_digits)]
 
 
 class Login(Body):
@@ -46,38 +56,47 @@ class Login(Body):
 
 
 class PasswordChange(Body):
-    current_password: str = Field(json_schema_extra={"format": "password"})
-    new_password: str = Field(json_schema_extra={"format": "password"})
+    current_password: str = Field(examples=["a walk by the river"], json_schema_extra={"format": "password"})
+    new_password: str = Field(examples=["four herons at dawn"], json_schema_extra={"format": "password"})
 
 
 class PasswordReset(Body):
     reset_code: Text = Field(examples=["rst_…"])
-    new_password: str = Field(json_schema_extra={"format": "password"})
+    new_password: str = Field(examples=["four herons at dawn"], json_schema_extra={"format": "password"})
 
 
 class Issue(Body):
-    sub: Text = Field(examples=["google-oauth2|1234"])
-    scope: Text = ""
+    sub: Subject = Field(examples=["google-oauth2|1234"])
+    scope: Text = Field("", examples=["orders:read"])
     expires_in: Ttl | None = Field(None, description="seconds; by default the client's access lifetime")
-    roles: list[str] | None = Field(None, description="become the user's roles, in every session")
+    roles: list[str] | None = Field(
+        None, description="become the user's roles, in every session", examples=[["editor"]]
+    )
 
 
 class NewUser(Body):
     username: Text = Field(examples=["ada"])
-    password: str | None = Field(None, json_schema_extra={"format": "password"})
-    roles: list[str] = []
-    claims: dict[str, Any] = {}
+    password: str | None = Field(
+        None,
+        description="left out: the answer has a reset code, to set the first one with",
+        examples=["a walk by the river"],
+        json_schema_extra={"format": "password"},
+    )
+    roles: list[str] = Field([], examples=[["editor"]])
+    claims: dict[str, Any] = Field({}, description="whatever introspection is to tell", examples=[{"team": "orders"}])
 
 
 class UserChange(Body):
     username: Text = Field("", description="left out: unchanged")
-    status: Literal["active", "suspended"] = Field("active", description="left out: unchanged")
-    roles: list[str] = Field([], description="left out: unchanged")
+    status: Literal["active", "suspended"] = Field(
+        "active", description="left out: unchanged; suspending ends every session", examples=["suspended"]
+    )
+    roles: list[str] = Field([], description="left out: unchanged", examples=[["editor", "admin"]])
     claims: dict[str, Any] = Field({}, description="left out: unchanged")
 
 
 class ClientFields(Body):
-    permissions: list[Permission] = []
+    permissions: list[Permission] = Field([], examples=[["introspect"]])
     audience: list[str] = Field(
         [], description="resource servers that its tokens are for, or that it is", max_length=64
     )
@@ -104,7 +123,9 @@ class ClientChange(ClientFields):
 
 
 class SecretRotation(Body):
-    overlap_s: int | None = Field(None, ge=0, le=30 * 86400, description="how long the last secret stays valid")
+    overlap_s: int | None = Field(
+        None, ge=0, le=30 * 86400, description="seconds that the last secret stays valid", examples=[3600]
+    )
 
 
 class ClientForm(Form):
@@ -125,11 +146,15 @@ class IntrospectForm(ClientForm):
     token_type_hint: str | None = Field(None, description="not needed")
 
 
+class IntrospectBatch(Body):
+    tokens: list[str] = Field(max_length=1000, examples=[["tok_…", "tok_…"]])
+
+
 class RevokeForm(ClientForm):
     token: str | None = Field(None, description="whose session is to end", examples=["tok_…"])
     token_type_hint: str | None = Field(None, description="not needed")
     session_id: str | None = Field(None, description="admins: this session")
-    sub: Text | None = Field(None, description="admins: every session of this user")
+    sub: Subject | None = Field(None, description="admins: every session of this user")
     all: Literal["true"] | None = Field(None, description="admins: every session there is")
 
 
@@ -140,13 +165,19 @@ class Which(Form):
 
 class Page(Form):
     model_config = ConfigDict(extra="forbid")
-    limit: int = Field(100, ge=1, le=1000)
+    limit: Digits = Field(100, ge=1, le=1000)
     cursor: str | None = Field(None, max_length=400, description="`next` of the page before")
 
 
 class Problem(Answer):
-    error: str
-    error_description: str
+    """Every error there is (RFC 6749 section 5.2)."""
+
+    error: str = Field(examples=["invalid_request"])
+    error_description: str = Field(
+        description="for developers; never repeats what was sent",
+        json_schema_extra={"pattern": r"^[\x20-\x21\x23-\x5b\x5d-\x7e]*$"},
+        examples=["username: Field required"],
+    )
 
 
 class Tokens(Answer):
@@ -191,6 +222,10 @@ class Introspection(Answer):
     version: int | None = Field(
         None, description="of the user; raised by every change to roles, claims, name or status"
     )
+
+
+class Introspections(RootModel[list[Introspection]]):
+    """One answer for each token, in their order."""
 
 
 class SessionView(Answer):
@@ -279,7 +314,8 @@ class ClientView(Answer):
 
     @classmethod
     def fields_of(cls, client: Client) -> dict[str, Any]:
-        return client.model_dump(mode="json", include=set(ClientView.model_fields))
+        fields = {name: getattr(client, name) for name in ClientView.model_fields}
+        return fields | {"permissions": list(client.permissions), "audience": list(client.audience)}
 
     @classmethod
     def of(cls, client: Client) -> "ClientView":

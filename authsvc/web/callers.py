@@ -4,6 +4,7 @@ import binascii
 import re
 from base64 import b64decode
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote_plus
 
 from starlette.requests import Request
@@ -60,20 +61,33 @@ def source(request: Request, actor: str = "anonymous") -> Caller:
     )
 
 
-async def client_of(deps: Deps, request: Request, form: ClientForm | None = None) -> Client:
-    """Authenticate the calling client (RFC 6749 section 2.3): HTTP Basic, or the form's fields; never both.
+class Presented(NamedTuple):
+    """What a calling client authenticates with. `basic`: it used HTTP Basic."""
 
-    Raises InvalidClient, InvalidRequest, TooManyAttempts.
+    client_id: str
+    secret: str | None
+    basic: bool = False
+
+
+def presented(request: Request, form: ClientForm | None = None) -> Presented:
+    """A client's credentials (RFC 6749 section 2.3): HTTP Basic, or the form's fields; never both.
+
+    Raises InvalidClient where there are none, InvalidRequest.
     """
     basic = _basic(request)
     if basic is not None:
-        client_id, secret = basic
-        if form and (form.client_secret is not None or form.client_id not in (None, client_id)):
+        if form and (form.client_secret is not None or form.client_id not in (None, basic.client_id)):
             raise InvalidRequest("more than one way of client authentication")
-        return await clients.authenticate(deps, source(request), client_id, secret, basic=True)
+        return basic
     if form is None or form.client_id is None:
         raise InvalidClient(basic=True)
-    return await clients.authenticate(deps, source(request), form.client_id, form.client_secret)
+    return Presented(form.client_id, form.client_secret)
+
+
+async def client_of(deps: Deps, request: Request, form: ClientForm | None = None) -> Client:
+    """Authenticate the calling client. Raises InvalidClient, InvalidRequest, TooManyAttempts."""
+    client_id, secret, basic = presented(request, form)
+    return await clients.authenticate(deps, source(request), client_id, secret, basic=basic)
 
 
 async def login_client(deps: Deps, request: Request, client_id: str | None, default: str) -> Client:
@@ -81,9 +95,9 @@ async def login_client(deps: Deps, request: Request, client_id: str | None, defa
     basic = _basic(request)
     if basic is None:
         return await clients.authenticate(deps, source(request), client_id or default, None)
-    if client_id not in (None, basic[0]):
+    if client_id not in (None, basic.client_id):
         raise InvalidRequest("client_id: not the client that is calling")
-    return await clients.authenticate(deps, source(request), *basic, basic=True)
+    return await clients.authenticate(deps, source(request), basic.client_id, basic.secret, basic=True)
 
 
 async def user_of(deps: Deps, request: Request) -> Me:
@@ -124,12 +138,17 @@ async def authority_of(deps: Deps, request: Request, form: ClientForm | None = N
     header = _authorization(request)
     by_client = header is not None and header[:6].lower() == "basic "
     if by_client or (header is None and form is not None and form.client_id is not None):
-        client = await client_of(deps, request, form)
+        # Beside HTTP Basic, a form's client_id is not the caller's but whose sessions are to end.
+        client = await client_of(deps, request, None if by_client and not _has_secret(form) else form)
         return Authority(source(request, f"client:{client.client_id}"), client)
     me = await user_of(deps, request)
     if ADMIN_ROLE not in me.active.user.roles:
         raise InsufficientRole("this takes the role admin")
     return Authority(me.caller, None)
+
+
+def _has_secret(form: ClientForm | None) -> bool:
+    return form is not None and form.client_secret is not None
 
 
 def _authorization(request: Request) -> str | None:
@@ -139,7 +158,7 @@ def _authorization(request: Request) -> str | None:
     return headers[0] if headers else None
 
 
-def _basic(request: Request) -> tuple[str, str] | None:
+def _basic(request: Request) -> Presented | None:
     header = _authorization(request)
     if header is None:
         return None
@@ -153,4 +172,4 @@ def _basic(request: Request) -> tuple[str, str] | None:
     if not colon:
         raise InvalidClient("Authorization: not HTTP Basic", basic=True)
     # RFC 6749 section 2.3.1: both are form-urlencoded before they are joined.
-    return unquote_plus(client_id), unquote_plus(secret)
+    return Presented(unquote_plus(client_id), unquote_plus(secret), basic=True)

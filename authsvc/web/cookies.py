@@ -45,6 +45,13 @@ def refuse_cross_site(request: Request, allowed_origins: tuple[str, ...]) -> Non
     if site is not None:
         if site == "same-origin":
             return
-    elif origin is not None and urlsplit(origin).netloc == request.headers.get("host"):
+    elif origin is not None and _host(origin) == request.headers.get("host") != "":
         return
     raise CrossSite("a call with the session cookie has to come from this origin or an allowed one")
+
+
+def _host(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # `http://[`
+        return ""

@@ -1,9 +1,10 @@
 """What every request and every answer has: a request id, headers that keep answers private."""
 
+import itertools
 import re
 import secrets
+from collections.abc import Iterable
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9-]{1,64}")
@@ -15,6 +16,10 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+# Ids of ours are unique without asking the system for randomness on every request.
+_PROCESS = secrets.token_hex(6)
+_count = itertools.count(1)
+_RAW = tuple((name.lower().encode(), value.encode()) for name, value in HEADERS.items())
 
 
 class Envelope:
@@ -27,22 +32,29 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = scope["request_id"] = _request_id(scope)
-
-        async def sealed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self._app(scope, receive, sealed)
+        scope["request_id"] = request_id(scope)
+        await self._app(scope, receive, sealed(scope, send))
 
 
-def _request_id(scope: Scope) -> str:
+def sealed(scope: Scope, send: Send) -> Send:
+    """A way to send that adds the headers every answer has."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *headers(scope["request_id"])]
+        await send(message)
+
+    return sending
+
+
+def headers(request_id: str) -> Iterable[tuple[bytes, bytes]]:
+    """What every answer says."""
+    return (*_RAW, (b"x-request-id", request_id.encode()))
+
+
+def request_id(scope: Scope) -> str:
     """The id the caller gave, if it is fit for logs and headers; a new one otherwise."""
     given = [value for name, value in scope["headers"] if name == b"x-request-id"]
     if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
         return str(given[0].decode())
-    return secrets.token_hex(8)
+    return f"{_PROCESS}{next(_count):010x}"

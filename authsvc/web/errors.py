@@ -3,6 +3,7 @@
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from authsvc import errors as e
 from authsvc.web import cookies
@@ -66,7 +67,7 @@ async def answer_http(request: Request, error: Exception) -> Response:
         raise error
     if error.status_code == 405:
         response = problem(405, "method_not_allowed", "this path takes other methods")
-        response.headers["Allow"] = (error.headers or {}).get("Allow", "GET")
+        response.headers["Allow"] = ", ".join(sorted(_methods(request)))
         return response
     return problem(error.status_code, "not_found" if error.status_code == 404 else "invalid_request", error.detail)
 
@@ -80,9 +81,16 @@ def problem(status: int, code: str, description: str) -> Response:
     return JSONResponse({"error": code, "error_description": plain(description)}, status_code=status)
 
 
+def _methods(request: Request) -> set[str]:
+    """What the path takes, over all routes (RFC 9110 section 15.5.6); Starlette names those of the first only."""
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in matching for method in route.methods}
+
+
 def _challenge(error: Exception) -> str | None:
     if isinstance(error, e.InvalidClient):
-        return f'Basic realm="{REALM}"' if error.basic else None
+        # Also where the secret came in the form: every 401 has a challenge (RFC 9110 section 15.5.2).
+        return f'Basic realm="{REALM}"'
     if isinstance(error, e.MissingToken | e.InvalidCredentials):
         return f'Bearer realm="{REALM}"'
     if isinstance(error, e.InvalidToken):

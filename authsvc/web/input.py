@@ -1,6 +1,7 @@
 """Reading what a request brings: a JSON body, a form, a query; each into a model, or InvalidRequest."""
 
 import json
+import math
 import re
 from collections import Counter
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ M = TypeVar("M", bound=BaseModel)
 MAX_BODY = 64 * 1024
 MAX_DEPTH = 20
 MAX_FIELDS = 100
+MAX_DIGITS = 19
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
@@ -27,6 +29,13 @@ _UNSAFE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 async def json_body(request: Request, model: type[M]) -> M:
     """Parse a JSON object; unlisted fields are refused. Raises InvalidRequest, TooLarge, UnsupportedMediaType."""
     return validated(model, load_json(await _read(request, JSON)))
+
+
+async def optional_json_body(request: Request, model: type[M]) -> M | None:
+    """Like json_body, but None if there is no body at all; one without a content type is refused, not overlooked."""
+    if "content-type" not in request.headers and not await _capped(request):
+        return None
+    return await json_body(request, model)
 
 
 async def form_body(request: Request, model: type[M]) -> M:
@@ -48,9 +57,15 @@ def refuse_query(request: Request) -> None:
 def load_json(body: bytes) -> dict[str, Any]:
     """Parse bytes as one JSON object without repeated keys, NUL, lone surrogates or deep nesting."""
     try:
-        document = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_such_number)
+        document = json.loads(
+            body.decode(),
+            object_pairs_hook=_unique,
+            parse_constant=_no_such_number,
+            parse_int=_integer,
+            parse_float=_finite,
+        )
     except (ValueError, RecursionError):
-        raise InvalidRequest("the body is not JSON in UTF-8, or has repeated keys") from None
+        raise InvalidRequest("the body is not JSON in UTF-8, or has repeated keys or numbers too large") from None
     if not isinstance(document, dict):
         raise InvalidRequest("the body is not a JSON object")
     _refuse_unfit(document, 0)
@@ -89,6 +104,10 @@ def plain(text: str) -> str:
 
 async def _read(request: Request, media_type: str) -> bytes:
     _check_type(request, media_type)
+    return await _capped(request)
+
+
+async def _capped(request: Request) -> bytes:
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or int(length[:10]) > MAX_BODY:
         raise TooLarge(f"the body is over {MAX_BODY} bytes")
@@ -118,6 +137,20 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_such_number(name: str) -> Any:
     raise ValueError(name)
+
+
+def _integer(digits: str) -> int:
+    # Longer ones are nobody's number: no 64 bits hold them, and other JSON readers would round or refuse them.
+    if len(digits) > MAX_DIGITS:
+        raise ValueError("too long")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):  # 1e999, which no JSON could say again
+        raise ValueError("too large")
+    return number
 
 
 def _refuse_unfit(value: Any, depth: int) -> None:

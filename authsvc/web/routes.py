@@ -43,6 +43,8 @@ ROUTES: tuple[Verb, ...] = (
          errors=(e.InvalidGrant, e.InvalidScope, e.UnsupportedGrantType)),
     Verb("POST", "/introspect", tokens.introspect, "Who is this, right now? (RFC 7662)", ("client",),
          takes=bodies.IntrospectForm, gives=bodies.Introspection, errors=(e.UnauthorizedClient,)),
+    Verb("POST", "/introspect/batch", tokens.introspect_batch, "The same for up to 1,000 tokens", ("client",),
+         takes=bodies.IntrospectBatch, gives=bodies.Introspections, errors=(e.UnauthorizedClient,)),
     Verb("POST", "/revoke", tokens.revoke, "Take back a token (RFC 7009), or what an admin names", ("client", "admin"),
          takes=bodies.RevokeForm, errors=(e.NotFound,)),
     Verb("POST", "/tokens", tokens.issue, "Issue a token for a user authenticated elsewhere", ("client",),

@@ -1,10 +1,14 @@
 """Routes that give out tokens, tell about them and take them back."""
 
+from typing import Any
+
+from msgspec.json import encode
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from authsvc.core.client import BUILT_IN
 from authsvc.errors import InvalidRequest, UnauthorizedClient, UnsupportedGrantType
+from authsvc.flows import clients
 from authsvc.flows import introspect as introspection
 from authsvc.flows import issue as issuing
 from authsvc.flows import login as logins
@@ -13,7 +17,7 @@ from authsvc.flows import revoke as revocation
 from authsvc.flows.deps import Deps
 from authsvc.flows.grants import Grant
 from authsvc.web import bodies, callers, cookies
-from authsvc.web.input import form_body, json_body, refuse_query
+from authsvc.web.input import JSON, form_body, json_body, refuse_query
 
 
 async def login(deps: Deps, request: Request) -> Response:
@@ -50,8 +54,26 @@ async def token(deps: Deps, request: Request) -> Response:
 async def introspect(deps: Deps, request: Request) -> Response:
     refuse_query(request)
     form = await form_body(request, bodies.IntrospectForm)
-    client = await callers.client_of(deps, request, form)
-    return JSONResponse(await introspection.introspect(deps, client, form.token))
+    (answer,) = await _introspected(deps, request, callers.presented(request, form), [form.token])
+    return Response(encode(answer), media_type=JSON)
+
+
+async def introspect_batch(deps: Deps, request: Request) -> Response:
+    refuse_query(request)
+    credentials = callers.presented(request)
+    body = await json_body(request, bodies.IntrospectBatch)
+    return Response(encode(await _introspected(deps, request, credentials, body.tokens)), media_type=JSON)
+
+
+async def _introspected(
+    deps: Deps, request: Request, credentials: callers.Presented, presented: list[str]
+) -> list[dict[str, Any]]:
+    answers = await introspection.introspect(deps, credentials.client_id, credentials.secret, presented)
+    if answers is None:
+        caller = callers.source(request)
+        await clients.authenticate(deps, caller, credentials.client_id, credentials.secret, basic=credentials.basic)
+        raise UnauthorizedClient("this client may not introspect")
+    return answers
 
 
 async def revoke(deps: Deps, request: Request) -> Response:
@@ -65,6 +87,8 @@ async def revoke(deps: Deps, request: Request) -> Response:
     if len(given) != 1:
         raise InvalidRequest("give one of: token, and for admins session_id, sub, client_id or all")
     if form.token is not None:
+        if by.client and form.client_id not in (None, by.client.client_id):
+            raise InvalidRequest("client_id: not the client that is calling")
         await revocation.revoke_token(deps, caller, None if admin else by.client, form.token)
         return Response(status_code=200)
     if not admin:

@@ -1,0 +1,109 @@
+"""The command line, for the people who run the service: `authsvc serve | user | client | token | audit | service`."""
+
+import signal
+import sys
+from io import TextIOWrapper
+from typing import Any
+
+import click
+
+from authsvc import __version__
+from authsvc.cli import groups
+from authsvc.cli.options import as_json, duration
+from authsvc.errors import AuthError, NotFound, StartupError, StoreUnavailable
+
+REFUSED, MISUSED, NOT_FOUND, UNAVAILABLE, INACTIVE, INTERRUPTED = 1, 2, 3, 4, 5, 130
+_CODES: dict[type[AuthError], int] = {
+    groups.Misconfigured: MISUSED,
+    NotFound: NOT_FOUND,
+    StoreUnavailable: UNAVAILABLE,
+    StartupError: UNAVAILABLE,
+    AuthError: REFUSED,
+}
+
+EPILOG = """
+Commands work on the store of AUTHSVC_REDIS_URL; without it, on that of the service running on AUTHSVC_DATA_DIR, or,
+while none is, on the files there. Data goes to stdout (--json: for scripts), messages to stderr. Secrets are read
+from stdin or asked for, never taken as arguments.
+
+\b
+Exit status:
+  0    done; `token explain`: the token is active
+  1    refused: the message says why
+  2    wrong usage, or a wrong AUTHSVC_ variable
+  3    no such user, client or session
+  4    the store is not available, or was never started
+  5    `token explain`: the token is inactive
+  130  interrupted
+
+\b
+Shell completion (also zsh_source, fish_source):
+  eval "$(_AUTHSVC_COMPLETE=bash_source authsvc)"
+"""
+
+
+class Program(click.Group):
+    """Turns errors of ours into one line on stderr and a status that means something."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AuthError as error:
+            click.echo(f"authsvc: {error}", err=True)
+            ctx.exit(next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES))
+        except (KeyboardInterrupt, click.Abort):
+            click.echo(err=True)  # leaves the line with the ^C
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=Program, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Opaque tokens whose state lives in Redis or Valkey."""
+
+
+for group in (groups.user, groups.client, groups.token, groups.service):
+    cli.add_command(group)
+
+
+# What a command needs is imported when it runs: help and completion should not wait for a web framework.
+@cli.command()
+def serve() -> None:
+    """Serve HTTP, on an embedded Valkey unless AUTHSVC_REDIS_URL is set."""
+    from authsvc.cli.state import settings
+    from authsvc.serve import serve as run_server
+
+    run_server(settings())
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the contract, openapi.yaml."""
+    from authsvc.web import openapi as contract
+
+    click.echo(contract.text(), nl=False)
+
+
+@cli.command()
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
+@click.option("--event", help="Only this event (user.created), or all of a kind (user).")
+@click.option("--sub", help="Only events about this subject.")
+@click.option("--since", callback=duration, metavar="DURATION", help="Only the last 90s, 15m, 24h or 7d.")
+@as_json
+def audit(limit: int, event: str | None, sub: str | None, since: int | None, as_json: bool) -> None:
+    """Show the audit trail, newest first."""
+    from authsvc.cli.trail import show_trail
+
+    show_trail(limit=limit, event=event, sub=sub, since_s=since, as_json=as_json)
+
+
+def main() -> None:
+    """The entry point."""
+    # By default it would end us at once, and leave a store behind that was started for the command.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if isinstance(sys.stdout, TextIOWrapper):  # a name that the terminal can't show must not end in a traceback
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        cli(prog_name="authsvc")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

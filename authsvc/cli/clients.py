@@ -1,0 +1,191 @@
+"""`authsvc client …`."""
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import click
+
+from authsvc.cli.groups import client as group
+from authsvc.cli.options import as_json, ttl, yes
+from authsvc.cli.output import say, show, show_list
+from authsvc.cli.prompts import confirm
+from authsvc.cli.state import run
+from authsvc.core.client import Client, Permission
+from authsvc.errors import NotFound
+from authsvc.flows import clients, revoke
+from authsvc.flows.deps import OPERATOR, Deps
+from authsvc.web import bodies
+from authsvc.web.input import validated
+
+ID = click.argument("client_id", metavar="ID")
+_COLUMNS = ("client_id", "name", "public", "permissions", "audience", "scope", "created_at")
+_PERMISSIONS = click.Choice(get_args(Permission))
+
+
+def _settable(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that create and update have in common."""
+    for option in (
+        click.option("--refresh/--no-refresh", default=None, help="Whether logins get a refresh token (they do)."),
+        click.option(
+            "--session-ttl-s",
+            callback=ttl,
+            metavar="SECONDS",
+            help="A session ends this long after the login, or `default`.",
+        ),
+        click.option(
+            "--idle-ttl-s",
+            callback=ttl,
+            metavar="SECONDS",
+            help="A session ends this long after its last use, or `default`.",
+        ),
+        click.option("--access-ttl-s", callback=ttl, metavar="SECONDS", help="Life of an access token, or `default`."),
+        click.option("--scope", help="All that may be asked for through it; left out: anything."),
+        click.option("--audience", multiple=True, help="A resource server its tokens are for, or that it is; repeat."),
+        click.option("--permission", "permissions", multiple=True, type=_PERMISSIONS, help="May be repeated."),
+    ):
+        command = option(command)
+    return command
+
+
+@group.command()
+@click.argument("name")
+@_settable
+@click.option("--public", is_flag=True, help="An app that can't keep a secret; it has no permissions.")
+@as_json
+def create(name: str, public: bool, as_json: bool, **options: Any) -> None:
+    """Register a client and print its secret, this once."""
+    body = validated(bodies.NewClient, {"name": name, "public": public} | _given(options))
+    fields = _fields(body, set(bodies.NewClient.model_fields))
+    client, secret = run(lambda deps: clients.create(deps, OPERATOR, **fields))
+    _show_with_secret(client, secret, as_json=as_json)
+
+
+@group.command("list")
+@as_json
+def list_(as_json: bool) -> None:
+    """List all clients, by name."""
+
+    async def work(deps: Deps) -> list[Client]:
+        found = {client.client_id: client async for client in deps.store.listing.every_client()}
+        return sorted(found.values(), key=lambda client: (client.name, client.client_id))
+
+    show_list([_view(client) for client in run(work)], _COLUMNS, as_json=as_json)
+
+
+@group.command("show")
+@ID
+@as_json
+def show_(client_id: str, as_json: bool) -> None:
+    """Show a client."""
+    show(_view(run(lambda deps: find(deps, client_id))), as_json=as_json)
+
+
+@group.command()
+@ID
+@click.option("--name", help="What it is called.")
+@_settable
+@click.option("--no-permissions", is_flag=True, help="Take all permissions away.")
+@click.option("--no-audience", is_flag=True, help="Empty the audience.")
+@click.option("--any-scope", is_flag=True, help="Anything may be asked for through it.")
+@as_json
+def update(
+    client_id: str, no_permissions: bool, no_audience: bool, any_scope: bool, as_json: bool, **options: Any
+) -> None:
+    """Change what is given; --permission and --audience take the place of all until now."""
+    given = _given(options)
+    cleared: dict[str, tuple[bool, list[str] | None]] = {
+        "permissions": (no_permissions, []),
+        "audience": (no_audience, []),
+        "scope": (any_scope, None),
+    }
+    for field, (asked, value) in cleared.items():
+        if asked and field in given:
+            raise click.UsageError(f"{field}: either set or cleared")
+        if asked:
+            given[field] = value
+    if not given:
+        raise click.UsageError("nothing to change")
+    body = validated(bodies.ClientChange, given)
+    fields = _fields(body, body.model_fields_set)
+
+    async def work(deps: Deps) -> Client:
+        await find(deps, client_id)
+        return await clients.update(deps, OPERATOR, client_id, **fields)
+
+    show(_view(run(work)), as_json=as_json)
+
+
+@group.command("rotate-secret")
+@ID
+@click.option(
+    "--overlap-s",
+    type=click.IntRange(0, 30 * 86400),
+    help="How long the last secret stays valid; by default AUTHSVC_SECRET_OVERLAP_S, a day.",
+)
+@as_json
+def rotate_secret(client_id: str, overlap_s: int | None, as_json: bool) -> None:
+    """Give a client a new secret and print it, this once."""
+
+    async def work(deps: Deps) -> tuple[Client, str]:
+        await find(deps, client_id)
+        return await clients.rotate_secret(deps, OPERATOR, client_id, overlap_s)
+
+    client, secret = run(work)
+    _show_with_secret(client, secret, as_json=as_json)
+
+
+@group.command()
+@ID
+def logout(client_id: str) -> None:
+    """End every session opened through a client, logins under way included."""
+
+    async def work(deps: Deps) -> None:
+        await find(deps, client_id)
+        await revoke.revoke_client(deps, OPERATOR, client_id)
+
+    run(work)
+    say(f"ended every session opened through {client_id}")
+
+
+@group.command()
+@ID
+@yes
+def delete(client_id: str, yes: bool) -> None:
+    """Delete a client for good; every session opened through it ends."""
+    confirm(f"Delete the client {client_id} for good?", yes=yes)
+
+    async def work(deps: Deps) -> None:
+        await find(deps, client_id)
+        await clients.delete(deps, OPERATOR, client_id)
+
+    run(work)
+    say(f"deleted {client_id}")
+
+
+async def find(deps: Deps, client_id: str) -> Client:
+    """The client with this id. Raises NotFound."""
+    if not client_id.isascii():  # bytes that are no text can't be sent, either
+        raise NotFound("no such client")
+    return await deps.store.clients.get(client_id)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields to set; `default` means the same as no value."""
+    given = {name: value for name, value in options.items() if value is not None and value != ()}
+    given = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+    return {name: None if name.endswith("_ttl_s") and value == "default" else value for name, value in given.items()}
+
+
+def _fields(body: bodies.ClientFields, names: set[str]) -> dict[str, Any]:
+    fields = {name: getattr(body, name) for name in names}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+def _view(client: Client) -> dict[str, Any]:
+    return bodies.ClientView.of(client).model_dump()
+
+
+def _show_with_secret(client: Client, secret: str | None, *, as_json: bool) -> None:
+    show(_view(client) | ({} if secret is None else {"client_secret": secret}), as_json=as_json)
+    if secret is not None:
+        say("The secret is shown this once; keep it.")

@@ -1,0 +1,33 @@
+"""The groups of commands, without the commands: those are imported when one is asked for."""
+
+from importlib import import_module
+
+import click
+
+from authsvc.errors import StartupError
+
+
+class Misconfigured(StartupError):
+    """A variable in the environment is unknown or wrong."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands add themselves to it when their module is imported."""
+
+    def __init__(self, name: str, module: str, *, help: str) -> None:
+        super().__init__(name, help=help)
+        self._module = module
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        import_module(self._module)
+        return list(self.commands)  # in the order of a user's life, which is more help than the alphabet's
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        import_module(self._module)
+        return super().get_command(ctx, cmd_name)
+
+
+user = LazyGroup("user", "authsvc.cli.users", help="Create, show, change and delete users; end their sessions.")
+client = LazyGroup("client", "authsvc.cli.clients", help="Register, show, change and delete clients.")
+token = LazyGroup("token", "authsvc.cli.tokens", help="Issue a token, explain why one is inactive, take one back.")
+service = LazyGroup("service", "authsvc.cli.service", help="What concerns every session there is.")

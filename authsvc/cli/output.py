@@ -1,0 +1,85 @@
+"""What commands print: data on stdout, as tables or JSON; messages on stderr."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+# Wider than any row: what is read by another program must not be folded.
+_UNLIMITED = 100_000
+_TIMES = frozenset({"at", "created_at", "last_seen", "expires_at", "access_expires_at", "auth_time"})
+
+
+def say(message: str) -> None:
+    click.echo(printable(message), err=True)
+
+
+def show(document: Mapping[str, Any], *, as_json: bool) -> None:
+    """One object: a line of JSON, or a line for each field that has a value."""
+    if as_json:
+        click.echo(json.dumps(document))
+        return
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for name, value in document.items():
+        if value is not None:
+            _add(table, name, cell(name, value))
+    _print(table)
+
+
+def show_list(documents: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
+    """A list: a line of JSON for each object, or a table of some of their fields."""
+    if as_json:
+        for document in documents:
+            click.echo(json.dumps(document))
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    # Piped, it is a header and a line for each object, with nothing drawn around them.
+    table = Table(box=SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for document in documents:
+        _add(table, *(cell(column, document.get(column)) for column in columns))
+    _print(table)
+
+
+def cell(name: str, value: Any) -> str:
+    """A value as people read it; times are local."""
+    if value is None or value == "" or value == []:
+        return "-"
+    if name in _TIMES:
+        return datetime.fromtimestamp(value).astimezone().isoformat(timespec="seconds")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+
+
+def printable(text: str) -> str:
+    """The text with control and other invisible characters escaped: a user agent must not steer the terminal."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _add(table: Any, *cells: str) -> None:
+    from rich.text import Text  # what is in [brackets] is theirs, not markup
+
+    table.add_row(*(Text(printable(text), overflow="fold") for text in cells))
+
+
+def _print(table: Any) -> None:
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console(highlight=False).print(table)
+        return
+    console = Console(width=_UNLIMITED, color_system=None, highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))

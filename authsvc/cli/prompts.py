@@ -1,0 +1,63 @@
+"""What is asked for or read from stdin, because an argument shows in the shell's history and the process list."""
+
+import sys
+
+import click
+
+from authsvc.core import token as tokens
+
+_MAX_INPUT = 64 * 1024
+
+
+def new_password(*, stdin: bool) -> str:
+    """A password to set: the line on stdin, or typed twice without echo."""
+    if stdin:
+        if sys.stdin.isatty():
+            raise click.UsageError("stdin is a terminal: leave out --password-stdin to be asked without echo")
+        return _line()
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody to ask for a password: give --password-stdin or --reset-code")
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt="Once more", err=True))
+
+
+def token_or_session(argument: str | None) -> str:
+    """The session id in the argument, or else what is on stdin or typed without echo."""
+    if argument is not None:
+        return _session_id(argument)
+    if sys.stdin.isatty():
+        return str(click.prompt("Token or session id", hide_input=True, err=True)).strip()
+    return _line().strip()
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Return if the answer is yes; else nothing is done and that is an error, as it is for whoever waits for it."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody to ask whether it is meant: give --yes")
+    if not click.confirm(question, err=True):
+        raise click.ClickException("nothing was changed")
+
+
+def _session_id(argument: str) -> str:
+    if tokens.is_handle(argument):
+        return argument
+    # Never repeated: whatever it is, it may be most of a token.
+    if len(argument) > tokens.HANDLE_LENGTH:
+        raise click.UsageError(
+            "a token is a secret and not for the command line, where the shell's history keeps it and the process "
+            "list shows it to everybody on this machine. Leave it out to be asked for it without echo, or pipe it to "
+            "stdin; a session's id (the 12 characters after `tok_`) may be an argument. Consider this one exposed."
+        )
+    raise click.UsageError(f"a session's id has {tokens.HANDLE_LENGTH} letters and digits")
+
+
+def _line() -> str:
+    raw = sys.stdin.buffer.read(_MAX_INPUT)
+    try:
+        lines = raw.decode().splitlines()
+    except UnicodeDecodeError:
+        raise click.UsageError("stdin is not UTF-8") from None
+    if len(lines) != 1 or not lines[0]:
+        raise click.UsageError("stdin has to be one line")
+    return lines[0]

@@ -1,0 +1,140 @@
+"""Reaching the state: the configured store, that of the service running here, or one started for the command."""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from authsvc.app import opened
+from authsvc.cli.groups import Misconfigured
+from authsvc.errors import CorruptRecord, StartupError, StoreUnavailable
+from authsvc.flows.deps import Deps
+from authsvc.settings import Settings
+from authsvc.store.embedded import Embedded, running_url
+
+T = TypeVar("T")
+
+# How long we bear with a service that is just starting or stopping.
+WAIT_S = 10.0
+
+
+class NotReached(StoreUnavailable):
+    """The store could not be asked at all, so nothing was done."""
+
+
+def settings() -> Settings:
+    """Read the environment. Raises Misconfigured."""
+    try:
+        return Settings.from_environment()
+    except StartupError as error:
+        raise Misconfigured(str(error)) from None
+
+
+def run(work: Callable[[Deps], Awaitable[T]]) -> T:
+    """Do `work` on the state, without asking anybody anything meanwhile: a service can't start until it is done.
+
+    Raises Misconfigured, StartupError and StoreUnavailable, besides what `work` raises.
+    """
+    _log_to_stderr()
+    configured = settings()
+    if configured.redis_url is not None:
+        try:
+            return asyncio.run(_on(configured, configured.redis_url, work))
+        except NotReached as error:
+            raise NotReached(f"the store at AUTHSVC_REDIS_URL does not answer ({error})") from None
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            with _store_in(configured.data_dir) as url:
+                return asyncio.run(_on(configured, url, work))
+        except NotReached as error:
+            # Its owner may have stopped between our two looks, or not be ready yet: look again who owns it.
+            if time.monotonic() > deadline:
+                where = configured.data_dir.resolve()
+                problem = f"the service that owns {where} does not answer ({error}): it may be starting or stopping"
+                raise NotReached(f"{problem}; try again") from None
+            time.sleep(0.1)
+
+
+@contextmanager
+def _store_in(data_dir: Path) -> Iterator[str]:
+    url = running_url(data_dir)
+    with ExitStack() as stack:
+        if url is None:
+            _refuse_to_make_one(data_dir.resolve())
+            embedded = Embedded(data_dir)
+            try:
+                url = stack.enter_context(embedded).url
+            except StartupError:
+                if running_url(data_dir) is None:
+                    raise
+                raise NotReached("somebody was faster") from None
+        yield url
+
+
+def _refuse_to_make_one(data_dir: Path) -> None:
+    """Raise StartupError unless we may run a store here: a mistyped directory must not look like an empty one."""
+    if not (data_dir / "appendonlydir").is_dir():
+        raise StartupError(
+            f"there is no store in {data_dir}: run `authsvc serve` first, or set AUTHSVC_DATA_DIR or AUTHSVC_REDIS_URL"
+        )
+    # Root could, but would leave files behind that the service can't read.
+    if (owner := data_dir.stat().st_uid) != os.geteuid():
+        raise StartupError(f"{data_dir} belongs to the user with id {owner}: run this as that user")
+
+
+async def _on(configured: Settings, url: str, work: Callable[[Deps], Awaitable[T]]) -> T:
+    async with AsyncExitStack() as stack:
+        try:
+            deps = await stack.enter_async_context(opened(configured, url))
+        except ValueError:  # its text may repeat parts of the URL, the password among them
+            raise Misconfigured("AUTHSVC_REDIS_URL: not a URL of a store") from None
+        try:
+            service = await deps.store.services.find("")
+        except CorruptRecord:
+            raise
+        except StoreUnavailable as error:
+            raise NotReached(str(error)) from None
+        if service is None:
+            raise StoreUnavailable("this store was never used: run `authsvc serve` on it first")
+        try:
+            return await work(deps)
+        except CorruptRecord:
+            raise
+        except StoreUnavailable as error:
+            hint = "what was to be changed may be changed or not: look before you try again"
+            raise type(error)(f"the store stopped answering ({error}); {hint}") from None
+
+
+class _Unwritten(logging.Handler):
+    """Shows an audit event only when the trail could not be written: then the terminal is all there is of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._event: object = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._event = getattr(record, "audit", self._event)
+        if record.levelno >= logging.ERROR:
+            click.echo(f"authsvc: not in the audit trail, the store being gone: {self._event}", err=True)
+
+
+def _log_to_stderr() -> None:
+    """Only what matters to somebody at a terminal."""
+    if logging.getLogger().handlers:
+        return
+    plain = logging.StreamHandler(sys.stderr)
+    plain.setFormatter(logging.Formatter("authsvc: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[plain])
+    logging.getLogger("authsvc.store.connection").setLevel(logging.ERROR)  # we say that ourselves
+    trail = logging.getLogger("authsvc.audit")
+    trail.setLevel(logging.INFO)
+    trail.propagate = False
+    trail.addHandler(_Unwritten())

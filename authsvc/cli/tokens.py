@@ -1,0 +1,103 @@
+"""`authsvc token …`."""
+
+import click
+
+from authsvc.cli import INACTIVE
+from authsvc.cli.clients import find
+from authsvc.cli.groups import token as group
+from authsvc.cli.options import as_json
+from authsvc.cli.output import say, show
+from authsvc.cli.prompts import token_or_session
+from authsvc.cli.state import run
+from authsvc.cli.trail import show_entries, view
+from authsvc.core import token as tokens
+from authsvc.core.token import Kind
+from authsvc.errors import InvalidRequest, NotFound
+from authsvc.flows import issue as issuing
+from authsvc.flows import revoke as revoking
+from authsvc.flows.deps import OPERATOR, Deps
+from authsvc.flows.explain import explain as explain_token
+from authsvc.flows.grants import Grant
+from authsvc.web import bodies
+from authsvc.web.input import validated
+
+# What the record's fields are called where people read them, which is as in the list of sessions.
+_LABELS = {"seen": "last_seen", "end": "expires_at", "exp": "access_expires_at"}
+
+
+@group.command()
+@click.option(
+    "--client", "client_id", required=True, metavar="ID", help="In whose name; it needs the permission issue."
+)
+@click.option("--sub", required=True, help="Whom the token speaks for; made a user if there is none.")
+@click.option("--scope", default="", help="Words with spaces between.")
+@click.option("--expires-in", type=int, metavar="SECONDS", help="By default the client's access lifetime.")
+@as_json
+def issue(client_id: str, sub: str, scope: str, expires_in: int | None, as_json: bool) -> None:
+    """Print a token for a subject; without --json nothing else is on stdout."""
+    body = validated(bodies.Issue, {"sub": sub, "scope": scope, "expires_in": expires_in})
+
+    async def work(deps: Deps) -> Grant:
+        client = await find(deps, client_id)
+        return await issuing.issue(deps, OPERATOR, client, sub=body.sub, scope=body.scope, expires_in=body.expires_in)
+
+    grant = run(work)
+    if as_json:
+        show(bodies.Tokens.of(grant).model_dump(exclude_none=True), as_json=True)
+        return
+    click.echo(grant.access_token)
+    say(f"The token is shown this once. It expires in {grant.expires_in} s; its session is {grant.session_id}.")
+
+
+@group.command()
+@click.argument("session_id", required=False)
+@as_json
+@click.pass_context
+def explain(ctx: click.Context, session_id: str | None, as_json: bool) -> None:
+    """Say whether a token is active and, if not, why: the status is 0 or 5.
+
+    The token is read from stdin or asked for, never an argument; a session's id may be one.
+    """
+    presented = token_or_session(session_id)
+    explanation = run(lambda deps: explain_token(deps, presented))
+    known = {"active": explanation.active, "reason": explanation.reason, "session_id": explanation.session_id}
+    if as_json:
+        trail = [view(entry) for entry in explanation.trail]
+        show(known | {"session": explanation.session, "trail": trail}, as_json=True)
+    else:
+        session = {_LABELS.get(name, name): value for name, value in (explanation.session or {}).items()}
+        session.pop("created_ms", None)
+        show(known | session, as_json=False)
+        if explanation.trail:
+            click.echo()
+            show_entries(explanation.trail, as_json=False)
+    ctx.exit(0 if explanation.active else INACTIVE)
+
+
+@group.command()
+@click.argument("session_id", required=False)
+def revoke(session_id: str | None) -> None:
+    """End the session that a token belongs to, whichever of its tokens it is.
+
+    The token is read from stdin or asked for, never an argument; a session's id may be one.
+    """
+    presented = token_or_session(session_id)
+    token = tokens.parse(presented)
+    if token is None and not tokens.is_handle(presented):
+        raise InvalidRequest("neither a token (its check digits may not match) nor a session's id")
+    if token is not None and token.kind not in (Kind.ACCESS, Kind.REFRESH):
+        raise InvalidRequest("only access and refresh tokens belong to a session")
+    handle = presented if token is None else token.handle
+
+    async def work(deps: Deps) -> None:
+        if await deps.store.sessions.find(handle) is None:
+            raise NotFound("no such session; `authsvc token explain` may say how it ended")
+        if token is None:
+            await revoking.revoke_session(deps, OPERATOR, handle)
+        else:
+            await revoking.revoke_token(deps, OPERATOR, None, presented)
+            if await deps.store.sessions.find(handle) is not None:
+                raise InvalidRequest(f"not a token of session {handle}, which goes on; to end it, give its id")
+
+    run(work)
+    say(f"ended session {handle}")

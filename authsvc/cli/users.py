@@ -1,0 +1,203 @@
+"""`authsvc user …`."""
+
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from authsvc.cli.groups import user as group
+from authsvc.cli.options import as_json, yes
+from authsvc.cli.output import say, show, show_list
+from authsvc.cli.prompts import confirm, new_password
+from authsvc.cli.state import run
+from authsvc.core.user import User, check_sub
+from authsvc.core.username import normalise
+from authsvc.errors import InvalidRequest, NotFound
+from authsvc.flows import password as passwords
+from authsvc.flows import revoke, sessions, users
+from authsvc.flows.deps import OPERATOR, Deps
+from authsvc.web import bodies
+from authsvc.web.input import MAX_BODY, load_json
+
+WHO = click.argument("who", metavar="SUB_OR_NAME")
+_COLUMNS = ("sub", "username", "status", "roles", "created_at")
+_SESSION_COLUMNS = ("session_id", "client_id", "device", "ip", "created_at", "last_seen", "expires_at")
+
+
+@group.command()
+@click.argument("name")
+@click.option("--role", "roles", multiple=True, help="May be repeated; `admin` may administer the service.")
+@click.option("--claims", metavar="JSON", default="{}", help="An object that introspection shows.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from stdin, one line.")
+@click.option("--reset-code", is_flag=True, help="Set none; print a one-time code with which the user sets it.")
+@as_json
+def create(
+    name: str, roles: tuple[str, ...], claims: str, password_stdin: bool, reset_code: bool, as_json: bool
+) -> None:
+    """Create a user who can log in. Asks for the password, unless told otherwise."""
+    if password_stdin and reset_code:
+        raise click.UsageError("--password-stdin or --reset-code, not both")
+    parsed = _claims(claims)
+    password = None if reset_code else new_password(stdin=password_stdin)
+
+    async def work(deps: Deps) -> tuple[User, str | None, int]:
+        user, code = await users.create(deps, OPERATOR, username=name, password=password, roles=roles, claims=parsed)
+        return user, code, deps.settings.reset_code_ttl_s
+
+    user, code, life_s = run(work)
+    show(_view(user) | ({} if code is None else {"reset_code": code}), as_json=as_json)
+    if code is not None:
+        _say_about_code(life_s)
+
+
+@group.command("list")
+@as_json
+def list_(as_json: bool) -> None:
+    """List all users, by name."""
+
+    async def work(deps: Deps) -> list[User]:
+        # By sub, as the walk may bring one twice.
+        found = {user.sub: user async for user in deps.store.listing.every_user()}
+        return sorted(found.values(), key=lambda user: (user.username is None, user.username or user.sub))
+
+    show_list([_view(user) for user in run(work)], _COLUMNS, as_json=as_json)
+
+
+@group.command("show")
+@WHO
+@as_json
+def show_(who: str, as_json: bool) -> None:
+    """Show a user."""
+    show(_view(run(lambda deps: find(deps, who))), as_json=as_json)
+
+
+@group.command()
+@WHO
+@as_json
+def suspend(who: str, as_json: bool) -> None:
+    """Let a user in no more, and end every session now."""
+    show(_view(_update(who, status="suspended")), as_json=as_json)
+
+
+@group.command()
+@WHO
+@as_json
+def reinstate(who: str, as_json: bool) -> None:
+    """Let a suspended user log in again; no earlier session comes back."""
+    show(_view(_update(who, status="active")), as_json=as_json)
+
+
+@group.command()
+@WHO
+@click.argument("new_roles", metavar="[ROLE]...", nargs=-1)
+@click.option("--none", is_flag=True, help="Take all roles away.")
+@as_json
+def roles(who: str, new_roles: tuple[str, ...], none: bool, as_json: bool) -> None:
+    """Set a user's roles, in place of those until now. Running sessions have them at once."""
+    if none == bool(new_roles):
+        raise click.UsageError("give the roles, or --none to take all away")
+    show(_view(_update(who, roles=new_roles)), as_json=as_json)
+
+
+@group.command()
+@WHO
+@click.argument("new_name")
+@as_json
+def rename(who: str, new_name: str, as_json: bool) -> None:
+    """Give a user another name to log in with."""
+    show(_view(_update(who, username=new_name)), as_json=as_json)
+
+
+@group.command()
+@WHO
+@yes
+def delete(who: str, yes: bool) -> None:
+    """Delete a user for good; every session ends."""
+    confirm(f"Delete {who} for good?", yes=yes)
+
+    async def work(deps: Deps) -> str:
+        user = await find(deps, who)
+        await users.delete(deps, OPERATOR, user.sub)
+        return user.sub
+
+    say(f"deleted {run(work)}")
+
+
+@group.command("sessions")
+@WHO
+@as_json
+def sessions_(who: str, as_json: bool) -> None:
+    """List a user's live sessions, newest first."""
+
+    async def work(deps: Deps) -> list[dict[str, Any]]:
+        listed = await sessions.alive(deps, (await find(deps, who)).sub)
+        # `current` is about the session that asks, and here none does.
+        return [bodies.SessionView.of(one).model_dump(exclude={"current"}) for one in listed]
+
+    show_list(run(work), _SESSION_COLUMNS, as_json=as_json)
+
+
+@group.command()
+@WHO
+def logout(who: str) -> None:
+    """End every session of a user, logins under way included."""
+
+    async def work(deps: Deps) -> str:
+        user = await find(deps, who)
+        await revoke.revoke_user(deps, OPERATOR, user.sub)
+        return user.sub
+
+    say(f"ended every session of {run(work)}")
+
+
+@group.command("reset-code")
+@WHO
+@as_json
+def reset_code(who: str, as_json: bool) -> None:
+    """Print a one-time code with which the user sets a new password."""
+
+    async def work(deps: Deps) -> tuple[str, int]:
+        return await passwords.new_reset_code(deps, OPERATOR, (await find(deps, who)).sub)
+
+    code, life_s = run(work)
+    show({"reset_code": code, "expires_in": life_s}, as_json=as_json)
+    _say_about_code(life_s)
+
+
+async def find(deps: Deps, who: str) -> User:
+    """The user with this sub or name. Raises NotFound, and InvalidRequest if it is one's sub and another's name."""
+    by_sub = by_name = None
+    with suppress(InvalidRequest):  # no sub looks like this
+        by_sub = await deps.store.users.find(check_sub(who))
+    with suppress(InvalidRequest):  # nobody is called this
+        by_name = await deps.store.users.find_by_name(normalise(who))
+    named = by_name[0] if by_name else None
+    if by_sub is not None and named is not None and by_sub.sub != named.sub:
+        raise InvalidRequest(f"that is one user's sub and another's name: for the latter say {named.sub}")
+    found = by_sub or named
+    if found is None:
+        raise NotFound("no such user")
+    return found
+
+
+def _update(who: str, **changes: Any) -> User:
+    async def work(deps: Deps) -> User:
+        return await users.update(deps, OPERATOR, (await find(deps, who)).sub, **changes)
+
+    return run(work)
+
+
+def _view(user: User) -> dict[str, Any]:
+    return bodies.UserView.of(user).model_dump()
+
+
+def _claims(text: str) -> dict[str, Any]:
+    raw = text.encode(errors="replace")
+    try:
+        return load_json(raw if len(raw) <= MAX_BODY else b"")
+    except InvalidRequest:
+        raise click.BadParameter("not a JSON object, or too large", param_hint="--claims") from None
+
+
+def _say_about_code(life_s: int) -> None:
+    say(f"The code is shown this once. It sets a password at POST /password/reset, once, in the next {life_s} s.")
