@@ -16,8 +16,9 @@ from authsvc.flows.deps import Deps
 from authsvc.flows.hasher import Hasher
 from authsvc.settings import Settings
 from authsvc.store import Store
-from authsvc.store.connection import Connection
+from authsvc.store.connection import REQUEST_TIMEOUT_S, Connection, patience
 from authsvc.web import openapi
+from authsvc.web.access_log import AccessLog
 from authsvc.web.envelope import Envelope
 from authsvc.web.errors import answer, answer_http, answer_unexpected
 from authsvc.web.lean import Lean
@@ -32,7 +33,7 @@ async def opened(settings: Settings, redis_url: str, clock: Callable[[], float] 
         time_cost=settings.argon2_time_cost,
         memory_kib=settings.argon2_memory_kib,
         parallelism=settings.argon2_parallelism,
-        threads=settings.hash_threads,
+        threads=settings.threads,
     )
     try:
         yield Deps(store, hasher, clock, settings)
@@ -50,11 +51,14 @@ def build(deps: Deps) -> ASGIApp:
     )
     app.router.redirect_slashes = False
     app.state.contract = openapi.text()
-    return Lean(Envelope(app), deps)
+    service: ASGIApp = Lean(Envelope(app), deps)
+    share = deps.settings.access_log_share
+    return AccessLog(service, share) if share else service
 
 
 def _route(deps: Deps, verb: Verb) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return await verb.endpoint(deps, request)
+        with patience(REQUEST_TIMEOUT_S):
+            return await verb.endpoint(deps, request)
 
     return endpoint

@@ -56,9 +56,8 @@ class CrossSite(AuthError):
 class InvalidClient(AuthError):
     """The calling client is unknown or its secret is wrong."""
 
-    def __init__(self, message: str = "client authentication failed", *, basic: bool = True) -> None:
+    def __init__(self, message: str = "client authentication failed") -> None:
         super().__init__(message)
-        self.basic = basic  # whether HTTP Basic was tried or nothing at all: the answer then names the scheme
 
 
 class UnauthorizedClient(AuthError):

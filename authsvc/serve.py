@@ -4,7 +4,9 @@ import asyncio
 import gc
 import json
 import logging
+import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +14,12 @@ from datetime import UTC, datetime
 
 import uvicorn
 import uvloop
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.supervisors import Multiprocess
 
 from authsvc import __version__
 from authsvc.app import build, opened
+from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
 from authsvc.settings import Settings
 from authsvc.store.embedded import Embedded
@@ -29,7 +34,7 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = {"at": at, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
-        line |= getattr(record, "audit", {})
+        line |= getattr(record, "fields", {})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line)
@@ -48,10 +53,35 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises StartupError."""
-    _log_to_stderr()
+    log_to_stderr()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # also while starting: the embedded store is stopped then
     with store_url(settings) as url:
-        uvloop.run(_serve(settings, url))
+        listening = _listen(settings)
+        settings = settings.but(port=listening.getsockname()[1])
+        admin = uvloop.run(_first_start(settings, url))
+        state = "the configured store" if settings.redis_url else f"an embedded Valkey in {settings.data_dir.resolve()}"
+        print(f"authsvc {__version__} on {settings.base_url}, state in {state}", flush=True)  # noqa: T201
+        if admin is not None:
+            print(walk(settings.base_url, *admin), flush=True)  # noqa: T201
+        # Worker processes begin afresh and read the environment themselves.
+        settings.but(redis_url=url).export()
+        config = uvicorn.Config(
+            "authsvc.serve:worker",
+            factory=True,
+            workers=settings.workers,
+            loop="uvloop",
+            http="httptools",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # it would believe whatever address a client writes
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        if settings.workers == 1:
+            Server(config).run(sockets=[listening])
+        else:
+            Multiprocess(config, sockets=[listening]).run()
 
 
 @contextmanager
@@ -64,31 +94,54 @@ def store_url(settings: Settings) -> Iterator[str]:
         yield embedded.url
 
 
-async def _serve(settings: Settings, url: str) -> None:
+async def _first_start(settings: Settings, url: str) -> tuple[str, str] | None:
     async with opened(settings, url) as deps:
-        admin = await first_start(deps)
-        server = Server(
-            uvicorn.Config(
-                build(deps),
-                host=settings.host,
-                port=settings.port,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,  # it would believe whatever address a client writes
-                lifespan="off",
-                timeout_graceful_shutdown=GRACE_S,
-            )
-        )
-        state = "the configured store" if settings.redis_url else f"an embedded Valkey in {settings.data_dir.resolve()}"
-        print(f"authsvc {__version__} on {settings.base_url}, state in {state}", flush=True)  # noqa: T201
-        if admin is not None:
-            print(walk(settings.base_url, *admin), flush=True)  # noqa: T201
-        # What is alive now stays alive: the garbage collector need not look at it again. Without this and the higher
-        # threshold it took an eighth of the time of an introspection.
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
-        await server.serve()
+        try:
+            return await first_start(deps)
+        except StoreUnavailable as error:
+            raise StartupError(f"the store does not answer ({error})") from None
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise StartupError(
+            f"can't listen on {settings.host}, port {settings.port}: {os.strerror(error.errno or 0).lower()}"
+        ) from None
+
+
+def worker() -> "Worker":
+    """Make the application of one worker process; uvicorn calls this in each."""
+    log_to_stderr()
+    return Worker(Settings.from_environment())
+
+
+class Worker:
+    """One worker's application: opens the parts of the service when it starts, gives them back when it stops."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()  # lifespan.startup
+        async with opened(self._settings, self._settings.redis_url or "") as deps:
+            self._app = build(deps)
+            # What is alive now stays alive: the garbage collector need not look at it again. Without this and the
+            # higher threshold it took an eighth of the time of an introspection.
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 100)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()  # lifespan.shutdown
+        await send({"type": "lifespan.shutdown.complete"})
 
 
 def walk(base: str, client_id: str, secret: str) -> str:
@@ -113,7 +166,7 @@ Try it, line by line, in another terminal:
 """
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -26,10 +26,13 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    redis_url: str | None = Field(None, description="Redis or Valkey to use; without it an embedded one is started")
+    redis_url: Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")] | None = Field(
+        None, repr=False, description="Redis or Valkey to use; without it an embedded one is started"
+    )
     data_dir: Path = Field(Path("authsvc-data"), description="where the embedded Valkey keeps its files")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    workers: int = Field(1, ge=1, le=256, description="server processes")
     issuer: str | None = Field(None, description="public base URL (RFC 8414), such as https://auth.example.org")
     allowed_origins: Words = Field((), description="origins besides our own whose pages may use the cookie")
     refresh_grace_s: int = Field(
@@ -43,11 +46,14 @@ class Settings(BaseModel):
     argon2_time_cost: int = Field(2, ge=1, description="argon2id passes")
     argon2_memory_kib: int = Field(19456, ge=8, description="argon2id memory, KiB")
     argon2_parallelism: int = Field(1, ge=1, description="argon2id lanes")
-    hash_threads: int = Field(os.cpu_count() or 1, ge=1, description="password hashes computed at the same time")
+    hash_threads: int | None = Field(
+        None, ge=1, description="password hashes at a time in a worker; default: its share of cores"
+    )
     reset_code_ttl_s: Seconds = Field(600, description="life of a password reset code")
     secret_overlap_s: int = Field(
         86400, ge=0, description="how long a rotated client secret stays valid beside the new one"
     )
+    access_log_share: float = Field(0, ge=0, le=1, description="share of requests that is logged; 0: none")
     audit_retention_s: Seconds = Field(90 * 86400, description="how long audit events are kept")
 
     @classmethod
@@ -69,6 +75,22 @@ class Settings(BaseModel):
         except ValidationError as error:
             problems = [f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
             raise StartupError("; ".join(problems)) from None
+
+    def but(self, **changes: object) -> Self:
+        """The same settings with some replaced."""
+        return type(self).model_validate(self.model_dump() | changes)
+
+    def export(self) -> None:
+        """Put these settings into the environment, for worker processes to read."""
+        for name in [name for name in os.environ if name.startswith(PREFIX)]:
+            del os.environ[name]
+        for name, value in self.model_dump(mode="json", exclude_defaults=True).items():
+            os.environ[PREFIX + name.upper()] = " ".join(value) if isinstance(value, list) else str(value)
+
+    @property
+    def threads(self) -> int:
+        """Password hashes that one worker computes at the same time."""
+        return self.hash_threads or max(1, (os.cpu_count() or 1) // self.workers)
 
     @cached_property
     def base_url(self) -> str:

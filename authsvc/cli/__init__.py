@@ -68,12 +68,15 @@ for group in (groups.user, groups.client, groups.token, groups.service):
 
 # What a command needs is imported when it runs: help and completion should not wait for a web framework.
 @cli.command()
-def serve() -> None:
+@click.option("--host", help="Address to listen on; by default AUTHSVC_HOST, or 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; by default AUTHSVC_PORT, or 8000.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Server processes; by default AUTHSVC_WORKERS, or 1.")
+def serve(**given: Any) -> None:
     """Serve HTTP, on an embedded Valkey unless AUTHSVC_REDIS_URL is set."""
     from authsvc.cli.state import settings
     from authsvc.serve import serve as run_server
 
-    run_server(settings())
+    run_server(settings().but(**{name: value for name, value in given.items() if value is not None}))
 
 
 @cli.command()

@@ -12,6 +12,9 @@ import click
 _UNLIMITED = 100_000
 _TIMES = frozenset({"at", "created_at", "last_seen", "expires_at", "access_expires_at", "auth_time"})
 
+# What may take several lines in a table, before an id or a time does.
+_PROSE = frozenset({"name", "device", "permissions", "audience", "scope", "roles", "reason", "details"})
+
 
 def say(message: str) -> None:
     click.echo(printable(message), err=True)
@@ -40,13 +43,29 @@ def show_list(documents: Sequence[Mapping[str, Any]], columns: Sequence[str], *,
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    rows = [[cell(column, document.get(column)) for column in columns] for document in documents]
+    terminal = sys.stdout.isatty()
+    if terminal:  # where width is short, what no row has a value for is left out
+        used = [at for at in range(len(columns)) if not rows or any(row[at] != "-" for row in rows)]
+        columns, rows = [columns[at] for at in used], [[row[at] for at in used] for row in rows]
     # Piped, it is a header and a line for each object, with nothing drawn around them.
-    table = Table(box=SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=SIMPLE_HEAD if terminal else None, pad_edge=False, padding=(0, 2, 0, 0))
+    whole = _fits(columns, rows)
     for column in columns:
-        table.add_column(column, overflow="fold")
-    for document in documents:
-        _add(table, *(cell(column, document.get(column)) for column in columns))
+        table.add_column(column, overflow="fold", no_wrap=whole and column not in _PROSE)
+    for row in rows:
+        _add(table, *row)
     _print(table)
+
+
+def _fits(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the terminal is wide enough for ids and times to stay on one line; else they fold, too."""
+    from rich.cells import cell_len
+    from rich.console import Console
+
+    widths = [max(map(cell_len, texts)) for texts in zip(columns, *rows, strict=True)]
+    needed = [min(width, 10) if column in _PROSE else width for column, width in zip(columns, widths, strict=True)]
+    return sum(needed) + 3 * len(columns) <= Console().width
 
 
 def cell(name: str, value: Any) -> str:

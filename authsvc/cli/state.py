@@ -94,8 +94,8 @@ async def _on(configured: Settings, url: str, work: Callable[[Deps], Awaitable[T
     async with AsyncExitStack() as stack:
         try:
             deps = await stack.enter_async_context(opened(configured, url))
-        except ValueError:  # its text may repeat parts of the URL, the password among them
-            raise Misconfigured("AUTHSVC_REDIS_URL: not a URL of a store") from None
+        except StartupError as error:
+            raise Misconfigured(f"AUTHSVC_REDIS_URL: {error}") from None
         try:
             service = await deps.store.services.find("")
         except CorruptRecord:
@@ -121,7 +121,7 @@ class _Unwritten(logging.Handler):
         self._event: object = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._event = getattr(record, "audit", self._event)
+        self._event = getattr(record, "fields", self._event)
         if record.levelno >= logging.ERROR:
             click.echo(f"authsvc: not in the audit trail, the store being gone: {self._event}", err=True)
 

@@ -32,14 +32,17 @@ _LABELS = {"seen": "last_seen", "end": "expires_at", "exp": "access_expires_at"}
 @click.option("--sub", required=True, help="Whom the token speaks for; made a user if there is none.")
 @click.option("--scope", default="", help="Words with spaces between.")
 @click.option("--expires-in", type=int, metavar="SECONDS", help="By default the client's access lifetime.")
+@click.option("--role", "roles", multiple=True, help="May be repeated; they become the user's, in every session.")
 @as_json
-def issue(client_id: str, sub: str, scope: str, expires_in: int | None, as_json: bool) -> None:
+def issue(client_id: str, sub: str, scope: str, expires_in: int | None, roles: tuple[str, ...], as_json: bool) -> None:
     """Print a token for a subject; without --json nothing else is on stdout."""
     body = validated(bodies.Issue, {"sub": sub, "scope": scope, "expires_in": expires_in})
 
     async def work(deps: Deps) -> Grant:
         client = await find(deps, client_id)
-        return await issuing.issue(deps, OPERATOR, client, sub=body.sub, scope=body.scope, expires_in=body.expires_in)
+        return await issuing.issue(
+            deps, OPERATOR, client, sub=body.sub, scope=body.scope, expires_in=body.expires_in, roles=roles or None
+        )
 
     grant = run(work)
     if as_json:

@@ -101,6 +101,15 @@ def roles(who: str, new_roles: tuple[str, ...], none: bool, as_json: bool) -> No
 
 @group.command()
 @WHO
+@click.argument("claims", metavar="JSON")
+@as_json
+def claims(who: str, claims: str, as_json: bool) -> None:
+    """Set what introspection tells about a user besides roles: an object, in place of that until now."""
+    show(_view(_update(who, claims=_claims(claims))), as_json=as_json)
+
+
+@group.command()
+@WHO
 @click.argument("new_name")
 @as_json
 def rename(who: str, new_name: str, as_json: bool) -> None:

@@ -133,6 +133,13 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
         spent = [self.spent[at : at + _SHORT] for at in range(0, len(self.spent), _SHORT)]
         return any([hmac.compare_digest(short, other) for other in spent])  # noqa: C419 - compares them all
 
+    def expiry_of(self, token: Token) -> int:
+        """Until when a live token of this session is heard, if nothing else ends it."""
+        if token.kind is Kind.REFRESH:
+            return self.end
+        previous = self.previous
+        return previous.access_until if previous and previous.access == token.digest else self.exp
+
     def scope_of(self, token: Token) -> str:
         """What a live token of this session allows: an access token may have been narrowed."""
         narrowed = None
@@ -302,6 +309,7 @@ class Active:
     handle: str
     kind: Kind
     scope: str
+    exp: int
     session: Session
     user: User
     client: Client
@@ -342,4 +350,4 @@ def decide(found: Found, token: Token, now: float) -> Active | Inactive:
         return Inactive(reason)
     if user is None or client is None:  # what `standing` has said already, for the type checker to see
         return Inactive(Reason.UNKNOWN)
-    return Active(found.handle, token.kind, session.scope_of(token), session, user, client)
+    return Active(found.handle, token.kind, session.scope_of(token), session.expiry_of(token), session, user, client)

@@ -8,7 +8,7 @@ a mistyped or invented string is refused without asking the store, and a secret 
 import hmac
 import re
 import secrets
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
@@ -99,8 +99,8 @@ def successor(seed: str, spent: Token, kind: Kind) -> Token:
 
 
 def digest(text: str) -> str:
-    """SHA-256 as 43 characters of unpadded base64url: the stored form of a secret of full entropy."""
-    return urlsafe_b64encode(sha256(text.encode()).digest())[:43].decode()
+    """SHA-256 as 43 characters of unpadded base64: the stored form of a secret of full entropy."""
+    return b2a_base64(sha256(text.encode()).digest(), newline=False)[:43].decode()
 
 
 def _assemble(kind: Kind, handle: str, secret: int) -> Token:

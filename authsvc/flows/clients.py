@@ -17,9 +17,7 @@ CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _AUDIENCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
 
 
-async def authenticate(
-    deps: Deps, caller: Caller, client_id: str, secret: str | None, *, basic: bool = False
-) -> Client:
+async def authenticate(deps: Deps, caller: Caller, client_id: str, secret: str | None) -> Client:
     """Tell which client is calling. A public client has no secret and only names itself.
 
     Wrong secrets are throttled; a right one is never locked out, so that nobody can be by guessing at it: 160 bits need
@@ -42,7 +40,7 @@ async def authenticate(
             outcome="failure",
             client_id=client.client_id if client is not None else None,
         )
-    raise InvalidClient(basic=basic)
+    raise InvalidClient
 
 
 async def create(

@@ -101,7 +101,8 @@ async def _keep_to_the_cap(deps: Deps, caller: Caller, sub: str, newest: str) ->
         return
     present = await deps.store.sessions.listed(sub, now)
     # Logins at the same time agree on the order, so together they end just what is too much.
-    present.sort(key=lambda pair: (pair[1].created_ms, pair[0] == newest, pair[0]))
+    # What nobody can use any more goes first, or a forgotten browser would push out a phone in use.
+    present.sort(key=lambda pair: (pair[1].ended(now) is None, pair[1].created_ms, pair[0] == newest, pair[0]))
     for handle, session in present[: max(len(present) - most, 0)]:
         if await deps.store.sessions.end(handle, sub):
             await note(

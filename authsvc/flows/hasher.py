@@ -1,6 +1,9 @@
 """Argon2id on threads of its own, so that hashing never holds up the event loop."""
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +20,12 @@ T = TypeVar("T")
 QUEUE_PER_THREAD = 4
 
 
+def _step_back() -> None:
+    """Let the event loop go first where they share a core: a storm of logins must not slow introspection down."""
+    if sys.platform == "linux":  # where a thread has a priority of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+
 class Hasher:
     """Hashes and verifies passwords. Raises Overloaded when the queue is full."""
 
@@ -24,7 +33,7 @@ class Hasher:
         self._argon2 = PasswordHasher(
             time_cost=time_cost, memory_cost=memory_kib, parallelism=parallelism, hash_len=32, salt_len=16
         )
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2", initializer=_step_back)
         self._room = threads * (1 + QUEUE_PER_THREAD)
         # What is verified for users that don't exist, with the parameters of those that do.
         self._nobody = self._argon2.hash("nobody has this password")

@@ -58,14 +58,13 @@ def _verdict(deps: Deps, token: Token, found: Found | None, now: float) -> Activ
 def described(active: Active, issuer: str) -> dict[str, Any]:
     """What an introspecting client learns. Absent: what has no value (username, aud, claims, amr)."""
     session, user = active.session, active.user
-    bearer = active.kind is Kind.ACCESS
     answer: dict[str, Any] = {
         "active": True,
         "sub": session.sub,
         "scope": active.scope,
         "client_id": session.client_id,
-        "token_type": "Bearer" if bearer else "refresh_token",
-        "exp": session.exp if bearer else session.end,
+        "token_type": "Bearer" if active.kind is Kind.ACCESS else "refresh_token",
+        "exp": active.exp,
         "iat": session.iat,
         "iss": issuer,
         "roles": user.roles,

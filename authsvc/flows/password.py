@@ -20,7 +20,7 @@ from authsvc.errors import (
     WrongPassword,
 )
 from authsvc.flows.deps import Caller, Deps, note
-from authsvc.flows.grants import Grant
+from authsvc.flows.grants import Grant, service_record
 from authsvc.flows.login import authenticate, login_windows, refuse_long
 from authsvc.flows.sessions import refuse_if_cut_off
 from authsvc.store.throttle import Window
@@ -130,6 +130,7 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
     if code is None:
         raise InvalidGrant("the reset code is not valid")
     await deps.store.throttle.reserve(window, deps.clock())
+    await service_record(deps)  # a store that was emptied holds no codes either, and that says nothing about this one
     record = await deps.store.codes.find(code.handle)
     valid = record is not None and hmac.compare_digest(record.digest, code.digest) and deps.clock() < record.until
     await deps.store.throttle.settle(window, right=valid)

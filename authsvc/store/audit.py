@@ -52,7 +52,7 @@ class Audit:
     async def write(self, event: Event, now: float) -> None:
         """Record an event. The log line comes first and always; a store that fails now does not undo what was done."""
         fields = {name: value for name, value in asdict(event).items() if value is not None}
-        log.info("%s", event.event, extra={"audit": fields})
+        log.info("%s", event.event, extra={"fields": fields})
         oldest_ms = int((now - self._retention_s) * 1000)
         try:
             await self._connection.transaction(

@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +17,22 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from authsvc.errors import StoreUnavailable
+from authsvc.errors import StartupError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 Command = tuple[str | bytes | int, ...]
+
+# What the present request may still wait for the store, in a list that its parts share; None outside of requests.
+_left: ContextVar[list[float] | None] = ContextVar("left", default=None)
 
 CONNECT_TIMEOUT_S = 0.5
 REPLY_TIMEOUT_S = 0.5
 # Everything one call may take: waiting for a connection, connecting, and one retry.
 CALL_TIMEOUT_S = 1.0
 MAX_CONNECTIONS = 50
+# Everything one request may spend on its calls, so that it is answered within 1.5 s with its password hashes.
+REQUEST_TIMEOUT_S = 1.0
 # How often a swap is tried again because somebody else changed the record in between.
 MAX_CONTENTION = 100
 
@@ -69,7 +76,20 @@ class Connection:
     """
 
     def __init__(self, url: str) -> None:
-        pool = BlockingConnectionPool.from_url(
+        try:
+            pool = self._open_pool(url)
+        except ValueError:  # its text may hold the password
+            raise StartupError(
+                "the store's URL is not understood: redis://, rediss:// or unix://, with a database number if any"
+            ) from None
+        self._pool = pool
+        self._redis = Redis.from_pool(pool)
+        # Replies are taken as the server sends them, the same in a call, a batch and a transaction.
+        self._redis.response_callbacks.clear()
+
+    @staticmethod
+    def _open_pool(url: str) -> BlockingConnectionPool:
+        return BlockingConnectionPool.from_url(
             url,
             max_connections=MAX_CONNECTIONS,
             timeout=CALL_TIMEOUT_S,
@@ -79,13 +99,9 @@ class Connection:
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
             client_name="authsvc",
         )
-        self._pool = pool
-        self._redis = Redis.from_pool(pool)
-        # Replies are taken as the server sends them, the same in a call, a batch and a transaction.
-        self._redis.response_callbacks.clear()
 
     async def call(self, *command: str | bytes | int) -> Any:
-        async with _answering():
+        async with answering():
             return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py has no types here
 
     async def batch(self, commands: Sequence[Command]) -> list[Any]:
@@ -114,7 +130,7 @@ class Connection:
         await self._redis.aclose()
 
     async def _pipeline(self, commands: Sequence[Command], *, transaction: bool) -> list[Any]:
-        async with _answering():
+        async with answering():
             pipeline = self._redis.pipeline(transaction=transaction)
             for command in commands:
                 pipeline.execute_command(*command)
@@ -133,9 +149,10 @@ class Lane:
         self._connection = connection
         self._connection.socket_timeout = None  # one timer for the whole call instead
 
-    async def mget(self, wanted: Sequence[str]) -> list[bytes | None]:
+    async def mget(self, wanted: Sequence[str], give_up_at: float) -> list[bytes | None]:
+        """The values of these keys. give_up_at: on the event loop's clock."""
         try:
-            async with asyncio.timeout(CALL_TIMEOUT_S):
+            async with asyncio.timeout_at(give_up_at):
                 try:
                     return await self._mget(wanted)
                 except RedisConnectionError:  # it may have died while nobody was looking
@@ -171,13 +188,29 @@ def stamped(json: bytes) -> bytes:
     return b'%s,"w":"%s"}' % (json[:-1], secrets.token_urlsafe(6).encode())
 
 
-@asynccontextmanager
-async def _answering() -> AsyncIterator[None]:
+@contextmanager
+def patience(seconds: float | None) -> Iterator[None]:
+    """Bound the time that all inside spends waiting for the store: a slow one must not add up. None: unbounded."""
+    token = _left.set(None if seconds is None else [seconds])
     try:
-        async with asyncio.timeout(CALL_TIMEOUT_S):
+        yield
+    finally:
+        _left.reset(token)
+
+
+@asynccontextmanager
+async def answering() -> AsyncIterator[None]:
+    """Bound what is inside by the time of a call, and by what the request has left. Raises StoreUnavailable."""
+    left = _left.get()
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(CALL_TIMEOUT_S if left is None else min(CALL_TIMEOUT_S, left[0])):
             yield
     except (RedisError, OSError, TimeoutError) as error:
         raise _unavailable(error) from error
+    finally:
+        if left is not None:
+            left[0] -= time.monotonic() - started
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:

@@ -23,7 +23,7 @@ from authsvc.errors import StartupError
 logger = logging.getLogger("authsvc.store.embedded")
 
 SUN_PATH_BYTES = 100  # sockaddr_un takes 104 on macOS and 108 on Linux, each with a final NUL
-LOCK_WAIT_S = 1.0  # long enough for a running_url() that is looking at the lock just now
+LOCK_WAIT_S = 3.0  # long enough for a command that has a store of its own up for a moment
 ORPHAN_WAIT_S = 30.0
 STOP_WAIT_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S, HEALTHY_AFTER_S = 0.1, 10.0, 60.0

@@ -17,7 +17,7 @@ from authsvc.core.session import Found, Session
 from authsvc.core.user import User
 from authsvc.errors import CorruptRecord, StoreUnavailable
 from authsvc.store import keys
-from authsvc.store.connection import Connection, Lane
+from authsvc.store.connection import CALL_TIMEOUT_S, Connection, Lane, answering
 from authsvc.store.records import load
 
 # Two batches travel while the next one gathers: one more would only make them smaller.
@@ -28,6 +28,8 @@ MAX_SESSIONS = 1000
 R = TypeVar("R")
 # A record that does not parse is kept as its error, to be raised for those who asked for it and nobody else.
 Parsed = dict[str, R | CorruptRecord]
+# The clients that ask, and the sessions.
+Read = tuple[Parsed[Client], Parsed[Found]]
 
 
 class Answer(NamedTuple):
@@ -51,6 +53,7 @@ class _Asked(NamedTuple):
     handles: Collection[str]
     # One future for each caller: cancelling one must not take the answer from another.
     answer: "asyncio.Future[Answer]"
+    give_up_at: float
 
 
 class Lookup:
@@ -59,21 +62,25 @@ class Lookup:
     def __init__(self, connection: Connection) -> None:
         self._lanes = [connection.lane() for _ in range(MAX_IN_FLIGHT)]
         self._waiting: deque[_Asked] = deque()
-        self._in_flight: set[asyncio.Task[None]] = set()
+        self._in_flight: set[asyncio.Task[Read]] = set()
         self._scheduled = False
 
     async def client(self, client_id: str) -> Client | None:
         """The client with this id. Raises StoreUnavailable."""
-        return (await self.sessions(client_id, ())).client()
+        return (await self._asking(client_id, ())).client()
 
     async def session(self, handle: str) -> Found | None:
         """Everything about one session, None if there is no record of it. Raises StoreUnavailable."""
-        return (await self.sessions(None, (handle,))).session(handle)
+        return (await self._asking(None, (handle,))).session(handle)
+
+    async def _asking(self, client_id: str | None, handles: Collection[str]) -> Answer:
+        async with answering():
+            return await self.sessions(client_id, handles)
 
     def sessions(self, client_id: str | None, handles: Collection[str]) -> "asyncio.Future[Answer]":
         """Everything about sessions, and the client that asks for them. Awaiting it raises StoreUnavailable."""
         loop = asyncio.get_running_loop()
-        asked = _Asked(client_id, handles, loop.create_future())
+        asked = _Asked(client_id, handles, loop.create_future(), loop.time() + CALL_TIMEOUT_S)
         self._waiting.append(asked)
         self._schedule(loop)
         return asked.answer
@@ -97,36 +104,34 @@ class Lookup:
                 batch.append(asked)
                 room -= len(asked.handles)
         if batch:
-            task = loop.create_task(self._fetch(batch))
+            lane = self._lanes.pop()
+            task = loop.create_task(_read(lane, batch))
             self._in_flight.add(task)
-            task.add_done_callback(self._in_flight.discard)
+            task.add_done_callback(lambda task: self._landed(lane, batch, task))
 
-    async def _fetch(self, batch: list[_Asked]) -> None:
-        lane = self._lanes.pop()
-        try:
-            clients, sessions = await _read(lane, batch)
-        except BaseException as error:
-            # Whatever it is, also being cancelled: nobody may be left waiting, and nobody gets a no for it.
-            reason = error if isinstance(error, StoreUnavailable) else StoreUnavailable("the lookup was given up")
-            for asked in batch:
-                if not asked.answer.done():
-                    asked.answer.set_exception(reason)
-            if not isinstance(error, StoreUnavailable):
-                raise
-        else:
-            for asked in batch:
-                if not asked.answer.done():
-                    asked.answer.set_result(Answer(asked.client_id, clients, sessions))
-        finally:
-            self._lanes.append(lane)
-            self._schedule(asyncio.get_running_loop())
+    def _landed(self, lane: Lane, batch: list[_Asked], task: "asyncio.Task[Read]") -> None:
+        self._in_flight.discard(task)
+        self._lanes.append(lane)
+        # Whatever happened, also being cancelled: nobody may be left waiting, and nobody gets a no for it.
+        error = StoreUnavailable("the lookup was given up") if task.cancelled() else task.exception()
+        for asked in batch:
+            if asked.answer.done():
+                continue
+            if error is not None:
+                asked.answer.set_exception(error)
+            else:
+                asked.answer.set_result(Answer(asked.client_id, *task.result()))
+        self._schedule(task.get_loop())
 
 
-async def _read(lane: Lane, batch: list[_Asked]) -> tuple[Parsed[Client], Parsed[Found]]:
+async def _read(lane: Lane, batch: list[_Asked]) -> Read:
     callers = {asked.client_id for asked in batch if asked.client_id is not None}
     handles = {handle for asked in batch for handle in asked.handles}
+    # The first has waited longest. What can't be known by then is given up for all: an outage costs all the same.
+    give_up_at = batch[0].give_up_at
     raw_service, *raws = await lane.mget(
-        [keys.SERVICE, *[keys.client(id_) for id_ in callers], *[keys.session(handle) for handle in handles]]
+        [keys.SERVICE, *[keys.client(id_) for id_ in callers], *[keys.session(handle) for handle in handles]],
+        give_up_at,
     )
     if raw_service is None:
         # Without the service's epoch nobody can say whether a session was cut off.
@@ -139,7 +144,8 @@ async def _read(lane: Lane, batch: list[_Asked]) -> tuple[Parsed[Client], Parsed
     readable = [session for session in sessions.values() if isinstance(session, Session)]
     subs = {session.sub for session in readable}
     ids = {session.client_id for session in readable}
-    raws = await lane.mget([*[keys.user(sub) for sub in subs], *[keys.client(id_) for id_ in ids]]) if readable else []
+    wanted = [*[keys.user(sub) for sub in subs], *[keys.client(id_) for id_ in ids]]
+    raws = await lane.mget(wanted, give_up_at) if wanted else []
     users = _parse(subs, raws[: len(subs)], _user)
     clients = _parse(ids, raws[len(subs) :], _client)
     return asking, {handle: _found(handle, session, users, clients, service) for handle, session in sessions.items()}

@@ -8,7 +8,7 @@ from typing import Any
 from authsvc.core.session import Session
 from authsvc.errors import AuthError, NotFound
 from authsvc.store import keys
-from authsvc.store.connection import Connection
+from authsvc.store.connection import Connection, patience
 from authsvc.store.records import Records
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,8 @@ class Sessions(Records[Session]):
         self._later(f"touch {handle}", self._touch(handle, now))
 
     async def _touch(self, handle: str, now: float) -> None:
-        await self.swap(handle, lambda session: session.touched(now))
+        # Another worker, or a use a moment ago, may have noted it since we looked.
+        await self.swap(handle, lambda session: session.touched(now) if session.due_for_touch(now) else session)
 
     def _later(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         if name in self._under_way:
@@ -101,7 +102,8 @@ class Sessions(Records[Session]):
 
 async def _logged(name: str, work: Coroutine[Any, Any, None]) -> None:
     try:
-        await work
+        with patience(None):  # it is not the request's that began it
+            await work
     except NotFound:
         pass  # the session ended meanwhile
     except AuthError as error:

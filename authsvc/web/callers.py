@@ -62,11 +62,10 @@ def source(request: Request, actor: str = "anonymous") -> Caller:
 
 
 class Presented(NamedTuple):
-    """What a calling client authenticates with. `basic`: it used HTTP Basic."""
+    """What a calling client authenticates with."""
 
     client_id: str
     secret: str | None
-    basic: bool = False
 
 
 def presented(request: Request, form: ClientForm | None = None) -> Presented:
@@ -80,14 +79,13 @@ def presented(request: Request, form: ClientForm | None = None) -> Presented:
             raise InvalidRequest("more than one way of client authentication")
         return basic
     if form is None or form.client_id is None:
-        raise InvalidClient(basic=True)
+        raise InvalidClient()
     return Presented(form.client_id, form.client_secret)
 
 
 async def client_of(deps: Deps, request: Request, form: ClientForm | None = None) -> Client:
     """Authenticate the calling client. Raises InvalidClient, InvalidRequest, TooManyAttempts."""
-    client_id, secret, basic = presented(request, form)
-    return await clients.authenticate(deps, source(request), client_id, secret, basic=basic)
+    return await clients.authenticate(deps, source(request), *presented(request, form))
 
 
 async def login_client(deps: Deps, request: Request, client_id: str | None, default: str) -> Client:
@@ -97,7 +95,7 @@ async def login_client(deps: Deps, request: Request, client_id: str | None, defa
         return await clients.authenticate(deps, source(request), client_id or default, None)
     if client_id not in (None, basic.client_id):
         raise InvalidRequest("client_id: not the client that is calling")
-    return await clients.authenticate(deps, source(request), basic.client_id, basic.secret, basic=True)
+    return await clients.authenticate(deps, source(request), basic.client_id, basic.secret)
 
 
 async def user_of(deps: Deps, request: Request) -> Me:
@@ -136,19 +134,17 @@ async def admin_of(deps: Deps, request: Request, permission: Permission = "admin
 async def authority_of(deps: Deps, request: Request, form: ClientForm | None = None) -> Authority:
     """A user who is an admin, or any client that authenticates."""
     header = _authorization(request)
-    by_client = header is not None and header[:6].lower() == "basic "
-    if by_client or (header is None and form is not None and form.client_id is not None):
-        # Beside HTTP Basic, a form's client_id is not the caller's but whose sessions are to end.
-        client = await client_of(deps, request, None if by_client and not _has_secret(form) else form)
+    by_basic = header is not None and header[:6].lower() == "basic "
+    by_secret = form is not None and form.client_secret is not None
+    named = header is None and form is not None and form.client_id is not None
+    if by_basic or by_secret or (named and cookies.session_token(request) is None):
+        # Beside HTTP Basic or a cookie, a form's client_id alone is not the caller's but whose sessions are to end.
+        client = await client_of(deps, request, form if by_secret or not by_basic else None)
         return Authority(source(request, f"client:{client.client_id}"), client)
     me = await user_of(deps, request)
     if ADMIN_ROLE not in me.active.user.roles:
         raise InsufficientRole("this takes the role admin")
     return Authority(me.caller, None)
-
-
-def _has_secret(form: ClientForm | None) -> bool:
-    return form is not None and form.client_secret is not None
 
 
 def _authorization(request: Request) -> str | None:
@@ -164,12 +160,12 @@ def _basic(request: Request) -> Presented | None:
         return None
     match = _BASIC.fullmatch(header)
     if match is None:
-        raise InvalidClient("Authorization: not HTTP Basic", basic=True)
+        raise InvalidClient("Authorization: not HTTP Basic")
     try:
         client_id, colon, secret = b64decode(match[1], validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
-        raise InvalidClient("Authorization: not HTTP Basic", basic=True) from None
+        raise InvalidClient("Authorization: not HTTP Basic") from None
     if not colon:
-        raise InvalidClient("Authorization: not HTTP Basic", basic=True)
+        raise InvalidClient("Authorization: not HTTP Basic")
     # RFC 6749 section 2.3.1: both are form-urlencoded before they are joined.
-    return Presented(unquote_plus(client_id), unquote_plus(secret), basic=True)
+    return Presented(unquote_plus(client_id), unquote_plus(secret))

@@ -4,6 +4,7 @@ import itertools
 import re
 import secrets
 from collections.abc import Iterable
+from urllib.parse import quote, unquote_to_bytes
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,6 +34,10 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         scope["request_id"] = request_id(scope)
+        raw_path: bytes = scope.get("raw_path") or b""
+        if b"%" in raw_path:
+            # Servers decode the path before it is split, and a subject `a/sessions` would name the sessions of `a`.
+            scope["path"] = canonical(raw_path)
         await self._app(scope, receive, sealed(scope, send))
 
 
@@ -50,6 +55,11 @@ def sealed(scope: Scope, send: Send) -> Send:
 def headers(request_id: str) -> Iterable[tuple[bytes, bytes]]:
     """What every answer says."""
     return (*_RAW, (b"x-request-id", request_id.encode()))
+
+
+def canonical(raw_path: bytes) -> str:
+    """The path with each segment decoded and encoded again the one usual way: `%2F` stays, `%6D` becomes `m`."""
+    return "/".join(quote(unquote_to_bytes(part), safe="") for part in raw_path.partition(b"?")[0].split(b"/"))
 
 
 def request_id(scope: Scope) -> str:

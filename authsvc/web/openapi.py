@@ -296,7 +296,7 @@ def _success(verb: Verb) -> dict[str, Any]:
     if verb.gives:
         success["content"] = {JSON: _schema(verb.gives)}
     elif verb.path == "/openapi.yaml":
-        success["content"] = {"application/yaml": {"schema": {"type": "string"}}}
+        success["content"] = {"application/yaml": {"schema": {"type": "object", "required": ["openapi", "paths"]}}}
     return success
 
 

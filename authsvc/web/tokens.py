@@ -25,6 +25,8 @@ async def login(deps: Deps, request: Request) -> Response:
     body = await json_body(request, bodies.Login)
     if body.cookie:  # or another site logs its victim in as itself
         cookies.refuse_cross_site(request, deps.settings.allowed_origins)
+    # A browser has one session: the new one replaces the old one, and does not leave it behind, alive (ASVS 7.2.4).
+    replaced = cookies.session_token(request) if body.cookie else None
     client = await callers.login_client(deps, request, body.client_id, BUILT_IN)
     grant = await logins.login(
         deps,
@@ -36,6 +38,8 @@ async def login(deps: Deps, request: Request) -> Response:
         device=body.device,
         cookie=body.cookie,
     )
+    if replaced is not None:
+        await revocation.revoke_token(deps, callers.source(request), None, replaced)
     return granted(grant, by_cookie=body.cookie)
 
 
@@ -70,8 +74,7 @@ async def _introspected(
 ) -> list[dict[str, Any]]:
     answers = await introspection.introspect(deps, credentials.client_id, credentials.secret, presented)
     if answers is None:
-        caller = callers.source(request)
-        await clients.authenticate(deps, caller, credentials.client_id, credentials.secret, basic=credentials.basic)
+        await clients.authenticate(deps, callers.source(request), *credentials)
         raise UnauthorizedClient("this client may not introspect")
     return answers
 

@@ -1,0 +1,65 @@
+"""Scopes: shape, order, what is reserved and what exceeds."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authsvc.core.scope import MAX_LENGTH, RESERVED, parse, within
+from authsvc.errors import InvalidScope
+
+# RFC 6749 section 3.3: %x21 / %x23-5B / %x5D-7E
+CHARSET = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"\\')
+words = st.text(CHARSET, min_size=1, max_size=12).filter(lambda word: word not in RESERVED)
+scopes = st.lists(words, max_size=8)
+
+
+@given(scopes)
+def test_round_trip(members: list[str]) -> None:
+    """A scope comes back as its words in the order given, each once, and tidying it again changes nothing."""
+    tidy = parse(" ".join(members))
+    assert tidy.split() == list(dict.fromkeys(members))
+    assert parse(tidy) == tidy
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_scope_or_refused(text: str) -> None:
+    """What is accepted has only the RFC's characters with single spaces between; all else is invalid_scope."""
+    try:
+        tidy = parse(text)
+    except InvalidScope:
+        return
+    assert set(tidy) <= set(CHARSET + " ")
+    assert tidy.split(" ") == tidy.split() or tidy == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " ", "read ", " read", "read  write", "read\twrite", "read\nwrite", 'a"b', "a\\b", "ünï", "a\u00a0b",
+        "admin", "read admin", "admin read", "a\0", "a" * (MAX_LENGTH + 1),
+    ],
+)  # fmt: skip
+def test_refused(text: str) -> None:
+    """Stray spaces, other characters, what is too long, and the reserved word that would read like power."""
+    with pytest.raises(InvalidScope):
+        parse(text)
+    with pytest.raises(InvalidScope):
+        within(text, None)
+
+
+@pytest.mark.parametrize("text", ["Admin", "admin:read", "administrator"])
+def test_only_the_word_itself_is_reserved(text: str) -> None:
+    """Scopes are case-sensitive words; no other word is taken for `admin`."""
+    assert parse(text) == text
+
+
+@given(scopes, scopes)
+def test_within(requested: list[str], granted: list[str]) -> None:
+    """A request is granted if each of its words is; None grants any, the empty scope nothing."""
+    text = " ".join(requested)
+    assert within(text, None) == parse(text)
+    if set(requested) <= set(granted):
+        assert within(text, " ".join(granted)) == parse(text)
+    else:
+        with pytest.raises(InvalidScope):
+            within(text, " ".join(granted))

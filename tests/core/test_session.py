@@ -1,0 +1,367 @@
+"""The pure part of sessions: beginning, rotating, deciding, touching, renewing."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authsvc.core import token as tokens
+from authsvc.core.client import Lifetimes
+from authsvc.core.record import Service
+from authsvc.core.session import (
+    MAX_SPENT,
+    Active,
+    Inactive,
+    Outcome,
+    Pair,
+    Reason,
+    Rotation,
+    Session,
+    decide,
+    renewed,
+    rotate,
+    standing,
+)
+from authsvc.core.token import Kind, Token
+from authsvc.store.records import load
+from tests.core.examples import (
+    GRACE_S,
+    HANDLE,
+    LIFETIMES,
+    NOW,
+    a_client,
+    a_user,
+    begun,
+    forged,
+    found,
+    refresh_of,
+)
+
+
+def rotated(
+    session: Session, token: Token, *, now: float, grace_s: int = GRACE_S, scope: str | None = None
+) -> Rotation:
+    return rotate(session, token, now=now, access_ttl_s=LIFETIMES.access, grace_s=grace_s, scope=scope)
+
+
+def after(rotation: Rotation) -> tuple[Session, Pair]:
+    """The record and the pair of a rotation that gave some."""
+    assert rotation.session is not None
+    assert rotation.pair is not None
+    return rotation.session, rotation.pair
+
+
+def opens(session: Session, token: Token | None, now: float) -> bool:
+    return token is not None and session.refuses(token, now) is None
+
+
+def test_a_session_begins_with_digests_only() -> None:
+    """The record of a new session opens with its two tokens and contains neither."""
+    session, pair = begun()
+    stored = session.to_json().decode()
+    assert opens(session, pair.access, NOW)
+    assert opens(session, pair.refresh, NOW)
+    for token in (pair.access, refresh_of(pair)):
+        assert token.text not in stored
+        assert token.text[16:43] not in stored
+
+
+def test_a_session_without_refresh_has_no_seed() -> None:
+    """In cookie mode there is no refresh token, nothing to derive one from, and none that would be accepted."""
+    session, pair = begun(refreshable=False)
+    assert (session.refresh, session.seed, pair.refresh) == (None, None, None)
+    assert session.refuses(forged(Kind.REFRESH), NOW) is Reason.FORGED
+    assert rotated(session, forged(Kind.REFRESH), now=NOW).outcome is Outcome.FORGED
+
+
+def test_rotation() -> None:
+    """The current refresh token gives a new pair and becomes the previous one; who and when stay as they were."""
+    session, pair = begun()
+    rotation = rotated(session, refresh_of(pair), now=NOW + 1000.7)
+    new, successors = after(rotation)
+    assert rotation.outcome is Outcome.ROTATED
+    assert (new.access, new.refresh) == (successors.access.digest, refresh_of(successors).digest)
+    assert (new.iat, new.exp, new.seen) == (NOW + 1000, NOW + 1900, NOW + 1000)
+    for name in (
+        "sub",
+        "client_id",
+        "scope",
+        "aud",
+        "auth_time",
+        "amr",
+        "created_ms",
+        "end",
+        "idle_s",
+        "epochs",
+        "seed",
+    ):
+        assert getattr(new, name) == getattr(session, name)
+    assert opens(new, successors.access, NOW + 1001)
+    assert not opens(new, pair.refresh, NOW + 1001)
+
+
+def test_rotation_never_outlives_the_session() -> None:
+    """A refreshed access token ends with its session at the latest, and rotating does not move the session's end."""
+    session, pair = begun()
+    new, _ = after(rotated(session, refresh_of(pair), now=session.end - 5))
+    assert new.exp == new.end == session.end
+
+
+def test_a_retry_inside_the_grace_gets_the_same_pair() -> None:
+    """The previous refresh token gives the identical pair until its grace is over, and writes nothing."""
+    session, pair = begun()
+    new, successors = after(rotated(session, refresh_of(pair), now=NOW))
+    for later in (0, 1, GRACE_S - 0.001):
+        again = rotated(new, refresh_of(pair), now=NOW + later)
+        assert again.outcome is Outcome.REPEATED
+        assert again.pair == successors
+        assert again.session is new
+
+
+@pytest.mark.parametrize("grace_s", [0, 1, GRACE_S])
+def test_reuse_after_the_grace_ends_the_session(grace_s: int) -> None:
+    """From the end of the grace on, the spent token ends the session; with no grace at once."""
+    session, pair = begun()
+    new, _ = after(rotated(session, refresh_of(pair), now=NOW, grace_s=grace_s))
+    reuse = rotated(new, refresh_of(pair), now=NOW + grace_s, grace_s=grace_s)
+    assert (reuse.outcome, reuse.session, reuse.pair) == (Outcome.REUSED, None, None)
+
+
+def test_an_older_generation_ends_the_session_even_inside_the_grace() -> None:
+    """Only the immediately previous token has a grace: the one before it is reuse at any time."""
+    session, first = begun()
+    session, second = after(rotated(session, refresh_of(first), now=NOW))
+    session, _ = after(rotated(session, refresh_of(second), now=NOW))
+    assert rotated(session, refresh_of(first), now=NOW).outcome is Outcome.REUSED
+    assert rotated(session, refresh_of(second), now=NOW).outcome is Outcome.REPEATED
+
+
+def test_a_forged_token_changes_nothing() -> None:
+    """Knowing a handle ends no session: a secret never issued leaves the record as it is."""
+    session, pair = begun()
+    session, _ = after(rotated(session, refresh_of(pair), now=NOW))
+    rotation = rotated(session, forged(Kind.REFRESH), now=NOW)
+    assert rotation.outcome is Outcome.FORGED
+    assert rotation.session is session
+    assert rotation.pair is None
+
+
+def test_the_list_of_spent_tokens_is_bounded() -> None:
+    """Each of the last 32 generations is reuse; the record grows no further, and an older one is as if never issued."""
+    session, pair = begun()
+    generations = []
+    for _ in range(3 * MAX_SPENT):
+        generations.append(refresh_of(pair))
+        session, pair = after(rotated(session, refresh_of(pair), now=NOW))
+    assert len(session.spent) == MAX_SPENT * 8
+    late = NOW + GRACE_S
+    assert {rotated(session, t, now=late).outcome for t in generations[-MAX_SPENT:]} == {Outcome.REUSED}
+    assert {rotated(session, t, now=late).outcome for t in generations[:-MAX_SPENT]} == {Outcome.FORGED}
+    assert opens(session, pair.refresh, late)
+
+
+def test_a_narrowed_scope_holds_for_one_access_token() -> None:
+    """A refresh may narrow the new access token; the refresh token keeps the whole, and so the next one has it."""
+    session, pair = begun(scope="read write")
+    session, narrow = after(rotated(session, refresh_of(pair), now=NOW, scope="read"))
+    assert session.scope_of(narrow.access) == "read"
+    assert session.scope_of(refresh_of(narrow)) == "read write"
+    session, wide = after(rotated(session, refresh_of(narrow), now=NOW))
+    assert session.scope_of(wide.access) == "read write"
+    assert session.scope_of(narrow.access) == "read"
+    session, empty = after(rotated(session, refresh_of(wide), now=NOW, scope=""))
+    assert session.scope_of(empty.access) == ""
+
+
+def test_the_previous_access_token_lives_through_the_grace_only() -> None:
+    """Requests in flight do not fail, and nothing older than the previous access token is heard."""
+    session, first = begun()
+    session, second = after(rotated(session, refresh_of(first), now=NOW))
+    assert opens(session, first.access, NOW + GRACE_S - 0.001)
+    assert session.refuses(first.access, NOW + GRACE_S) is Reason.SPENT
+    session, _ = after(rotated(session, refresh_of(second), now=NOW))
+    assert opens(session, second.access, NOW)
+    assert session.refuses(first.access, NOW) is Reason.FORGED
+
+
+def test_a_refresh_revives_no_expired_access_token() -> None:
+    """An access token that had expired before the refresh stays so: the grace prolongs nothing."""
+    session, pair = begun()
+    expired = NOW + LIFETIMES.access
+    assert session.refuses(pair.access, expired) is Reason.EXPIRED
+    session, _ = after(rotated(session, refresh_of(pair), now=expired))
+    assert not opens(session, pair.access, expired)
+
+
+def test_the_grace_prolongs_no_access_token() -> None:
+    """One that expires within the grace expires then."""
+    session, pair = begun()
+    session, _ = after(rotated(session, refresh_of(pair), now=NOW + LIFETIMES.access - 3))
+    assert opens(session, pair.access, NOW + LIFETIMES.access - 0.1)
+    assert not opens(session, pair.access, NOW + LIFETIMES.access)
+
+
+def test_renewing_after_a_password_change() -> None:
+    """The old tokens stop at once, without a grace; the old refresh token then counts as spent."""
+    session, first = begun()
+    session, second = after(rotated(session, refresh_of(first), now=NOW, scope="read"))
+    at = NOW + 1  # inside the grace of that rotation
+    fresh, pair = renewed(session, HANDLE, now=at, lifetimes=LIFETIMES)
+    assert opens(fresh, pair.access, at)
+    assert opens(fresh, pair.refresh, at)
+    for old in (first.access, second.access, refresh_of(first), refresh_of(second)):
+        assert not opens(fresh, old, at)
+    for earlier in (first, second):
+        assert rotated(fresh, refresh_of(earlier), now=at).outcome is Outcome.REUSED
+    assert (fresh.auth_time, fresh.iat, fresh.exp, fresh.end) == (at, at, at + LIFETIMES.access, session.end)
+    assert fresh.scope_of(pair.access) == session.scope
+    assert fresh.seed != session.seed
+
+
+def test_renewing_a_cookie_session_gives_no_refresh_token() -> None:
+    """A session that had no refresh token gets none; its access token ends with it."""
+    session, old = begun(refreshable=False, lifetimes=Lifetimes(3600, 600, 3600))
+    fresh, pair = renewed(session, HANDLE, now=NOW + 60, lifetimes=Lifetimes(3600, 600, 3600))
+    assert pair.refresh is None
+    assert fresh.refresh is None
+    assert fresh.exp == fresh.end == NOW + 3600
+    assert not opens(fresh, old.access, NOW + 60)
+
+
+@pytest.mark.parametrize(
+    ("idle_s", "interval_s"), [(86400, 4320), (3600, 180), (1200, 60), (600, 60), (100, 50), (60, 30), (2, 1)]
+)
+def test_a_use_is_noted_at_most_once_per_interval(idle_s: int, interval_s: int) -> None:
+    """Once per twentieth of the idle time, at least a minute apart; sooner only where that would be too late."""
+    session, _ = begun(lifetimes=Lifetimes(idle_s, idle_s, idle_s))
+    assert not session.due_for_touch(NOW + interval_s - 0.01)
+    assert session.due_for_touch(NOW + interval_s)
+    assert session.touched(NOW + interval_s).idle_deadline == NOW + interval_s + idle_s
+
+
+@given(st.floats(-1e6, 1e6, allow_nan=False))
+def test_touching_moves_only_the_idle_deadline_and_only_forward(by: float) -> None:
+    """A late or reordered touch never takes idle time away, and no touch moves the absolute end."""
+    session, _ = begun()
+    touched = session.touched(NOW + by)
+    assert touched.seen == max(NOW, int(NOW + by))
+    assert touched.but(seen=session.seen) == session
+
+
+def test_the_deadlines_are_exclusive() -> None:
+    """At its deadline a session has ended; the absolute end is told before idleness."""
+    session, _ = begun()
+    assert session.ended(NOW + LIFETIMES.idle - 0.001) is None
+    assert session.ended(NOW + LIFETIMES.idle) is Reason.IDLE
+    used = session.touched(session.end - 1)
+    assert used.ended(session.end - 0.001) is None
+    assert used.ended(session.end) is Reason.ENDED
+    assert session.ended(session.end) is Reason.ENDED
+    assert session.expires_at() == session.end == NOW + LIFETIMES.session
+
+
+CUT_OFF = a_user().cut_off(NOW)
+
+# What is wrong -> the reason. Each row changes one thing about a session that is otherwise active.
+REASONS: list[tuple[str, Reason | None, dict[str, Any], float]] = [
+    ("nothing", None, {}, 0),
+    ("access token expired", Reason.EXPIRED, {}, LIFETIMES.access),
+    ("idle", Reason.IDLE, {"by": "refresh"}, LIFETIMES.idle),
+    ("ended", Reason.ENDED, {"by": "refresh"}, LIFETIMES.session),
+    ("forged access token", Reason.FORGED, {"by": "forged access"}, 0),
+    ("forged refresh token", Reason.FORGED, {"by": "forged refresh"}, 0),
+    ("a reset code", Reason.FORGED, {"by": "reset code"}, 0),
+    ("spent refresh token", Reason.SPENT, {"by": "spent refresh"}, 0),
+    ("previous access token", None, {"by": "spent access"}, 0),
+    ("previous access token after the grace", Reason.SPENT, {"by": "spent access"}, GRACE_S),
+    ("no user", Reason.USER_GONE, {"user": None}, 0),
+    ("suspended", Reason.USER_SUSPENDED, {"user": a_user(status="suspended")}, 0),
+    ("user cut off", Reason.USER_CUT_OFF, {"user": CUT_OFF}, 0),
+    ("user cut off sparing another", Reason.USER_CUT_OFF, {"user": CUT_OFF.but(spared="000000000000")}, 0),
+    ("user cut off sparing this one", None, {"user": CUT_OFF.but(spared=HANDLE)}, 0),
+    ("user's epoch fell (a backup restored)", Reason.USER_CUT_OFF, {"user": a_user(epoch=1)}, 0),
+    ("no client", Reason.CLIENT_GONE, {"client": None}, 0),
+    ("client cut off", Reason.CLIENT_CUT_OFF, {"client": a_client().cut_off(NOW)}, 0),
+    ("service cut off", Reason.SERVICE_CUT_OFF, {"service": Service(epoch=NOW * 1000).cut_off(NOW)}, 0),
+]
+
+
+def test_the_table_names_every_reason() -> None:
+    """All reasons but `unknown` (there is no record) come out of `decide`, and each is in the table."""
+    assert {reason for _, reason, _, _ in REASONS} == {None, *Reason} - {Reason.UNKNOWN}
+
+
+@pytest.mark.parametrize(("what", "reason", "change", "later"), REASONS, ids=[row[0] for row in REASONS])
+def test_decide(what: str, reason: Reason | None, change: dict[str, Any], later: float) -> None:
+    """A token is active only if nothing at all speaks against it."""
+    change = dict(change)
+    session, pair = begun()
+    by = change.pop("by", "access")
+    if by.startswith("spent"):
+        session, _ = after(rotated(session, refresh_of(pair), now=NOW))
+    token = {
+        "forged access": forged(Kind.ACCESS),
+        "forged refresh": forged(Kind.REFRESH),
+        "reset code": forged(Kind.RESET),
+    }.get(by, refresh_of(pair) if "refresh" in by else pair.access)
+    verdict = decide(found(session, **change), token, NOW + later)
+    if reason is None:
+        assert isinstance(verdict, Active)
+        assert verdict.kind is token.kind
+    else:
+        assert verdict == Inactive(reason)
+
+
+def test_standing_speaks_for_the_whole_session() -> None:
+    """What is said about a session is what is said about its tokens, but for those of their own."""
+    session, _ = begun()
+    assert standing(found(session), NOW) is None
+    assert standing(found(session, user=CUT_OFF), NOW) is Reason.USER_CUT_OFF
+    assert standing(found(session), NOW + LIFETIMES.idle) is Reason.IDLE
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 30)), max_size=60))
+def test_at_most_one_refresh_token_is_current(steps: list[tuple[int, int]]) -> None:
+    """However old and new tokens are presented, one refresh token at most opens the session, and reuse is final."""
+    session, pair = begun()
+    issued, now = [refresh_of(pair)], NOW
+    for back, seconds in steps:
+        now += seconds
+        rotation = rotated(session, issued[max(len(issued) - 1 - back, 0)], now=now)
+        if rotation.session is None:
+            assert rotation.outcome is Outcome.REUSED
+            return
+        session = rotation.session
+        if rotation.pair is not None and rotation.outcome is Outcome.ROTATED:
+            issued.append(refresh_of(rotation.pair))
+        elif rotation.pair is not None:
+            assert rotation.pair.refresh == issued[-1]
+        assert [opens(session, token, now) for token in issued] == [False] * (len(issued) - 1) + [True]
+
+
+def test_unknown_kinds_open_nothing() -> None:
+    """Neither a reset code nor a client secret is a key to a session, whatever its digest."""
+    session, _ = begun()
+    for kind in (Kind.RESET, Kind.SECRET):
+        planted = tokens.new(kind, HANDLE)
+        assert session.but(access=planted.digest, refresh=planted.digest).refuses(planted, NOW) is Reason.FORGED
+
+
+def test_the_record_survives_storing() -> None:
+    """What is written is what is read, in every state a session can be in."""
+    session, pair = begun()
+    narrowed, second = after(rotated(session, refresh_of(pair), now=NOW, scope=""))
+    cookie, _ = begun(refreshable=False)
+    again, _ = after(rotated(narrowed, refresh_of(second), now=NOW))
+    for record in (session, narrowed, again, cookie):
+        assert load(Session, record.to_json()) == record
+
+
+def test_no_representation_shows_what_tokens_are_derived_with() -> None:
+    """The seed stays out of every repr, and so does what a token could be checked against offline."""
+    session, _ = begun()
+    assert session.seed
+    for shown in (repr(session), str(session), repr(found(session)), repr([session])):
+        assert session.seed not in shown
+        assert session.access not in shown

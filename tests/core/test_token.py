@@ -1,0 +1,190 @@
+"""The text of tokens: format, check, randomness, and what never shows it."""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable
+from itertools import islice
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from authsvc.core import token as tokens
+from authsvc.core.session import Pair
+from authsvc.core.token import ALPHABET, HANDLE_LENGTH, LENGTH, SECRET_LENGTH, Kind, Token, parse, successor
+
+kinds = st.sampled_from(Kind)
+handles = st.text(ALPHABET, min_size=HANDLE_LENGTH, max_size=HANDLE_LENGTH)
+seeds = st.text(ALPHABET, min_size=SECRET_LENGTH, max_size=SECRET_LENGTH)
+
+# Every character of the alphabet, and what a transport, a keyboard or an attacker may put in its place.
+SUBSTITUTES = ALPHABET + "_-+/=. \n\r\t\0\x7féＡ٣\ud800"  # noqa: RUF001 - look-alikes are the point
+
+# 61 degrees of freedom: beyond this once in some 10^12 honest samples.
+CHI_SQUARE_61 = 170.0
+
+
+@given(kinds, handles)
+def test_round_trip(kind: Kind, handle: str) -> None:
+    """Whatever is made is 49 characters of the documented format, and is recognised as what it was made as."""
+    token = tokens.new(kind, handle)
+    assert re.fullmatch(r"(tok|ref|rst|sec)_[0-9A-Za-z]{45}", token.text)
+    assert len(token.text.encode()) == LENGTH == 49
+    assert parse(token.text) == parse(token.text, kind) == token
+    assert (token.kind, token.handle) == (kind, handle)
+
+
+@settings(max_examples=15, deadline=None)
+@given(kinds)
+def test_every_change_of_one_character_is_refused(kind: Kind) -> None:
+    """No string that differs from a token in one character is a token."""
+    text = tokens.new(kind).text
+    for at, held in enumerate(text):
+        for other in SUBSTITUTES:
+            if other != held:
+                assert parse(text[:at] + other + text[at + 1 :]) is None
+
+
+@given(kinds)
+def test_every_truncation_and_extension_is_refused(kind: Kind) -> None:
+    """No part of a token is one, nor is a token with anything before or after it."""
+    text = tokens.new(kind).text
+    for cut in range(len(text)):
+        assert parse(text[:cut]) is None
+        assert parse(text[cut + 1 :]) is None
+        assert parse(text[:cut] + text[cut + 1 :]) is None
+    for more in SUBSTITUTES:
+        assert parse(text + more) is None
+        assert parse(more + text) is None
+
+
+@given(kinds, st.integers(0, 43))
+def test_swapped_neighbours_are_refused(kind: Kind, at: int) -> None:
+    """Two neighbouring characters in the wrong order make no token: a typing error that check digits exist for."""
+    text = tokens.new(kind).text
+    swapped = text[: 4 + at] + text[5 + at] + text[4 + at] + text[6 + at :]
+    assert swapped == text or parse(swapped) is None
+
+
+@given(st.text(max_size=80) | st.from_regex(r"(tok|ref|rst|sec)_[0-9A-Za-z]{45}", fullmatch=True))
+def test_any_string_is_answered_without_error(text: str) -> None:
+    """Recognising never raises, and what it recognises is exactly the text."""
+    token = parse(text)
+    assert token is None or token.text == text
+
+
+def test_the_check_is_the_crc_of_all_before_it() -> None:
+    """The check digits are those that the documentation promises to secret scanners: fixed examples."""
+    body = "tok_" + "0" * HANDLE_LENGTH + "0" * SECRET_LENGTH
+
+    crc, digits = binascii.crc32(body.encode()), ""
+    for _ in range(6):
+        crc, digit = divmod(crc, 62)
+        digits = ALPHABET[digit] + digits
+    assert crc == 0
+    assert parse(body + digits) == Token(body + digits)
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("wanted", Kind)
+def test_a_kind_works_only_where_it_belongs(kind: Kind, wanted: Kind) -> None:
+    """A token of one kind is nothing where another is expected, and its text can't be made into the other's."""
+    text = tokens.new(kind).text
+    assert (parse(text, wanted) is not None) == (kind is wanted)
+    if kind is not wanted:
+        assert parse(wanted + text[3:]) is None
+
+
+def test_no_collision_in_a_million() -> None:
+    """A million handles are all different. A token contains its handle, so a million tokens are too."""
+    assert len({tokens.new_handle() for _ in range(1_000_000)}) == 1_000_000
+
+
+def test_no_collision_of_secrets_under_one_handle() -> None:
+    """Nor do tokens owe their difference to the handle: secrets alone do not repeat."""
+    assert len({tokens.new(Kind.ACCESS, "0" * HANDLE_LENGTH).digest for _ in range(50_000)}) == 50_000
+
+
+def _derived(count: int) -> list[str]:
+    seed, spent = tokens.new_seed(), tokens.new(Kind.REFRESH)
+    found = []
+    for _ in range(count):
+        spent = successor(seed, spent, Kind.REFRESH)
+        found.append(spent.text[4 + HANDLE_LENGTH : 4 + HANDLE_LENGTH + SECRET_LENGTH])
+    return found
+
+
+def _drawn(count: int) -> list[str]:
+    return [tokens.new(Kind.ACCESS).text[4 : 4 + HANDLE_LENGTH + SECRET_LENGTH] for _ in range(count)]
+
+
+def _seeds(count: int) -> list[str]:
+    return [tokens.new_seed() for _ in range(count)]
+
+
+@pytest.mark.parametrize("sample", [_drawn, _derived, _seeds])
+def test_uniform_alphabet(sample: Callable[[int], list[str]]) -> None:
+    """Every character is as likely as any other, at every place: drawn tokens, derived successors and seeds."""
+    texts = sample(12_000)
+    for place in zip(*texts, strict=True):
+        expected = len(texts) / len(ALPHABET)
+        counts = Counter(place)
+        assert counts.keys() <= set(ALPHABET)
+        assert sum((counts[c] - expected) ** 2 / expected for c in ALPHABET) < CHI_SQUARE_61
+    pairs = Counter(a + b for text in texts for a, b in zip(text, islice(text, 1, None), strict=False))
+    expected = sum(pairs.values()) / len(ALPHABET) ** 2
+    # Neighbours are independent too: 62^2 - 1 degrees of freedom, mean 3843, standard deviation 88.
+    assert sum((pairs[a + b] - expected) ** 2 / expected for a in ALPHABET for b in ALPHABET) < 3843 + 8 * 88
+
+
+@given(seeds, seeds, handles)
+def test_successors(seed: str, other_seed: str, handle: str) -> None:
+    """One spent token and one seed always give the same successors; another of either, or another kind, others."""
+    spent = tokens.new(Kind.REFRESH, handle)
+    access, refresh = (successor(seed, spent, kind) for kind in (Kind.ACCESS, Kind.REFRESH))
+    assert access == successor(seed, spent, Kind.ACCESS)
+    assert parse(access.text, Kind.ACCESS) == access
+    assert parse(refresh.text, Kind.REFRESH) == refresh
+    assert access.handle == refresh.handle == handle
+    assert refresh != spent
+    assert access.text[4:] != refresh.text[4:]
+    assert successor(seed, tokens.new(Kind.REFRESH, handle), Kind.ACCESS) != access
+    assert seed == other_seed or successor(other_seed, spent, Kind.ACCESS) != access
+
+
+@given(kinds)
+def test_the_stored_form_is_a_full_sha256(kind: Kind) -> None:
+    """What is stored is SHA-256 of the whole text, not of a part of it."""
+    token = tokens.new(kind)
+    standard = token.digest.replace("-", "+").replace("_", "/")  # of base64's two alphabets either will do
+    assert base64.b64decode(standard + "=") == hashlib.sha256(token.text.encode()).digest()
+    assert token.digest.startswith(token.short_digest)
+    assert len(token.short_digest) == 8
+
+
+@given(kinds)
+def test_no_representation_shows_the_text(kind: Kind) -> None:
+    """A token's text is in no repr, format or exception that carries one."""
+    token = tokens.new(kind)
+    pair = Pair(token, token)
+    for shown in (
+        repr(token),
+        str(token),
+        f"{token}",
+        f"{token!a}",
+        repr(pair),
+        repr([token]),
+        repr(ValueError(token)),
+    ):
+        assert token.text not in shown
+        assert token.text[4 + HANDLE_LENGTH : -6] not in shown
+
+
+@pytest.mark.parametrize("text", ["", "4fQ0kzPq1Lx", "4fQ0kzPq1LxAA", "4fQ0kzPq1Lx{", "4fQ0kzPq1LxA\n", "٣" * 12])
+def test_what_is_no_handle(text: str) -> None:
+    """A handle is exactly 12 characters of the alphabet, so that none can break out of a key."""
+    assert not tokens.is_handle(text)
+    assert tokens.is_handle(tokens.new_handle())

@@ -1,0 +1,84 @@
+"""AUTHSVC_REDIS_URL: the service uses that server and starts none."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from authsvc.store.embedded import _find_binary
+from tests.e2e.conftest import PASSWORD, Server, free_port, until
+
+
+@pytest.fixture(params=["valkey", "redis-server"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A server over TCP, with a password; once the Valkey that is found, once the redis-server on the PATH."""
+    binary = _find_binary() if request.param == "valkey" else shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("no redis-server on the PATH")
+    port = free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", "s3cret", "--dir"]
+    process = subprocess.Popen([binary, *options, str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"redis://:s3cret@127.0.0.1:{port}/0"
+    try:
+        until(lambda: _answers(url))
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(url: str) -> bool:
+    with redis.Redis.from_url(url, retry=None) as client:
+        try:
+            return bool(client.ping())
+        except redis.ConnectionError:
+            return False
+
+
+def test_a_configured_store_is_used(store: str, new_server: Callable[..., Server]) -> None:
+    """The whole walk, from creating a user to the end of every session; nothing is started, nothing left behind."""
+    server = new_server(AUTHSVC_REDIS_URL=store).start()
+    assert not server.data_dir.exists()
+    assert "s3cret" not in server.output + server.log
+    with server.http() as http, redis.Redis.from_url(store) as client:
+        ada = {"username": "ada", "password": PASSWORD}
+        created = http.post("/admin/users", json={**ada, "roles": ["editor"]}, auth=server.admin)
+        assert created.status_code == 201
+        sub = created.json()["sub"]
+
+        def active(token: str) -> bool:
+            answer = http.post("/introspect", data={"token": token}, auth=server.admin)
+            assert answer.status_code == 200
+            return bool(answer.json()["active"])
+
+        first = http.post("/login", json=ada).json()
+        second = http.post("/login", json=ada).json()
+        assert client.exists(f"session:{first['session_id']}")
+        form = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": first["refresh_token"]}
+        rotated = http.post("/token", data=form).json()
+        assert active(rotated["access_token"])
+        assert http.post("/token", data=form).json() == rotated
+        bearer = {"Authorization": f"Bearer {rotated['access_token']}"}
+        assert http.get("/me", headers=bearer).json()["username"] == "ada"
+        assert len(http.get("/sessions", headers=bearer).json()["items"]) == 2
+        assert http.post("/revoke", data={"token": second["access_token"]}, auth=server.admin).status_code == 200
+        assert not active(second["access_token"])
+        change = {"current_password": PASSWORD, "new_password": "a swim across the lake"}
+        renewed = http.post("/password", json=change, headers=bearer).json()
+        assert active(renewed["access_token"])
+        renamed = http.patch(f"/admin/users/{sub}", json={"username": "Countess"}, auth=server.admin)
+        assert renamed.json()["username"] == "Countess"
+        assert http.post("/login", json=ada).status_code == 401
+        issued = http.post("/tokens", json={"sub": "elsewhere|1"}, auth=server.admin).json()
+        assert active(issued["access_token"])
+        assert http.post("/revoke", data={"all": "true"}, auth=server.admin).status_code == 200
+        assert not active(issued["access_token"])
+        assert not active(renewed["access_token"])
+        events = http.get("/admin/audit", auth=server.admin).json()["items"]
+        assert "service.cut_off" in [event["event"] for event in events]
+    assert server.stop() == 0
+    with redis.Redis.from_url(store) as client:
+        assert client.exists("service"), "it is not ours to stop"

@@ -1,0 +1,183 @@
+"""The first command and the last: starting, the printed walk, stopping, and what refuses to start."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from authsvc import __version__
+from authsvc.cli import MISUSED, UNAVAILABLE
+from tests.e2e.conftest import PASSWORD, Server, free_port, processes_on, run, until
+
+NewServer = Callable[..., Server]
+
+
+def test_the_printed_walk_works_as_pasted(server: Server) -> None:
+    """The first start prints an admin's secret and lines for the shell; pasted, they do what they promise."""
+    if shutil.which("curl") is None or shutil.which("bash") is None:
+        pytest.skip("the walk is made for bash and curl, and one of them is missing")
+    output = server.output
+    assert f"authsvc {__version__} on {server.url}" in output
+    assert str(server.data_dir) in output
+    lines = [line.strip() for line in output.splitlines() if line.startswith("  ") and "client_" not in line[:16]]
+    assert len(lines) == 6
+    pasted = "\n".join(f"{line}\nprintf '\\n--\\n'" for line in lines)
+    answers = subprocess.run(["bash", "-eu"], input=pasted, capture_output=True, text=True, check=True, timeout=60)
+    _, created, token, before, revoked, after, _ = (text.strip() for text in answers.stdout.split("--\n"))
+    user = json.loads(created)
+    assert (user["username"], user["roles"], user["status"]) == ("ada", ["editor"], "active")
+    assert token.startswith("tok_")
+    assert len(token) == 49
+    seen = json.loads(before)
+    assert seen["active"] is True
+    assert (seen["sub"], seen["username"], seen["roles"]) == (user["sub"], "ada", ["editor"])
+    assert revoked == ""
+    assert json.loads(after) == {"active": False}
+
+
+def test_a_second_start_keeps_everything_and_prints_no_secret(server: Server) -> None:
+    """Users, clients and sessions are there again; the admin's secret is shown once."""
+    assert server.admin[1].startswith("sec_")
+    with server.http() as http:
+        token = _begin(http, server)["access_token"]
+        assert server.stop() == 0
+        server.start()
+        assert "sec_" not in server.output
+        assert "client_secret" not in server.output
+        assert server.admin[1] not in server.log
+        assert http.post("/introspect", data={"token": token}, auth=server.admin).json()["active"]
+        assert http.post("/login", json={"username": "ada", "password": PASSWORD}).status_code == 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_signal_ends_server_and_valkey(new_server: NewServer, number: int, workers: str) -> None:
+    """Sent to the whole process group, as by Ctrl-C: both end cleanly, nothing is left running or listening."""
+    server = new_server(AUTHSVC_WORKERS=workers).start()
+    with server.valkey() as valkey:
+        pid = int(valkey.info("server")["process_id"])
+    assert pid in processes_on(server.data_dir)
+    code = server.stop(number)
+    assert code == 0
+    assert processes_on(server.data_dir) == []
+    assert not list(server.data_dir.glob("*.sock"))
+    assert "Traceback" not in server.log
+    assert "ready to exit" in (server.data_dir / "valkey.log").read_text()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{server.url}/healthz")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_lets_requests_finish(new_server: NewServer, number: int) -> None:
+    """What is under way is answered, and what was answered is kept."""
+    # A hash that takes a while, so that there is something under way.
+    server = new_server(AUTHSVC_ARGON2_TIME_COST="20", AUTHSVC_ARGON2_MEMORY_KIB="16384").start()
+    with server.http() as http:
+        _begin(http, server)
+    answers: list[httpx.Response] = []
+
+    def log_in() -> None:
+        answers.append(httpx.post(f"{server.url}/login", json={"username": "ada", "password": PASSWORD}, timeout=30))
+
+    with server.valkey() as valkey:
+        before = valkey.info("commandstats")["cmdstat_eval"]["calls"]
+        client = threading.Thread(target=log_in)
+        client.start()
+        until(lambda: valkey.info("commandstats")["cmdstat_eval"]["calls"] > before)  # it has reserved its attempt
+    assert server.stop(number) == 0
+    client.join(30)
+    assert [answer.status_code for answer in answers] == [200]
+    assert processes_on(server.data_dir) == []
+    assert "Traceback" not in server.log
+    server.start()
+    with server.http() as http:
+        token = answers[0].json()["access_token"]
+        assert http.post("/introspect", data={"token": token}, auth=server.admin).json()["active"]
+
+
+def test_a_signal_during_an_outage(server: Server) -> None:
+    """With a Valkey that hangs, SIGTERM still ends both within a bounded time."""
+    (pid,) = processes_on(server.data_dir)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert httpx.get(f"{server.url}/readyz", timeout=10).status_code == 503
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 22  # 10 s for requests, 10 s for Valkey, both documented
+    finally:
+        if processes_on(server.data_dir):
+            os.kill(pid, signal.SIGCONT)
+    assert processes_on(server.data_dir) == []
+
+
+def test_a_second_server_on_the_same_directory_is_refused(server: Server) -> None:
+    """One clear line, and the first one does not notice."""
+    second = run("serve", cwd=server.directory, AUTHSVC_PORT=str(free_port()), AUTHSVC_DATA_DIR=str(server.data_dir))
+    assert second.returncode == UNAVAILABLE
+    assert second.stdout == ""
+    assert second.stderr.count("\n") == 1, second.stderr
+    assert "is in use by process" in second.stderr
+    assert httpx.get(f"{server.url}/readyz").status_code == 200
+    assert len(processes_on(server.data_dir)) == 1
+
+
+def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
+    """A message that names the port, no Valkey left behind, and no secret lost on a first start."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = run("serve", cwd=tmp_path, AUTHSVC_PORT=str(port), AUTHSVC_DATA_DIR=str(tmp_path / "data"))
+    assert result.returncode == UNAVAILABLE, result.stderr
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "address already in use" in result.stderr
+    assert str(port) in result.stderr
+    assert processes_on(tmp_path / "data") == []
+    if "sec_" not in result.stdout:  # then the next start has to be the first one still
+        again = Server(tmp_path, free_port(), {}).start()
+        assert again.admin[1]
+        assert again.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("AUTHSVC_PORT", "abc"), ("AUTHSVC_FOO", "1"), ("AUTHSVC_MAX_SESSIONS", "0"), ("AUTHSVC_REDIS_URL", "nonsense")],
+)
+def test_wrong_settings_are_one_line(tmp_path: Path, name: str, value: str) -> None:
+    """It names the variable, and not what was in it: that may be a secret."""
+    result = run("serve", cwd=tmp_path, **{name: value})
+    assert result.returncode == MISUSED
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert name in result.stderr
+    assert value == "1" or value == "0" or value not in result.stderr
+    assert result.stdout == ""
+
+
+def test_an_unreachable_store_is_one_line(tmp_path: Path) -> None:
+    """AUTHSVC_REDIS_URL without anybody there: said at the start."""
+    result = run("serve", cwd=tmp_path, AUTHSVC_REDIS_URL=f"redis://:pa55w0rd@127.0.0.1:{free_port()}")
+    assert result.returncode == UNAVAILABLE
+    assert "Traceback" not in result.stderr
+    assert "store" in result.stderr.splitlines()[-1]
+    assert "pa55w0rd" not in result.stderr
+    assert not (tmp_path / "authsvc-data").exists()
+
+
+def _begin(http: httpx.Client, server: Server) -> dict[str, str]:
+    """Ada, logged in."""
+    created = http.post("/admin/users", json={"username": "ada", "password": PASSWORD}, auth=server.admin)
+    assert created.status_code == 201, created.text
+    answer = http.post("/login", json={"username": "ada", "password": PASSWORD})
+    assert answer.status_code == 200, answer.text
+    tokens: dict[str, str] = answer.json()
+    return tokens

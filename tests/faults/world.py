@@ -1,0 +1,376 @@
+"""Users, clients and sessions to do things to, every call that can be made to them, and what the store says then."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import redis
+from argon2 import PasswordHasher
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from authsvc.app import build
+from authsvc.core.username import normalise
+from authsvc.flows import bootstrap, clients, password, users
+from authsvc.flows.deps import OPERATOR, Deps
+from tests.conftest import PASSWORD, Clock
+
+NEW_PASSWORD = "a swim across the lake"
+MAX_SESSIONS = 3
+ISSUED = "elsewhere|1"
+
+Json = dict[str, Any]
+Snapshot = dict[bytes, tuple[bytes, int]]
+
+
+@dataclass
+class World:
+    """The service, and one of everything in it."""
+
+    deps: Deps
+    clock: Clock
+    http: httpx.AsyncClient
+    admin: tuple[str, str]
+    web: tuple[str, str]
+    ada: str
+    root: str
+    outdated: str
+    crowded: str
+    reset_code: str
+    # What logging in answered: ada's two devices, and one with its token spent twice and with its token spent once.
+    phone: Json = field(default_factory=dict)
+    laptop: Json = field(default_factory=dict)
+    reused: str = ""
+    repeated: str = ""
+    repeated_pair: Json = field(default_factory=dict)
+    outsider: str = ""
+
+    async def login(self, username: str, password: str = PASSWORD) -> httpx.Response:
+        return await self.http.post("/login", json={"username": username, "password": password})
+
+    async def refresh(self, token: str) -> httpx.Response:
+        form = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": token}
+        return await self.http.post("/token", data=form)
+
+    async def introspect(self, token: str) -> httpx.Response:
+        return await self.http.post("/introspect", data={"token": token}, auth=self.admin)
+
+    async def active(self, token: str) -> bool:
+        answer = await self.introspect(token)
+        assert answer.status_code == 200, answer.text
+        return bool(answer.json()["active"])
+
+
+def in_one_piece(app: ASGIApp) -> ASGIApp:
+    """The application with bodies handed over as servers do it: httpx sends them in two pieces, one of them empty.
+
+    The short way of introspection takes only what came in one.
+    """
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def once() -> Message:
+            return waiting.pop() if waiting else await receive()
+
+        await app(scope, once, send)
+
+    return wrapped
+
+
+def client_of(app: ASGIApp) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app=in_one_piece(app), raise_app_exceptions=False, client=("192.0.2.1", 50000))
+    return httpx.AsyncClient(transport=transport, base_url="http://auth.test")
+
+
+async def make(deps: Deps, clock: Clock) -> World:
+    """Fill an empty store."""
+    await bootstrap.first_start(deps)
+    admin, admin_secret = await clients.create(
+        deps, OPERATOR, name="admin", permissions=("admin", "introspect", "revoke", "issue", "reset")
+    )
+    web, web_secret = await clients.create(deps, OPERATOR, name="web", permissions=("introspect", "revoke", "issue"))
+    assert admin_secret is not None
+    assert web_secret is not None
+    people = [await users.create(deps, OPERATOR, username=name, password=PASSWORD) for name in ("ada", "old", "crowd")]
+    root, _ = await users.create(deps, OPERATOR, username="root", password=PASSWORD, roles=("admin",))
+    ada, outdated, crowded = (user.sub for user, _ in people)
+    code, _ = await password.new_reset_code(deps, OPERATOR, ada)
+    stale = PasswordHasher(time_cost=2, memory_cost=16, parallelism=1).hash(PASSWORD)
+    await deps.store.credentials.change(outdated, lambda held: held.but(hash=stale))
+    world = World(
+        deps,
+        clock,
+        client_of(build(deps)),
+        (admin.client_id, admin_secret),
+        (web.client_id, web_secret),
+        ada,
+        root.sub,
+        outdated,
+        crowded,
+        code,
+    )
+
+    async def tokens(answer: httpx.Response) -> Json:
+        assert answer.status_code == 200, answer.text
+        body: Json = answer.json()
+        return body
+
+    for _ in range(MAX_SESSIONS):
+        await tokens(await world.login("crowd"))
+    # The rest begins a little later, so that its age is not everything's age.
+    clock.forward(1)
+    world.phone = await tokens(await world.login("ada"))
+    world.laptop = await tokens(await world.login("ada"))
+    world.reused = (await tokens(await world.login("root")))["refresh_token"]
+    await tokens(await world.refresh((await tokens(await world.refresh(world.reused)))["refresh_token"]))
+    world.repeated = (await tokens(await world.login("old")))["refresh_token"]
+    world.repeated_pair = await tokens(await world.refresh(world.repeated))
+    outsider = await world.http.post("/tokens", json={"sub": ISSUED}, auth=world.admin)
+    world.outsider = (await tokens(outsider))["access_token"]
+    return world
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the API on the world: `route` as in the table of routes, `usual` is its answer when all is well."""
+
+    name: str
+    route: str
+    path: Callable[[World], str]
+    usual: int = 200
+    json: Callable[[World], Json] | None = None
+    form: Callable[[World], dict[str, str]] | None = None
+    auth: Callable[[World], tuple[str, str]] | None = None
+    bearer: Callable[[World], str] | None = None
+    later_s: float = 0  # how long after everything else it is made
+    reads: bool = False  # its answer waits for no write
+    # What may be left undone though the rest is done, as a pattern of lines of `difference`: these calls do two things,
+    # to records that can't be changed together, and the second can be done without or is made up for by the next call.
+    second: str = "$^"
+
+    async def make(self, world: World, http: httpx.AsyncClient | None = None) -> httpx.Response:
+        return await (http or world.http).request(
+            self.route.partition(" ")[0],
+            self.path(world),
+            json=self.json(world) if self.json else None,
+            data=self.form(world) if self.form else None,
+            auth=self.auth(world) if self.auth else httpx.USE_CLIENT_DEFAULT,
+            headers={"Authorization": f"Bearer {self.bearer(world)}"} if self.bearer else {},
+        )
+
+
+def _at(path: str) -> Callable[[World], str]:
+    return lambda _: path
+
+
+def _admin(w: World) -> tuple[str, str]:
+    return w.admin
+
+
+def _phone(w: World) -> str:
+    return str(w.phone["access_token"])
+
+
+def _refreshing(token: Callable[[World], str]) -> Callable[[World], dict[str, str]]:
+    return lambda w: {"grant_type": "refresh_token", "client_id": "app", "refresh_token": token(w)}
+
+
+def _user(name: str, method: str, json: Json, usual: int = 200, who: Callable[[World], str] = lambda w: w.ada) -> Call:
+    return Call(
+        name,
+        f"{method} /admin/users/{{sub}}",
+        lambda w: f"/admin/users/{who(w)}",
+        usual,
+        json=(lambda _: json) if json else None,
+        auth=_admin,
+    )
+
+
+def _revoking(name: str, form: Callable[[World], dict[str, str]]) -> Call:
+    return Call(f"revoke {name}", "POST /revoke", _at("/revoke"), form=form, auth=_admin)
+
+
+def _login(name: str, username: str, usual: int = 200, password: str = PASSWORD, second: str = "$^") -> Call:
+    body = {"username": username, "password": password}
+    return Call(name, "POST /login", _at("/login"), usual, json=lambda _: body, second=second)
+
+
+_USERS, _CLIENTS = "/admin/users", "/admin/clients"
+_SUB, _CLIENT = "/admin/users/{sub}", "/admin/clients/{client_id}"
+
+CALLS = [
+    _login("log in", "ada"),
+    _login("log in, the oldest session ends", "crowd", second=r"- (session|listed):"),
+    _login("log in, rehash", "old", second=r"\* credentials:"),
+    _login("log in, wrong password", "ada", 401, "not the password of ada"),
+    _login("log in, unknown user", "nobody", 401),
+    Call("refresh", "POST /token", _at("/token"), form=_refreshing(lambda w: str(w.phone["refresh_token"]))),
+    Call("refresh again within the grace", "POST /token", _at("/token"), form=_refreshing(lambda w: w.repeated),
+         reads=True),
+    Call("reuse", "POST /token", _at("/token"), 400, form=_refreshing(lambda w: w.reused)),
+    Call("introspect", "POST /introspect", _at("/introspect"), form=lambda w: {"token": _phone(w)}, auth=_admin,
+         reads=True),
+    Call("introspect many", "POST /introspect/batch", _at("/introspect/batch"), auth=_admin, reads=True,
+         json=lambda w: {"tokens": [_phone(w), w.outsider]}),
+    Call("introspect an idle session", "POST /introspect", _at("/introspect"), auth=lambda w: w.web,
+         form=lambda w: {"token": w.phone["refresh_token"]}, later_s=86400, reads=True),
+    _revoking("by token", lambda w: {"token": _phone(w)}),
+    _revoking("by session", lambda w: {"session_id": w.phone["session_id"]}),
+    _revoking("by sub", lambda w: {"sub": w.ada}),
+    _revoking("by client_id", lambda w: {"client_id": "app"}),
+    _revoking("all", lambda w: {"all": "true"}),
+    Call("revoke one's own", "POST /revoke", _at("/revoke"),
+         form=lambda w: {"client_id": "app", "token": w.phone["refresh_token"]}),
+    Call("issue", "POST /tokens", _at("/tokens"), json=lambda _: {"sub": "new|1", "roles": ["guest"]}, auth=_admin,
+         second=r"\+ (session|listed):"),
+    Call("issue again", "POST /tokens", _at("/tokens"), json=lambda _: {"sub": ISSUED}, auth=lambda w: w.web),
+    Call("issue with other roles", "POST /tokens", _at("/tokens"), json=lambda _: {"sub": ISSUED, "roles": ["guest"]},
+         auth=_admin, second=r"\+ (session|listed):"),
+    Call("log out", "POST /logout", _at("/logout"), 204, bearer=_phone),
+    Call("who am I", "GET /me", _at("/me"), bearer=_phone, reads=True),
+    Call("my sessions", "GET /sessions", _at("/sessions"), bearer=_phone, reads=True),
+    Call("end others", "DELETE /sessions", _at("/sessions"), 204, bearer=_phone),
+    Call("end all", "DELETE /sessions", _at("/sessions?all=true"), 204, bearer=_phone),
+    Call("end one", "DELETE /sessions/{session_id}", lambda w: f"/sessions/{w.laptop['session_id']}", 204,
+         bearer=_phone),
+    Call("change the password", "POST /password", _at("/password"), bearer=_phone, second=r"\* session:",
+         json=lambda _: {"current_password": PASSWORD, "new_password": NEW_PASSWORD}),
+    Call("reset the password", "POST /password/reset", _at("/password/reset"), 204,
+         json=lambda w: {"reset_code": w.reset_code, "new_password": NEW_PASSWORD}),
+    Call("create a user", f"POST {_USERS}", _at(_USERS), 201, auth=_admin,
+         json=lambda _: {"username": "Grace", "password": PASSWORD, "roles": ["editor"]}),
+    Call("create a user without a password", f"POST {_USERS}", _at(_USERS), 201, auth=_admin,
+         json=lambda _: {"username": "grace"}),
+    Call("create a user whose name is taken", f"POST {_USERS}", _at(_USERS), 409, auth=_admin,
+         json=lambda _: {"username": "ADA", "password": PASSWORD}),
+    Call("list users", f"GET {_USERS}", _at(_USERS), auth=_admin, reads=True),
+    Call("read a user", f"GET {_SUB}", lambda w: f"{_USERS}/{w.ada}", auth=_admin, reads=True),
+    Call("a user's sessions", f"GET {_SUB}/sessions", lambda w: f"{_USERS}/{w.ada}/sessions", auth=_admin, reads=True),
+    Call("end a user's sessions", f"DELETE {_SUB}/sessions", lambda w: f"{_USERS}/{w.ada}/sessions", 204, auth=_admin),
+    Call("make a reset code", f"POST {_SUB}/reset-code", lambda w: f"{_USERS}/{w.ada}/reset-code", 201, auth=_admin),
+    _user("change roles", "PATCH", {"roles": ["editor"], "claims": {"plan": "pro"}}),
+    _user("suspend", "PATCH", {"status": "suspended"}),
+    _user("suspend an admin", "PATCH", {"status": "suspended"}, who=lambda w: w.root),
+    _user("rename", "PATCH", {"username": "Lovelace"}),
+    _user("rename and suspend", "PATCH", {"username": "Lovelace", "status": "suspended", "roles": ["guest"]}),
+    _user("rename to a name that is taken", "PATCH", {"username": "root", "roles": ["guest"]}, 409),
+    _user("delete a user", "DELETE", {}, 204),
+    _user("delete an admin", "DELETE", {}, 204, who=lambda w: w.root),
+    Call("create a client", f"POST {_CLIENTS}", _at(_CLIENTS), 201, json=lambda _: {"name": "new"}, auth=_admin),
+    Call("list clients", f"GET {_CLIENTS}", _at(_CLIENTS), auth=_admin, reads=True),
+    Call("read a client", f"GET {_CLIENT}", lambda w: f"{_CLIENTS}/{w.web[0]}", auth=_admin, reads=True),
+    Call("change a client", f"PATCH {_CLIENT}", lambda w: f"{_CLIENTS}/{w.web[0]}", auth=_admin,
+         json=lambda _: {"name": "other", "permissions": ["revoke"]}),
+    Call("make a client no admin", f"PATCH {_CLIENT}", lambda w: f"{_CLIENTS}/{w.admin[0]}", auth=_admin,
+         json=lambda _: {"permissions": []}),
+    Call("delete a client", f"DELETE {_CLIENT}", lambda w: f"{_CLIENTS}/{w.web[0]}", 204, auth=_admin),
+    Call("rotate a secret", f"POST {_CLIENT}/secret", lambda w: f"{_CLIENTS}/{w.web[0]}/secret", auth=_admin),
+    Call("read the audit trail", "GET /admin/audit", _at("/admin/audit"), auth=_admin, reads=True),
+    Call("ready?", "GET /readyz", _at("/readyz"), reads=True),
+]  # fmt: skip
+
+BY_NAME = {call.name: call for call in CALLS}
+
+
+def save(store: "redis.Redis") -> Snapshot:
+    """Everything in the store, with when it expires (ms; 0 is never), to be put back by `restore`."""
+    keys = list(store.scan_iter(count=1000))
+    pipeline = store.pipeline(transaction=False)
+    for key in keys:
+        pipeline.dump(key)
+        pipeline.pexpiretime(key)
+    found = pipeline.execute()
+    return {key: (found[2 * i], max(found[2 * i + 1], 0)) for i, key in enumerate(keys)}
+
+
+def restore(store: "redis.Redis", snapshot: Snapshot) -> None:
+    pipeline = store.pipeline(transaction=False)
+    pipeline.flushall()
+    for key, (value, expires_ms) in snapshot.items():
+        pipeline.restore(key, expires_ms, value, absttl=True)
+    pipeline.execute()
+
+
+State = dict[str, Json]
+# What is random in a record. Two runs differ in it, so of these only the change is compared.
+_RANDOM = {"access", "refresh", "seed", "hash", "digest", "secrets", "spent", "previous", "reset_code", "sub", "until"}
+_RANDOM |= {"client_id", "created_ms"}
+
+
+# Any: redis-py types a reply as everything that it could be under any protocol.
+def state_of(store: Any) -> State:
+    """What the store says, to those who go by its rules: without what is counted, logged, expired or cut off.
+
+    Left out is what the design calls harmless: users still under construction (they expire by themselves), names that
+    are being taken or that no user answers to, codes that no credentials name, entries of the index without a session.
+    """
+    raw = {key.decode(): key for key in store.scan_iter(count=1000)}
+    kinds: dict[str, State] = {kind: {} for kind in ("session", "user", "credentials", "client", "code")}
+    service, logins = {}, {}
+    for name, key in sorted(raw.items()):
+        kind, _, id_ = name.partition(":")
+        if name == "service":
+            service = json.loads(store.get(key) or b"{}")
+        elif kind == "login":
+            logins[id_] = (store.get(key) or b"").decode()
+        elif kind in kinds and (kind not in ("user", "credentials") or store.pttl(key) == -1):
+            kinds[kind][id_.strip("{}")] = json.loads(store.get(key) or b"{}")
+    people = kinds["user"]
+
+    def answers(name: str, sub: str) -> bool:
+        return sub in people and normalise(people[sub].get("username", "\u00b7")) == name
+
+    def lives(handle: str, session: Json) -> bool:
+        user, client = people.get(session["sub"], {}), kinds["client"].get(session["client_id"], {})
+        by_user, by_client, by_service = session["epochs"]
+        return (
+            user.get("status", "active") == "active"
+            and (user.get("epoch") == by_user or user.get("spared") == handle)
+            and client.get("epoch") == by_client
+            and service["epoch"] == by_service
+        )
+
+    named = {credentials.get("reset_code") for credentials in kinds["credentials"].values()}
+    kinds["session"] = {handle: session for handle, session in kinds["session"].items() if lives(handle, session)}
+    kinds["code"] = {handle: code for handle, code in kinds["code"].items() if handle in named}
+    state = {f"{kind}:{id_}": record for kind, records in kinds.items() for id_, record in records.items()}
+    state |= {f"login:{name}": {"of": sub} for name, sub in logins.items() if answers(name, sub)}
+    state["service"] = service
+    for name in [name for name in raw if name.startswith("sessions:")]:
+        listed = [handle.decode() for handle in store.zrange(raw[name], 0, -1)]
+        state |= {f"listed:{handle}": {} for handle in listed if handle in kinds["session"]}
+    for record in state.values():
+        record.pop("w", None)
+        record.pop("renaming_to", None)
+    return state
+
+
+def difference(old: State, new: State) -> list[str]:
+    """What happened between the two, in words that don't depend on what was drawn at random."""
+    changes = []
+    for key in sorted(old.keys() | new.keys()):
+        kind = key.partition(":")[0]
+        if key not in new:
+            changes.append(f"- {key}")
+        elif key not in old:
+            label = key if kind == "login" else f"{kind}:new"
+            changes.append(f"+ {label} {_shown(new[key])}")
+        elif old[key] != new[key]:
+            fields = {n for n in old[key].keys() | new[key].keys() if old[key].get(n) != new[key].get(n)}
+            changes.append(f"* {key} {_shown({name: new[key].get(name) for name in fields})}")
+    return sorted(changes)
+
+
+def _shown(record: Json) -> str:
+    return json.dumps({name: "…" if name in _RANDOM | {"of"} else value for name, value in sorted(record.items())})
+
+
+def events_of(store: Any) -> list[str]:
+    """The names of the audited events, oldest first."""
+    return [json.loads(fields[b"e"])["event"] for _, fields in store.xrange("audit")]

@@ -1,0 +1,123 @@
+"""The flows without the web around them: shorthands, and a count of what they ask of the store and the hasher."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import redis
+
+from authsvc.core.client import BUILT_IN, Client
+from authsvc.core.session import Active
+from authsvc.core.token import Kind
+from authsvc.core.user import User
+from authsvc.flows import clients, users
+from authsvc.flows.deps import OPERATOR, Caller, Deps
+from authsvc.flows.grants import Grant
+from authsvc.flows.introspect import look_up
+from authsvc.flows.login import login
+from authsvc.flows.refresh import refresh
+from authsvc.store.audit import Event
+from tests.conftest import PASSWORD
+from tests.flows.contents import Commands
+
+HERE = Caller(ip="192.0.2.1", user_agent="a test", request_id="r-1")
+
+
+@dataclass
+class World:
+    """One worker of the service, seen from the flows. `app`: the built-in public client."""
+
+    deps: Deps
+    app: Client
+
+    async def user(self, username: str = "ada", password: str | None = PASSWORD, **fields: Any) -> User:
+        user, _ = await users.create(self.deps, OPERATOR, username=username, password=password, **fields)
+        return user
+
+    async def client(self, *permissions: str, **fields: Any) -> Client:
+        client, _ = await clients.create(self.deps, OPERATOR, name="a test's client", permissions=permissions, **fields)
+        return client
+
+    async def login(
+        self,
+        username: str = "ada",
+        password: str = PASSWORD,
+        *,
+        client: Client | None = None,
+        caller: Caller = HERE,
+        **fields: Any,
+    ) -> Grant:
+        if client is None:  # read anew for each call, as the web does: its cut-off may have been raised
+            client = await self.deps.store.clients.get(BUILT_IN)
+        return await login(self.deps, caller, client, username=username, password=password, **fields)
+
+    async def refresh(self, presented: str | None, *, client: Client | None = None, scope: str | None = None) -> Grant:
+        assert presented is not None
+        return await refresh(self.deps, HERE, client or self.app, presented, scope)
+
+    async def me(self, grant: Grant) -> Active:
+        verdict = await look_up(self.deps, grant.access_token, Kind.ACCESS)
+        assert isinstance(verdict, Active), verdict
+        return verdict
+
+    async def active(self, token: str | None) -> bool:
+        assert token is not None
+        return isinstance(await look_up(self.deps, token), Active)
+
+    async def alive(self, grant: Grant) -> bool:
+        """Whether the session is: both of its tokens, which must agree."""
+        opened = {await self.active(grant.access_token)}
+        if grant.refresh_token is not None:
+            opened.add(await self.active(grant.refresh_token))
+        assert len(opened) == 1, "one token of the session is active and the other is not"
+        return opened.pop()
+
+    async def events(self) -> list[Event]:
+        """The audit trail, oldest first."""
+        await self.deps.store.sessions.finish()
+        return [entry.event async for entry in self.deps.store.audit.backwards()][::-1]
+
+
+async def world_of(deps: Deps) -> World:
+    return World(deps, await deps.store.clients.get(BUILT_IN))
+
+
+@pytest.fixture
+async def world(deps: Deps) -> World:
+    return await world_of(deps)
+
+
+@pytest.fixture
+def commands(valkey: "redis.Redis") -> Commands:
+    return Commands(valkey)
+
+
+@dataclass
+class Hashes:
+    """How often argon2 was really run, to verify and to hash."""
+
+    verified: int = 0
+    hashed: int = 0
+    stored: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def hashes(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> Hashes:
+    """Counts what reaches argon2 and lets it through."""
+    seen, argon2 = Hashes(), deps.hasher._argon2
+
+    class Counting:
+        def verify(self, stored: str, password: str) -> bool:
+            seen.verified += 1
+            seen.stored.append(stored)
+            return argon2.verify(stored, password)
+
+        def hash(self, password: str) -> str:
+            seen.hashed += 1
+            return argon2.hash(password)
+
+        def check_needs_rehash(self, stored: str) -> bool:
+            return argon2.check_needs_rehash(stored)
+
+    monkeypatch.setattr(deps.hasher, "_argon2", Counting())
+    return seen

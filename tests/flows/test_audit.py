@@ -1,0 +1,267 @@
+"""The audit trail: one event for each thing that happened, and no longer than needed."""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import redis
+
+from authsvc.core import token as tokens
+from authsvc.core.token import Kind
+from authsvc.core.user import User
+from authsvc.errors import AuthError
+from authsvc.flows import clients, issue, password, revoke, sessions, users
+from authsvc.flows.deps import Caller
+from authsvc.flows.grants import Grant
+from authsvc.settings import Settings
+from authsvc.store.audit import Event
+from tests.conftest import CHEAP, PASSWORD, Clock, Service
+from tests.flows.conftest import HERE, World
+
+ADMIN = Caller(actor="client:admin", ip="192.0.2.9", user_agent="curl", request_id="r-7")
+NEW = "seven quiet herons wading"
+
+
+class Stage(World):
+    """A user with two sessions and a client, for things to happen to."""
+
+    ada: User
+    here: Grant
+    other: Grant
+
+
+@pytest.fixture
+async def stage(world: World) -> Stage:
+    found = Stage(world.deps, world.app)
+    found.ada = await world.user()
+    found.here, found.other = await world.login(), await world.login()
+    return found
+
+
+async def login_wrong(s: Stage) -> None:
+    await s.login(password="no")
+
+
+async def throttled(s: Stage) -> None:
+    for _ in range(5):
+        with suppress(AuthError):
+            await s.login("bea")
+    await s.login("bea")
+
+
+async def reuse(s: Stage) -> None:
+    second = await s.refresh(s.here.refresh_token)
+    await s.refresh(second.refresh_token)
+    await s.refresh(s.here.refresh_token)
+
+
+async def reset(s: Stage) -> None:
+    code, _ = await password.new_reset_code(s.deps, ADMIN, s.ada.sub)
+    await password.reset_password(s.deps, HERE, code, NEW)
+
+
+async def change(s: Stage) -> None:
+    await password.change_password(s.deps, HERE, await s.me(s.here), PASSWORD, NEW)
+
+
+async def issued(s: Stage) -> None:
+    issuer = await s.client("issue")
+    await issue.issue(s.deps, ADMIN, issuer, sub="far|1")
+
+
+async def bad_secret(s: Stage) -> None:
+    await clients.authenticate(s.deps, HERE, (await s.client()).client_id, "sec_x")
+
+
+async def rotated(s: Stage) -> None:
+    await clients.rotate_secret(s.deps, ADMIN, (await s.client()).client_id)
+
+
+async def deleted(s: Stage) -> None:
+    await clients.delete(s.deps, ADMIN, (await s.client()).client_id)
+
+
+async def reinstated(s: Stage) -> None:
+    await users.update(s.deps, ADMIN, s.ada.sub, status="suspended")
+    await users.update(s.deps, ADMIN, s.ada.sub, status="active")
+
+
+async def ended_by_owner(s: Stage) -> None:
+    await sessions.end_one(s.deps, HERE, s.ada.sub, s.other.session_id)
+
+
+Act = Callable[[Stage], Awaitable[Any]]
+
+# What happens -> the events of it, each with what it says besides who and from where.
+NOBODY: set[str] = set()
+ACTS: list[tuple[str, Act, list[tuple[str, set[str]]]]] = [
+    ("login", lambda s: s.login(), [("login.succeeded", {"sub", "session_id", "client_id"})]),
+    ("wrong password", login_wrong, [("login.failed", {"sub"})]),
+    ("unknown name", lambda s: s.login("bea"), [("login.failed", NOBODY)]),
+    ("throttled", throttled, [("login.failed", NOBODY)] * 5 + [("login.throttled", NOBODY)]),
+    ("refresh", lambda s: s.refresh(s.here.refresh_token), [("token.refreshed", {"sub", "session_id", "client_id"})]),
+    (
+        "reuse",
+        reuse,
+        [("token.refreshed", {"sub"})] * 2 + [("token.reused", {"sub", "session_id", "client_id", "reason"})],
+    ),
+    ("logout", lambda s: _logout(s), [("session.ended", {"sub", "session_id", "reason"})]),
+    ("end one", ended_by_owner, [("session.ended", {"sub", "session_id", "reason"})]),
+    ("end others", lambda s: _others(s), [("user.cut_off", {"sub", "reason"})]),
+    ("end all", lambda s: _all(s), [("user.cut_off", {"sub", "reason"})]),
+    ("change password", change, [("password.changed", {"sub", "session_id"})]),
+    ("reset", reset, [("password.reset_code", {"sub"}), ("password.reset", {"sub"})]),
+    ("bad code", lambda s: _bad_code(s), [("password.reset", NOBODY)]),
+    ("revoke token", lambda s: _revoke(s), [("session.ended", {"sub", "session_id", "client_id", "reason"})]),
+    ("revoke unknown", lambda s: revoke.revoke_token(s.deps, ADMIN, None, "tok_x"), []),
+    (
+        "revoke session",
+        lambda s: revoke.revoke_session(s.deps, ADMIN, s.here.session_id),
+        [("session.ended", {"sub", "session_id"})],
+    ),
+    ("revoke user", lambda s: revoke.revoke_user(s.deps, ADMIN, s.ada.sub), [("user.cut_off", {"sub"})]),
+    ("revoke client", lambda s: revoke.revoke_client(s.deps, ADMIN, "app"), [("client.cut_off", {"client_id"})]),
+    ("revoke all", lambda s: revoke.revoke_all(s.deps, ADMIN), [("service.cut_off", NOBODY)]),
+    ("issue", issued, [("client.created", {"client_id"}), ("user.created", {"sub"}), ("token.issued", {"sub"})]),
+    ("new user", lambda s: s.user("bea"), [("user.created", {"sub"})]),
+    (
+        "roles",
+        lambda s: users.update(s.deps, ADMIN, s.ada.sub, roles=("ops",)),
+        [("user.changed", {"sub", "details"})],
+    ),
+    ("rename", lambda s: users.update(s.deps, ADMIN, s.ada.sub, username="bea"), [("user.changed", {"sub"})]),
+    ("suspend and reinstate", reinstated, [("user.suspended", {"sub"}), ("user.reinstated", {"sub"})]),
+    ("delete user", lambda s: users.delete(s.deps, ADMIN, s.ada.sub), [("user.deleted", {"sub"})]),
+    ("new client", lambda s: s.client(), [("client.created", {"client_id"})]),
+    ("bad secret", bad_secret, [("client.created", NOBODY), ("client.refused", {"client_id"})]),
+    ("rotate", rotated, [("client.created", NOBODY), ("client.secret_rotated", {"client_id"})]),
+    ("delete client", deleted, [("client.created", NOBODY), ("client.deleted", {"client_id"})]),
+]
+
+FAILURES = {"login.failed", "login.throttled", "token.reused", "client.refused"}
+
+
+async def _logout(s: Stage) -> None:
+    await sessions.logout(s.deps, HERE, await s.me(s.here))
+
+
+async def _others(s: Stage) -> None:
+    await sessions.end_others(s.deps, HERE, await s.me(s.here))
+
+
+async def _all(s: Stage) -> None:
+    await sessions.end_all(s.deps, HERE, await s.me(s.here))
+
+
+async def _bad_code(s: Stage) -> None:
+    await password.reset_password(s.deps, HERE, tokens.new(Kind.RESET).text, NEW)
+
+
+async def _revoke(s: Stage) -> None:
+    await revoke.revoke_token(s.deps, ADMIN, None, s.here.access_token)
+
+
+@pytest.mark.parametrize(("what", "act", "expected"), ACTS, ids=[row[0] for row in ACTS])
+async def test_each_thing_writes_its_event_once(
+    stage: Stage,
+    caplog: pytest.LogCaptureFixture,
+    what: str,
+    act: Act,
+    expected: list[tuple[str, set[str]]],
+) -> None:
+    """Exactly one event for each thing that happened, in the stream and in the log alike; reading writes none."""
+    before = len(await stage.events())
+    with caplog.at_level(logging.INFO, "authsvc.audit"):
+        try:
+            await act(stage)
+        except AuthError:
+            assert any(name in FAILURES or name == "password.reset" for name, _ in expected)
+    events = (await stage.events())[before:]
+    assert [event.event for event in events] == [name for name, _ in expected]
+    for event, (name, fields) in zip(events, expected, strict=True):
+        for given in fields:
+            assert getattr(event, given) is not None, (name, given)
+        failed = name in FAILURES or what == "bad code"
+        assert event.outcome == ("failure" if failed else "success")
+        assert event.sub in (None, stage.ada.sub, "far|1") or what in ("new user",)
+        assert event.actor in ("anonymous", "operator", "client:admin")
+    logged = [record.__dict__["fields"] for record in caplog.records if record.name == "authsvc.audit"]
+    assert [Event(**json.loads(json.dumps(fields))) for fields in logged] == events
+
+
+async def test_reading_writes_nothing(stage: Stage) -> None:
+    """Introspecting, listing, a retry inside the grace and a refused token leave no event."""
+    await stage.refresh(stage.here.refresh_token)
+    before = len(await stage.events())
+    await stage.me(stage.other)
+    await sessions.alive(stage.deps, stage.ada.sub)
+    await stage.refresh(stage.here.refresh_token)
+    assert not await stage.active("tok_x")
+    assert len(await stage.events()) == before
+
+
+async def test_who_what_and_from_where(service: Service, clock: Clock) -> None:
+    """Over HTTP an event names the actor, the address, the user agent and the request id of the answer."""
+    user = await service.user()
+    headers = {"User-Agent": "curl/8 " + "x" * 300, "X-Request-ID": "abc-123"}
+    answer = await service.http.post(f"/admin/users/{user.sub}/reset-code", auth=service.admin, headers=headers)
+    assert answer.headers["x-request-id"] == "abc-123"
+    trail = (await service.http.get("/admin/audit?limit=1", auth=service.admin)).json()
+    (item,) = trail["items"]
+    code = answer.json()["reset_code"]
+    assert item.pop("id")
+    assert item == {
+        "at": clock(),
+        "event": "password.reset_code",
+        "actor": f"client:{service.admin[0]}",
+        "outcome": "success",
+        "sub": user.sub,
+        "ip": "192.0.2.1",
+        "user_agent": ("curl/8 " + "x" * 300)[:120],
+        "request_id": "abc-123",
+        "details": {"code": code[4:16]},
+    }
+
+
+async def test_pages(service: Service) -> None:
+    """Newest first, each once, until there is nothing older."""
+    for n in range(7):
+        await service.user(f"user{n}")
+    whole = (await service.http.get("/admin/audit", auth=service.admin)).json()
+    assert whole["next"] is None
+    seen: list[str] = []
+    query = {"limit": "3"}
+    while True:
+        page = (await service.http.get("/admin/audit", params=query, auth=service.admin)).json()
+        seen += [item["id"] for item in page["items"]]
+        if page["next"] is None:
+            break
+        query["cursor"] = page["next"]
+    assert seen == [item["id"] for item in whole["items"]]
+    assert len(seen) >= 8
+
+
+class TestRetention:
+    """How long events are kept."""
+
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings(**CHEAP | {"audit_retention_s": 1000})
+
+    async def test_the_stream_has_a_ttl(self, world: World, valkey: "redis.Redis") -> None:
+        """From its first event on; a service that is not used any more keeps nobody's addresses."""
+        await world.user()
+        assert 990 < valkey.ttl("audit") <= 1000
+
+    async def test_it_is_trimmed_by_age(self, world: World, valkey: "redis.Redis", clock: Clock) -> None:
+        """Events older than the retention go as new ones come, in whole blocks of the stream."""
+        for _ in range(350):
+            valkey.xadd(
+                "audit", {"at": int((clock() - 2000) * 1000), "e": "{}"}, id=f"{int((clock() - 2000) * 1000)}-*"
+            )
+        await world.user()
+        assert valkey.xlen("audit") <= 100
+        assert "user.created" in repr(valkey.xrevrange("audit", count=1))

@@ -1,0 +1,152 @@
+"""Telling an operator why a token is inactive."""
+
+import pytest
+
+from authsvc.core import token as tokens
+from authsvc.core.token import Kind
+from authsvc.errors import InvalidRequest
+from authsvc.flows import clients, revoke, sessions, users
+from authsvc.flows.deps import Caller
+from authsvc.flows.explain import explain
+from authsvc.flows.grants import Grant
+from authsvc.flows.password import change_password
+from tests.conftest import PASSWORD, Clock
+from tests.flows.conftest import HERE, World
+
+ROOT = Caller("user:root")
+NEW = "seven quiet herons wading"
+
+
+async def why(world: World, presented: str | None) -> str:
+    await world.deps.store.sessions.finish()
+    explained = await explain(world.deps, presented or "")
+    if tokens.parse(presented or ""):
+        assert explained.active is await world.active(presented)
+    return explained.reason
+
+
+@pytest.fixture
+async def grant(world: World) -> Grant:
+    await world.user()
+    return await world.login()
+
+
+async def test_an_active_one(world: World, grant: Grant) -> None:
+    """By either token and by the session's id; with what is known of the session, and the trail."""
+    for presented in (grant.access_token, grant.refresh_token, grant.session_id):
+        assert await why(world, presented) == "active"
+    explained = await explain(world.deps, grant.access_token)
+    assert explained.session_id == grant.session_id
+    assert explained.session
+    assert explained.session["client_id"] == "app"
+    assert [entry.event.event for entry in explained.trail] == ["login.succeeded"]
+    assert grant.access_token not in repr(explained)
+
+
+async def test_expired(world: World, clock: Clock) -> None:
+    """The access token, the idle deadline, the absolute one: three different answers."""
+    await world.user()
+    client = await world.client(public=True, access_ttl_s=60, idle_ttl_s=600, session_ttl_s=1000)
+    grant = await world.login(client=client)
+    clock.forward(60)
+    assert await why(world, grant.access_token) == "expired"
+    assert await why(world, grant.refresh_token) == "active"
+    clock.forward(600)
+    assert await why(world, grant.refresh_token) == "expired idle"
+    assert await why(world, grant.session_id) == "expired idle"
+    clock.forward(340)
+    assert await why(world, grant.session_id) == "expired absolute"
+    await world.deps.store.sessions.delete(grant.session_id)  # as the store does by itself then
+    assert await why(world, grant.refresh_token) == "expired absolute"
+
+
+async def test_spent_and_forged(world: World, grant: Grant, clock: Clock) -> None:
+    """A token that was rotated away, one never issued, and a session ended by reuse."""
+    second = await world.refresh(grant.refresh_token)
+    assert await why(world, grant.refresh_token) == "spent"
+    clock.forward(10)
+    assert await why(world, grant.access_token) == "spent"
+    assert await why(world, tokens.new(Kind.ACCESS, grant.session_id).text) == "secret never issued"
+    with pytest.raises(Exception, match="not valid"):
+        await world.refresh(grant.refresh_token)
+    assert "a spent refresh token was presented" in await why(world, second.access_token)
+
+
+async def test_unknown(world: World) -> None:
+    """No record and no trace in the trail."""
+    assert await why(world, tokens.new(Kind.ACCESS).text) == "unknown"
+    assert await why(world, tokens.new_handle()) == "unknown"
+
+
+async def test_revoked_by_whom(world: World, grant: Grant) -> None:
+    """The reason names the event and its actor."""
+    other = await world.login()
+    await revoke.revoke_token(world.deps, ROOT, None, grant.access_token)
+    assert await why(world, grant.access_token) == "ended: revoked, by user:root"
+    await sessions.logout(world.deps, Caller("user:ada"), await world.me(other))
+    assert await why(world, other.access_token) == "ended: logout, by user:ada"
+
+
+async def test_cut_off_by_which_epoch(world: World, clock: Clock) -> None:
+    """The client's and the service's, while the record is there; and who raised it."""
+    await world.user()
+    client = await world.client(public=True)
+    through, grant = await world.login(client=client), await world.login()
+    clock.forward(1)
+    await revoke.revoke_client(world.deps, ROOT, client.client_id)
+    assert await why(world, through.access_token) == "cut off by the client's epoch, by user:root (client.cut_off)"
+    assert await why(world, grant.access_token) == "active"
+    await revoke.revoke_all(world.deps, ROOT)
+    assert await why(world, grant.access_token) == "cut off by the service's epoch, by user:root (service.cut_off)"
+
+
+@pytest.mark.parametrize("tidied", [True, False])
+async def test_cut_off_by_the_users_epoch(
+    world: World, grant: Grant, clock: Clock, monkeypatch: pytest.MonkeyPatch, tidied: bool
+) -> None:
+    """Whether or not the record was tidied away yet."""
+    if not tidied:
+        monkeypatch.setattr(world.deps.store.sessions, "tidy", lambda *_, **__: None)
+    user = (await world.me(grant)).user
+    clock.forward(1)
+    await revoke.revoke_user(world.deps, ROOT, user.sub)
+    reason = await why(world, grant.access_token)
+    assert "user.cut_off" in reason
+    assert "by user:root" in reason
+
+
+async def test_a_password_change(world: World, grant: Grant, clock: Clock) -> None:
+    """Ended the others; the one that was spared is active."""
+    other = await world.login()
+    clock.forward(1)
+    fresh = await change_password(world.deps, HERE, await world.me(grant), PASSWORD, NEW)
+    assert "password.changed" in await why(world, other.access_token)
+    assert await why(world, fresh.access_token) == "active"
+    assert await why(world, grant.session_id) == "active"
+
+
+async def test_users_and_clients_that_are_no_more(world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Suspended, deleted, client deleted."""
+    monkeypatch.setattr(world.deps.store.sessions, "tidy", lambda *_, **__: None)
+    user = await world.user()
+    client = await world.client(public=True)
+    through, grant = await world.login(client=client), await world.login()
+    clock.forward(1)
+    await clients.delete(world.deps, ROOT, client.client_id)
+    assert await why(world, through.access_token) == "client deleted"
+    await users.update(world.deps, ROOT, user.sub, status="suspended")
+    assert (await why(world, grant.access_token)).startswith("user suspended, by user:root")
+    await users.delete(world.deps, ROOT, user.sub)
+    assert await why(world, grant.access_token) == "user deleted"
+
+
+@pytest.mark.parametrize(
+    "presented",
+    ["", "x", tokens.new(Kind.RESET).text, tokens.new(Kind.SECRET).text, "tok_" + "A" * 45],
+    ids=range(5),
+)
+async def test_what_is_none_of_its_business(world: World, presented: str) -> None:
+    """Neither a token of a session nor a session's id: told so, without repeating it."""
+    with pytest.raises(InvalidRequest) as refused:
+        await explain(world.deps, presented)
+    assert len(presented) < 2 or presented not in str(refused.value)

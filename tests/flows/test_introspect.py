@@ -1,0 +1,209 @@
+"""Introspection: who may ask, what about, and what is told (RFC 7662)."""
+
+from typing import Any
+
+import pytest
+
+from authsvc.core import token as tokens
+from authsvc.core.session import Inactive
+from authsvc.core.token import Kind
+from authsvc.flows import users
+from authsvc.flows.deps import OPERATOR
+from authsvc.flows.introspect import look_up
+from tests.conftest import Clock, Service, bearer
+from tests.flows.conftest import World
+from tests.flows.contents import Commands
+
+INACTIVE = b'{"active":false}'
+
+
+async def test_what_is_told(service: Service, clock: Clock) -> None:
+    """The RFC's members, and roles, session, time and means of authentication, version of the user."""
+    user = await service.user(roles=("ops", "dev"), claims={"team": "blue"})
+    client, _ = await service.client(public=True, audience=("orders",))
+    granted = await service.login(client_id=client.client_id, scope="read")
+    assert await service.introspect(granted["access_token"]) == {
+        "active": True,
+        "sub": user.sub,
+        "username": "ada",
+        "scope": "read",
+        "client_id": client.client_id,
+        "token_type": "Bearer",
+        "iat": clock(),
+        "exp": clock() + 900,
+        "iss": service.deps.settings.base_url,
+        "aud": ["orders"],
+        "roles": ["ops", "dev"],
+        "claims": {"team": "blue"},
+        "session_id": granted["session_id"],
+        "auth_time": clock(),
+        "amr": ["pwd"],
+        "version": 1,
+    }
+
+
+async def test_auth_time_stays_when_tokens_are_refreshed(service: Service, clock: Clock) -> None:
+    """A refresh is no login: iat moves, auth_time does not."""
+    await service.user()
+    granted, began = await service.login(), clock()
+    clock.forward(100)
+    fresh = (await service.refresh(granted["refresh_token"])).json()
+    told = await service.introspect(fresh["access_token"])
+    assert (told["auth_time"], told["iat"], told["exp"]) == (began, began + 100, began + 1000)
+
+
+async def test_a_refresh_token_is_never_a_bearer_token(service: Service) -> None:
+    """It is typed refresh_token, and opens nothing that an access token opens."""
+    await service.user()
+    granted = await service.login()
+    told = await service.introspect(granted["refresh_token"])
+    assert (told["active"], told["token_type"]) == (True, "refresh_token")
+    answer = await service.http.get("/me", headers=bearer(granted["refresh_token"]))
+    assert answer.status_code == 401
+
+
+async def test_inactive_says_nothing_else(service: Service, clock: Clock) -> None:
+    """Unknown, mistyped, expired, spent, revoked, cut off, suspended, not for this caller: the same bytes."""
+    user = await service.user()
+    suspended = await service.user("bea")
+    short, _ = await service.client(public=True, access_ttl_s=1)
+    other, _ = await service.client(public=True, audience=("mail",))
+    _, orders = await service.client("introspect", audience=("orders",))
+    expired = await service.login(client_id=short.client_id)
+    clock.forward(1)
+    revoked, spent, not_mine = (
+        await service.login(),
+        await service.login(),
+        await service.login(client_id=other.client_id),
+    )
+    barred = await service.login("bea")
+    await service.refresh(spent["refresh_token"])
+    await service.http.post("/revoke", data={"token": revoked["access_token"]}, auth=service.admin)
+    await users.update(service.deps, OPERATOR, suspended.sub, status="suspended")
+    live = await service.login()
+    cases: list[tuple[str, tuple[str, str]]] = [
+        (tokens.new(Kind.ACCESS).text, service.admin),
+        (tokens.new(Kind.ACCESS, live["session_id"]).text, service.admin),
+        (tokens.new(Kind.RESET, live["session_id"]).text, service.admin),
+        (live["access_token"][:-1], service.admin),
+        (live["access_token"] + " ", service.admin),
+        (expired["access_token"], service.admin),
+        (spent["refresh_token"], service.admin),
+        (revoked["access_token"], service.admin),
+        (barred["access_token"], service.admin),
+        (not_mine["access_token"], orders),
+        (live["access_token"], orders),
+        (live["session_id"], service.admin),
+        (user.sub, service.admin),
+        (service.admin[1], service.admin),
+        ("\x7f\u202e" * 3000, service.admin),
+    ]
+    answers = []
+    for token, auth in cases:
+        answer = await service.http.post("/introspect", data={"token": token}, auth=auth)
+        headers = [pair for pair in answer.headers.raw if pair[0].lower() not in (b"x-request-id", b"date")]
+        answers.append((answer.status_code, headers, answer.content))
+    assert answers[0][0] == 200
+    assert answers[0][2] == INACTIVE
+    for (token, _), answered in zip(cases, answers, strict=True):
+        assert answered == answers[0], token
+
+
+@pytest.mark.parametrize(
+    ("audience", "caller", "active"),
+    [
+        ((), (), True),
+        (("orders",), (), True),
+        (("orders", "mail"), ("mail", "files"), True),
+        (("orders",), ("mail",), False),
+        ((), ("mail",), False),
+    ],
+)
+async def test_audience(service: Service, audience: tuple[str, ...], caller: tuple[str, ...], active: bool) -> None:
+    """A client with an audience hears only of tokens meant for one of its members (CVE-2024-47077)."""
+    await service.user()
+    issuer, _ = await service.client(public=True, audience=audience)
+    _, auth = await service.client("introspect", audience=caller)
+    granted = await service.login(client_id=issuer.client_id)
+    assert (await service.introspect(granted["access_token"], auth))["active"] is active
+
+
+async def test_who_may_ask(service: Service) -> None:
+    """A client with the permission: not anybody, a wrong secret, a public client or a user."""
+    await service.user("root", roles=("admin",))
+    granted = await service.login("root")
+    form = {"token": granted["access_token"]}
+    assert (await service.http.post("/introspect", data=form)).status_code == 401
+    assert (await service.http.post("/introspect", data=form, auth=(service.admin[0], "sec_no"))).status_code == 401
+    assert (await service.http.post("/introspect", data=form, auth=("nobody", service.admin[1]))).status_code == 401
+    _, auth = await service.client("revoke", "issue", "reset")
+    answer = await service.http.post("/introspect", data=form, auth=auth)
+    assert (answer.status_code, answer.json()["error"]) == (403, "unauthorized_client")
+    public = await service.http.post("/introspect", data=form | {"client_id": "app"})
+    assert public.status_code in (401, 403)
+    by_user = await service.http.post("/introspect", data=form, headers=bearer(granted["access_token"]))
+    assert by_user.status_code == 401
+
+
+async def test_the_form(service: Service) -> None:
+    """POST with one token, in a form (section 2.1)."""
+    assert (await service.http.get("/introspect", auth=service.admin)).status_code == 405
+    assert (await service.http.post("/introspect", json={"token": "x"}, auth=service.admin)).status_code == 415
+    assert (await service.http.post("/introspect", data={}, auth=service.admin)).status_code in (400, 415)
+    assert (await service.http.post("/introspect", data={"a": "b"}, auth=service.admin)).status_code == 400
+    twice = await service.http.post("/introspect", data={"token": ["a", "b"]}, auth=service.admin)
+    assert (twice.status_code, twice.json()["error"]) == (400, "invalid_request")
+
+
+CHANGES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"roles": ("ops",)}, {"roles": ["ops"]}),
+    ({"roles": ()}, {"roles": []}),
+    ({"claims": {"team": "red"}}, {"claims": {"team": "red"}}),
+    ({"username": "ada.l"}, {"username": "ada.l"}),
+]
+
+
+@pytest.mark.parametrize(("change", "shows"), CHANGES)
+async def test_a_change_shows_in_the_very_next_answer(
+    service: Service, change: dict[str, Any], shows: dict[str, Any]
+) -> None:
+    """Roles, claims and names are read live, and the version tells that they changed; nobody is logged out."""
+    user = await service.user(roles=("dev",))
+    granted = await service.login()
+    before = await service.introspect(granted["access_token"])
+    await users.update(service.deps, OPERATOR, user.sub, **change)
+    after = await service.introspect(granted["access_token"])
+    assert after == before | shows | {"version": before["version"] + 1}
+
+
+async def test_what_is_no_token_costs_no_store_call(world: World, commands: Commands) -> None:
+    """Every single-character change and every truncation is inactive without a round trip."""
+    await world.user()
+    token = (await world.login()).access_token
+    mistyped = [token[:at] + ("x" if token[at] != "x" else "y") + token[at + 1 :] for at in range(len(token))]
+    commands.reset()
+    for text in (*mistyped, *(token[:cut] for cut in range(len(token))), token + "A", " " + token):
+        assert isinstance(await look_up(world.deps, text), Inactive)
+    assert commands.seen() == {}
+    assert await world.active(token)
+    assert commands.seen() == {"mget": 2}, "an active token costs two round trips"
+
+
+async def test_a_use_is_written_seldom(world: World, clock: Clock, commands: Commands) -> None:
+    """Once per twentieth of the idle time at most, however often the token is looked up."""
+    await world.user()
+    grant = await world.login()
+    for _ in range(3):
+        clock.forward(14 * 86400 // 20)
+        grant = await world.refresh(grant.refresh_token)
+        commands.reset()
+        for _ in range(20):
+            assert await world.active(grant.access_token)
+        await world.deps.store.sessions.finish()
+        assert commands.seen().get("eval", 0) == 0
+    clock.forward(14 * 86400 // 20)
+    commands.reset()
+    for _ in range(20):
+        assert await world.active(grant.refresh_token)
+    await world.deps.store.sessions.finish()
+    assert commands.seen()["eval"] == 1

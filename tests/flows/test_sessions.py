@@ -1,0 +1,257 @@
+"""A user's own sessions: listing, ending one, ending the others; and how many there may be."""
+
+import asyncio
+
+import pytest
+
+from authsvc.errors import InvalidToken
+from authsvc.flows import revoke, sessions, users
+from authsvc.flows.deps import OPERATOR
+from authsvc.flows.grants import Grant
+from authsvc.settings import Settings
+from tests.conftest import CHEAP, PASSWORD, Clock, Service, bearer
+from tests.flows.conftest import HERE, World
+
+
+async def test_a_user_lists_the_own_devices(service: Service, clock: Clock) -> None:
+    """Device, address, user agent, created, last seen and which is the current one; newest first, nobody else's."""
+    await service.user("ada")
+    await service.user("bea")
+    await service.login("bea")
+    service.http.headers["user-agent"] = "browser/1"
+    old = await service.login(device="desk")
+    clock.forward(100)
+    new = await service.login(device="phone", scope="read")
+    answer = await service.http.get("/sessions", headers=bearer(old["access_token"]))
+    began = int(clock())
+    shared = {"client_id": "app", "ip": "192.0.2.1", "user_agent": "browser/1"}
+    assert answer.json() == {
+        "items": [
+            shared
+            | {
+                "session_id": new["session_id"],
+                "device": "phone",
+                "scope": "read",
+                "created_at": began,
+                "last_seen": began,
+                "expires_at": began + 30 * 86400,
+                "current": False,
+            },
+            shared
+            | {
+                "session_id": old["session_id"],
+                "device": "desk",
+                "scope": "",
+                "created_at": began - 100,
+                "last_seen": began - 100,
+                "expires_at": began - 100 + 30 * 86400,
+                "current": True,
+            },
+        ],
+        "next": None,
+    }
+    assert not any(text in answer.text for text in (old["access_token"], new["refresh_token"], "digest", "seed"))
+
+
+async def test_only_living_sessions_are_listed(world: World, clock: Clock) -> None:
+    """Idle, ended, revoked and cut-off ones are not there, though a record may be left."""
+    user = await world.user()
+    other = await world.client(public=True)
+    short = await world.client(public=True, idle_ttl_s=60)
+    ended, idle, cut, kept = (
+        await world.login(),
+        await world.login(client=short),
+        await world.login(client=other),
+        await world.login(),
+    )
+    assert {one.handle for one in await sessions.alive(world.deps, user.sub)} == {
+        grant.session_id for grant in (ended, idle, cut, kept)
+    }
+    await revoke.revoke_token(world.deps, OPERATOR, None, ended.access_token)
+    await revoke.revoke_client(world.deps, OPERATOR, other.client_id)
+    clock.forward(60)
+    assert [one.handle for one in await sessions.alive(world.deps, user.sub)] == [kept.session_id]
+    await revoke.revoke_user(world.deps, OPERATOR, user.sub)
+    assert await sessions.alive(world.deps, user.sub) == []
+
+
+async def test_logout(service: Service) -> None:
+    """Ends the session of the token that was presented, and no other; a second time there is nobody to log out."""
+    await service.user()
+    mine, other = await service.login(), await service.login()
+    assert (await service.http.post("/logout", headers=bearer(mine["access_token"]))).status_code == 204
+    assert not await service.active(mine["access_token"])
+    assert not await service.active(mine["refresh_token"])
+    assert await service.active(other["access_token"])
+    assert (await service.http.post("/logout", headers=bearer(mine["access_token"]))).status_code == 401
+
+
+async def test_ending_one(service: Service) -> None:
+    """Another device of one's own, or this one."""
+    await service.user()
+    here, there = await service.login(), await service.login()
+    answer = await service.http.delete(f"/sessions/{there['session_id']}", headers=bearer(here["access_token"]))
+    assert answer.status_code == 204
+    assert not await service.active(there["access_token"])
+    assert await service.active(here["access_token"])
+    again = await service.http.delete(f"/sessions/{there['session_id']}", headers=bearer(here["access_token"]))
+    assert again.status_code == 404
+    own = await service.http.delete(f"/sessions/{here['session_id']}", headers=bearer(here["access_token"]))
+    assert own.status_code == 204
+    assert not await service.active(here["access_token"])
+
+
+async def test_anothers_session_is_a_404(service: Service) -> None:
+    """The same as one that does not exist, also for an admin's own account, and it lives on."""
+    await service.user("ada", roles=("admin",))
+    await service.user("bea")
+    ada, bea = await service.login("ada"), await service.login("bea")
+    answers = [
+        await service.http.delete(f"/sessions/{handle}", headers=bearer(ada["access_token"]))
+        for handle in (bea["session_id"], "000000000000", "x", "%7B%7D", bea["session_id"] + "A")
+    ]
+    assert [answer.status_code for answer in answers] == [404] * 5
+    assert len({answer.content for answer in answers}) == 1
+    assert await service.active(bea["access_token"])
+
+
+async def test_ending_the_others_spares_exactly_this_one(service: Service) -> None:
+    """All other sessions of the user end, this one and other users' do not; it can still be refreshed."""
+    await service.user("ada")
+    await service.user("bea")
+    others = [await service.login() for _ in range(3)]
+    here, bea = await service.login(), await service.login("bea")
+    assert (await service.http.delete("/sessions", headers=bearer(here["access_token"]))).status_code == 204
+    assert not any([await service.active(other["access_token"]) for other in others])
+    assert await service.active(here["access_token"])
+    assert await service.active(bea["access_token"])
+    fresh = (await service.refresh(here["refresh_token"])).json()
+    assert await service.active(fresh["access_token"])
+    later = await service.login()
+    assert await service.active(later["access_token"])
+    # Now the other way round: the one that was spared is one of the others.
+    assert (await service.http.delete("/sessions", headers=bearer(later["access_token"]))).status_code == 204
+    assert not await service.active(fresh["access_token"])
+    assert await service.active(later["access_token"])
+
+
+async def test_ending_all(service: Service) -> None:
+    """`?all=true` ends this one too; anything else there is refused, not taken for no."""
+    await service.user()
+    other, here = await service.login(), await service.login()
+    for query in ("?all=yes", "?al=true", "?all=true&all=false"):
+        answer = await service.http.delete("/sessions" + query, headers=bearer(here["access_token"]))
+        assert answer.status_code == 400
+    assert (await service.http.delete("/sessions?all=true", headers=bearer(here["access_token"]))).status_code == 204
+    assert not await service.active(other["access_token"])
+    assert not await service.active(here["access_token"])
+
+
+async def test_a_session_that_ended_meanwhile_is_not_spared(world: World) -> None:
+    """Whoever was cut off between being looked up and acting can spare nothing, also when the user is gone."""
+    user = await world.user()
+    mine, other = await world.login(), await world.login()
+    me, too = await world.me(mine), await world.me(other)
+    await revoke.revoke_user(world.deps, OPERATOR, user.sub)
+    with pytest.raises(InvalidToken):
+        await sessions.end_others(world.deps, HERE, me)
+    assert not await world.alive(mine)
+    await users.delete(world.deps, OPERATOR, user.sub)
+    for act in (sessions.end_others, sessions.end_all):
+        with pytest.raises(InvalidToken):
+            await act(world.deps, HERE, too)
+
+
+async def test_cookie_sessions(service: Service) -> None:
+    """Ending the own session clears the cookie; ending the others does not."""
+    await service.user()
+    same = {"Sec-Fetch-Site": "same-origin"}
+    answer = await service.http.post(
+        "/login", json={"username": "ada", "password": PASSWORD, "cookie": True}, headers=same
+    )
+    cookie = {"Cookie": answer.headers["set-cookie"].partition(";")[0]} | same
+    service.http.cookies.clear()
+    others = await service.http.delete("/sessions", headers=cookie)
+    assert others.status_code == 204
+    assert "set-cookie" not in others.headers
+    assert (await service.http.get("/me", headers=cookie)).status_code == 200
+    out = await service.http.post("/logout", headers=cookie)
+    assert out.status_code == 204
+    assert "max-age=0" in out.headers["set-cookie"].lower()
+    assert (await service.http.get("/me", headers=cookie)).status_code == 401
+
+
+class Ticking(Clock):
+    """A clock that goes on by itself, so that no two logins begin in the same millisecond."""
+
+    def __call__(self) -> float:
+        self.now += 0.001
+        return self.now
+
+
+class TestCap:
+    """The number of sessions of one user."""
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Ticking()
+
+    async def test_the_fifty_first_ends_the_oldest(self, world: World, clock: Clock) -> None:
+        """And only that one; another user's are not counted."""
+        user = await world.user()
+        await world.user("bea")
+        bea = await world.login("bea")
+        grants = []
+        for _ in range(52):
+            clock.forward(1)
+            grants.append(await world.login())
+        assert [await world.alive(grant) for grant in grants] == [False] * 2 + [True] * 50
+        assert await world.alive(bea)
+        assert len(await sessions.alive(world.deps, user.sub)) == 50
+        reasons = [event.reason for event in await world.events() if event.event == "session.ended"]
+        assert reasons == ["too many sessions"] * 2
+
+    async def test_sixty_parallel_logins_end_up_with_fifty(self, world: World) -> None:
+        """Logins at the same moment together end what is too much, and not one more."""
+        user = await world.user()
+        for _ in range(3):
+            await asyncio.gather(*(world.login() for _ in range(20)))
+        assert len(await sessions.alive(world.deps, user.sub)) == 50
+
+    async def test_all_at_once(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The same with sixty under way at once."""
+        user = await world.user()
+        monkeypatch.setattr(world.deps.hasher, "_room", 100)
+        await asyncio.gather(*(world.login() for _ in range(60)))
+        assert len(await sessions.alive(world.deps, user.sub)) == 50
+
+    class TestSmall:
+        """With a cap of 2."""
+
+        @pytest.fixture
+        def settings(self) -> Settings:
+            return Settings(**CHEAP | {"max_sessions": 2})
+
+        @pytest.fixture
+        def clock(self) -> Clock:
+            return Clock()
+
+        async def test_the_newest_survives_the_same_millisecond(self, world: World) -> None:
+            """A login that succeeds is never the one that is ended for it."""
+            await world.user()
+            grants: list[Grant] = []
+            for _ in range(6):
+                grants.append(await world.login())
+                assert await world.alive(grants[-1])
+            assert sum([await world.alive(grant) for grant in grants]) == 2
+
+        async def test_ended_sessions_make_room_first(self, world: World, clock: Clock) -> None:
+            """A session that has gone idle goes before an older one that is alive."""
+            await world.user()
+            short = await world.client(public=True, idle_ttl_s=60)
+            old = await world.login()
+            clock.forward(1)
+            idle = await world.login(client=short)
+            clock.forward(60)
+            new = await world.login()
+            assert [await world.alive(grant) for grant in (old, idle, new)] == [True, False, True]

@@ -1,0 +1,319 @@
+"""Guessing at passwords: how often it is heard, from where, and who else notices."""
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+import redis
+
+from authsvc.core import throttle
+from authsvc.core import token as tokens
+from authsvc.core.token import Kind
+from authsvc.errors import InvalidCredentials, InvalidGrant, Overloaded, TooManyAttempts, WrongPassword
+from authsvc.flows import users
+from authsvc.flows.deps import OPERATOR, Caller
+from authsvc.flows.hasher import QUEUE_PER_THREAD
+from authsvc.flows.password import change_password, new_reset_code, reset_password
+from authsvc.settings import Settings
+from authsvc.store.throttle import Window
+from tests.conftest import CHEAP, PASSWORD, Clock, Service
+from tests.flows.conftest import HERE, Hashes, World
+
+WRONG = "a walk by the sea shore"
+OTHER_PASSWORD = "seven quiet herons wading"
+
+
+async def guess(world: World, username: str = "ada", password: str = WRONG, ip: str | None = "192.0.2.1") -> Any:
+    """One attempt; returns the seconds to wait if it was not heard, `None` if it was wrong, else the grant."""
+    try:
+        return await world.login(username, password, caller=Caller(ip=ip))
+    except InvalidCredentials:
+        return None
+    except TooManyAttempts as error:
+        return error.retry_after_s
+
+
+@pytest.mark.parametrize("username", ["ada", "nobody", "b\u200bad name"])
+async def test_five_guesses_at_an_account_then_each_waits_longer(world: World, clock: Clock, username: str) -> None:
+    """From one address 5 are heard at once, then one after 1, 2, 4 … 60 s; for names that nobody has likewise."""
+    await world.user()
+    assert [await guess(world, username) for _ in range(5)] == [None] * 5
+    for wait in (1, 2, 4, 8, 16, 32, 60, 60):
+        assert await guess(world, username) == wait
+        assert await guess(world, username, PASSWORD) == wait, "the right password must not show through"
+        clock.forward(wait - 0.5)
+        assert await guess(world, username) == 1
+        clock.forward(0.5)
+        assert await guess(world, username) is None
+        clock.forward(300 - wait)  # what was counted of the address is forgotten, what was of the account is not
+        clock.now -= 300 - wait
+        await world.deps.store.throttle.clear([Window(throttle.PER_ADDRESS, "192.0.2.1")])
+
+
+async def test_what_is_not_heard_does_not_prolong_the_wait(world: World, clock: Clock) -> None:
+    """Knocking while being kept waiting costs nothing: a lock is soft and ends by itself."""
+    await world.user()
+    for _ in range(5):
+        await guess(world)
+    for _ in range(50):
+        assert await guess(world) == 1
+    clock.forward(1)
+    assert (await guess(world, password=PASSWORD)).access_token
+
+
+async def test_success_clears_the_account(world: World) -> None:
+    """After the right password there are five guesses again: only wrong ones in a row count."""
+    await world.user()
+    for _ in range(3):
+        assert [await guess(world) for _ in range(4)] == [None] * 4
+        assert (await guess(world, password=PASSWORD)).access_token
+
+
+async def test_another_address_is_not_kept_waiting(world: World) -> None:
+    """Whoever is guessing somewhere does not lock the owner out elsewhere."""
+    await world.user()
+    for _ in range(6):
+        await guess(world, ip="198.51.100.9")
+    assert (await guess(world, password=PASSWORD)).access_token
+
+
+async def test_a_variant_of_the_name_is_the_same_account(world: World) -> None:
+    """Typing the name in capitals buys no further guesses."""
+    await world.user()
+    for name in ("ada", "ADA", "Ada", "aDa", "\uff21da"):
+        await guess(world, name)
+    assert await guess(world, "adA") == 1
+
+
+async def test_an_account_hears_a_hundred_in_a_row(world: World, clock: Clock) -> None:
+    """From whatever addresses; then it is closed for passwords, for a day at most. Live sessions go on, and refresh."""
+    await world.user()
+    session = await world.login()
+    assert [await guess(world, ip=f"10.0.{n}.1") for n in range(100)] == [None] * 100
+    wait = await guess(world, password=PASSWORD, ip="10.1.0.1")
+    assert 0 < wait <= 86400
+    assert await world.alive(session)
+    session = await world.refresh(session.refresh_token)
+    assert await guess(world, password=PASSWORD, ip="10.1.0.1") == wait, "a refresh must not open it"
+    clock.forward(wait)
+    assert (await guess(world, password=PASSWORD, ip="10.1.0.1")).access_token
+
+
+async def lock(world: World, username: str = "ada") -> None:
+    for n in range(100):
+        await guess(world, username, ip=f"10.0.{n}.1")
+    assert await guess(world, username, PASSWORD) > 60
+
+
+@pytest.mark.parametrize("username", ["ada", "Ada"])
+async def test_a_reset_opens_a_locked_account(world: World, username: str) -> None:
+    """Whoever proves a reset code can log in with the new password at once."""
+    user = await world.user(username)
+    await lock(world)
+    code, _ = await new_reset_code(world.deps, OPERATOR, user.sub)
+    await reset_password(world.deps, HERE, code, OTHER_PASSWORD)
+    assert (await guess(world, password=OTHER_PASSWORD)).access_token
+
+
+async def test_an_admin_opens_a_locked_account(world: World) -> None:
+    """Setting the status to active, as it may be already, forgets the wrong guesses."""
+    user = await world.user("Ada")
+    await lock(world)
+    await users.update(world.deps, OPERATOR, user.sub, status="active")
+    assert (await guess(world, password=PASSWORD)).access_token
+
+
+async def test_an_address_hears_twenty_in_five_minutes(world: World, clock: Clock) -> None:
+    """Whatever accounts they are at: one password against many names. Others' addresses are not concerned."""
+    await world.user()
+    assert [await guess(world, f"user{n}") for n in range(20)] == [None] * 20
+    assert await guess(world, password=PASSWORD) == 300
+    assert (await guess(world, password=PASSWORD, ip="192.0.2.2")).access_token
+    clock.forward(300)
+    assert (await guess(world, password=PASSWORD)).access_token
+
+
+async def test_logins_that_succeed_do_not_count_against_an_address(world: World) -> None:
+    """Behind one address there may be many people; nor does a success buy it further guesses."""
+    await world.user()
+    for _ in range(30):
+        assert (await guess(world, password=PASSWORD)).access_token
+    for n in range(19):
+        await guess(world, f"user{n}")
+    assert (await guess(world, password=PASSWORD)).access_token
+    assert await guess(world, "user20") is None
+    assert await guess(world, "user21") == 300
+
+
+async def test_an_ipv6_network_hears_two_hundred(world: World) -> None:
+    """Addresses of one /64 count as one; those of a /48 share 200."""
+    await world.user()
+    assert [await guess(world, f"a{n}", ip=f"2001:db8:1:1::{n:x}") for n in range(20)] == [None] * 20
+    assert await guess(world, "a", ip="2001:db8:1:1:ffff::1") == 300
+    for net in range(2, 11):
+        for n in range(20):
+            assert await guess(world, f"{net}u{n}", ip=f"2001:db8:1:{net:x}::{n:x}") is None
+    assert await guess(world, password=PASSWORD, ip="2001:db8:1:ffff::1") == 300
+    assert (await guess(world, password=PASSWORD, ip="2001:db8:2::1")).access_token
+
+
+async def test_the_answer_is_a_429_that_says_when(service: Service) -> None:
+    """With Retry-After, and the same for a name that nobody has."""
+    await service.user()
+    answers = []
+    for name in ("ada", "nobody"):
+        for _ in range(6):
+            answer = await service.http.post("/login", json={"username": name, "password": WRONG})
+        answers.append((answer.status_code, answer.headers["retry-after"], answer.content))
+    assert answers[0] == answers[1]
+    assert answers[0][:2] == (429, "1")
+
+
+async def test_a_hundred_parallel_guesses_get_no_further_than_five(world: World, hashes: Hashes) -> None:
+    """The attempt is counted before the hash, so at most 5 of them reach argon2, and no more after."""
+    await world.user()
+    outcomes = await asyncio.gather(*(guess(world) for _ in range(100)))
+    assert hashes.verified <= 5
+    assert outcomes.count(None) == hashes.verified
+    assert await guess(world, password=PASSWORD) == 1
+
+
+async def test_a_hundred_parallel_guesses_are_overheard_by_no_login_elsewhere(world: World, hashes: Hashes) -> None:
+    """While somebody is guessing, the owner logs in from another address."""
+    await world.user()
+    guesses = asyncio.gather(*(guess(world, ip="198.51.100.9") for _ in range(100)))
+    assert (await guess(world, password=PASSWORD)).access_token
+    await guesses
+    assert hashes.verified <= 6
+
+
+@pytest.mark.parametrize("times", range(3))
+async def test_thirty_parallel_valid_logins_all_succeed(world: World, times: int) -> None:
+    """Attempts under way are waited for, not refused: one user's apps may all start at the same moment."""
+    await world.user()
+    grants = await asyncio.gather(*(world.login() for _ in range(30)))
+    assert len({grant.session_id for grant in grants}) == 30
+    assert all(await asyncio.gather(*(world.alive(grant) for grant in grants)))
+
+
+async def test_a_wrong_current_password_counts_like_a_login(world: World) -> None:
+    """Changing the password is no way around the limits, and being kept waiting does not end the session."""
+    await world.user()
+    session = await world.login()
+    me = await world.me(session)
+    for _ in range(5):
+        with pytest.raises(WrongPassword):
+            await change_password(world.deps, HERE, me, WRONG, OTHER_PASSWORD)
+    with pytest.raises(TooManyAttempts):
+        await change_password(world.deps, HERE, me, PASSWORD, OTHER_PASSWORD)
+    assert await guess(world, password=PASSWORD) == 1
+    assert await world.alive(session)
+
+
+async def test_invented_reset_codes_count_against_an_address(world: World) -> None:
+    """Twenty, like wrong passwords; a valid code is heard from elsewhere."""
+    user = await world.user()
+    code, _ = await new_reset_code(world.deps, OPERATOR, user.sub)
+    for _ in range(20):
+        with pytest.raises(InvalidGrant):
+            await reset_password(world.deps, HERE, tokens.new(Kind.RESET).text, OTHER_PASSWORD)
+    with pytest.raises(TooManyAttempts):
+        await reset_password(world.deps, HERE, code, OTHER_PASSWORD)
+    await reset_password(world.deps, Caller(ip="192.0.2.2"), code, OTHER_PASSWORD)
+
+
+class TestOverload:
+    """When more passwords come than can be checked."""
+
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings(**CHEAP | {"hash_threads": 1})
+
+    @pytest.fixture
+    async def gate(self, world: World, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+        """Holds up every hash until it is set."""
+        gate, really = threading.Event(), world.deps.hasher._argon2
+
+        class Held:
+            def verify(self, stored: str, password: str) -> bool:
+                assert gate.wait(10)
+                return really.verify(stored, password)
+
+            def hash(self, password: str) -> str:
+                return really.hash(password)
+
+            def check_needs_rehash(self, stored: str) -> bool:
+                return really.check_needs_rehash(stored)
+
+        monkeypatch.setattr(world.deps.hasher, "_argon2", Held())
+        return gate
+
+    async def fill(self, world: World) -> list["asyncio.Task[Any]"]:
+        room = 1 + QUEUE_PER_THREAD
+        tasks = [asyncio.create_task(guess(world, f"u{n}", ip=f"10.9.{n}.1")) for n in range(room)]
+        while world.deps.hasher._room:  # noqa: ASYNC110 - the hasher tells nobody that it is full
+            await asyncio.sleep(0)
+        return tasks
+
+    async def test_a_full_queue_is_told_at_once(self, world: World, service: Service, gate: threading.Event) -> None:
+        """503 with Retry-After instead of an ever longer wait; the loop goes on, and so does the service after it."""
+        await world.user()
+        tasks = await self.fill(world)
+        answer = await service.http.post("/login", json={"username": "ada", "password": PASSWORD})
+        assert answer.status_code == 503
+        assert answer.json()["error"] == "temporarily_unavailable"
+        assert int(answer.headers["retry-after"]) >= 1
+        gate.set()
+        assert await asyncio.gather(*tasks) == [None] * len(tasks)
+        assert await world.alive(await world.login())
+
+    async def test_what_was_not_checked_is_not_counted(self, world: World, gate: threading.Event) -> None:
+        """Attempts that met a full queue cost the account and the address nothing."""
+        await world.user()
+        tasks = await self.fill(world)
+        for _ in range(30):
+            with pytest.raises(Overloaded):
+                await world.login()
+        gate.set()
+        await asyncio.gather(*tasks)
+        assert await world.alive(await world.login())
+
+    async def test_a_full_queue_forgets_no_wrong_guesses(self, world: World, gate: threading.Event) -> None:
+        """Or filling it would buy a guesser a fresh start."""
+        await world.user()
+        gate.set()
+        for _ in range(4):
+            assert await guess(world) is None
+        gate.clear()
+        tasks = await self.fill(world)
+        for _ in range(3):
+            with pytest.raises(Overloaded):
+                await world.login()
+        gate.set()
+        await asyncio.gather(*tasks)
+        assert await guess(world) is None
+        assert await guess(world) == 1
+
+    async def test_the_room_comes_back_when_callers_go_away(self, world: World, gate: threading.Event) -> None:
+        """A cancelled request's hash still occupies its place until it is done, and then gives it back."""
+        await world.user()
+        tasks = await self.fill(world)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        gate.set()
+        while world.deps.hasher._room < 1 + QUEUE_PER_THREAD:  # noqa: ASYNC110 - nor that it is empty
+            await asyncio.sleep(0.001)
+        assert await world.alive(await world.login())
+
+
+async def test_a_refused_attempt_leaves_no_trace_in_other_windows(world: World, valkey: "redis.Redis") -> None:
+    """What one window refuses is counted in none."""
+    await world.user()
+    for _ in range(5):
+        await guess(world)
+    before = {key: valkey.get(key) for key in valkey.keys("throttle:*")}
+    for _ in range(5):
+        assert await guess(world) == 1
+    assert {key: valkey.get(key) for key in valkey.keys("throttle:*")} == before

@@ -1,0 +1,152 @@
+"""Concurrent lookups share their round trips and nothing else."""
+
+import asyncio
+
+import pytest
+import redis
+
+from authsvc.core.session import Found
+from authsvc.errors import CorruptRecord, StoreUnavailable
+from authsvc.store import keys
+from tests.conftest import Service
+
+
+def mgets(valkey: "redis.Redis") -> int:
+    stats = valkey.info("commandstats")
+    return int(stats.get("cmdstat_mget", {}).get("calls", 0))
+
+
+async def handles(service: Service, users: int = 5, each: int = 4) -> list[str]:
+    found = []
+    for number in range(users):
+        await service.user(f"user{number}")
+        found += [(await service.login(f"user{number}"))["session_id"] for _ in range(each)]
+    return found
+
+
+async def test_one_turn_of_the_loop_is_two_round_trips(service: Service, valkey: "redis.Redis") -> None:
+    """A hundred lookups that begin together go out as one MGET for the sessions and one for what these name."""
+    sessions = await handles(service)
+    valkey.config_resetstat()
+    answers = await asyncio.gather(*[service.deps.store.lookup.session(h) for h in sessions * 5])
+    assert [answer.handle for answer in answers if answer] == sessions * 5
+    assert mgets(valkey) == 2
+
+
+async def test_alone_means_at_once(service: Service, valkey: "redis.Redis") -> None:
+    """One caller waits for nobody: its lookup is sent in the very next turn of the loop, in two round trips."""
+    (handle,) = await handles(service, 1, 1)
+    valkey.config_resetstat()
+    assert await service.deps.store.lookup.session(handle) is not None
+    assert mgets(valkey) == 2
+
+
+async def test_what_was_asked_later_is_read_later(service: Service) -> None:
+    """A lookup never joins one that was already sent: it sees every change acknowledged before it asked."""
+    sessions = await handles(service, 1, 3)
+    store = service.deps.store
+    for handle in sessions:
+        earlier = [asyncio.ensure_future(store.lookup.session(handle)) for _ in range(20)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # they are on their way
+        await store.sessions.delete(handle)
+        assert await store.lookup.session(handle) is None
+        await asyncio.gather(*earlier)
+
+
+async def test_cancelling_one_harms_no_other(service: Service) -> None:
+    """Callers that go away, at whatever moment, leave the others with their own answers."""
+    sessions = await handles(service)
+    for turns in range(12):
+        tasks = [asyncio.ensure_future(service.deps.store.lookup.session(h)) for h in sessions]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in tasks[::3]:
+            task.cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        for handle, task, answer in zip(sessions, tasks, answers, strict=True):
+            if not task.cancelled():
+                assert isinstance(answer, Found)
+                assert answer.handle == handle
+
+
+async def test_a_batch_that_fails_fails_its_own(service: Service, valkey: "redis.Redis") -> None:
+    """Killing the connection of lookups under way gives 503 or the right answer to them, and later ones are fine."""
+    sessions = await handles(service)
+    lookup = service.deps.store.lookup
+    for _ in range(20):
+        tasks = [asyncio.ensure_future(lookup.session(h)) for h in sessions]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        valkey.client_kill_filter(_type="normal", skipme=True)
+        for handle, answer in zip(sessions, await asyncio.gather(*tasks, return_exceptions=True), strict=True):
+            assert isinstance(answer, StoreUnavailable) or (isinstance(answer, Found) and answer.handle == handle)
+        again = await lookup.session(sessions[0])
+        assert again is not None
+        assert again.handle == sessions[0]
+
+
+async def test_a_corrupt_record_fails_its_own(service: Service, valkey: "redis.Redis") -> None:
+    """A record that does not parse raises for whoever asked for it; those in the same round trip get their answers."""
+    broken, whole = await handles(service, 2, 1)
+    valkey.set(keys.session(broken), "{nonsense")
+    lookup = service.deps.store.lookup
+    bad, good = await asyncio.gather(lookup.session(broken), lookup.session(whole), return_exceptions=True)
+    assert isinstance(bad, CorruptRecord)
+    assert isinstance(good, Found)
+
+
+async def test_a_record_under_anothers_key_decides_nothing(service: Service, valkey: "redis.Redis") -> None:
+    """Were replies ever mixed up, the user of one session would not become the user of another."""
+    one, other = await handles(service, 2, 1)
+    lookup = service.deps.store.lookup
+    first, second = await lookup.session(one), await lookup.session(other)
+    assert first is not None
+    assert second is not None
+    assert first.user is not None
+    assert second.user is not None
+    raw = valkey.get(keys.user(second.user.sub))
+    assert isinstance(raw, bytes)
+    valkey.set(keys.user(first.user.sub), raw)
+    with pytest.raises(CorruptRecord):
+        await lookup.session(one)
+
+
+async def test_a_late_reply_reaches_nobody(service: Service, valkey: "redis.Redis") -> None:
+    """A lookup that was given up leaves its reply unread; the next one on the connection gets its own."""
+    one, other = await handles(service, 2, 1)
+    lookup = service.deps.store.lookup
+    await asyncio.gather(lookup.session(one), lookup.session(other))
+    valkey.client_pause(1500, all=True)
+    given_up = await asyncio.gather(lookup.session(one), lookup.client("app"), return_exceptions=True)
+    assert all(isinstance(answer, StoreUnavailable) for answer in given_up)
+    for _ in range(20):
+        try:
+            found = await lookup.session(other)
+        except StoreUnavailable:
+            continue  # still paused
+        assert found is not None
+        assert found.handle == other
+        return
+    pytest.fail("the store did not come back")
+
+
+async def test_many_batches_at_once(service: Service) -> None:
+    """Lookups of every size, started at every moment, each get exactly what they asked for."""
+    sessions = await handles(service)
+
+    async def some(number: int) -> None:
+        for _ in range(number % 4):
+            await asyncio.sleep(0)
+        wanted = [sessions[(number * k) % len(sessions)] for k in range(number % 7)] + [f"{number:012d}"]
+        answer = await service.deps.store.lookup.sessions("app", wanted)
+        client = answer.client()
+        assert client is not None
+        assert client.client_id == "app"
+        assert answer.session(wanted[-1]) is None
+        for handle in wanted[:-1]:
+            found = answer.session(handle)
+            assert found is not None
+            assert found.handle == handle
+
+    await asyncio.gather(*[some(number) for number in range(500)])

@@ -1,0 +1,67 @@
+"""Attempt windows in the store: counted exactly, in all of them or in none."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+import redis
+
+from authsvc.core.throttle import PER_ACCOUNT, PER_ADDRESS, Attempts
+from authsvc.errors import TooManyAttempts
+from authsvc.flows.deps import Deps
+from authsvc.store.records import load
+from authsvc.store.throttle import Window
+from tests.conftest import Clock
+
+ACCOUNT, ADDRESS = Window(PER_ACCOUNT, "ada"), Window(PER_ADDRESS, "192.0.2.1")
+
+
+def held(valkey: "redis.Redis", window: Window) -> Attempts:
+    raw = valkey.get(window.key)
+    assert raw is None or isinstance(raw, bytes)
+    return Attempts() if raw is None else load(Attempts, raw)
+
+
+async def wrong(deps: Deps, clock: Clock, *windows: Window) -> None:
+    await deps.store.throttle.reserve(windows, clock())
+    await deps.store.throttle.settle(windows, right=False)
+
+
+async def test_parallel_attempts_are_counted_exactly(deps: Deps, clock: Clock, valkey: "redis.Redis") -> None:
+    """However many come at once, each is counted once and judged once."""
+    await asyncio.gather(*(wrong(deps, clock, ACCOUNT, ADDRESS) for _ in range(15)))
+    for window in (ACCOUNT, ADDRESS):
+        assert (held(valkey, window).count, held(valkey, window).pending) == (15, 0)
+
+
+async def test_a_window_that_fills_up_meanwhile_takes_back_the_others(
+    deps: Deps, clock: Clock, valkey: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that was counted in one window when the other turned out full leaves the first as it was: the
+    wrong guesses before it stay counted too."""
+    throttle = deps.store.throttle
+    for _ in range(3):
+        await wrong(deps, clock, ACCOUNT)
+    read = throttle._read
+
+    async def overtaken(windows: Sequence[Window]) -> list[bytes | None]:
+        found = await read(windows)
+        monkeypatch.setattr(throttle, "_read", read)
+        for _ in range(PER_ADDRESS.free):  # others, from the same address, between our reading and our writing
+            await wrong(deps, clock, ADDRESS)
+        return found
+
+    monkeypatch.setattr(throttle, "_read", overtaken)
+    with pytest.raises(TooManyAttempts):
+        await throttle.reserve([ACCOUNT, ADDRESS], clock())
+    assert (held(valkey, ACCOUNT).count, held(valkey, ACCOUNT).pending) == (3, 0)
+    assert (held(valkey, ADDRESS).count, held(valkey, ADDRESS).pending) == (PER_ADDRESS.free, 0)
+
+
+async def test_windows_expire_with_what_they_remember(deps: Deps, clock: Clock, valkey: "redis.Redis") -> None:
+    """The key goes when all of it is forgotten, and holds no name or address."""
+    await wrong(deps, clock, ACCOUNT, ADDRESS)
+    assert valkey.pexpiretime(ACCOUNT.key) == (int(clock()) + 86400) * 1000
+    assert valkey.pexpiretime(ADDRESS.key) == (int(clock()) + 300) * 1000
+    assert "ada" not in ACCOUNT.key
+    assert "192.0.2.1" not in ADDRESS.key

@@ -1,0 +1,451 @@
+"""The real service beside a small model of it, step by step: after each step every token there ever was is active if
+the model says so, with the roles that the model says, and no key is left that should expire and does not."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from authsvc.app import opened
+from authsvc.core import token as tokens
+from authsvc.core.client import Client
+from authsvc.core.session import Active
+from authsvc.core.token import Kind
+from authsvc.errors import AccessDenied, AuthError, InvalidCredentials, InvalidGrant
+from authsvc.flows import bootstrap, issue, revoke, sessions, users
+from authsvc.flows.deps import OPERATOR, Deps
+from authsvc.flows.grants import Grant
+from authsvc.flows.introspect import look_up
+from authsvc.flows.login import login
+from authsvc.flows.password import change_password, new_reset_code, reset_password
+from authsvc.flows.refresh import refresh
+from authsvc.settings import Settings
+from tests.conftest import CHEAP, Clock
+from tests.flows import contents
+from tests.flows.conftest import HERE
+
+GRACE_S = 10
+FAR = "far|1"
+NAMES = ("ada", "bea")
+PASSWORDS = ("a walk by the river", "seven quiet herons wading")
+
+
+@dataclass
+class Person:
+    """What the model knows of a user."""
+
+    sub: str
+    name: str | None
+    password: int = 0
+    roles: tuple[str, ...] = ()
+    suspended: bool = False
+
+
+@dataclass
+class Login:
+    """What the model knows of a session: every token it ever had, and when it ends.
+
+    access: with the time at which each expires. refresh: oldest first. present: whether the store has its record.
+    """
+
+    handle: str
+    person: Person
+    client: str
+    end: float
+    idle_s: int
+    seen: float
+    access_ttl: int
+    access: list[tuple[str, float]]
+    refresh: list[str]
+    rotated_at: float | None = None
+    dead: bool = False
+    present: bool = True
+
+    def over(self, now: float) -> bool:
+        return self.dead or now >= self.end or now >= self.seen + self.idle_s or self.person.suspended
+
+    def live(self, now: float) -> set[str]:
+        """The tokens that are active."""
+        if self.over(now):
+            return set()
+        found = set(self.refresh[-1:])
+        current, expires = self.access[-1]
+        if now < expires:
+            found.add(current)
+        if self.rotated_at is not None:
+            previous, expires = self.access[-2]
+            if now < min(self.rotated_at + GRACE_S, expires):
+                found.add(previous)
+        return found
+
+    def owned(self) -> set[str]:
+        """The tokens by which the session can be revoked: the current ones, and those that were just before."""
+        recent = self.access[-2:] if self.rotated_at is not None else self.access[-1:]
+        return {token for token, _ in recent} | set(self.refresh)
+
+    def used(self, now: float) -> None:
+        interval = max(min(max(60, self.idle_s // 20), self.idle_s // 2), 1)
+        if self.live(now) and now - self.seen >= interval:
+            self.seen = now
+
+
+@dataclass
+class Model:
+    people: dict[str, Person] = field(default_factory=dict)
+    logins: list[Login] = field(default_factory=list)
+
+    def of(self, person: Person) -> list[Login]:
+        return [one for one in self.logins if one.person is person]
+
+
+class Sessions(RuleBasedStateMachine):
+    """Each rule does something to the service and says what that means for the model."""
+
+    url: str
+    valkey: "redis.Redis"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.clock, self.model = Clock(), Model()
+
+    def run(self, work: Awaitable[Any]) -> Any:
+        async def done() -> Any:
+            result = await work
+            await self.deps.store.sessions.finish()
+            return result
+
+        return self.runner.run(done())
+
+    def refused(self, work: Awaitable[Any], *errors: type[AuthError]) -> None:
+        with pytest.raises(errors):
+            self.run(work)
+
+    @initialize()
+    def start(self) -> None:
+        self.valkey.flushall()
+        self.runner.run(self._start())
+        self.empty = contents.keys(self.valkey)
+
+    async def _start(self) -> None:
+        settings = Settings(**CHEAP, refresh_grace_s=GRACE_S)
+        self.opening = opened(settings, self.url, self.clock)
+        self.deps: Deps = await self.opening.__aenter__()
+        await bootstrap.first_start(self.deps)
+        self.clients: dict[str, Client] = {"app": await self.deps.store.clients.get("app")}
+        for name, fields in {
+            "short": {"public": True, "access_ttl_s": 60, "idle_ttl_s": 600, "session_ttl_s": 3000},
+            "issuer": {"permissions": ("issue",)},
+        }.items():
+            now = int(self.clock())
+            client = Client(client_id=name, name=name, epoch=now * 1000, created_at=now, **fields)  # type: ignore[arg-type]
+            await self.deps.store.clients.create(name, client)
+            self.clients[name] = client
+        for name in NAMES:
+            await self._create(name)
+
+    async def _create(self, name: str) -> None:
+        user, _ = await users.create(self.deps, OPERATOR, username=name, password=PASSWORDS[0])
+        self.model.people[name] = Person(user.sub, name)
+
+    def client(self, name: str) -> Client:
+        client: Client = self.run(self.deps.store.clients.get(name))
+        return client
+
+    def begun(self, grant: Grant, person: Person, client: str, idle_s: int) -> None:
+        now = self.clock()
+        self.model.logins.append(
+            Login(
+                handle=grant.session_id,
+                person=person,
+                client=client,
+                end=now + grant.session_ends_in,
+                idle_s=idle_s,
+                seen=now,
+                access_ttl=grant.expires_in,
+                access=[(grant.access_token, now + grant.expires_in)],
+                refresh=[grant.refresh_token] if grant.refresh_token else [],
+            )
+        )
+
+    def kill(self, logins: list[Login], *, tidied: bool = True) -> None:
+        for one in logins:
+            one.dead = True
+            one.present = one.present and not tidied
+
+    # Who there is.
+
+    @rule(name=st.sampled_from(NAMES))
+    def create(self, name: str) -> None:
+        if name not in self.model.people:
+            self.run(self._create(name))
+
+    @rule(name=st.sampled_from((*NAMES, FAR)))
+    def delete(self, name: str) -> None:
+        person = self.model.people.pop(name, None)
+        if person is not None:
+            self.clock.forward(1)
+            self.run(users.delete(self.deps, OPERATOR, person.sub))
+            self.kill(self.model.of(person))
+
+    @rule(name=st.sampled_from((*NAMES, FAR)), suspended=st.booleans())
+    def suspend(self, name: str, suspended: bool) -> None:
+        if (person := self.model.people.get(name)) is not None:
+            status = "suspended" if suspended else "active"
+            self.run(users.update(self.deps, OPERATOR, person.sub, status=status))
+            if suspended and not person.suspended:
+                self.kill(self.model.of(person))
+            person.suspended = suspended
+
+    @rule(name=st.sampled_from((*NAMES, FAR)), roles=st.sampled_from([(), ("ops",), ("ops", "dev")]))
+    def change_roles(self, name: str, roles: tuple[str, ...]) -> None:
+        if (person := self.model.people.get(name)) is not None:
+            self.run(users.update(self.deps, OPERATOR, person.sub, roles=roles))
+            person.roles = roles
+
+    # How sessions begin.
+
+    @rule(
+        name=st.sampled_from(NAMES), client=st.sampled_from(("app", "short")), cookie=st.booleans(), wrong=st.booleans()
+    )
+    def login(self, name: str, client: str, cookie: bool, wrong: bool) -> None:
+        self.clock.forward(61)  # the throttle is another test's business
+        person = self.model.people.get(name)
+        right = PASSWORDS[person.password if person else 0]
+        work = login(
+            self.deps,
+            HERE,
+            self.client(client),
+            username=name.upper(),
+            password="no" if wrong else right,
+            cookie=cookie,
+        )
+        if person is None or person.suspended or wrong:
+            self.refused(work, InvalidCredentials)
+            return
+        grant = self.run(work)
+        idle_s = 600 if client == "short" else 1800 if cookie else 14 * 86400
+        self.begun(grant, person, client, idle_s)
+
+    @rule(expires_in=st.sampled_from([30, 1000]))
+    def issue(self, expires_in: int) -> None:
+        person = self.model.people.get(FAR)
+        work = issue.issue(self.deps, HERE, self.client("issuer"), sub=FAR, expires_in=expires_in)
+        if person is not None and person.suspended:
+            self.refused(work, AccessDenied)
+            return
+        person = self.model.people.setdefault(FAR, Person(FAR, None))
+        self.begun(self.run(work), person, "issuer", expires_in)
+
+    # What is done with their tokens.
+
+    @precondition(lambda self: self.model.logins)
+    @rule(data=st.data(), back=st.sampled_from([0, 0, 0, 1, 1, 2, 3]))
+    def refresh(self, data: st.DataObject, back: int) -> None:
+        one = data.draw(st.sampled_from(self.model.logins))
+        if back >= len(one.refresh):
+            return
+        now, presented = self.clock(), one.refresh[-1 - back]
+        work = refresh(self.deps, HERE, self.client(one.client), presented)
+        if one.over(now):
+            self.refused(work, InvalidGrant)
+        elif back == 0:
+            grant = self.run(work)
+            one.access.append((grant.access_token, min(now + one.access_ttl, one.end)))
+            one.refresh.append(grant.refresh_token)
+            one.rotated_at = one.seen = now
+        elif back == 1 and one.rotated_at is not None and now < one.rotated_at + GRACE_S:
+            grant = self.run(work)
+            assert (grant.access_token, grant.refresh_token) == (one.access[-1][0], one.refresh[-1])
+        else:
+            self.refused(work, InvalidGrant)
+            self.kill([one])
+
+    @precondition(lambda self: self.model.logins)
+    @rule(data=st.data(), kind=st.sampled_from(Kind))
+    def forge(self, data: st.DataObject, kind: Kind) -> None:
+        one = data.draw(st.sampled_from(self.model.logins))
+        forged = tokens.new(kind, one.handle).text
+        assert not isinstance(self.run(look_up(self.deps, forged)), Active)
+        self.refused(refresh(self.deps, HERE, self.client(one.client), forged), InvalidGrant)
+        self.run(revoke.revoke_token(self.deps, OPERATOR, None, forged))
+
+    @precondition(lambda self: self.model.logins)
+    @rule(data=st.data())
+    def revoke_token(self, data: st.DataObject) -> None:
+        one = data.draw(st.sampled_from(self.model.logins))
+        presented = data.draw(st.sampled_from([*(token for token, _ in one.access), *one.refresh]))
+        self.run(revoke.revoke_token(self.deps, OPERATOR, None, presented))
+        if presented in one.owned():
+            self.kill([one])
+
+    @precondition(lambda self: self.model.logins)
+    @rule(data=st.data(), way=st.sampled_from(["id", "logout", "end one"]))
+    def end(self, data: st.DataObject, way: str) -> None:
+        one = data.draw(st.sampled_from(self.model.logins))
+        me = self.me(one)
+        if way == "logout" and me is not None:
+            self.run(sessions.logout(self.deps, HERE, me))
+        elif way == "end one" and one.present:
+            self.run(sessions.end_one(self.deps, HERE, one.person.sub, one.handle))
+        elif way == "id":
+            self.run(revoke.revoke_session(self.deps, OPERATOR, one.handle))
+        else:
+            return
+        self.kill([one])
+
+    def me(self, one: Login) -> Active | None:
+        """This session as its own next request finds it; None if it is over."""
+        now = self.clock()
+        usable = [token for token in one.live(now) if token.startswith("tok")]
+        if not usable:
+            return None
+        verdict = self.run(look_up(self.deps, usable[0], Kind.ACCESS))
+        one.used(now)
+        assert isinstance(verdict, Active)
+        return verdict
+
+    @precondition(lambda self: self.model.logins)
+    @rule(data=st.data(), everywhere=st.booleans())
+    def end_others(self, data: st.DataObject, everywhere: bool) -> None:
+        one = data.draw(st.sampled_from(self.model.logins))
+        if (me := self.me(one)) is not None:
+            self.run((sessions.end_all if everywhere else sessions.end_others)(self.deps, HERE, me))
+            self.kill([other for other in self.model.of(one.person) if everywhere or other is not one])
+
+    @precondition(lambda self: self.model.logins)
+    @rule(data=st.data())
+    def change_password(self, data: st.DataObject) -> None:
+        one = data.draw(st.sampled_from(self.model.logins))
+        if one.person.name is None or (me := self.me(one)) is None:
+            return
+        now, old, new = self.clock(), one.person.password, 1 - one.person.password
+        grant = self.run(change_password(self.deps, HERE, me, PASSWORDS[old], PASSWORDS[new]))
+        one.person.password = new
+        self.kill([other for other in self.model.of(one.person) if other is not one])
+        one.access.append((grant.access_token, now + grant.expires_in))
+        if grant.refresh_token is not None:
+            one.refresh.append(grant.refresh_token)
+        one.rotated_at, one.seen = None, now
+
+    @rule(name=st.sampled_from(NAMES))
+    def reset_password(self, name: str) -> None:
+        if (person := self.model.people.get(name)) is not None:
+            code, _ = self.run(new_reset_code(self.deps, OPERATOR, person.sub))
+            person.password = 1 - person.password
+            self.run(reset_password(self.deps, HERE, code, PASSWORDS[person.password]))
+            self.kill(self.model.of(person))
+
+    # What is taken back from many.
+
+    @rule(name=st.sampled_from((*NAMES, FAR)))
+    def revoke_user(self, name: str) -> None:
+        if (person := self.model.people.get(name)) is not None:
+            self.run(revoke.revoke_user(self.deps, OPERATOR, person.sub))
+            self.kill(self.model.of(person))
+
+    @rule(client=st.sampled_from(("app", "short", "issuer")))
+    def revoke_client(self, client: str) -> None:
+        self.run(revoke.revoke_client(self.deps, OPERATOR, client))
+        self.kill([one for one in self.model.logins if one.client == client], tidied=False)
+
+    @rule(nobody=st.none())
+    def revoke_all(self, nobody: None) -> None:
+        self.run(revoke.revoke_all(self.deps, OPERATOR))
+        self.kill(self.model.logins, tidied=False)
+
+    # What time does.
+
+    @rule(seconds=st.sampled_from([0.5, 1, 5, 9, 10, 29, 60, 300, 600, 899, 900, 3000, 86400, 14 * 86400, 30 * 86400]))
+    def wait(self, seconds: float) -> None:
+        self.clock.forward(seconds)
+
+    @rule(nobody=st.none())
+    def expire(self, nobody: None) -> None:
+        """The store drops what is due, as it would have done by itself: that must change no answer."""
+        contents.expire(self.valkey, self.clock())
+        for one in self.model.logins:
+            one.present = one.present and self.clock() < one.end
+
+    @invariant()
+    def every_token_is_what_the_model_says(self) -> None:
+        if not hasattr(self, "deps"):
+            return
+        now = self.clock()
+        everything = [
+            (one, token) for one in self.model.logins for token in (*(t for t, _ in one.access), *one.refresh)
+        ]
+        verdicts = self.run(self._all([token for _, token in everything]))
+        for (one, token), verdict in zip(everything, verdicts, strict=True):
+            assert isinstance(verdict, Active) == (token in one.live(now)), (one, token, verdict)
+            if isinstance(verdict, Active):
+                assert (verdict.user.sub, verdict.user.roles) == (one.person.sub, one.person.roles)
+                assert verdict.session.end == int(one.end)
+        for one in self.model.logins:
+            one.used(now)
+
+    async def _all(self, presented: list[str]) -> list[Any]:
+        return await asyncio.gather(*(look_up(self.deps, token) for token in presented))
+
+    @invariant()
+    def the_store_holds_what_the_model_knows(self) -> None:
+        """Every key that is not somebody's or some client's own expires; no session is left that was ended."""
+        if not hasattr(self, "deps"):
+            return
+        assert contents.without_ttl(self.valkey) == set()
+        held = {key.decode()[8:] for key in contents.keys(self.valkey) if key.startswith(b"session:")}
+        now = self.clock()
+        # A record past its end is dropped by its TTL, which goes by another clock, or by whoever comes across it.
+        due = {one.handle for one in self.model.logins if now >= one.end}
+        assert held - due == {one.handle for one in self.model.logins if one.present} - due
+
+    def teardown(self) -> None:
+        if not hasattr(self, "deps"):
+            self.runner.close()
+            return
+        try:
+            # When all has expired, the keys are those of whoever is registered, and nothing else.
+            self.clock.forward(200 * 86400)
+            contents.expire(self.valkey, self.clock())
+            left = contents.keys(self.valkey)
+            expected = {key for key in self.empty if key.startswith((b"client:", b"service"))}
+            for person in self.model.people.values():
+                expected.add(f"user:{{{person.sub}}}".encode())
+                if person.name is not None:
+                    expected |= {f"credentials:{{{person.sub}}}".encode(), f"login:{person.name}".encode()}
+            assert left == expected
+        finally:
+            self.runner.run(self.opening.__aexit__(None, None, None))
+            self.runner.close()
+
+
+def test_the_service_is_what_the_model_says(valkey: "redis.Redis", valkey_url: str) -> None:
+    """Whatever sequence of logins, refreshes, revocations, changes and time: the model and the service agree."""
+
+    class Here(Sessions):
+        pass
+
+    Here.url, Here.valkey = valkey_url, valkey
+    run_state_machine_as_test(
+        Here,
+        settings=settings(
+            max_examples=50,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )

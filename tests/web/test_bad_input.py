@@ -1,0 +1,583 @@
+"""Input that is malformed, too large or of the wrong kind: the documented 4xx, and the store is not asked.
+
+A call that a client or an admin authenticates for may read that caller's record first, which is one MGET.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from authsvc.errors import AuthError
+from authsvc.web import bodies
+from authsvc.web.errors import ANSWERS
+from authsvc.web.input import MAX_BODY, load_form, load_json, plain, validated
+from authsvc.web.routes import ROUTES
+from tests.conftest import PASSWORD, Service, bearer
+from tests.web.conftest import StoreCalls, assert_problem
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+STATUSES = {400, 401, 403, 404, 405, 409, 413, 415, 429, 431, 500, 503}
+DESCRIPTION = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]*")
+
+LOGIN: dict[str, Any] = {"username": "ada", "password": PASSWORD}
+# One JSON call of each kind of caller, and the forms.
+JSON_CALLS = ["/login", "/password/reset", "/tokens", "/admin/users", "/admin/clients", "/introspect/batch"]
+FORM_CALLS = ["/token", "/introspect", "/revoke"]
+
+
+@pytest.fixture
+def send(service: Service, store_calls: StoreCalls) -> Any:
+    """Send raw bytes to a call, with the admin client's credentials; at most the one read for these is made."""
+
+    async def call(
+        path: str, content: Any, content_type: str | None = JSON, method: str = "POST", **headers: str
+    ) -> httpx.Response:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        if content_type is not None:
+            given["Content-Type"] = content_type
+        auth = httpx.USE_CLIENT_DEFAULT if path in ("/login", "/password/reset") else service.admin
+        store_calls.reset()
+        answer = await service.http.request(method, path, content=content, headers=given, auth=auth)
+        if 400 <= answer.status_code < 500:
+            assert_problem(answer, answer.status_code, answer.json()["error"])
+            assert answer.status_code in STATUSES
+            made = store_calls.made()
+            assert made in ({}, {"mget": 1}), made
+            if auth is httpx.USE_CLIENT_DEFAULT:
+                assert made == {}
+        return answer
+
+    return call
+
+
+def dumped(**fields: Any) -> bytes:
+    return json.dumps(fields).encode()
+
+
+async def endless(chunks: list[int]) -> AsyncIterator[bytes]:
+    while True:
+        chunks.append(1)
+        yield b" " * 8192
+
+
+@pytest.mark.parametrize("path", JSON_CALLS + FORM_CALLS)
+async def test_c4_a_body_over_64_kib(send: Any, path: str) -> None:
+    """C4: one byte over the limit is 413, with or without a true length, and the connection is not used again."""
+    kind = FORM if path in FORM_CALLS else JSON
+    over = b"x" * (MAX_BODY + 1)
+    for headers in ({}, {"Content_Length": "10"}, {"Content_Length": "0"}):
+        answer = await send(path, over, kind, **headers)
+        assert_problem(answer, 413, "too_large")
+        assert answer.headers["connection"] == "close"
+    for length in (str(MAX_BODY + 1), "1" * 40, "-1", "1e3", "x", ""):
+        assert_problem(await send(path, b"{}", kind, Content_Length=length), 413, "too_large")
+
+
+@pytest.mark.parametrize("path", ["/login", "/introspect", "/admin/users"])
+async def test_c4_a_chunked_body_without_end(send: Any, path: str) -> None:
+    """C4: an endless body is read up to the limit and no further."""
+    chunks: list[int] = []
+    answer = await send(path, endless(chunks), FORM if path in FORM_CALLS else JSON)
+    assert_problem(answer, 413, "too_large")
+    assert len(chunks) <= MAX_BODY // 8192 + 2
+
+
+async def test_c4_64_kib_are_read(service: Service) -> None:
+    """C4: a body of the very limit is still read: what is refused is what it says."""
+    whole = dumped(**LOGIN)
+    padded = whole + b" " * (MAX_BODY - len(whole))
+    answer = await service.http.post("/login", content=padded, headers={"Content-Type": JSON})
+    assert_problem(answer, 401, "invalid_grant")
+
+
+@pytest.mark.parametrize("path", JSON_CALLS + FORM_CALLS)
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "",
+        "text/plain",
+        "multipart/form-data; boundary=x",
+        "application/octet-stream",
+        "application/xml",
+        "application/json; charset=utf-16",
+        "application/json; charset=utf-7",
+        "application/json; charset=latin-1",
+        "application/json;charset=utf-8;charset=utf-16",
+        "application/json, text/plain",
+        "application/jsonx",
+        "application/x-www-form-urlencoded; charset=utf-16",
+        "application/x-www-form-urlencoded; boundary=x",
+    ],
+)
+async def test_c3_content_types(send: Any, path: str, content_type: str | None) -> None:
+    """C2, C3: whatever is not declared as the one type in UTF-8 is 415, unread."""
+    assert_problem(await send(path, b"{}", content_type), 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("path", JSON_CALLS + FORM_CALLS)
+async def test_c3_the_other_type_and_two_types(service: Service, send: Any, path: str) -> None:
+    """C3: a form where JSON belongs, JSON where a form belongs, and two types at once are 415."""
+    other = JSON if path in FORM_CALLS else FORM
+    assert_problem(await send(path, b"a=b", other), 415, "unsupported_media_type")
+    twice = [("Content-Type", JSON), ("Content-Type", FORM)]
+    for headers in (twice, twice[::-1], twice[:1] * 2, twice[1:] * 2):
+        answer = await service.http.post(path, content=b"{}", headers=headers, auth=service.admin)
+        assert_problem(answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "identity, gzip", "x", "GZIP"])
+async def test_c4_compressed_bodies(send: Any, coding: str) -> None:
+    """C4: a compressed body is not unpacked: 415."""
+    for path in JSON_CALLS + FORM_CALLS:
+        kind = FORM if path in FORM_CALLS else JSON
+        assert_problem(await send(path, b"\x1f\x8b", kind, Content_Encoding=coding), 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"']
+)
+async def test_c2_utf_8_may_be_said(service: Service, content_type: str) -> None:
+    """C2: UTF-8 may be declared or not, in any case."""
+    await service.user()
+    answer = await service.http.post("/login", content=dumped(**LOGIN), headers={"Content-Type": content_type})
+    assert answer.status_code == 200
+
+
+BAD_JSON = [
+    b"",
+    b" ",
+    b"null",
+    b"1",
+    b'"x"',
+    b"[]",
+    b'[{"username":"ada"}]',
+    b"{",
+    b"{}{}",
+    b"{'username':1}",
+    b'{"username":"ada",}',
+    b'{"username":"ada","username":"eve","password":"x"}',
+    b'{"username":"ada","user\\u006eame":"eve","password":"x"}',
+    b'{"username":"ada","password":"x","device":{"a":1,"a":2}}',
+    b'\xef\xbb\xbf{"username":"ada","password":"x"}',
+    '{"username":"ada","password":"x"}'.encode("utf-16"),
+    b'{"username":"\xff","password":"x"}',
+    b'{"username":"\xc0\xaf","password":"x"}',
+    b'{"username":"\xed\xa0\x80","password":"x"}',
+    b'{"username":"\\ud800","password":"x"}',
+    b'{"username":"a","password":"\\udfff\\ud800"}',
+    b'{"\\ud800":"a"}',
+    b'{"username":"a\\u0000","password":"x"}',
+    b'{"username":"a\x00","password":"x"}',
+    b'{"user\\u0000name":"a"}',
+    b'{"username":"a","password":NaN}',
+    b'{"username":"a","password":Infinity}',
+    b'{"username":"a","password":-Infinity}',
+    b'{"username":"a","password":1e999}',
+    b'{"username":"a","password":-1e999}',
+    b'{"username":"a","password":' + b"9" * 60000 + b"}",
+    b'{"username":"a","password":9223372036854775808000}',
+    b"[" * 60000,
+    b'{"a":' * 10000,
+    b'{"a":' * 10000 + b"1" + b"}" * 10000,
+    b'{"claims":' + b"[" * 30 + b"]" * 30 + b"}",
+    b"{" + b",".join(b'"%d":1' % number for number in range(5000)) + b"}",
+    b"\x00" * 100,
+]
+
+
+@pytest.mark.parametrize("content", BAD_JSON, ids=lambda content: repr(content[:40]))
+async def test_c1_c2_c36_bad_json(send: Any, content: bytes) -> None:
+    """C1, C2, C9, C36: bytes that are no plain JSON object, repeated keys, NUL, strange numbers: 400."""
+    for path in JSON_CALLS:
+        assert_problem(await send(path, content), 400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "number", ["1e999", "-1e999", "NaN", "Infinity", "9" * 20, "-" + "9" * 4000, "[" * 30 + "]" * 30]
+)
+async def test_c35_c36_claims(send: Any, number: str) -> None:
+    """C35, C36: claims may be anything, but numbers that JSON can't say again and deep nests; no user is made."""
+    content = f'{{"username":"ada","claims":{{"a":[{number}]}}}}'.encode()
+    assert_problem(await send("/admin/users", content), 400, "invalid_request")
+
+
+BAD_FORMS = [
+    b"token=x&token=y",
+    b"token=x&token=x",
+    b"token=x&token=",
+    b"token=x&%74oken=y",
+    b"token=x&a=1&a=2",
+    b"token=%00",
+    b"token=x&scope=%00",
+    b"token=%ff",
+    b"token=%c0%af",
+    b"token=%ed%a0%80",
+    b"token=\xff",
+    "token=é".encode(),
+    b"\xef\xbb\xbftoken=x",
+    b"&".join(b"a%d=1" % number for number in range(101)),
+    b"&" * 60000,
+]
+
+
+@pytest.mark.parametrize("content", BAD_FORMS, ids=lambda content: repr(content[:40]))
+async def test_c1_c2_bad_forms(send: Any, content: bytes) -> None:
+    """C1, C2, C8: repeated fields, NUL, bytes that are no UTF-8, too many fields: 400."""
+    for path in FORM_CALLS:
+        assert_problem(await send(path, b"grant_type=refresh_token&" + content, FORM), 400, "invalid_request")
+
+
+async def test_c2_a_form_is_decoded_once(service: Service) -> None:
+    """C2: what is encoded twice is decoded once, and so is no token."""
+    await service.user()
+    token = (await service.login())["access_token"]
+    for prefix, active in (("%74", True), ("%2574", False)):
+        form = {"content": f"token={prefix}{token[1:]}", "headers": {"Content-Type": FORM}}
+        answer = await service.http.post("/introspect", auth=service.admin, **form)  # type: ignore[arg-type]
+        assert answer.json()["active"] is active
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/login", "/token", "/introspect", "/revoke", "/tokens", "/password/reset", "/admin/users", "/admin/clients"],
+)
+async def test_c1_a_query_beside_a_body(service: Service, store_calls: StoreCalls, path: str) -> None:
+    """C1: where the body says it all, any query is refused, whatever is in it."""
+    for query in ("x", "token=x", "username=ada", "%ff", "a=1&a=1"):
+        answer = await service.http.post(f"{path}?{query}", json={}, auth=service.admin)
+        assert_problem(answer, 400, "invalid_request")
+    assert store_calls.made() == {}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/logout",
+        "/password",
+        "/sessions/4fQ0kzPq1LxA",
+        "/admin/users/x",
+        "/admin/users/x/sessions",
+        "/admin/users/x/reset-code",
+        "/admin/clients/x",
+        "/admin/clients/x/secret",
+    ],
+)
+async def test_c1_a_query_on_a_change(service: Service, store_calls: StoreCalls, path: str) -> None:
+    """C1: a change is not made where the query asks for something that is not there, like a dry run."""
+    await service.user("root", roles=("admin",))
+    root = bearer((await service.login("root"))["access_token"])
+    store_calls.reset()
+    methods = [
+        verb.method
+        for verb in ROUTES
+        if verb.path.replace("{sub}", "x")
+        == path.replace("clients/x", "clients/{client_id}").replace("4fQ0kzPq1LxA", "{session_id}")
+    ]
+    for method in methods:
+        if method != "GET":
+            answer = await service.http.request(method, f"{path}?dry_run=true", headers=root)
+            assert_problem(answer, 400, "invalid_request")
+    assert methods
+    assert store_calls.made() == {}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "all=yes",
+        "all=True",
+        "all=1",
+        "al=true",
+        "all=true&all=true",
+        "all=true&x=1",
+        "all=%ff",
+        "all=true%00",
+        "ALL=true",
+    ],
+)
+async def test_c1_the_query_of_a_change(service: Service, query: str) -> None:
+    """C1: `DELETE /sessions` takes `all` as `true` or `false`, once, and nothing that only looks like it."""
+    await service.user()
+    token = (await service.login())["access_token"]
+    other = (await service.login())["access_token"]
+    assert_problem(await service.http.delete(f"/sessions?{query}", headers=bearer(token)), 400, "invalid_request")
+    assert await service.active(other)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *(
+            f"limit={limit}"
+            for limit in ("0", "-1", "1001", "1.0", "1e2", "+5", "%205", "1_0", "x", "9" * 5000, "0x1", "%D9%A3")
+        ),
+        *(
+            f"cursor={cursor}"
+            for cursor in (
+                "x",
+                "-1",
+                "18446744073709551616",
+                "99999999999999999999",
+                "1!x",
+                "1!session:x",
+                "9" * 401,
+                "%0a",
+                "5%0d%0aDEL",
+            )
+        ),
+        "limit=1&limit=2",
+        "x=1",
+    ],
+)
+async def test_c35_pages(service: Service, store_calls: StoreCalls, query: str) -> None:
+    """C35: a limit is 1 to 1000 in digits, a cursor one that an earlier page gave; the store never sees another."""
+    for path in ("/admin/users", "/admin/clients", "/admin/audit"):
+        store_calls.reset()
+        answer = await service.http.get(f"{path}?{query}", auth=service.admin)
+        assert_problem(answer, 400, "invalid_request")
+        assert store_calls.made() in ({}, {"mget": 1})
+
+
+async def test_an_empty_parameter_is_none(service: Service) -> None:
+    """An empty limit or cursor counts as left out, as in a form."""
+    assert (await service.http.get("/admin/users?limit=&cursor=", auth=service.admin)).status_code == 200
+
+
+NOT_INTEGERS = [-1, 0, 1.5, 1.0, True, False, "1", "x", [], {}, 1e308, 2**63, 10 * 365 * 86400 + 1]
+
+
+@pytest.mark.parametrize("number", NOT_INTEGERS, ids=repr)
+async def test_c35_numbers(send: Any, number: Any) -> None:
+    """C35: a lifetime is a whole number of seconds, written as one, and within bounds."""
+    calls = [("/tokens", {"sub": "x", "expires_in": number})]
+    fields = ("access_ttl_s", "idle_ttl_s", "session_ttl_s")
+    calls += [("/admin/clients", {"name": "x", field: number}) for field in fields]
+    for path, body in calls:
+        assert_problem(await send(path, dumped(**body)), 400, "invalid_request")
+    if number != 0 or number is False:
+        content = dumped(overlap_s=number)
+        if number not in (1.0, True) or not isinstance(number, int):
+            assert_problem(await send("/admin/clients/app/secret", content), 400, "invalid_request")
+
+
+def each(path: str, rest: dict[str, Any], name: str, *values: Any) -> list[tuple[str, dict[str, Any]]]:
+    """A body for each of the values that the field is given."""
+    return [(path, rest | {name: value}) for value in values]
+
+
+WRONG: list[tuple[str, dict[str, Any]]] = [
+    ("/login", {}),
+    ("/login", {"username": "ada"}),
+    ("/login", {"password": "x"}),
+    *each("/login", LOGIN, "username", None, 1, True, ["ada"], {"$ne": ""}, "a" * 4097),
+    *each("/login", LOGIN, "password", None, 1, True, [PASSWORD], {}),
+    *each("/login", LOGIN, "cookie", "true", 1, 0, None, "on"),
+    *each("/login", LOGIN, "device", "", "a\nb", "a\u2028b", "\x85", "x" * 121, 1),
+    *each("/login", LOGIN, "scope", None, ["a"], "a" * 4097),
+    *[("/login", LOGIN | {name: "x"}) for name in ("sub", "roles", "role", "admin", "Username", "grant_type", "")],
+    ("/password/reset", {"reset_code": 1, "new_password": PASSWORD}),
+    ("/password/reset", {"reset_code": "rst_x"}),
+    *each("/tokens", {}, "sub", "", "a b", "a{b}", "x" * 256, "é", "a\nb", "a*", None, 1, "a\\", "a#"),
+    *each("/tokens", {"sub": "x"}, "roles", "admin", [1], [None], {}, [["a"]]),
+    *[("/tokens", {"sub": "x", name: "y"}) for name in ("username", "aud", "client_id", "refresh", "claims")],
+    *each("/admin/users", {"username": "x"}, "roles", "a", [1], [""], ["a b"], ["x" * 65], ["{}"]),
+    *each("/admin/users", {"username": "x"}, "claims", [], "x", None, 1),
+    *each("/admin/users", {}, "username", "", "a b", "a\tb", "\u202eada", "a\u200bb", "a{b}", ".a", "x" * 129),
+    *[
+        ("/admin/users", {"username": "x", name: "y"})
+        for name in ("sub", "epoch", "version", "status", "hash", "created_at")
+    ],
+    *each("/admin/clients", {}, "name", "", None, 1, "x" * 121, "a\nb"),
+    *each("/admin/clients", {"name": "x"}, "permissions", "admin", ["root"], [1], None),
+    *each("/admin/clients", {"name": "x"}, "audience", "x", [1], [""], ["a b"], ['"'], ["x"] * 65),
+    *[("/admin/clients", {"name": "x", name: "y"}) for name in ("client_id", "client_secret", "secrets", "epoch")],
+    ("/admin/clients", {"name": "x", "public": True, "permissions": ["admin"]}),
+    ("/introspect/batch", {}),
+    *each("/introspect/batch", {}, "tokens", "x", [1], [None], ["x"] * 1001, {}, None),
+    ("/introspect/batch", {"tokens": [], "token": "x"}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), WRONG, ids=lambda value: str(value)[:60])
+async def test_wrong_and_unlisted_fields(send: Any, path: str, body: dict[str, Any]) -> None:
+    """C8, C9, C33, C35: missing, ill-typed, unfit and unlisted fields are invalid_request; nothing is coerced."""
+    assert_problem(await send(path, dumped(**body)), 400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "scope", ["admin", "a admin", "admin ", " admin", "a\tb", "a\u00a0b", "a  b", 'a"b', "a\\b", "é", "a" * 1025]
+)
+async def test_c23_scopes(service: Service, send: Any, scope: str) -> None:
+    """C23: a scope that is malformed or reserved is invalid_scope, before the password is looked at."""
+    store_read = await service.http.post("/login", json=LOGIN | {"scope": scope})
+    assert_problem(store_read, 400, "invalid_scope")
+    assert_problem(await send("/tokens", dumped(sub="x", scope=scope)), 400, "invalid_scope")
+    assert_problem(await send("/admin/clients", dumped(name="x", scope=scope)), 400, "invalid_scope")
+
+
+@pytest.mark.parametrize("size", [1025, 60_000])
+async def test_c12_long_passwords(service: Service, store_calls: StoreCalls, size: int) -> None:
+    """C12: over 1024 bytes a password is refused before it is hashed; only the client was read."""
+    await service.user()
+    for password in ("x" * size, "é" * (size // 2 + 1)):
+        store_calls.reset()
+        answer = await service.http.post(
+            "/login",
+            content=json.dumps({"username": "ada", "password": password}, ensure_ascii=False),
+            headers={"Content-Type": JSON},
+        )
+        assert_problem(answer, 400, "invalid_request")
+        assert store_calls.made() == {"mget": 1}
+
+
+async def test_c9_unfit_names_log_in_like_unknown_ones(service: Service) -> None:
+    """C9: a username that nobody can have gets the very answer of an unknown one."""
+    answers = [
+        await service.http.post("/login", json=LOGIN | {"username": name}, headers={"X-Request-ID": "same"})
+        for name in ("nobody", "a b", "\u202eada", "a{b}", "x" * 4096, "a\nb", "")
+    ]
+    for answer in answers:
+        assert_problem(answer, 401, "invalid_grant")
+        assert (answer.content, answer.headers) == (answers[0].content, answers[0].headers)
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        "%00",
+        "a%0d%0ab",
+        "%ff",
+        "%c0%af",
+        "a%20b",
+        "%7Ba%7D",
+        "*",
+        "%2A",
+        "a%255Cb",
+        "x" * 256,
+        "%F0%9F%98%80",
+        "%25",
+        "a%3Fb",
+        "..",
+    ],
+)
+async def test_c33_paths(service: Service, store_calls: StoreCalls, segment: str) -> None:
+    """C33: what can be no id is not found, without a key being made of it."""
+    for path in (f"/admin/users/{segment}", f"/admin/clients/{segment}x", f"/admin/users/{segment}/sessions"):
+        store_calls.reset()
+        answer = await service.http.get(path, auth=service.admin)
+        assert answer.status_code == 404
+        assert store_calls.made() in ({}, {"mget": 1}) or segment == ".."
+
+
+@pytest.mark.parametrize(
+    "sub", ["a|b", "google/1", "x/sessions", "x/reset-code", "a@b", "a+b", "a=b:c~d", "//", "..a", "%s" % ("/" * 255)]
+)
+async def test_c33_subjects_in_paths(service: Service, sub: str) -> None:
+    """C33: any subject can be named in a path, percent-encoded, and means nobody else; a bare slash does not."""
+    everybody = {sub, "x", "a", "google"}
+    for one in everybody:
+        assert (await service.http.post("/tokens", json={"sub": one}, auth=service.admin)).status_code == 200
+    path = "/admin/users/" + "".join(f"%{ord(char):02X}" for char in sub)
+    assert (await service.http.get(path, auth=service.admin)).json()["sub"] == sub
+    assert len((await service.http.get(f"{path}/sessions", auth=service.admin)).json()["items"]) == 1
+    change = await service.http.patch(path, json={"roles": ["y"]}, auth=service.admin)
+    assert change.json()["sub"] == sub
+    if sub in ("google/1", "x/reset-code"):
+        bare = await service.http.delete(f"/admin/users/{sub}", auth=service.admin)
+        assert bare.status_code in (404, 405)
+    assert (await service.http.delete(f"{path}/sessions", auth=service.admin)).status_code == 204
+    assert (await service.http.delete(path, auth=service.admin)).status_code == 204
+    for one in everybody - {sub}:
+        assert (await service.http.get(f"/admin/users/{one}", auth=service.admin)).status_code == 200
+        assert len((await service.http.get(f"/admin/users/{one}/sessions", auth=service.admin)).json()["items"]) == 1
+
+
+async def test_a_path_may_be_encoded(service: Service) -> None:
+    """The same path in other words is the same path."""
+    assert (await service.http.get("/%68ealthz")).status_code == 200
+    assert (await service.http.get("/healthz%2F")).status_code == 404
+
+
+async def test_a_body_without_a_type_is_not_overlooked(service: Service) -> None:
+    """Rotating with an overlap that lacks its content type is refused, not done with the default; no body is fine."""
+    client, auth = await service.client("introspect")
+    path = f"/admin/clients/{client.client_id}/secret"
+    assert_problem(
+        await service.http.post(path, content=b'{"overlap_s":0}', auth=service.admin), 415, "unsupported_media_type"
+    )
+    assert (await service.http.post(path, auth=service.admin)).status_code == 200
+    assert await service.introspect("x", auth) == {"active": False}
+    assert (await service.http.post(path, json={"overlap_s": 0}, auth=service.admin)).status_code == 200
+    assert (await service.http.post("/introspect", data={"token": "x"}, auth=auth)).status_code == 401
+
+
+FUZZ = st.text(st.characters(codec="utf-8"), max_size=60)
+CANARY = "zQ7canary"
+
+
+def refused(work: Any) -> AuthError | None:
+    try:
+        work()
+    except AuthError as error:
+        return error
+    return None
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    text=FUZZ, field=FUZZ, model=st.sampled_from(sorted({v.takes for v in ROUTES if v.takes}, key=lambda m: m.__name__))
+)
+def test_b4_descriptions_never_echo(text: str, field: str, model: type[bodies.Body]) -> None:
+    """B4, C25: whatever is sent, the description has only the characters of RFC 6749 section 5.2 and no input value."""
+    value = f"{text}{CANARY}{text}"
+    for values in ({field: value}, dict.fromkeys(model.model_fields, value), {field or "x": {CANARY: value}}):
+        error = refused(lambda values=values: validated(model, values))
+        if error is not None:
+            assert ANSWERS[type(error)] == (400, "invalid_request")
+            assert DESCRIPTION.fullmatch(plain(str(error)))
+            assert CANARY not in str(error)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    body=st.one_of(st.binary(max_size=80), FUZZ.map(str.encode), st.from_regex(rb'\A[{}\[\]",:0-9eE+.\\u-]{0,60}\Z'))
+)
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    """C36: any bytes as a JSON body or a form give an object or invalid_request, and nothing else."""
+    for parse in (load_json, load_form):
+        error = refused(lambda parse=parse: parse(body))
+        assert error is None or ANSWERS[type(error)] == (400, "invalid_request")
+
+
+async def test_b4_no_error_repeats_what_was_sent(service: Service) -> None:
+    """B4, C25: over HTTP neither: a canary in each place of a request comes back in no error and no header."""
+    canary = "zQ7canary"
+    await service.user()
+    token = (await service.login())["access_token"]
+    for verb in ROUTES:
+        path = re.sub(r"\{\w+(:\w+)?\}", canary, verb.path)
+        attempts: list[dict[str, Any]] = [
+            {"headers": {"Authorization": f"Bearer {canary}"}},
+            {"headers": {"Authorization": f"Basic {canary}"}},
+            {"headers": {"Cookie": f"__Host-session={canary}", "Origin": f"http://{canary}"}},
+            {"headers": {"Content-Type": canary, "Content-Encoding": canary} | bearer(token)},
+            {"params": {canary: canary, "cursor": canary, "limit": canary}, "auth": service.admin},
+            {"json": {canary: canary, "username": canary}, "auth": service.admin},
+            {"data": {"token": canary, "grant_type": canary, "sub": canary}, "auth": (canary, canary)},
+            {"content": f'{{"{canary}": {canary}}}', "headers": {"Content-Type": JSON}, "auth": service.admin},
+        ]
+        for attempt in attempts:
+            answer = await service.http.request(verb.method, path, **attempt)
+            if answer.status_code >= 400:
+                assert answer.status_code in STATUSES - {500, 503}
+                assert canary not in answer.text
+                assert canary not in str(answer.headers)
+                assert DESCRIPTION.fullmatch(answer.json()["error_description"])

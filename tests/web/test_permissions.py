@@ -1,0 +1,246 @@
+"""Who may call what: every route for every kind of caller, made from the table of routes."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from authsvc.core.token import HANDLE_LENGTH
+from authsvc.web.routes import ROUTES, Verb
+from tests.conftest import PASSWORD, Service, bearer
+from tests.web.conftest import assert_problem, cookie, login_by_cookie
+
+PERMISSIONS = ("introspect", "revoke", "issue", "reset", "admin")
+CALLERS = (
+    "anonymous",
+    "public client",
+    "user",
+    "user by cookie",
+    "admin user",
+    "admin by cookie",
+    "client",
+    *PERMISSIONS,
+)
+USERS = {"user", "user by cookie"}
+ADMIN_USERS = {"admin user", "admin by cookie"}
+CLIENTS = {"client", *PERMISSIONS}
+
+# The permission that a client needs for each call that takes more than authenticating.
+NEEDED = {
+    "/introspect": "introspect",
+    "/introspect/batch": "introspect",
+    "/tokens": "issue",
+}
+
+
+def name_of(verb: Verb) -> str:
+    return f"{verb.method} {verb.path}"
+
+
+def expected(verb: Verb, caller: str) -> tuple[int, ...]:
+    """The status of a well-formed call; what comes of it after being let in is 2xx, or about its content."""
+    let_in = (200, 201, 204, 400, 404, 409)
+    if verb.who == ("anyone",):
+        # A login takes no token: whoever has one is not a client that authenticates.
+        return (401,) if verb.path == "/login" and caller in ("user", "admin user") else let_in
+    if verb.path == "/revoke":  # everybody who authenticates, and users who are admins
+        return (403,) if caller in USERS else (401,) if caller == "anonymous" else let_in
+    if "client" in verb.who:
+        if caller in CLIENTS:
+            return let_in if NEEDED.get(verb.path, caller) == caller else (403,)
+        if caller == "public client" and verb.path == "/token":
+            return let_in
+        return (403,) if caller == "public client" and verb.path == "/introspect" else (401,)
+    if "user" in verb.who:
+        if caller in USERS | ADMIN_USERS:
+            return let_in
+        return (400,) if caller in CLIENTS else (401,)  # HTTP Basic is no way for a user to call
+    assert verb.who == ("admin",)
+    if caller in ADMIN_USERS or caller == "admin":
+        return let_in
+    if caller == "reset" and verb.path.endswith("/reset-code"):
+        return let_in
+    return (403,) if caller in CLIENTS | USERS else (401,)
+
+
+class Callers:
+    """One caller of each kind, and a bystander about whom they ask."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.headers: dict[str, dict[str, str]] = {"anonymous": {}, "public client": {}}
+        self.auth: dict[str, tuple[str, str]] = {}
+        self.bystander = ""
+        self.handle = ""
+        self.target = ""
+
+    async def prepare(self) -> "Callers":
+        service = self.service
+        self.bystander = (await service.user("bystander")).sub
+        self.handle = (await service.login("bystander"))["session_id"]
+        await service.user("user")
+        await service.user("root", roles=("admin",))
+        for name, kind in (("user", "user"), ("root", "admin user")):
+            self.headers[kind] = bearer((await service.login(name))["access_token"])
+        self.headers["user by cookie"] = cookie(await login_by_cookie(service, "user"))
+        self.headers["admin by cookie"] = cookie(await login_by_cookie(service, "root"))
+        _, self.auth["client"] = await service.client()
+        _, (self.target, _) = await service.client()
+        for permission in PERMISSIONS:
+            _, self.auth[permission] = await service.client(permission)
+        return self
+
+    async def call(self, verb: Verb, caller: str) -> httpx.Response:
+        path = verb.path.replace(":path}", "}")
+        path = path.format(sub=self.bystander, client_id=self.target, session_id=self.handle)
+        json, form = self.body(verb.path), self.form(verb.path)
+        if form is not None and caller == "public client":
+            form = form | {"client_id": "app"}
+        return await self.service.http.request(
+            verb.method,
+            path,
+            json=json if form is None else None,
+            data=form,
+            headers=self.headers.get(caller, {}),
+            auth=self.auth.get(caller, httpx.USE_CLIENT_DEFAULT),
+        )
+
+    def body(self, path: str) -> dict[str, Any] | None:
+        bodies: dict[str, dict[str, Any]] = {
+            "/login": {"username": "user", "password": PASSWORD},
+            "/password": {"current_password": PASSWORD, "new_password": "four herons at dawn"},
+            "/password/reset": {"reset_code": "x", "new_password": PASSWORD},
+            "/tokens": {"sub": self.bystander},
+            "/introspect/batch": {"tokens": []},
+            "/admin/users": {"username": "new"},
+            "/admin/clients": {"name": "new"},
+            "/admin/clients/{client_id}": {},
+            "/admin/users/{sub}": {},
+        }
+        return bodies.get(path.replace(":path}", "}"))
+
+    def form(self, path: str) -> dict[str, str] | None:
+        forms = {"grant_type": "refresh_token", "refresh_token": "x"}, {"token": "x"}
+        return {"/token": forms[0], "/introspect": forms[1], "/revoke": forms[1]}.get(path)
+
+
+@pytest.mark.parametrize("verb", ROUTES, ids=name_of)
+async def test_role_by_route(service: Service, verb: Verb) -> None:
+    """Each caller gets into exactly the calls that are for it; 401 means who are you, 403 means not you."""
+    callers = await Callers(service).prepare()
+    got = {caller: await callers.call(verb, caller) for caller in CALLERS if not ends_itself(verb, caller)}
+    wrong = {
+        caller: (answer.status_code, expected(verb, caller), answer.text)
+        for caller, answer in got.items()
+        if answer.status_code not in expected(verb, caller)
+    }
+    assert not wrong
+    for answer in got.values():
+        if answer.status_code == 401:
+            assert answer.headers["www-authenticate"].split()[0] in ("Basic", "Bearer")
+        if answer.status_code >= 400:
+            assert set(answer.json()) == {"error", "error_description"}
+
+
+def ends_itself(verb: Verb, caller: str) -> bool:
+    # Once one of a user's sessions has ended the others or changed the password, the second has no say any more.
+    return verb.path in ("/sessions", "/password") and verb.method != "GET" and caller.endswith("by cookie")
+
+
+@pytest.mark.parametrize("verb", [v for v in ROUTES if v.who == ("admin",)], ids=name_of)
+async def test_refused_calls_change_nothing(service: Service, dump: Any, verb: Verb) -> None:
+    """A caller without the power leaves the store as it was, byte for byte."""
+    callers = await Callers(service).prepare()
+    await service.deps.store.sessions.finish()
+    before = dump()
+    for caller in CALLERS:
+        if expected(verb, caller) in ((401,), (403,)):
+            await callers.call(verb, caller)
+    assert dump() == before
+
+
+async def test_another_users_session_is_not_found(service: Service) -> None:
+    """A session of somebody else is 404, like one that is not there, and lives on (IDOR)."""
+    await service.user()
+    await service.user("eve")
+    ada, eve = await service.login(), await service.login("eve")
+    headers = bearer(eve["access_token"]) | {"X-Request-ID": "same"}
+    answers = [
+        await service.http.delete(f"/sessions/{handle}", headers=headers)
+        for handle in (ada["session_id"], "0" * HANDLE_LENGTH, "x", "%00", "*", "..%2f..", "session:x")
+    ]
+    for answer in answers:
+        assert_problem(answer, 404, "not_found")
+        assert (answer.content, answer.headers) == (answers[0].content, answers[0].headers)
+    assert await service.active(ada["access_token"])
+    listed = (await service.http.get("/sessions", headers=headers)).json()["items"]
+    assert [one["session_id"] for one in listed] == [eve["session_id"]]
+
+
+async def test_admins_end_sessions_of_others_through_admin_calls_only(service: Service) -> None:
+    """Even an admin has no say over another's session at `/sessions`."""
+    await service.user()
+    await service.user("root", roles=("admin",))
+    ada, root = await service.login(), await service.login("root")
+    answer = await service.http.delete(f"/sessions/{ada['session_id']}", headers=bearer(root["access_token"]))
+    assert_problem(answer, 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "field", ["scope_granted", "role", "roles", "sub", "is_admin", "client", "epoch", "amr", "auth_time"]
+)
+async def test_nobody_logs_in_as_more(service: Service, field: str) -> None:
+    """A field that the call does not list is refused, never applied (mass assignment)."""
+    await service.user()
+    body = {"username": "ada", "password": PASSWORD, field: "admin"}
+    assert_problem(await service.http.post("/login", json=body), 400, "invalid_request")
+
+
+async def test_unlisted_form_fields_are_ignored(service: Service) -> None:
+    """In a form they are ignored, as the RFC says, and change nothing either."""
+    await service.user()
+    login = await service.login(scope="a")
+    answer = await service.refresh(login["refresh_token"], roles="admin", sub="root", expires_in="999999", aud="x")
+    told = await service.introspect(answer.json()["access_token"])
+    assert (told["roles"], told["scope"], told["exp"] - told["iat"]) == ([], "a", 900)
+    assert "aud" not in told
+
+
+async def test_the_scope_admin_is_no_role(service: Service) -> None:
+    """Power comes from a role; the scope of that name can't even be asked for (C23)."""
+    await service.user()
+    for scope in ("admin", "a admin"):
+        body = {"username": "ada", "password": PASSWORD, "scope": scope}
+        assert_problem(await service.http.post("/login", json=body), 400, "invalid_scope")
+        answer = await service.http.post("/tokens", json={"sub": "x", "scope": scope}, auth=service.admin)
+        assert_problem(answer, 400, "invalid_scope")
+
+
+async def test_a_role_taken_away_is_gone_at_once(service: Service) -> None:
+    """An admin without the role is refused with the next call, the session going on."""
+    user = await service.user("root", roles=("admin",))
+    headers = bearer((await service.login("root"))["access_token"])
+    assert (await service.http.get("/admin/users", headers=headers)).status_code == 200
+    await service.http.patch(f"/admin/users/{user.sub}", json={"roles": []}, auth=service.admin)
+    assert_problem(await service.http.get("/admin/users", headers=headers), 403, "insufficient_scope")
+    assert (await service.http.get("/me", headers=headers)).status_code == 200
+
+
+async def test_a_client_with_issue_makes_no_admins(service: Service) -> None:
+    """A client that may issue tokens can neither give the role admin nor speak for somebody who has it."""
+    root = await service.user("root", roles=("admin",))
+    _, auth = await service.client("issue")
+    for body in ({"sub": "x", "roles": ["admin"]}, {"sub": root.sub}):
+        assert_problem(await service.http.post("/tokens", json=body, auth=auth), 403, "unauthorized_client")
+    _, reset = await service.client("reset")
+    answer = await service.http.post(f"/admin/users/{root.sub}/reset-code", auth=reset)
+    assert_problem(answer, 404, "not_found")
+
+
+async def test_identity_headers_of_a_caller_mean_nothing(service: Service) -> None:
+    """Headers that gateways set for others say nothing here."""
+    user = await service.user("root", roles=("admin",))
+    names = ("X-User-Id", "X-Forwarded-User", "X-Auth-Sub", "X-Auth-Request-User", "Remote-User")
+    headers = dict.fromkeys(names, user.sub)
+    for path in ("/me", "/admin/users"):
+        assert_problem(await service.http.get(path, headers=headers), 401, "invalid_token")

@@ -1,0 +1,73 @@
+"""Authorization server metadata as RFC 8414 and section B of the security list ask for it."""
+
+import pytest
+
+from authsvc.settings import Settings
+from authsvc.web.routes import ROUTES
+from tests.conftest import CHEAP, Service
+
+PATH = "/.well-known/oauth-authorization-server"
+
+
+class TestAsConfigured:
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings(**CHEAP, issuer="https://auth.example.org/")
+
+    async def test_b19_metadata(self, service: Service) -> None:
+        """B19: JSON with the configured issuer, and all that a client needs to find."""
+        answer = await service.http.get(PATH)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "application/json"
+        told = answer.json()
+        assert told["issuer"] == "https://auth.example.org"
+        endpoints = {name: value for name, value in told.items() if name.endswith("_endpoint")}
+        assert endpoints == {
+            "token_endpoint": "https://auth.example.org/token",
+            "introspection_endpoint": "https://auth.example.org/introspect",
+            "revocation_endpoint": "https://auth.example.org/revoke",
+        }
+        paths = {verb.path for verb in ROUTES}
+        assert all(value.removeprefix(told["issuer"]) in paths for value in endpoints.values())
+
+    async def test_b19_tokens_name_the_same_issuer(self, service: Service) -> None:
+        """B19: introspection names the issuer of the metadata."""
+        await service.user()
+        told = await service.introspect((await service.login())["access_token"])
+        assert told["iss"] == (await service.http.get(PATH)).json()["issuer"]
+
+
+async def test_b19_what_is_supported_is_said(service: Service) -> None:
+    """B19: the grants are listed, since leaving them out would claim others; empty lists are left out but one.
+
+    `response_types_supported` is required, and there is no authorization endpoint: it is empty.
+    """
+    told = (await service.http.get(PATH)).json()
+    assert told["grant_types_supported"] == ["refresh_token"]
+    assert told["response_types_supported"] == []
+    assert [name for name, value in told.items() if value in ([], None, "")] == ["response_types_supported"]
+    assert told["introspection_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post"]
+    for name in ("token", "revocation"):
+        methods = told[f"{name}_endpoint_auth_methods_supported"]
+        assert methods == ["client_secret_basic", "client_secret_post", "none"]
+    assert "authorization_endpoint" not in told
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/authorize",
+        "/oauth/authorize",
+        "/register",
+        "/.well-known/openid-configuration",
+        "/docs",
+        "/metrics",
+        "/openapi.json",
+    ],
+)
+async def test_what_is_not_there_is_404(service: Service, path: str) -> None:
+    """No authorization endpoint, no registration, no OpenID Connect, no debugging pages, no metrics in public."""
+    for method in ("GET", "POST"):
+        answer = await service.http.request(method, path)
+        assert answer.status_code == 404
+        assert answer.json()["error"] == "not_found"
