@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check openapi clean
+.PHONY: run test check openapi bench clean
 
 run: $(VENV)/installed
 	exec $(BIN)/authsvc serve
@@ -24,6 +24,10 @@ $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
+
+# Needs wrk and node; takes a quarter of an hour on an otherwise idle machine of two cores or more.
+bench: $(VENV)/installed
+	$(BIN)/python -m bench
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import redis
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authsvc.app import build, opened
 from authsvc.core.client import Client
@@ -145,6 +145,27 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
+def in_one_piece(app: ASGIApp) -> ASGIApp:
+    """The application with small bodies handed over as servers do it; httpx adds a second, empty piece.
+
+    The short way of introspection takes only what came in one.
+    """
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        messages = [await receive()]
+        if messages[0].get("more_body"):
+            messages.append(await receive())
+            if not messages[1].get("body") and not messages[1].get("more_body"):
+                messages = [{**messages[0], "more_body": False}]
+
+        async def again() -> Message:
+            return messages.pop(0) if messages else await receive()
+
+        await app(scope, again, send)
+
+    return wrapped
+
+
 @pytest.fixture
 async def service(deps: Deps) -> AsyncIterator[Service]:
     """The service over httpx's ASGI transport, with one admin client that may do everything."""
@@ -153,7 +174,7 @@ async def service(deps: Deps) -> AsyncIterator[Service]:
         deps, OPERATOR, name="admin", permissions=("admin", "introspect", "revoke", "issue", "reset")
     )
     assert secret is not None
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, client=("192.0.2.1", 50000))
+    transport = httpx.ASGITransport(app=in_one_piece(app), raise_app_exceptions=False, client=("192.0.2.1", 50000))
     async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as http:
         yield Service(deps, app, http, (client.client_id, secret))
 

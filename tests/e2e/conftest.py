@@ -58,10 +58,16 @@ def free_port() -> int:
 
 
 def run(*arguments: str, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """A command that is expected to end by itself."""
-    return subprocess.run(
-        [AUTHSVC, *arguments], cwd=cwd, env=clean(environment), capture_output=True, text=True, timeout=30, check=False
-    )
+    """A command that is expected to end by itself; if it does not, what it has started is ended too."""
+    try:
+        return subprocess.run(
+            [AUTHSVC, *arguments], cwd=cwd, env=clean(environment), capture_output=True, text=True, timeout=30,
+            check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        for pid in processes_on(Path(environment.get("AUTHSVC_DATA_DIR", cwd / "authsvc-data"))):
+            os.kill(pid, signal.SIGKILL)
+        raise
 
 
 def clean(environment: dict[str, str]) -> dict[str, str]:

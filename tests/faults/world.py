@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import redis
 from argon2 import PasswordHasher
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from authsvc.app import build
 from authsvc.core.username import normalise
 from authsvc.flows import bootstrap, clients, password, users
 from authsvc.flows.deps import OPERATOR, Deps
-from tests.conftest import PASSWORD, Clock
+from tests.conftest import PASSWORD, Clock, in_one_piece
 
 NEW_PASSWORD = "a swim across the lake"
 MAX_SESSIONS = 3
@@ -60,27 +60,6 @@ class World:
         answer = await self.introspect(token)
         assert answer.status_code == 200, answer.text
         return bool(answer.json()["active"])
-
-
-def in_one_piece(app: ASGIApp) -> ASGIApp:
-    """The application with bodies handed over as servers do it: httpx sends them in two pieces, one of them empty.
-
-    The short way of introspection takes only what came in one.
-    """
-
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body, more = body + message.get("body", b""), message.get("more_body", False)
-        waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def once() -> Message:
-            return waiting.pop() if waiting else await receive()
-
-        await app(scope, once, send)
-
-    return wrapped
 
 
 def client_of(app: ASGIApp) -> httpx.AsyncClient:

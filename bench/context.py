@@ -1,0 +1,129 @@
+"""What the rows share: how long they run, the servers that several of them need, how a row is made ready."""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from bench import loads, servers, wrk
+from bench.servers import BenchError, Service, Store
+from bench.wrk import Figures, Target
+
+T = TypeVar("T")
+
+LIVE = 10_000
+LOGIN_USERS = 1000
+AUDIENCE = "https://orders.example"
+# Caches, and node's compiler, are to be warm when it counts.
+WARM_S = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """How long, how often, how much."""
+
+    rounds: int
+    seconds: float
+    many: int
+    revocations: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One round of one row: what it is called in the results, and how it is measured."""
+
+    key: str
+    measure: Callable[[], Figures]
+
+
+@dataclass(frozen=True)
+class Parties:
+    """A service with its store, the client that introspects there and the client through which logins went."""
+
+    store: Store
+    service: Service
+    resource: tuple[str, str]
+    app: str
+    now: float
+
+
+class Bench:
+    """What rows share, started when the first of them needs it."""
+
+    def __init__(self, stack: ExitStack, directory: Path, options: Options) -> None:
+        self._stack = stack
+        self.directory = directory
+        self.options = options
+        self.facts: dict[str, Any] = {}
+
+    def start(self, context: AbstractContextManager[T]) -> T:
+        return self._stack.enter_context(context)
+
+    @cached_property
+    def store(self) -> Store:
+        return self.start(servers.store(self.directory))
+
+    @cached_property
+    def parties(self) -> Parties:
+        service = self.start(servers.authsvc(self.directory, "authsvc", self.store))
+        return registered(self.store, service)
+
+    @cached_property
+    def live(self) -> list[str]:
+        """Access tokens of live sessions, each of a user of its own: no record serves two of them."""
+        say(f"filling the store with {LIVE:,} sessions")
+        parties = self.parties
+        subs = loads.fill_users([self.store], LIVE, parties.now)
+        return loads.fill_sessions([self.store], subs, loads.under(self.store, parties.app), parties.now)
+
+    @cached_property
+    def password_hash(self) -> str:
+        found = loads.hashed_password()
+        _ = self.parties  # the store has its service record
+        loads.fill_logins(self.store, LOGIN_USERS, found)
+        return found
+
+    def prepared(self, target: Target) -> Target:
+        target = wrk.prepared(target, self.directory)
+        wrk.measure(target, WARM_S)
+        return target
+
+    def turn(self, key: str, target: Target) -> Turn:
+        target = self.prepared(target)
+        return Turn(key, lambda: wrk.measure(target, self.options.seconds))
+
+    def introspection(self, parties: Parties, bodies: list[str], name: str = "authsvc", **changes: Any) -> Target:
+        fields: dict[str, Any] = {"path": "/introspect", "right": wrk.active} | changes
+        return Target(name, parties.service.port, credentials=":".join(parties.resource), bodies=bodies, **fields)
+
+
+def registered(store: Store, service: Service) -> Parties:
+    """A resource server that may introspect and an app whose tokens are for it, registered over HTTP."""
+    if service.admin is None:
+        raise BenchError("the store was not empty")
+    with httpx.Client(base_url=service.url, auth=service.admin) as http:
+        resource = created(http, name="orders backend", permissions=["introspect"], audience=[AUDIENCE])
+        # A day, so that no token of the bench ends before the bench.
+        app = created(http, name="orders app", audience=[AUDIENCE], access_ttl_s=86400)
+    return Parties(store, service, (resource["client_id"], resource["client_secret"]), app["client_id"], time.time())
+
+
+def created(http: httpx.Client, **fields: object) -> dict[str, str]:
+    answer = http.post("/admin/clients", json=fields)
+    if answer.status_code != 201:
+        raise BenchError(f"a client was not registered: {answer.text}")
+    created: dict[str, str] = answer.json()
+    return created
+
+
+def bodies_of(presented: list[str]) -> list[str]:
+    return [f"token={token}" for token in presented]
+
+
+def say(text: str) -> None:
+    print(text, flush=True)

@@ -1,0 +1,168 @@
+"""The rows about many sessions: what they cost in memory and speed, and how long revoking them takes."""
+
+import json
+import random
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from statistics import mean
+from typing import Any
+
+import httpx
+
+from authsvc.store import keys
+from bench import loads, servers, wrk
+from bench.context import AUDIENCE, Bench, Parties, Turn, bodies_of, created, registered, say
+from bench.servers import BenchError, Service, Store
+from bench.wrk import Figures, Target
+
+# Sessions of the one user who is logged out everywhere.
+HEAVY = 1000
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """The store with many sessions, for rows 9 and 10."""
+
+    parties: Parties
+    presented: list[str]  # of all but the other app's sessions
+    other_app: str
+    others: list[str]  # access tokens of the other app's sessions, a tenth of all
+    heavy: list[tuple[str, str]]  # users with HEAVY sessions each, and an access token of theirs
+
+
+def crowd(bench: Bench) -> Crowd:
+    """Fill a store of its own with many sessions, measuring what they take, there and in another server."""
+    store = bench.start(servers.store(bench.directory, "crowd"))
+    service = bench.start(servers.authsvc(bench.directory, "authsvc-crowd", store))
+    parties = registered(store, service)
+    with httpx.Client(base_url=service.url, auth=service.admin) as http:
+        other_app = created(http, name="another app", audience=[AUDIENCE], access_ttl_s=86400)["client_id"]
+    with ExitStack() as stack:
+        stores = [store]
+        if binary := servers.other_redis():
+            stores.append(stack.enter_context(servers.store(bench.directory, "second", binary)))
+        filled = _measured_fill(bench, stores, parties, other_app)
+    presented, others = filled
+    heavies = loads.fill_users([store], bench.options.revocations, parties.now)
+    of_heavies = loads.fill_sessions([store], heavies, loads.under(store, parties.app), parties.now, each=HEAVY)
+    return Crowd(parties, presented, other_app, others, list(zip(heavies, of_heavies[::HEAVY], strict=True)))
+
+
+def _measured_fill(bench: Bench, stores: list[Store], parties: Parties, other_app: str) -> tuple[list[str], list[str]]:
+    count = bench.options.many
+    empty = [_used(store) for store in stores]
+    say(f"filling {len(stores)} stores with {count:,} users")
+    subs = loads.fill_users(stores, count, parties.now)
+    with_users = [_used(store) for store in stores]
+    say(f"and with {count:,} sessions")
+    split = count - count // 10
+    first, second = loads.under(parties.store, parties.app), loads.under(parties.store, other_app)
+    presented = loads.fill_sessions(stores, subs[:split], first, parties.now)
+    others = loads.fill_sessions(stores, subs[split:], second, parties.now)
+    bench.facts["memory"] = [
+        _memory(store, before, between, subs, presented, count)
+        for store, before, between in zip(stores, empty, with_users, strict=True)
+    ]
+    return presented, others
+
+
+def _memory(
+    store: Store, empty: Figures, with_users: Figures, subs: list[str], presented: list[str], count: int
+) -> dict[str, Any]:
+    full = _used(store)
+    some = random.sample(range(len(presented)), 200)
+    session_keys = [keys.session(presented[at][4:16]) for at in some]
+    with store.open() as client:
+        info: dict[str, Any] = client.info("server") | client.info("memory")
+
+        def taken(names: list[str]) -> float:
+            return mean(int(client.memory_usage(name, samples=0)) for name in names)
+
+        return {
+            "server": " ".join(_product(info)),
+            "allocator": info["mem_allocator"],
+            "per_session": (full["used"] - with_users["used"]) / count,
+            "per_session_rss": (full["rss"] - with_users["rss"]) / count,
+            "per_user": (with_users["used"] - empty["used"]) / count,
+            "record": mean(len(client.get(key) or b"") for key in session_keys),
+            "record_key": taken(session_keys),
+            "index_key": taken([keys.sessions(subs[at]) for at in some]),
+        }
+
+
+def _product(info: dict[str, Any]) -> tuple[str, str]:
+    if "valkey_version" in info:
+        return "Valkey", info["valkey_version"]
+    return "Redis", info["redis_version"]
+
+
+def _used(store: Store) -> Figures:
+    """Bytes, once the server has put its tables in order and let go of the buffers of those who filled it."""
+    with store.open() as client:
+        last, deadline = -1, time.monotonic() + 60
+        while True:
+            info: dict[str, Any] = client.info("memory")
+            if abs(info["used_memory"] - last) < 65536 or time.monotonic() > deadline:
+                return {"used": info["used_memory"], "rss": info["used_memory_rss"]}
+            last = info["used_memory"]
+            time.sleep(1.5)
+
+
+def row_9(bench: Bench, crowded: Crowd) -> list[Turn]:
+    """The same introspection at 10k and at 1M live sessions, every one of which is asked about."""
+    few = bench.introspection(bench.parties, bodies_of(bench.live), "few")
+    many = bench.introspection(crowded.parties, bodies_of(crowded.presented + crowded.others), "many")
+    return [bench.turn("few", few), bench.turn("many", many)]
+
+
+def row_10(bench: Bench, crowded: Crowd) -> dict[str, list[Figures]]:
+    """Revoking one session, one user, one client, everybody, in turn."""
+    service, store = crowded.parties.service, crowded.parties.store
+    singles = random.sample(crowded.presented, bench.options.revocations + 1)
+    witness, found = singles.pop(), {"one": [], "user": [], "client": [], "everybody": []}  # type: ignore[var-annotated]
+    connection = HTTPConnection("127.0.0.1", service.port)
+    client_key = keys.client(crowded.other_app)
+    with store.open() as client:
+        held = {key: client.get(key) for key in (client_key, keys.SERVICE)}
+        for single, (sub, heavy) in zip(singles, crowded.heavy, strict=True):
+            other = random.choice(crowded.others)
+            cases = (
+                ("one", f"token={single}", single, None),
+                ("user", f"sub={sub}", heavy, None),
+                ("client", f"client_id={crowded.other_app}", other, client_key),
+                ("everybody", "all=true", witness, keys.SERVICE),
+            )
+            for name, body, token, key in cases:
+                _expect(connection, crowded.parties, token, True)
+                found[name].append({"ms": _revoked(connection, service, body)})
+                _expect(connection, crowded.parties, token, False)
+                if key is not None:  # so that the next time there is something to end again
+                    client.set(key, held[key] or b"")
+                time.sleep(0.3 if name == "user" else 0.05)  # the tidying up after a user is nobody's wait
+    connection.close()
+    return found
+
+
+def _revoked(connection: HTTPConnection, service: Service, body: str) -> float:
+    begun = time.perf_counter()
+    status, _ = _posted(connection, "/revoke", ":".join(service.admin or ()), body)
+    took = time.perf_counter() - begun
+    if status != 200:
+        raise BenchError(f"not revoked: {status}")
+    return took * 1000
+
+
+def _expect(connection: HTTPConnection, parties: Parties, token: str, alive: bool) -> None:
+    _, answer = _posted(connection, "/introspect", ":".join(parties.resource), f"token={token}")
+    if json.loads(answer)["active"] is not alive:
+        raise BenchError(f"a token is {'not ' if alive else ''}active, which is wrong")
+
+
+def _posted(connection: HTTPConnection, path: str, credentials: str, body: str) -> tuple[int, bytes]:
+    authorization = Target("", 0, "", credentials, (), wrk.active).authorization
+    headers = {"Authorization": authorization, "Content-Type": wrk.FORM}
+    connection.request("POST", path, body.encode(), headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read()

@@ -1,0 +1,74 @@
+"""Installing the peers, each into a folder of its own under bench/.cache, once."""
+
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+from bench.servers import ROOT, BenchError, run
+
+CACHE = ROOT / "bench" / ".cache"
+PEERS = ROOT / "bench" / "peers"
+TOOLS = {
+    "wrk": "the load generator (Debian and Ubuntu: apt install wrk)",
+    "node": "runs oidc-provider, which is one of the peers",
+    "npm": "installs oidc-provider",
+    "taskset": "pins processes to cores (util-linux)",
+}
+
+
+def missing_tools() -> list[str]:
+    return [f"{name}: {use}" for name, use in TOOLS.items() if shutil.which(name) is None]
+
+
+def oidc_provider() -> Path:
+    """The folder with the provider and its modules."""
+    source, target = PEERS / "oidc_provider", CACHE / "oidc_provider"
+    target.mkdir(parents=True, exist_ok=True)
+    for file in source.iterdir():
+        shutil.copy(file, target)
+    if _changed(target, source / "package-lock.json"):
+        _say("oidc-provider")
+        run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=target)
+        _done(target, source / "package-lock.json")
+    return target
+
+
+def django_oauth_toolkit() -> Path:
+    """The virtual environment with Django, the toolkit and gunicorn."""
+    wanted, target = PEERS / "django_oauth_toolkit" / "requirements.txt", CACHE / "django_oauth_toolkit"
+    if _changed(target, wanted):
+        _say("django-oauth-toolkit")
+        run([sys.executable, "-m", "venv", str(target)])
+        run([str(target / "bin" / "pip"), "install", "--quiet", "--requirement", str(wanted)])
+        _done(target, wanted)
+    return target
+
+
+def obvious() -> Path:
+    """A folder for PYTHONPATH with what Starlette parses forms with, which authsvc itself does without."""
+    wanted, target = PEERS / "obvious.requirements.txt", CACHE / "obvious"
+    if _changed(target, wanted):
+        _say("python-multipart")
+        run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target), "--requirement", str(wanted)])
+        _done(target, wanted)
+    return target
+
+
+def _changed(target: Path, wanted: Path) -> bool:
+    stamp = target / "installed"
+    return not stamp.exists() or stamp.read_text() != _digest(wanted)
+
+
+def _done(target: Path, wanted: Path) -> None:
+    (target / "installed").write_text(_digest(wanted))
+
+
+def _digest(file: Path) -> str:
+    if not file.exists():
+        raise BenchError(f"{file.relative_to(ROOT)} is missing")
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _say(what: str) -> None:
+    print(f"installing {what} into bench/.cache …", flush=True)

@@ -1,0 +1,211 @@
+"""Filling a store with users and live sessions, by the product's own code.
+
+Its stores write through a connection that packs their commands instead of sending them, so that what is stored, indexes
+and expiry included, is what a login would have stored, at some ten thousand sessions in a second.
+"""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import hiredis
+from argon2 import PasswordHasher
+
+from authsvc.core import session as sessions
+from authsvc.core import token as tokens
+from authsvc.core.client import Client
+from authsvc.core.record import Service
+from authsvc.core.token import Kind
+from authsvc.core.user import Credentials, User
+from authsvc.store import keys
+from authsvc.store.connection import Command, Connection
+from authsvc.store.records import Records, load
+from authsvc.store.sessions import Sessions
+from authsvc.store.users import Users
+from bench.servers import BenchError, Store
+
+CHUNK = 5000
+SCOPE = "orders:read"
+# What a login from a browser leaves in the session.
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+PASSWORD = "a walk by the river"
+
+
+class Filled(NamedTuple):
+    """Commands for the store, and the names (of users) or tokens (of sessions) that they are about."""
+
+    packed: bytes
+    commands: int
+    names: list[str]
+
+
+class Under(NamedTuple):
+    """Under whom sessions are begun, as it stands in the store."""
+
+    client: bytes
+    client_id: str
+    service: bytes
+
+
+class Packing(Connection):
+    """Takes the place of a connection: keeps the commands and answers nothing, as an empty store would."""
+
+    def __init__(self) -> None:
+        self.packed: list[bytes] = []
+
+    async def call(self, *command: str | bytes | int) -> Any:
+        self._take(command)
+
+    async def _pipeline(self, commands: Sequence[Command], *, transaction: bool) -> list[Any]:
+        for command in commands:
+            self._take(command)
+        return [None] * len(commands)
+
+    def _take(self, command: Command) -> None:
+        self.packed.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub means tuple[..., ...]
+
+    def filled(self, names: list[str]) -> Filled:
+        return Filled(b"".join(self.packed), len(self.packed), names)
+
+
+def under(store: Store, client_id: str) -> Under:
+    with store.open() as client:
+        found = client.get(keys.client(client_id)), client.get(keys.SERVICE)
+    if not isinstance(found[0], bytes) or not isinstance(found[1], bytes):
+        raise BenchError("the service has not started on this store")
+    return Under(found[0], client_id, found[1])
+
+
+def fill_users(stores: Sequence[Store], count: int, now: float) -> list[str]:
+    """Store user records, without credentials: nobody needs them who has a token. Returns their subs."""
+    jobs = [(at, min(CHUNK, count - at), now) for at in range(0, count, CHUNK)]
+    return _fill(stores, _users, jobs)
+
+
+def fill_sessions(stores: Sequence[Store], subs: Sequence[str], by: Under, now: float, each: int = 1) -> list[str]:
+    """Begin sessions for these users, whose records fill_users has made at the same `now`. Returns access tokens."""
+    step = max(CHUNK // each, 1)
+    jobs = [(list(subs[at : at + step]), by, now, each) for at in range(0, len(subs), step)]
+    return _fill(stores, _sessions, jobs)
+
+
+def fill_logins(store: Store, count: int, password_hash: str) -> None:
+    """Register users named login00000 and on, who all have the same password."""
+
+    async def register() -> None:
+        connection = Connection(store.url)
+        users, now = Users(connection), time.time()
+        for number in range(count):
+            user = User(sub=tokens.new_handle(), username=f"login{number:05d}", epoch=int(now * 1000), created_at=0)
+            await users.register(user, Credentials(hash=password_hash, changed_at=int(now)))
+        await connection.close()
+
+    asyncio.run(register())
+
+
+def hashed_password() -> str:
+    return PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1).hash(PASSWORD)
+
+
+def fill_obvious(store: Store, count: int) -> list[str]:
+    """Sessions and users as the obvious handler keeps them. Returns access tokens."""
+    made, now = [], int(time.time())
+    with store.open() as client, client.pipeline(transaction=False) as pipeline:
+        for number in range(count):
+            token, sub = tokens.new(Kind.ACCESS).text, tokens.new_handle()
+            session = {"sub": sub, "client_id": "app", "scope": SCOPE, "iat": now, "exp": now + 86400}
+            user = {"username": f"user{number:07d}", "roles": ["editor"], "status": "active"}
+            key = "obvious:session:" + sha256(token.encode()).hexdigest()
+            pipeline.set(key, json.dumps(session), ex=86400)
+            pipeline.set("obvious:user:" + sub, json.dumps(user))
+            made.append(token)
+        pipeline.execute()
+    return made
+
+
+def _user(sub: str, number: int, now: float) -> User:
+    return User(sub=sub, username=f"user{number:07d}", roles=("editor",), epoch=int(now * 1000), created_at=int(now))
+
+
+def _users(start: int, count: int, now: float) -> Filled:
+    async def make() -> Filled:
+        packing = Packing()
+        records = Records(packing, User, keys.user)
+        subs = [tokens.new_handle() for _ in range(count)]
+        for offset, sub in enumerate(subs):
+            await records.create(sub, _user(sub, start + offset, now))
+        return packing.filled(subs)
+
+    return asyncio.run(make())
+
+
+def _sessions(subs: list[str], by: Under, now: float, each: int) -> Filled:
+    async def make() -> Filled:
+        packing = Packing()
+        records = Sessions(packing)
+        client, service = load(Client, by.client), load(Service, by.service)
+        made = []
+        for number, sub in enumerate(sub for sub in subs for _ in range(each)):
+            handle = tokens.new_handle()
+            session, pair = sessions.begin(
+                handle,
+                user=_user(sub, 0, now),
+                client=client,
+                service=service,
+                now=now,
+                lifetimes=client.lifetimes(refreshable=True),
+                refreshable=True,
+                scope=SCOPE,
+                amr=("pwd",),
+                ip=f"203.0.113.{number % 256}",
+                user_agent=USER_AGENT,
+            )
+            await records.add(handle, session, now)
+            made.append(pair.access.text)
+        return packing.filled(made)
+
+    return asyncio.run(make())
+
+
+def _fill(stores: Sequence[Store], work: Any, jobs: Sequence[tuple[Any, ...]]) -> list[str]:
+    names: list[str] = []
+    connections = [_connected(store) for store in stores]
+    try:
+        for filled in _worked(work, jobs):
+            for connection in connections:
+                _send(connection, filled)
+            names += filled.names
+    finally:
+        for connection in connections:
+            connection.close()
+    return names
+
+
+def _worked(work: Any, jobs: Sequence[tuple[Any, ...]]) -> Iterator[Filled]:
+    if len(jobs) < 4:  # not worth the processes
+        yield from (work(*job) for job in jobs)
+        return
+    with ProcessPoolExecutor(2) as pool:
+        yield from pool.map(work, *zip(*jobs, strict=True))
+
+
+def _connected(store: Store) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(store.socket))
+    return connection
+
+
+def _send(connection: socket.socket, filled: Filled) -> None:
+    connection.sendall(filled.packed)
+    reader, seen = hiredis.Reader(notEnoughData=Ellipsis), 0
+    while seen < filled.commands:
+        reader.feed(connection.recv(1 << 20))
+        while (reply := reader.gets()) is not Ellipsis:
+            if isinstance(reply, hiredis.ReplyError):
+                raise BenchError(f"the store refused a record: {reply}")
+            seen += 1

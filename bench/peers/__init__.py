@@ -1,0 +1,1 @@
+"""What the service is compared with: each a few lines against the other's public interface."""

@@ -1,0 +1,47 @@
+"""Measuring: rows that are compared form a group, and a group's rows take turns.
+
+So whatever the machine does meanwhile happens to all of them alike.
+"""
+
+from bench.context import Bench, Turn, say
+from bench.crowd import crowd, row_9, row_10
+from bench.logins import row_7, row_8
+from bench.rows import row_1, row_2, row_3, row_4, row_5, row_6, row_11
+from bench.wrk import Figures
+
+ALTERNATING = {1: row_1, 2: row_2, 3: row_3, 4: row_4, 5: row_5, 6: row_6, 11: row_11}
+ROWS = frozenset(range(1, 12))
+
+
+def alternate(turns: list[Turn], rounds: int, found: dict[str, list[Figures]]) -> None:
+    """A B C A B C …, each round's figures side by side."""
+    for number in range(rounds):
+        for turn in turns:
+            figures = turn.measure()
+            found.setdefault(turn.key, []).append(figures)
+            shown = "  ".join(f"{name} {value:,.2f}" for name, value in figures.items())
+            say(f"  round {number + 1}  {turn.key:<14} {shown}")
+
+
+def measured(bench: Bench, wanted: frozenset[int]) -> dict[str, list[Figures]]:
+    """All rows that are wanted."""
+    found: dict[str, list[Figures]] = {}
+    rounds = bench.options.rounds
+    if turns := [turn for number, row in ALTERNATING.items() if number in wanted for turn in row(bench)]:
+        say("introspection, rows " + ", ".join(str(number) for number in ALTERNATING if number in wanted))
+        alternate(turns, rounds, found)
+    if 7 in wanted:
+        say("logins, row 7")
+        alternate(row_7(bench), rounds, found)
+    if 8 in wanted:
+        say("a login storm, row 8")
+        alternate(row_8(bench), rounds, found)
+    if wanted & {9, 10}:
+        crowded = crowd(bench)
+        if 9 in wanted:
+            say("many sessions, row 9")
+            alternate(row_9(bench, crowded), rounds, found)
+        if 10 in wanted:
+            say("revoking, row 10")
+            found |= row_10(bench, crowded)
+    return found

@@ -1,0 +1,87 @@
+"""The rows about introspection alone: one function each, which prepares its server and says how a round is measured."""
+
+import json
+import random
+
+from authsvc.core import token as tokens
+from authsvc.core.token import Kind
+from bench import install, loads, servers, wrk
+from bench.context import LIVE, Bench, Turn, bodies_of
+from bench.wrk import Target
+
+BATCH = 500
+PEER_CREDENTIALS = "resource:" + "s" * 32
+
+
+def row_1(bench: Bench) -> list[Turn]:
+    """The ceiling: a bare ASGI application."""
+    ours = wrk.prepared(bench.introspection(bench.parties, bodies_of(bench.live)), bench.directory)
+    size = {"BENCH_ANSWER_BYTES": str(round(ours.content_bytes))}
+    port = bench.start(servers.asgi(bench.directory, "ceiling", size))
+    target = Target("ceiling", port, "/introspect", ":".join(bench.parties.resource), bodies_of(bench.live), wrk.active)
+    return [bench.turn("ceiling", target)]
+
+
+def row_2(bench: Bench) -> list[Turn]:
+    """authsvc, one token a request."""
+    return [bench.turn("authsvc", bench.introspection(bench.parties, bodies_of(bench.live)))]
+
+
+def row_3(bench: Bench) -> list[Turn]:
+    """The obvious handler."""
+    presented = loads.fill_obvious(bench.store, LIVE)
+    environment = {"BENCH_STORE": bench.store.url, "PYTHONPATH": str(install.obvious())}
+    port = bench.start(servers.asgi(bench.directory, "obvious", environment))
+    target = Target("obvious", port, "/introspect", PEER_CREDENTIALS, bodies_of(presented), wrk.active)
+    return [bench.turn("obvious", target)]
+
+
+def row_4(bench: Bench) -> list[Turn]:
+    """node oidc-provider on the same store."""
+    installed = install.oidc_provider()
+    port, presented = bench.start(servers.oidc_provider(bench.directory, installed, bench.store, LIVE))
+    # The hint saves it a lookup, so it gets the hint.
+    bodies = [f"{body}&token_type_hint=access_token" for body in bodies_of(presented)]
+    target = Target("oidc_provider", port, "/token/introspection", PEER_CREDENTIALS, bodies, wrk.active)
+    return [bench.turn("oidc_provider", target)]
+
+
+def row_5(bench: Bench) -> list[Turn]:
+    """django-oauth-toolkit under gunicorn."""
+    installed = install.django_oauth_toolkit()
+    port, presented = bench.start(servers.django_oauth_toolkit(bench.directory, installed, LIVE))
+    target = Target("django", port, "/o/introspect/", PEER_CREDENTIALS, bodies_of(presented), wrk.active)
+    return [bench.turn("django", target)]
+
+
+def row_6(bench: Bench) -> list[Turn]:
+    """authsvc, 500 tokens a request."""
+    bodies = [json.dumps({"tokens": random.sample(bench.live, BATCH)}, separators=(",", ":")) for _ in range(40)]
+    target = bench.introspection(
+        bench.parties,
+        bodies,
+        "batch",
+        path="/introspect/batch",
+        right=_batch_is_right,
+        content_type=wrk.JSON,
+        connections=8,
+        tokens_each=BATCH,
+    )
+    return [bench.turn("batch", target)]
+
+
+def _batch_is_right(answer: object, body: str) -> bool:
+    asked = [token[4:16] for token in json.loads(body)["tokens"]]  # the handles
+    return isinstance(answer, list) and [each.get("session_id") for each in answer if each.get("active")] == asked
+
+
+def row_11(bench: Bench) -> list[Turn]:
+    """Nothing but inactive tokens: strings that are none, and tokens that could be."""
+    alphabet = tokens.ALPHABET
+    garbage = ["tok_" + "".join(random.choices(alphabet, k=45)) for _ in range(LIVE // 2)]
+    garbage += ["".join(random.choices(alphabet, k=random.randint(1, 80))) for _ in range(LIVE // 2)]
+    missing = [tokens.new(Kind.ACCESS).text for _ in range(LIVE)]
+    return [
+        bench.turn(name, bench.introspection(bench.parties, bodies_of(presented), name, right=wrk.inactive))
+        for name, presented in (("garbage", garbage), ("missing", missing))
+    ]

@@ -1,0 +1,226 @@
+"""Starting and stopping what is measured: each process on a core of its own choosing, ended by its own id."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import redis
+
+from authsvc.store.embedded import _find_binary
+
+ROOT = Path(__file__).resolve().parent.parent
+# Cores as taskset names them: one for the server under test, the other for its store and whoever asks it.
+SERVER_CORE, OTHER_CORE, BOTH_CORES = "0", "1", "0,1"
+START_TIMEOUT_S = 60
+
+
+class BenchError(Exception):
+    """Something went wrong in a way that makes the figures worthless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A running Valkey or Redis on a unix socket, without persistence."""
+
+    socket: Path
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    def open(self) -> "redis.Redis":
+        return redis.Redis.from_url(self.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running authsvc. `admin`: client_id and secret, if it was the first on its store."""
+
+    port: int
+    admin: tuple[str, str] | None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def process(
+    name: str,
+    command: Sequence[str],
+    *,
+    cores: str,
+    log: Path,
+    ready: Callable[[], bool],
+    environment: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+) -> Iterator[None]:
+    """A process that is ready, pinned to cores. Raises BenchError with the end of its log if it does not get so far."""
+    with log.open("wb") as sink:
+        started = subprocess.Popen(
+            ["taskset", "-c", cores, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            cwd=cwd,
+            env=clean_environment() | dict(environment or {}),
+            start_new_session=True,  # Ctrl-C is for us; they are ended in order
+        )
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not ready():
+            if started.poll() is not None or time.monotonic() > deadline:
+                tail = log.read_text(errors="replace")[-2000:]
+                raise BenchError(f"{name} does not start:\n{tail}")
+            time.sleep(0.05)
+        yield
+    finally:
+        started.terminate()
+        try:
+            started.wait(15)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
+
+
+@contextmanager
+def store(directory: Path, name: str = "store", binary: str | None = None) -> Iterator[Store]:
+    found = Store(directory / f"{name}.sock")
+    command = [binary or _find_binary(), "--port", "0", "--unixsocket", str(found.socket)]
+    command += ["--save", "", "--appendonly", "no", "--dir", str(directory)]
+
+    def ready() -> bool:
+        try:
+            with found.open() as client:
+                return bool(client.ping())
+        except redis.ConnectionError:
+            return False
+
+    with process(name, command, cores=OTHER_CORE, log=directory / f"{name}.log", ready=ready):
+        yield found
+
+
+@contextmanager
+def authsvc(
+    directory: Path, name: str, on: Store, *, cores: str = SERVER_CORE, **settings: object
+) -> Iterator[Service]:
+    """`authsvc serve` as anybody would run it, with one worker and these settings."""
+    port, log = free_port(), directory / f"{name}.log"
+    environment = {f"AUTHSVC_{key.upper()}": str(value) for key, value in settings.items()}
+    environment |= {"AUTHSVC_REDIS_URL": on.url, "AUTHSVC_PORT": str(port)}
+    command = [str(Path(sys.executable).with_name("authsvc")), "serve"]
+    with process(name, command, cores=cores, log=log, ready=lambda: _answers(port, "/readyz"), environment=environment):
+        printed = log.read_text(errors="replace")
+        found = re.search(r"client_id +(\S+)\n +client_secret +(\S+)", printed)
+        yield Service(port, (found[1], found[2]) if found else None)
+
+
+@contextmanager
+def asgi(directory: Path, name: str, environment: Mapping[str, str]) -> Iterator[int]:
+    """One of our ASGI peers under the very uvicorn that authsvc runs under."""
+    port = free_port()
+    options = "--loop uvloop --http httptools --no-access-log --no-server-header --no-proxy-headers --lifespan off"
+    command = [sys.executable, "-m", "uvicorn", f"bench.peers.{name}:app", "--port", str(port), *options.split()]
+    with process(
+        name,
+        command,
+        cores=SERVER_CORE,
+        log=directory / f"{name}.log",
+        ready=lambda: _listens(port),
+        environment=environment,
+    ):
+        yield port
+
+
+@contextmanager
+def oidc_provider(directory: Path, installed: Path, on: Store, count: int) -> Iterator[tuple[int, list[str]]]:
+    """node oidc-provider, and `count` access tokens that its own models have stored."""
+    port = free_port()
+    environment = {"BENCH_PORT": str(port), "BENCH_STORE_SOCKET": str(on.socket), "NODE_ENV": "production"}
+    tokens = run(["node", "fill.js", str(count)], cwd=installed, environment=environment).split()
+    with process(
+        "oidc-provider",
+        ["node", "server.js"],
+        cores=SERVER_CORE,
+        log=directory / "oidc_provider.log",
+        ready=lambda: _listens(port),
+        environment=environment,
+        cwd=installed,
+    ):
+        yield port, tokens
+
+
+@contextmanager
+def django_oauth_toolkit(directory: Path, installed: Path, count: int) -> Iterator[tuple[int, list[str]]]:
+    """django-oauth-toolkit under gunicorn, one worker, and `count` access tokens in its database."""
+    port = free_port()
+    site = ROOT / "bench" / "peers" / "django_oauth_toolkit"
+    environment = {"BENCH_DATABASE": str(directory / "django.sqlite3"), "PYTHONDONTWRITEBYTECODE": "1"}
+    filler = [str(installed / "bin" / "python"), str(site / "site_of_one_file.py"), str(count)]
+    tokens = run(filler, cwd=site, environment=environment).split()
+    command = [str(installed / "bin" / "gunicorn"), "--bind", f"127.0.0.1:{port}", "--log-level", "error"]
+    # Of gunicorn's ways for one core this is its fastest here: the `sync` worker closes each connection.
+    command += ["--workers", "1", "--worker-class", "gthread", "--threads", "4", "site_of_one_file:application"]
+    with process(
+        "django-oauth-toolkit",
+        command,
+        cores=SERVER_CORE,
+        log=directory / "django.log",
+        ready=lambda: _listens(port),
+        environment=environment,
+        cwd=site,
+    ):
+        yield port, tokens
+
+
+def run(command: Sequence[str], *, cwd: Path = ROOT, environment: Mapping[str, str] | None = None) -> str:
+    """What a program prints that has something to do and then ends. Raises BenchError."""
+    done = subprocess.run(
+        command, cwd=cwd, env=clean_environment() | dict(environment or {}), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise BenchError(f"{command[0]} failed:\n{done.stdout[-1000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def clean_environment() -> dict[str, str]:
+    """Ours without what would configure the service, whose settings are to be its defaults."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AUTHSVC_")}
+
+
+def other_redis() -> str | None:
+    """Another server binary than the one used, for a second opinion on memory."""
+    for name in ("valkey-server", "redis-server"):
+        found = shutil.which(name)
+        if found and found != _find_binary():
+            return found
+    return None
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _answers(port: int, path: str) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False

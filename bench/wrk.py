@@ -1,0 +1,120 @@
+"""Asking a server as fast as it answers, and being sure that what it answers is right.
+
+A wrong answer is a fast one. So before the first measurement a sample of the requests is sent and each answer is
+looked at, and during each one the statuses and the mean size of the answers have to be those of right ones.
+"""
+
+import json
+import random
+import socket
+import subprocess
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+
+from bench.servers import OTHER_CORE, ROOT, BenchError
+
+Figures = dict[str, float]
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+SAMPLES = 100
+# How far the mean size of the answers may be from that of the sample: an inactive answer is half as long.
+SIZE_TOLERANCE = 0.03
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to ask whom, and whether an answer (its JSON, and the body it is for) is right."""
+
+    name: str
+    port: int
+    path: str
+    credentials: str
+    bodies: Sequence[str]
+    right: Callable[[object, str], bool]
+    content_type: str = FORM
+    connections: int = 32
+    tokens_each: int = 1
+    pause_ms: int = 0
+    file: Path = Path()
+    answer_bytes: float = 0.0
+    content_bytes: float = 0.0
+
+    @property
+    def authorization(self) -> str:
+        return "Basic " + b64encode(self.credentials.encode()).decode()
+
+
+def active(answer: object, _: str) -> bool:
+    return isinstance(answer, dict) and answer.get("active") is True
+
+
+def inactive(answer: object, _: str) -> bool:
+    return answer == {"active": False}
+
+
+def prepared(target: Target, directory: Path) -> Target:
+    """The target with its bodies in a file, after a sample of them was answered rightly. Raises BenchError."""
+    file = directory / f"{target.name}.bodies"
+    with file.open("w") as lines:
+        lines.writelines(f"{body}\n" for body in target.bodies)
+    sizes = [_ask(target, body) for body in random.sample(target.bodies, min(SAMPLES, len(target.bodies)))]
+    whole, content = mean(whole for whole, _ in sizes), mean(content for _, content in sizes)
+    return replace(target, file=file, answer_bytes=whole, content_bytes=content)
+
+
+def measure(target: Target, seconds: float) -> Figures:
+    """Requests (or tokens) in a second and their latencies. Raises BenchError if any answer was a wrong one."""
+    url = f"http://127.0.0.1:{target.port}{target.path}"
+    command = ["taskset", "-c", OTHER_CORE, "wrk", "-t1", f"-c{target.connections}", f"-d{max(int(seconds), 1)}s"]
+    command += ["-s", str(ROOT / "bench" / "wrk.lua"), url, "--", str(target.file)]
+    command += [target.authorization, target.content_type, str(random.randrange(10**6)), str(target.pause_ms)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    line = next((line for line in done.stdout.splitlines() if line.startswith("BENCH ")), None)
+    if line is None:
+        raise BenchError(f"wrk against {target.name}:\n{done.stdout}{done.stderr}")
+    found = json.loads(line.removeprefix("BENCH "))
+    if found["not_2xx"] or found["failed"] or not found["requests"]:
+        raise BenchError(f"{target.name}: not every request was answered: {line}")
+    size = found["bytes"] / found["requests"]
+    if abs(size / target.answer_bytes - 1) > SIZE_TOLERANCE:
+        raise BenchError(f"{target.name}: answers of {size:.0f} bytes, right ones have {target.answer_bytes:.0f}")
+    return {
+        "rate": found["requests"] * target.tokens_each / found["duration_us"] * 1e6,
+        "p50_ms": found["p50_us"] / 1000,
+        "p99_ms": found["p99_us"] / 1000,
+        "max_ms": found["max_us"] / 1000,
+    }
+
+
+def _ask(target: Target, body: str) -> tuple[int, int]:
+    """Send one request byte by byte as wrk will; the size of the answer with headers, and without."""
+    request = (
+        f"POST {target.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {target.authorization}\r\n"
+        f"Content-Type: {target.content_type}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    )
+    with socket.create_connection(("127.0.0.1", target.port), timeout=10) as connection:
+        connection.sendall(request.encode())
+        raw = b""
+        while not _complete(raw):
+            chunk = connection.recv(1 << 20)
+            if not chunk:
+                break
+            raw += chunk
+    head, _, content = raw.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200 ") or not target.right(json.loads(content), body):
+        raise BenchError(f"{target.name}: a wrong answer: {raw[:600]!r}")
+    return len(raw), len(content)
+
+
+def _complete(raw: bytes) -> bool:
+    head, end, content = raw.partition(b"\r\n\r\n")
+    if not end:
+        return False
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return len(content) >= int(value)
+    return False  # until it is closed
