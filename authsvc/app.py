@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -28,7 +29,11 @@ from authsvc.web.routes import ROUTES, Verb
 @asynccontextmanager
 async def opened(settings: Settings, redis_url: str, clock: Callable[[], float] = time.time) -> AsyncIterator[Deps]:
     """The parts of the service, connected to a store; given back at the end."""
-    store = Store(Connection(redis_url), audit_retention_s=settings.audit_retention_s)
+    store = Store(
+        Connection(redis_url),
+        audit_retention_s=settings.audit_retention_s,
+        audit_max_events=settings.audit_max_events,
+    )
     hasher = Hasher(
         time_cost=settings.argon2_time_cost,
         memory_kib=settings.argon2_memory_kib,
@@ -51,7 +56,16 @@ def build(deps: Deps) -> ASGIApp:
     )
     app.router.redirect_slashes = False
     app.state.contract = openapi.text()
-    service: ASGIApp = Lean(Envelope(app), deps)
+    inner: ASGIApp = app
+    if deps.settings.allowed_origins:
+        inner = CORSMiddleware(
+            app,
+            allow_origins=deps.settings.allowed_origins,
+            allow_methods=("GET", "POST", "PATCH", "DELETE"),
+            allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
+            allow_credentials=True,
+        )
+    service: ASGIApp = Lean(Envelope(inner), deps)
     share = deps.settings.access_log_share
     return AccessLog(service, share) if share else service
 

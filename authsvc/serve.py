@@ -4,13 +4,16 @@ import asyncio
 import gc
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import uvicorn
 import uvloop
@@ -22,10 +25,12 @@ from authsvc.app import build, opened
 from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
 from authsvc.settings import Settings
-from authsvc.store.embedded import Embedded
+from authsvc.store.embedded import LOCK_WAIT_S, Embedded, running_url
 
 # How long requests under way may still take after SIGTERM.
 GRACE_S = 10
+# How long a start waits for the store, which may be starting too.
+PATIENCE_S = 5
 
 
 class JsonLines(logging.Formatter):
@@ -55,8 +60,10 @@ def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises StartupError."""
     log_to_stderr()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # also while starting: the embedded store is stopped then
-    with store_url(settings) as url:
-        listening = _listen(settings)
+    if settings.redis_url is None:
+        _refuse_a_second(settings.data_dir)
+    # Before the store, or a start in vain would end the Valkey that others still answer from.
+    with _listen(settings) as listening, store_url(settings) as url:
         settings = settings.but(port=listening.getsockname()[1])
         admin = uvloop.run(_first_start(settings, url))
         state = "the configured store" if settings.redis_url else f"an embedded Valkey in {settings.data_dir.resolve()}"
@@ -96,10 +103,23 @@ def store_url(settings: Settings) -> Iterator[str]:
 
 async def _first_start(settings: Settings, url: str) -> tuple[str, str] | None:
     async with opened(settings, url) as deps:
-        try:
-            return await first_start(deps)
-        except StoreUnavailable as error:
-            raise StartupError(f"the store does not answer ({error})") from None
+        give_up_at = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return await first_start(deps)
+            except StoreUnavailable as error:
+                if time.monotonic() > give_up_at:
+                    raise StartupError(f"the store does not answer ({error})") from None
+                await asyncio.sleep(0.2)
+
+
+def _refuse_a_second(data_dir: Path) -> None:
+    give_up_at = time.monotonic() + LOCK_WAIT_S  # a command may have the store up for a moment
+    while running_url(data_dir) is not None:
+        if time.monotonic() > give_up_at:
+            where = data_dir.resolve()
+            raise StartupError(f"a service is already running on {where}: stop it, or set AUTHSVC_DATA_DIR")
+        time.sleep(0.1)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -139,9 +159,20 @@ class Worker:
             # higher threshold it took an eighth of the time of an introspection.
             gc.freeze()
             gc.set_threshold(50_000, 20, 100)
+            parent = multiprocessing.parent_process()
+            watch = asyncio.create_task(_end_with(parent.pid)) if parent and parent.pid else None
             await send({"type": "lifespan.startup.complete"})
             await receive()  # lifespan.shutdown
+            if watch is not None:
+                watch.cancel()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _end_with(parent: int) -> None:
+    """End this worker when its parent is gone: nobody would supervise it, nor the store, and it holds the port."""
+    while os.getppid() == parent:  # noqa: ASYNC110 - nobody tells; one has to look
+        await asyncio.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def walk(base: str, client_id: str, secret: str) -> str:

@@ -34,7 +34,9 @@ class Settings(BaseModel):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     workers: int = Field(1, ge=1, le=256, description="server processes")
     issuer: str | None = Field(None, description="public base URL (RFC 8414), such as https://auth.example.org")
-    allowed_origins: Words = Field((), description="origins besides our own whose pages may use the cookie")
+    allowed_origins: Words = Field(
+        (), description="origins besides our own whose pages may call us, also with the cookie"
+    )
     refresh_grace_s: int = Field(
         10, ge=0, le=300, description="how long a spent refresh token gets its pair again; 0: never"
     )
@@ -55,6 +57,7 @@ class Settings(BaseModel):
     )
     access_log_share: float = Field(0, ge=0, le=1, description="share of requests that is logged; 0: none")
     audit_retention_s: Seconds = Field(90 * 86400, description="how long audit events are kept")
+    audit_max_events: int = Field(500_000, ge=1000, description="audit events kept at most, some 350 bytes each")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -73,7 +76,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(found)
         except ValidationError as error:
-            problems = [f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+            problems = [f"{PREFIX}{e['loc'][0]}".upper() + f": {_problem(e['type'], e['msg'])}" for e in error.errors()]
             raise StartupError("; ".join(problems)) from None
 
     def but(self, **changes: object) -> Self:
@@ -95,6 +98,13 @@ class Settings(BaseModel):
     @cached_property
     def base_url(self) -> str:
         return (self.issuer or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+def _problem(kind: str, message: str) -> str:
+    return {
+        "extra_forbidden": "there is no such setting",
+        "string_pattern_mismatch": "has to begin with redis://, rediss:// or unix://",
+    }.get(kind, message)
 
 
 def _read(name: str, path: str) -> str:

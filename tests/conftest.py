@@ -1,5 +1,6 @@
 """A real Valkey for every test that touches the store; a clock that tests move; the service over both."""
 
+import signal
 import subprocess
 import tempfile
 import time
@@ -20,6 +21,10 @@ from authsvc.flows import bootstrap, clients, users
 from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.settings import Settings
 from authsvc.store.embedded import _find_binary
+
+# A script that starts the tests in the background has interrupts ignored, and programs inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PASSWORD = "a walk by the river"
 

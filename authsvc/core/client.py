@@ -78,10 +78,10 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
         """Whether a token for `audience` is this client's business: it has no audience, or they share one."""
         return not self.audience or not set(self.audience).isdisjoint(audience)
 
-    def lifetimes(self, *, refreshable: bool) -> Lifetimes:
-        """What applies to a session opened through this client."""
+    def lifetimes(self, *, refreshable: bool, cookie: bool = False) -> Lifetimes:
+        """What applies to a session opened through this client. A cookie's token always lives with the session."""
         default = REFRESHABLE if refreshable else BROWSER
         session = self.session_ttl_s or default.session
         # Without a refresh token the access token lives with the session, unless the client says otherwise.
-        access = self.access_ttl_s or (default.access if refreshable else session)
+        access = session if cookie else self.access_ttl_s or (default.access if refreshable else session)
         return Lifetimes(min(access, session), min(self.idle_ttl_s or default.idle, session), session)

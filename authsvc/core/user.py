@@ -68,11 +68,12 @@ class Credentials(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ResetCode(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """A one-time password reset code, by its handle."""
+    """A one-time password reset code, by its handle. by_admin: it may set the password of an admin."""
 
     sub: str
     digest: str
     until: int
+    by_admin: bool = False
 
     def expires_at(self) -> int:
         return self.until

@@ -16,5 +16,7 @@ async def refuse_to_lose_the_last_admin(deps: Deps, *, but: User | Client) -> No
             return
     async for user in deps.store.listing.every_user():
         if user != but and user.is_admin and user.username is not None:
-            return
+            credentials = await deps.store.credentials.find(user.sub)
+            if credentials is not None and credentials.hash is not None:
+                return
     raise LastAdmin("nobody would be left to administer the service")

@@ -6,6 +6,7 @@ from typing import Any
 from authsvc.core import scope as scopes
 from authsvc.core import throttle
 from authsvc.core import token as tokens
+from authsvc.core.address import prefixes
 from authsvc.core.client import BUILT_IN, Client, Permission, Secret
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidClient, InvalidRequest
@@ -30,16 +31,14 @@ async def authenticate(deps: Deps, caller: Caller, client_id: str, secret: str |
         if secret is not None and client.opens_with(secret, deps.clock()):
             return client
     if secret is not None:
-        window = [Window(throttle.PER_CLIENT, client_id)]
-        await deps.store.throttle.reserve(window, deps.clock())
-        await deps.store.throttle.settle(window, right=False)
-        await note(
-            deps,
-            caller,
-            "client.refused",
-            outcome="failure",
-            client_id=client.client_id if client is not None else None,
+        # Invented ids count against the address: they must not make a record each.
+        limit = (
+            Window(throttle.PER_CLIENT, client_id) if client else Window(throttle.PER_ADDRESS, prefixes(caller.ip)[0])
         )
+        await deps.store.throttle.reserve([limit], deps.clock())
+        await deps.store.throttle.settle([limit], right=False)
+        known = client.client_id if client else None
+        await note(deps, caller, "client.refused", outcome="failure", client_id=known, kept=client is not None)
     raise InvalidClient
 
 

@@ -47,8 +47,9 @@ async def note(
     client_id: str | None = None,
     reason: str | None = None,
     details: dict[str, Any] | None = None,
+    kept: bool = True,
 ) -> None:
-    """Write one event to the audit trail."""
+    """Write one event to the audit trail; to the log only, if it is not to be kept."""
     entry = Event(
         event=event,
         actor=caller.actor,
@@ -62,4 +63,7 @@ async def note(
         request_id=caller.request_id,
         details=details,
     )
-    await deps.store.audit.write(entry, deps.clock())
+    if kept:
+        await deps.store.audit.write(entry, deps.clock())
+    else:
+        deps.store.audit.log(entry)

@@ -11,6 +11,7 @@ from authsvc.core.token import Token
 from authsvc.core.user import User
 from authsvc.errors import StoreUnavailable
 from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.roster import roster
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,6 @@ class Grant:
             access_token=pair.access.text,
             refresh_token=pair.refresh.text if pair.refresh else None,
         )
-
-
-async def service_record(deps: Deps) -> Service:
-    """The service-wide cut-off. Raises StoreUnavailable if there is none: then nothing can be known."""
-    service = await deps.store.services.find("")
-    if service is None:
-        raise StoreUnavailable("the store holds no service record")
-    return service
 
 
 async def open_session(
@@ -99,19 +92,19 @@ async def _keep_to_the_cap(deps: Deps, caller: Caller, sub: str, newest: str) ->
     now, most = deps.clock(), deps.settings.max_sessions
     if await deps.store.sessions.count(sub, now) <= most:
         return
-    present = await deps.store.sessions.listed(sub, now)
-    # Logins at the same time agree on the order, so together they end just what is too much.
-    # What nobody can use any more goes first, or a forgotten browser would push out a phone in use.
-    present.sort(key=lambda pair: (pair[1].ended(now) is None, pair[1].created_ms, pair[0] == newest, pair[0]))
-    for handle, session in present[: max(len(present) - most, 0)]:
-        if await deps.store.sessions.end(handle, sub):
+    present = await roster(deps, sub)
+    # Logins at the same time agree on the order, so together they end just what is too much. What nobody can use any
+    # more goes first, or a forgotten browser would push out a phone in use.
+    present.sort(key=lambda one: (one.dead is None, one.session.created_ms, one.handle == newest, one.handle))
+    for one in present[: max(len(present) - most, 0)]:
+        if await deps.store.sessions.end(one.handle, sub):
             await note(
                 deps,
                 caller,
                 "session.ended",
                 sub=sub,
-                session_id=handle,
-                client_id=session.client_id,
+                session_id=one.handle,
+                client_id=one.session.client_id,
                 reason="too many sessions",
             )
 

@@ -10,9 +10,9 @@ from contextlib import suppress
 from typing import TypeVar
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
-from authsvc.errors import Overloaded
+from authsvc.errors import CorruptRecord, Overloaded
 
 T = TypeVar("T")
 
@@ -56,8 +56,12 @@ class Hasher:
     def _verify(self, stored: str, password: str) -> bool:
         try:
             return self._argon2.verify(stored, password)
-        except (VerificationError, InvalidHashError):
+        except VerifyMismatchError:
             return False
+        except InvalidHashError:
+            raise CorruptRecord("a stored hash does not parse") from None
+        except VerificationError as error:  # such as no memory: nothing is known about the password
+            raise Overloaded("the password could not be checked, try again") from error
 
     def _submit(self, work: Callable[[], T]) -> Future[T]:
         if self._room <= 0:

@@ -5,7 +5,8 @@ from authsvc.core.client import REFRESHABLE, Client, Lifetimes
 from authsvc.core.user import ADMIN_ROLE, User, check_roles, check_sub
 from authsvc.errors import AccessDenied, InvalidRequest, UnauthorizedClient
 from authsvc.flows.deps import Caller, Deps, note
-from authsvc.flows.grants import Grant, open_session, service_record
+from authsvc.flows.grants import Grant, open_session
+from authsvc.flows.roster import service_record
 
 
 async def issue(
@@ -58,15 +59,24 @@ async def _user(deps: Deps, caller: Caller, client: Client, sub: str, roles: tup
             await note(deps, caller, "user.created", sub=sub, client_id=client.client_id)
             return new
         user = await deps.store.users.get(sub)
+    _refuse(client, user, roles)
+    if roles is None or user.roles == roles:
+        return user
+
+    def change(held: User) -> User:
+        _refuse(client, held, roles)  # an admin may have been faster
+        return held.changed(roles=roles)
+
+    changed = await deps.store.users.change(sub, change)
+    await note(deps, caller, "user.changed", sub=sub, client_id=client.client_id, details={"fields": ["roles"]})
+    # Only the epoch counts for the session, and it is the one from before: a cut-off meanwhile holds.
+    return changed.but(epoch=user.epoch)
+
+
+def _refuse(client: Client, user: User, roles: tuple[str, ...] | None) -> None:
     if user.status != "active":
         raise AccessDenied("this user is suspended")
     if user.is_admin and not client.may("admin"):
         raise UnauthorizedClient("this client may not speak for admins")
-    if roles is None or user.roles == roles:
-        return user
-    if user.username is not None:
+    if roles is not None and roles != user.roles and user.username is not None:
         raise InvalidRequest("roles: this user has an account here, whose roles only an admin changes")
-    changed = await deps.store.users.change(sub, lambda user: user.changed(roles=roles))
-    await note(deps, caller, "user.changed", sub=sub, client_id=client.client_id, details={"fields": ["roles"]})
-    # Only the epoch counts for the session, and it is the one from before: a cut-off meanwhile holds.
-    return changed.but(epoch=user.epoch)

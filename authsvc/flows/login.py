@@ -9,9 +9,10 @@ from authsvc.core.client import Client
 from authsvc.core.password import MAX_BYTES, too_long
 from authsvc.core.user import Credentials, User
 from authsvc.core.username import normalise
-from authsvc.errors import InvalidCredentials, InvalidRequest, NotFound, Overloaded, TooManyAttempts
+from authsvc.errors import CorruptRecord, InvalidCredentials, InvalidRequest, NotFound, Overloaded, TooManyAttempts
 from authsvc.flows.deps import Caller, Deps, note
-from authsvc.flows.grants import Grant, open_session, service_record
+from authsvc.flows.grants import Grant, open_session
+from authsvc.flows.roster import service_record
 from authsvc.store.throttle import Window
 
 
@@ -37,6 +38,7 @@ async def login(
     service = await service_record(deps)
     user, credentials = await authenticate(deps, caller, username, password, event="login")
     refreshable = client.refresh and not cookie
+    lifetimes = client.lifetimes(refreshable=refreshable, cookie=cookie)
     grant = await open_session(
         deps,
         caller,
@@ -44,7 +46,7 @@ async def login(
         user=user,
         client=client,
         service=service,
-        lifetimes=client.lifetimes(refreshable=refreshable),
+        lifetimes=lifetimes,
         refreshable=refreshable,
         scope=granted,
         amr=("pwd",),
@@ -64,13 +66,13 @@ async def authenticate(
     try:
         await deps.store.throttle.reserve(windows, deps.clock())
     except TooManyAttempts:
-        await note(deps, caller, f"{event}.throttled", outcome="failure")
+        await note(deps, caller, f"{event}.throttled", outcome="failure", kept=False)
         raise
     found = await deps.store.users.find_by_name(canonical or "")
     user, credentials = found or (None, None)
     try:
         right = await deps.hasher.verify(credentials.hash if credentials else None, password)
-    except Overloaded:
+    except (Overloaded, CorruptRecord):
         await deps.store.throttle.settle(windows, right=None)  # nothing was guessed, nothing proved
         raise
     accepted = right and user is not None and user.status == "active"

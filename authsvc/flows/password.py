@@ -9,7 +9,7 @@ from authsvc.core import token as tokens
 from authsvc.core.address import prefixes
 from authsvc.core.session import Active, Pair, Session
 from authsvc.core.token import Kind
-from authsvc.core.user import Credentials, ResetCode, User
+from authsvc.core.user import ADMIN_ROLE, Credentials, ResetCode, User
 from authsvc.core.username import normalise
 from authsvc.errors import (
     InvalidCredentials,
@@ -20,8 +20,9 @@ from authsvc.errors import (
     WrongPassword,
 )
 from authsvc.flows.deps import Caller, Deps, note
-from authsvc.flows.grants import Grant, service_record
+from authsvc.flows.grants import Grant
 from authsvc.flows.login import authenticate, login_windows, refuse_long
+from authsvc.flows.roster import service_record
 from authsvc.flows.sessions import refuse_if_cut_off
 from authsvc.store.throttle import Window
 
@@ -32,7 +33,9 @@ def check_policy(deps: Deps, password: str, username: str | None) -> None:
     passwords.check(password, min_length=deps.settings.password_min_length, context=context)
 
 
-async def change_password(deps: Deps, caller: Caller, me: Active, current: str, new: str) -> Grant:
+async def change_password(
+    deps: Deps, caller: Caller, me: Active, current: str, new: str, *, cookie: bool = False
+) -> Grant:
     """Set a new password: ends every other session, and gives this one fresh tokens.
 
     Raises WrongPassword (which counts as a failed login), WeakPassword, TooManyAttempts, Overloaded, InvalidToken.
@@ -61,7 +64,7 @@ async def change_password(deps: Deps, caller: Caller, me: Active, current: str, 
         changed = await deps.store.users.swap_both(user.sub, change)
     except NotFound:
         raise InvalidToken("the session has ended") from None  # with its user
-    session, pair = await _renew(deps, me)
+    session, pair = await _renew(deps, me, cookie=cookie)
     deps.store.sessions.tidy(changed.sub, changed.epoch, keep=me.handle)
     await note(
         deps,
@@ -74,13 +77,13 @@ async def change_password(deps: Deps, caller: Caller, me: Active, current: str, 
     return Grant.of(me.handle, session, pair, now)
 
 
-async def _renew(deps: Deps, me: Active) -> tuple[Session, Pair]:
+async def _renew(deps: Deps, me: Active, *, cookie: bool) -> tuple[Session, Pair]:
     now = deps.clock()
     pair: Pair | None = None
 
     def change(session: Session) -> Session:
         nonlocal pair
-        lifetimes = me.client.lifetimes(refreshable=session.refresh is not None)
+        lifetimes = me.client.lifetimes(refreshable=session.refresh is not None, cookie=cookie)
         renewed, pair = sessions.renewed(session, me.handle, now=now, lifetimes=lifetimes)
         return renewed
 
@@ -93,7 +96,7 @@ async def _renew(deps: Deps, me: Active) -> tuple[Session, Pair]:
     return session, pair
 
 
-async def new_reset_code(deps: Deps, caller: Caller, sub: str) -> tuple[str, int]:
+async def new_reset_code(deps: Deps, caller: Caller, sub: str, *, by_admin: bool = True) -> tuple[str, int]:
     """Make the one code with which the user can set a password; earlier ones stop working. Also returns its life in s.
 
     Raises NotFound, InvalidRequest.
@@ -101,7 +104,7 @@ async def new_reset_code(deps: Deps, caller: Caller, sub: str) -> tuple[str, int
     user = await deps.store.users.get(sub)
     if user.username is None:
         raise InvalidRequest("this user has no username to log in with")
-    code, life_s = await store_reset_code(deps, sub)
+    code, life_s = await store_reset_code(deps, sub, by_admin=by_admin)
 
     def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials]:
         return user, (credentials or Credentials()).but(reset_code=code.handle)
@@ -111,11 +114,11 @@ async def new_reset_code(deps: Deps, caller: Caller, sub: str) -> tuple[str, int
     return code.text, life_s
 
 
-async def store_reset_code(deps: Deps, sub: str) -> tuple[tokens.Token, int]:
+async def store_reset_code(deps: Deps, sub: str, *, by_admin: bool = True) -> tuple[tokens.Token, int]:
     """Store a code. It works once the user's credentials name it as theirs."""
     code = tokens.new(Kind.RESET)
     until = int(deps.clock()) + deps.settings.reset_code_ttl_s
-    await deps.store.codes.create(code.handle, ResetCode(sub=sub, digest=code.digest, until=until))
+    await deps.store.codes.create(code.handle, ResetCode(sub=sub, digest=code.digest, until=until, by_admin=by_admin))
     return code, deps.settings.reset_code_ttl_s
 
 
@@ -147,6 +150,8 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
     def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials]:
         if credentials is None or credentials.reset_code != code.handle:
             raise InvalidGrant("the reset code is not valid")  # used meanwhile, or replaced by a newer one
+        if ADMIN_ROLE in user.roles and not record.by_admin:
+            raise InvalidGrant("the reset code is not valid")  # made an admin since a help desk asked for the code
         return user.cut_off(now), Credentials(hash=hashed, changed_at=int(now))
 
     try:

@@ -1,38 +1,18 @@
 """A user's own sessions: listing them, ending one, ending the others, logging out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from authsvc.core import token as tokens
-from authsvc.core.session import Active, Found, Session, standing
+from authsvc.core.session import Active, Session
 from authsvc.core.user import User
 from authsvc.errors import InvalidToken, NotFound
 from authsvc.flows.deps import Caller, Deps, note
-from authsvc.flows.grants import service_record
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A live session as its owner, or an admin, sees it."""
-
-    handle: str
-    session: Session
+from authsvc.flows.roster import Listed, roster
 
 
 async def alive(deps: Deps, sub: str) -> list[Listed]:
     """The user's live sessions, newest first."""
-    now = deps.clock()
-    user = await deps.store.users.find(sub)
-    service = await service_record(deps)
-    present = await deps.store.sessions.listed(sub, now)
-    ids = sorted({session.client_id for _, session in present})
-    clients = dict(zip(ids, await deps.store.clients.find_all(ids), strict=True))
-    living = [
-        Listed(handle, session)
-        for handle, session in present
-        if standing(Found(handle, session, user, clients[session.client_id], service), now) is None
-    ]
-    return living[::-1]
+    return [listed for listed in await roster(deps, sub) if listed.dead is None][::-1]
 
 
 async def logout(deps: Deps, caller: Caller, me: Active) -> None:

@@ -17,7 +17,7 @@ from authsvc.store.users import Users
 class Store:
     """The state behind the tokens, by kind of record."""
 
-    def __init__(self, connection: Connection, *, audit_retention_s: int) -> None:
+    def __init__(self, connection: Connection, *, audit_retention_s: int, audit_max_events: int) -> None:
         self.connection = connection
         self.sessions = Sessions(connection)
         self.users = Users(connection)
@@ -28,7 +28,7 @@ class Store:
         self.lookup = Lookup(connection)
         self.listing = Listing(connection)
         self.throttle = Throttle(connection)
-        self.audit = Audit(connection, audit_retention_s)
+        self.audit = Audit(connection, retention_s=audit_retention_s, max_events=audit_max_events)
 
     async def close(self) -> None:
         """Finish what is under way and give the connections back."""

@@ -45,14 +45,14 @@ class Entry:
 class Audit:
     """Writes each event to the log and to the stream, and reads the stream back, newest first."""
 
-    def __init__(self, connection: Connection, retention_s: int) -> None:
+    def __init__(self, connection: Connection, *, retention_s: int, max_events: int) -> None:
         self._connection = connection
         self._retention_s = retention_s
+        self._max_events = max_events
 
     async def write(self, event: Event, now: float) -> None:
         """Record an event. The log line comes first and always; a store that fails now does not undo what was done."""
-        fields = {name: value for name, value in asdict(event).items() if value is not None}
-        log.info("%s", event.event, extra={"fields": fields})
+        fields = self.log(event)
         oldest_ms = int((now - self._retention_s) * 1000)
         try:
             await self._connection.transaction(
@@ -69,11 +69,19 @@ class Audit:
                         "e",
                         json.dumps(fields),
                     ),
+                    # Failures can be caused by anybody; whatever the number, they must not fill the store.
+                    ("XTRIM", keys.AUDIT, "MAXLEN", "~", self._max_events),
                     ("EXPIRE", keys.AUDIT, self._retention_s),
                 ]
             )
         except StoreUnavailable:
             log.error("an audit event is in the log only: %s", event.event)
+
+    def log(self, event: Event) -> dict[str, Any]:
+        """Write the log line only, for what anybody can cause at no cost: it must cost the store nothing."""
+        fields = {name: value for name, value in asdict(event).items() if value is not None}
+        log.info("%s", event.event, extra={"fields": fields})
+        return fields
 
     async def page(self, *, before: str | None = None, limit: int) -> tuple[list[Entry], str | None]:
         """Entries older than `before` (an entry's id), newest first, and the id to go on from."""

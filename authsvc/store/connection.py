@@ -198,6 +198,11 @@ def patience(seconds: float | None) -> Iterator[None]:
         _left.reset(token)
 
 
+def is_bounded() -> bool:
+    """Whether what runs now has a bound of its own, besides that of each call."""
+    return _left.get() is not None
+
+
 @asynccontextmanager
 async def answering() -> AsyncIterator[None]:
     """Bound what is inside by the time of a call, and by what the request has left. Raises StoreUnavailable."""

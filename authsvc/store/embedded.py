@@ -106,7 +106,7 @@ class Embedded:
         with ExitStack() as locks:
             ours = locks.enter_context(_open_lock(self._dir / "lock"))
             if not _within(LOCK_WAIT_S, lambda: _acquire(ours, fcntl.LOCK_EX)):
-                raise StartupError(f"{self._dir} is in use by process {_owner(ours)[0]}: one service each")
+                raise StartupError(f"{self._dir} is in use by process {_owner(ours)[0]}: the service, or a command")
             _, former_url = _owner(ours)
             ours.truncate(0)
             ours.write(f"{os.getpid()}\n{self.url}\n")

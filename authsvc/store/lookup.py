@@ -7,7 +7,7 @@ asked; and every record is checked to be the one that was asked for, should repl
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
@@ -17,7 +17,7 @@ from authsvc.core.session import Found, Session
 from authsvc.core.user import User
 from authsvc.errors import CorruptRecord, StoreUnavailable
 from authsvc.store import keys
-from authsvc.store.connection import CALL_TIMEOUT_S, Connection, Lane, answering
+from authsvc.store.connection import CALL_TIMEOUT_S, Connection, Lane, answering, is_bounded
 from authsvc.store.records import load
 
 # Two batches travel while the next one gathers: one more would only make them smaller.
@@ -67,18 +67,18 @@ class Lookup:
 
     async def client(self, client_id: str) -> Client | None:
         """The client with this id. Raises StoreUnavailable."""
-        return (await self._asking(client_id, ())).client()
+        return (await self.sessions(client_id, ())).client()
 
     async def session(self, handle: str) -> Found | None:
         """Everything about one session, None if there is no record of it. Raises StoreUnavailable."""
-        return (await self._asking(None, (handle,))).session(handle)
+        return (await self.sessions(None, (handle,))).session(handle)
 
-    async def _asking(self, client_id: str | None, handles: Collection[str]) -> Answer:
-        async with answering():
-            return await self.sessions(client_id, handles)
-
-    def sessions(self, client_id: str | None, handles: Collection[str]) -> "asyncio.Future[Answer]":
+    def sessions(self, client_id: str | None, handles: Collection[str]) -> Awaitable[Answer]:
         """Everything about sessions, and the client that asks for them. Awaiting it raises StoreUnavailable."""
+        answer = self._ask(client_id, handles)
+        return _within_patience(answer) if is_bounded() else answer
+
+    def _ask(self, client_id: str | None, handles: Collection[str]) -> "asyncio.Future[Answer]":
         loop = asyncio.get_running_loop()
         asked = _Asked(client_id, handles, loop.create_future(), loop.time() + CALL_TIMEOUT_S)
         self._waiting.append(asked)
@@ -122,6 +122,11 @@ class Lookup:
             else:
                 asked.answer.set_result(Answer(asked.client_id, *task.result()))
         self._schedule(task.get_loop())
+
+
+async def _within_patience(answer: "asyncio.Future[Answer]") -> Answer:
+    async with answering():
+        return await answer
 
 
 async def _read(lane: Lane, batch: list[_Asked]) -> Read:

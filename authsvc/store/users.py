@@ -62,9 +62,15 @@ class Users(Records[User]):
         try:
             await self._take_name(reserved)
         except UsernameTaken:
-            await self.swap(sub, lambda user: user.but(renaming_to=None))
+            await self.swap(sub, lambda user: user.but(renaming_to=None) if user.renaming_to == name else user)
             raise
-        renamed = await self.change(sub, lambda user: change(user).but(username=name, renaming_to=None))
+
+        def finish(user: User) -> User:
+            if user.renaming_to != name:
+                raise UsernameTaken("this user was given another name meanwhile")
+            return change(user).but(username=name, renaming_to=None)
+
+        renamed = await self.change(sub, finish)
         if reserved.username and not renamed.answers_to(normalise(reserved.username)):
             await self._release_name(reserved.username, sub)
         return renamed

@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from authsvc.flows import password, sessions
+from authsvc.flows import password, roster, sessions
 from authsvc.flows.deps import Deps
 from authsvc.web import bodies, callers, cookies
 from authsvc.web.input import json_body, query, refuse_query
@@ -19,7 +19,7 @@ async def logout(deps: Deps, request: Request) -> Response:
 
 async def who_am_i(deps: Deps, request: Request) -> Response:
     active = (await callers.user_of(deps, request)).active
-    current = sessions.Listed(active.handle, active.session)
+    current = roster.Listed(active.handle, active.session)
     view = bodies.MeView(
         sub=active.user.sub,
         username=active.user.username,
@@ -59,7 +59,9 @@ async def change_password(deps: Deps, request: Request) -> Response:
     refuse_query(request)
     me = await callers.user_of(deps, request)
     body = await json_body(request, bodies.PasswordChange)
-    grant = await password.change_password(deps, me.caller, me.active, body.current_password, body.new_password)
+    grant = await password.change_password(
+        deps, me.caller, me.active, body.current_password, body.new_password, cookie=me.by_cookie
+    )
     return granted(grant, by_cookie=me.by_cookie, status=204 if me.by_cookie else 200)
 
 

@@ -81,7 +81,7 @@ async def create_reset_code(deps: Deps, request: Request) -> Response:
     refuse_query(request)
     by = await callers.admin_of(deps, request, "reset")
     user = await users.get_for_reset(deps, _sub(request), by_admin=by.may("admin"))
-    code, life_s = await password.new_reset_code(deps, by.caller, user.sub)
+    code, life_s = await password.new_reset_code(deps, by.caller, user.sub, by_admin=by.may("admin"))
     return JSONResponse({"reset_code": code, "expires_in": life_s}, status_code=201)
 
 

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from authsvc.core.client import Client, Permission
 from authsvc.core.user import User
 from authsvc.flows.grants import Grant
-from authsvc.flows.sessions import Listed
+from authsvc.flows.roster import Listed
 from authsvc.store.audit import Entry
 
 

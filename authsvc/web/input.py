@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from authsvc.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 
@@ -113,10 +113,13 @@ async def _capped(request: Request) -> bytes:
     if not length.isdecimal() or int(length[:10]) > MAX_BODY:
         raise TooLarge(f"the body is over {MAX_BODY} bytes")
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise TooLarge(f"the body is over {MAX_BODY} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise TooLarge(f"the body is over {MAX_BODY} bytes")
+    except ClientDisconnect:
+        raise InvalidRequest("the body broke off") from None  # nobody will read this
     return body
 
 

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from authsvc.flows.deps import Deps
-from authsvc.flows.grants import service_record
+from authsvc.flows.roster import service_record
 from authsvc.web import bodies
 
 

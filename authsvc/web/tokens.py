@@ -65,6 +65,8 @@ async def introspect(deps: Deps, request: Request) -> Response:
 async def introspect_batch(deps: Deps, request: Request) -> Response:
     refuse_query(request)
     credentials = callers.presented(request)
+    # A thousand lookups are not made for somebody who only says to be a client.
+    await clients.authenticate(deps, callers.source(request), *credentials)
     body = await json_body(request, bodies.IntrospectBatch)
     return Response(encode(await _introspected(deps, request, credentials, body.tokens)), media_type=JSON)
 

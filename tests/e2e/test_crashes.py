@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from tests.e2e.conftest import PASSWORD, Server, processes_on
+from tests.e2e.conftest import PASSWORD, Server, processes_on, until
 
 log = logging.getLogger(__name__)
 
@@ -105,3 +106,21 @@ async def test_kill_in_the_middle_of_a_thousand_logins(new_server: Callable[...,
     if victim == "valkey":
         assert run.longest_call_s < 1.5
         assert outage_s < 2.0
+
+
+def test_workers_end_with_their_parent(new_server: Callable[..., Server]) -> None:
+    """After a kill -9 of the parent its workers go too, so that the next start gets the port and keeps everything."""
+    server = new_server(AUTHSVC_WORKERS="2").start()
+    with server.http() as http:
+        assert http.post("/admin/users", json={"username": "ada", "password": PASSWORD}, auth=server.admin).is_success
+        token = http.post("/login", json={"username": "ada", "password": PASSWORD}).json()["access_token"]
+    server.kill()
+
+    def port_is_free() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", server.port)) != 0
+
+    until(port_is_free)
+    server.start()
+    with server.http() as http:
+        assert http.post("/introspect", data={"token": token}, auth=server.admin).json()["active"] is True

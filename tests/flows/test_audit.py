@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -43,13 +42,6 @@ async def stage(world: World) -> Stage:
 
 async def login_wrong(s: Stage) -> None:
     await s.login(password="no")
-
-
-async def throttled(s: Stage) -> None:
-    for _ in range(5):
-        with suppress(AuthError):
-            await s.login("bea")
-    await s.login("bea")
 
 
 async def reuse(s: Stage) -> None:
@@ -101,7 +93,6 @@ ACTS: list[tuple[str, Act, list[tuple[str, set[str]]]]] = [
     ("login", lambda s: s.login(), [("login.succeeded", {"sub", "session_id", "client_id"})]),
     ("wrong password", login_wrong, [("login.failed", {"sub"})]),
     ("unknown name", lambda s: s.login("bea"), [("login.failed", NOBODY)]),
-    ("throttled", throttled, [("login.failed", NOBODY)] * 5 + [("login.throttled", NOBODY)]),
     ("refresh", lambda s: s.refresh(s.here.refresh_token), [("token.refreshed", {"sub", "session_id", "client_id"})]),
     (
         "reuse",
@@ -141,7 +132,7 @@ ACTS: list[tuple[str, Act, list[tuple[str, set[str]]]]] = [
     ("delete client", deleted, [("client.created", NOBODY), ("client.deleted", {"client_id"})]),
 ]
 
-FAILURES = {"login.failed", "login.throttled", "token.reused", "client.refused"}
+FAILURES = {"login.failed", "token.reused", "client.refused"}
 
 
 async def _logout(s: Stage) -> None:

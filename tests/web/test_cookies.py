@@ -318,3 +318,31 @@ async def test_a_refresh_token_is_no_cookie(service: Service) -> None:
     await service.user()
     refresh = (await service.login())["refresh_token"]
     assert_problem(await service.http.get("/me", headers=cookie(refresh)), 401, "invalid_token")
+
+
+class TestOtherOrigins:
+    """Pages of allowed origins, and only of those, may call the service from a browser (C28)."""
+
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings(**CHEAP, allowed_origins=("https://app.example",))
+
+    async def test_by_exact_list(self, service: Service) -> None:
+        """An allowed origin is named in the answer; look-alikes, `null` and others are not,."""
+        await service.user()
+        asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+        for origin, allowed in (
+            ("https://app.example", True),
+            ("https://app.example.evil.example", False),
+            ("https://evil-app.example", False),
+            ("https://sub.app.example", False),
+            ("http://app.example", False),
+            ("null", False),
+        ):
+            preflight = await service.http.options("/login", headers={"Origin": origin, **asks})
+            assert ("access-control-allow-origin" in preflight.headers) is allowed
+            body = {"username": "ada", "password": PASSWORD, "cookie": True}
+            answer = await service.http.post("/login", json=body, headers={"Origin": origin})
+            assert answer.headers.get("access-control-allow-origin") == (origin if allowed else None)
+            assert answer.status_code == (200 if allowed else 403)
+            assert "Origin" in answer.headers["vary"]

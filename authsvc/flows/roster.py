@@ -1,0 +1,39 @@
+"""A user's sessions that have a record, and how each of them stands: for lists, and for the cap."""
+
+from dataclasses import dataclass
+
+from authsvc.core.record import Service
+from authsvc.core.session import Found, Reason, Session, standing
+from authsvc.errors import StoreUnavailable
+from authsvc.flows.deps import Deps
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A session in the list. `dead`: why none of its tokens can be active; None while one can."""
+
+    handle: str
+    session: Session
+    dead: Reason | None = None
+
+
+async def service_record(deps: Deps) -> Service:
+    """The service-wide cut-off. Raises StoreUnavailable if there is none: then nothing can be known."""
+    service = await deps.store.services.find("")
+    if service is None:
+        raise StoreUnavailable("the store holds no service record")
+    return service
+
+
+async def roster(deps: Deps, sub: str) -> list[Listed]:
+    """The user's sessions, oldest first, the dead ones too."""
+    now = deps.clock()
+    user = await deps.store.users.find(sub)
+    service = await service_record(deps)
+    present = await deps.store.sessions.listed(sub, now)
+    ids = sorted({session.client_id for _, session in present})
+    clients = dict(zip(ids, await deps.store.clients.find_all(ids), strict=True))
+    return [
+        Listed(handle, session, standing(Found(handle, session, user, clients[session.client_id], service), now))
+        for handle, session in present
+    ]
