@@ -55,6 +55,7 @@ def build(deps: Deps) -> ASGIApp:
         exception_handlers={AuthError: answer, HTTPException: answer_http, Exception: answer_unexpected},
     )
     app.router.redirect_slashes = False
+    app.state.trusted_proxies = deps.settings.trusted_proxies
     app.state.contract = openapi.text()
     inner: ASGIApp = app
     if deps.settings.allowed_origins:

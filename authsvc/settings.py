@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -18,6 +19,7 @@ def _split(value: object) -> object:
 
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split)]
 Seconds = Annotated[int, Field(ge=1)]
 
 
@@ -36,6 +38,9 @@ class Settings(BaseModel):
     issuer: str | None = Field(None, description="public base URL (RFC 8414), such as https://auth.example.org")
     allowed_origins: Words = Field(
         (), description="origins besides our own whose pages may call us, also with the cookie"
+    )
+    trusted_proxies: Networks = Field(
+        (), description="proxies (addresses or networks) whose X-Forwarded-For is believed"
     )
     refresh_grace_s: int = Field(
         10, ge=0, le=300, description="how long a spent refresh token gets its pair again; 0: never"

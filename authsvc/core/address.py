@@ -1,6 +1,33 @@
-"""Network addresses, and the prefixes by which their attempts are counted."""
+"""Network addresses: whose a request is behind proxies, and the prefixes by which attempts are counted."""
 
-from ipaddress import IPv6Address, ip_address, ip_network
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+Network = IPv4Network | IPv6Network
+
+
+def behind(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str | None:
+    """Whose request it is: the last address of the way that no trusted proxy has vouched for.
+
+    forwarded: the X-Forwarded-For lines, in order. They are read from the right, where our own proxies write; what a
+    client wrote is to the left of them. Something that is no address ends the way there: it makes nobody disappear.
+    """
+    hops = [hop.strip() for line in forwarded for hop in line.split(",")] if trusted else []
+    address = _parsed(peer or "")
+    while hops and address is not None and any(address in network for network in trusted):
+        before = _parsed(hops.pop())
+        if before is None:
+            break
+        address = before
+    return peer if address is None else str(address)
+
+
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
 
 
 def prefixes(ip: str | None) -> tuple[str, str | None]:

@@ -9,6 +9,7 @@ from urllib.parse import unquote_plus
 
 from starlette.requests import Request
 
+from authsvc.core.address import behind
 from authsvc.core.client import Client, Permission
 from authsvc.core.session import Active, Inactive
 from authsvc.core.token import Kind
@@ -55,7 +56,11 @@ def source(request: Request, actor: str = "anonymous") -> Caller:
     """Where the request comes from, for the audit trail."""
     return Caller(
         actor=actor,
-        ip=request.client.host if request.client else None,
+        ip=behind(
+            request.client.host if request.client else None,
+            request.headers.getlist("x-forwarded-for"),
+            request.app.state.trusted_proxies,
+        ),
         user_agent=request.headers.get("user-agent"),
         request_id=request.scope["request_id"],
     )

@@ -30,8 +30,8 @@ from authsvc.store import embedded
 from authsvc.store.embedded import Embedded
 embedded._find_binary = lambda: sys.argv[2]
 with Embedded(Path(sys.argv[1])) as server:
-    print(server.pid, flush=True)
     try:
+        print(server.pid, flush=True)
         signal.pause()
     except KeyboardInterrupt:
         print("interrupted", flush=True)
