@@ -26,6 +26,7 @@ from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
 from authsvc.settings import Settings
 from authsvc.store.embedded import LOCK_WAIT_S, Embedded, running_url
+from authsvc.web.protocol import OnePieceProtocol
 
 # How long requests under way may still take after SIGTERM.
 GRACE_S = 10
@@ -77,7 +78,7 @@ def serve(settings: Settings) -> None:
             factory=True,
             workers=settings.workers,
             loop="uvloop",
-            http="httptools",
+            http=OnePieceProtocol,
             lifespan="on",
             log_config=None,
             access_log=False,

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "flows": {"store", "core", "settings", "errors"},
     "web": {"flows", "store", "core", "errors"},
     "app": {"web", "flows", "store", "core", "settings", "errors"},
-    "serve": {"app", "flows", "store", "core", "settings", "errors"},
+    "serve": {"app", "web", "flows", "store", "core", "settings", "errors"},
     "cli": {"serve", "app", "web", "flows", "store", "core", "settings", "errors"},
     "sdk": set(),  # what a resource server imports brings nothing of the service along
 }
