@@ -12,7 +12,9 @@ def behind(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network
     forwarded: the X-Forwarded-For lines, in order. They are read from the right, where our own proxies write; what a
     client wrote is to the left of them. Something that is no address ends the way there: it makes nobody disappear.
     """
-    hops = [hop.strip() for line in forwarded for hop in line.split(",")] if trusted else []
+    if not trusted:
+        return peer
+    hops = [hop.strip() for line in forwarded for hop in line.split(",")]
     address = _parsed(peer or "")
     while hops and address is not None and any(address in network for network in trusted):
         before = _parsed(hops.pop())

@@ -32,7 +32,7 @@ REPLY_TIMEOUT_S = 0.5
 CALL_TIMEOUT_S = 1.0
 MAX_CONNECTIONS = 50
 # Everything one request may spend on its calls, so that it is answered within 1.5 s with its password hashes.
-REQUEST_TIMEOUT_S = 1.0
+REQUEST_TIMEOUT_S = 0.8
 # How often a swap is tried again because somebody else changed the record in between.
 MAX_CONTENTION = 100
 
