@@ -21,10 +21,6 @@ class NotFound(AuthError):
     """There is no such thing, or it is none of the caller's business."""
 
 
-class MethodNotAllowed(AuthError):
-    """The path exists, the method on it does not."""
-
-
 class InvalidCredentials(AuthError):
     """The username and password do not open an active account; never says which of the three."""
 

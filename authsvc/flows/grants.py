@@ -7,11 +7,10 @@ from authsvc.core import token as tokens
 from authsvc.core.client import Client, Lifetimes
 from authsvc.core.record import Service
 from authsvc.core.session import Pair, Session
-from authsvc.core.token import Token
 from authsvc.core.user import User
 from authsvc.errors import StoreUnavailable
 from authsvc.flows.deps import Caller, Deps, note
-from authsvc.flows.roster import roster
+from authsvc.flows.roster import end_session, roster
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +96,4 @@ async def _keep_to_the_cap(deps: Deps, caller: Caller, sub: str, newest: str) ->
     # more goes first, or a forgotten browser would push out a phone in use.
     present.sort(key=lambda one: (one.dead is None, one.session.created_ms, one.handle == newest, one.handle))
     for one in present[: max(len(present) - most, 0)]:
-        if await deps.store.sessions.end(one.handle, sub):
-            await note(
-                deps,
-                caller,
-                "session.ended",
-                sub=sub,
-                session_id=one.handle,
-                client_id=one.session.client_id,
-                reason="too many sessions",
-            )
-
-
-def owns(token: Token, session: Session, now: float) -> bool:
-    """Whether this token is or was one of the session's."""
-    return session.refuses(token, now) is not sessions.Reason.FORGED
+        await end_session(deps, caller, one.handle, one.session, "too many sessions")

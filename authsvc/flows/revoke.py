@@ -2,11 +2,11 @@
 
 from authsvc.core import token as tokens
 from authsvc.core.client import Client
-from authsvc.core.session import Session
+from authsvc.core.session import Reason, Session
 from authsvc.core.token import Kind
 from authsvc.errors import UnauthorizedClient
 from authsvc.flows.deps import Caller, Deps, note
-from authsvc.flows.grants import owns
+from authsvc.flows.roster import end_session
 
 
 async def revoke_token(deps: Deps, caller: Caller, client: Client | None, presented: str) -> None:
@@ -19,18 +19,18 @@ async def revoke_token(deps: Deps, caller: Caller, client: Client | None, presen
         return
     session = await deps.store.sessions.find(token.handle)
     # A spent or expired token still names its session: whoever wants it gone wants the session gone.
-    if session is None or not owns(token, session, deps.clock()):
+    if session is None or session.refuses(token, deps.clock()) is Reason.FORGED:
         return
     if client is not None and not _may_take_back(client, session):
         raise UnauthorizedClient("the token was issued to another client")
-    await _end(deps, caller, token.handle, session)
+    await end_session(deps, caller, token.handle, session, "revoked")
 
 
 async def revoke_session(deps: Deps, caller: Caller, handle: str) -> None:
     """End a session by its id; one that is already gone is fine."""
     session = await deps.store.sessions.find(handle) if tokens.is_handle(handle) else None
     if session is not None:
-        await _end(deps, caller, handle, session)
+        await end_session(deps, caller, handle, session, "revoked")
 
 
 async def revoke_user(deps: Deps, caller: Caller, sub: str) -> None:
@@ -57,16 +57,3 @@ async def revoke_all(deps: Deps, caller: Caller) -> None:
 
 def _may_take_back(client: Client, session: Session) -> bool:
     return session.client_id == client.client_id or (client.may("revoke") and client.hears_about(session.aud))
-
-
-async def _end(deps: Deps, caller: Caller, handle: str, session: Session) -> None:
-    if await deps.store.sessions.end(handle, session.sub):
-        await note(
-            deps,
-            caller,
-            "session.ended",
-            sub=session.sub,
-            session_id=handle,
-            client_id=session.client_id,
-            reason="revoked",
-        )

@@ -1,11 +1,11 @@
-"""A user's sessions that have a record, and how each of them stands: for lists, and for the cap."""
+"""A user's sessions that have a record: how each of them stands, and ending one of them."""
 
 from dataclasses import dataclass
 
 from authsvc.core.record import Service
 from authsvc.core.session import Found, Reason, Session, standing
 from authsvc.errors import StoreUnavailable
-from authsvc.flows.deps import Deps
+from authsvc.flows.deps import Caller, Deps, note
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +37,17 @@ async def roster(deps: Deps, sub: str) -> list[Listed]:
         Listed(handle, session, standing(Found(handle, session, user, clients[session.client_id], service), now))
         for handle, session in present
     ]
+
+
+async def end_session(deps: Deps, caller: Caller, handle: str, session: Session, reason: str) -> None:
+    """Delete a session; whoever finds it still there tells the audit trail, and why."""
+    if await deps.store.sessions.end(handle, session.sub):
+        await note(
+            deps,
+            caller,
+            "session.ended",
+            sub=session.sub,
+            session_id=handle,
+            client_id=session.client_id,
+            reason=reason,
+        )

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from authsvc.core import token as tokens
-from authsvc.core.session import Active, Session
+from authsvc.core.session import Active
 from authsvc.core.user import User
 from authsvc.errors import InvalidToken, NotFound
 from authsvc.flows.deps import Caller, Deps, note
-from authsvc.flows.roster import Listed, roster
+from authsvc.flows.roster import Listed, end_session, roster
 
 
 async def alive(deps: Deps, sub: str) -> list[Listed]:
@@ -17,7 +17,7 @@ async def alive(deps: Deps, sub: str) -> list[Listed]:
 
 async def logout(deps: Deps, caller: Caller, me: Active) -> None:
     """End the session of the token that was presented."""
-    await _end(deps, caller, me.handle, me.session, "logout")
+    await end_session(deps, caller, me.handle, me.session, "logout")
 
 
 async def end_one(deps: Deps, caller: Caller, sub: str, handle: str) -> None:
@@ -25,7 +25,7 @@ async def end_one(deps: Deps, caller: Caller, sub: str, handle: str) -> None:
     session = await deps.store.sessions.find(handle) if tokens.is_handle(handle) else None
     if session is None or session.sub != sub:
         raise NotFound("no such session")
-    await _end(deps, caller, handle, session, "ended by its owner")
+    await end_session(deps, caller, handle, session, "ended by its owner")
 
 
 async def end_others(deps: Deps, caller: Caller, me: Active) -> None:
@@ -67,16 +67,3 @@ def refuse_if_cut_off(me: Active, user: User) -> None:
     """Raise InvalidToken if this session was ended since it was looked up: it can't be spared any more."""
     if user.status != "active" or not user.admits(me.handle, me.session.epochs.user):
         raise InvalidToken("the session has ended")
-
-
-async def _end(deps: Deps, caller: Caller, handle: str, session: Session, reason: str) -> None:
-    if await deps.store.sessions.end(handle, session.sub):
-        await note(
-            deps,
-            caller,
-            "session.ended",
-            sub=session.sub,
-            session_id=handle,
-            client_id=session.client_id,
-            reason=reason,
-        )

@@ -28,7 +28,6 @@ ANSWERS: dict[type[e.AuthError], tuple[int, str]] = {
     e.AccessDenied: (403, "access_denied"),
     e.CrossSite: (403, "access_denied"),
     e.NotFound: (404, "not_found"),
-    e.MethodNotAllowed: (405, "method_not_allowed"),
     e.UsernameTaken: (409, "username_taken"),
     e.LastAdmin: (409, "last_admin"),
     e.TooLarge: (413, "too_large"),

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,38 +16,12 @@ import pytest
 import redis
 
 from authsvc.store.embedded import running_url
+from tests.processes import processes_on, until
 
 AUTHSVC = str(Path(sys.executable).with_name("authsvc"))
 CHEAP = {"AUTHSVC_ARGON2_MEMORY_KIB": "8", "AUTHSVC_ARGON2_TIME_COST": "1"}
 PASSWORD = "a walk by the river"
 START_WITHIN_S = 20.0
-
-
-def until(done: Callable[[], Any], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, "not within the deadline"
-        time.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    """Whether the process runs; one that ended and waits for its parent to notice does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def processes_on(data_dir: Path) -> list[int]:
-    """The servers whose working directory this is."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cwd").resolve(strict=True) == data_dir.resolve():
-                found.append(int(process.name))
-        except OSError:
-            continue
-    return [pid for pid in found if alive(pid)]
 
 
 def free_port() -> int:

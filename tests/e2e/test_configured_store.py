@@ -9,7 +9,8 @@ import pytest
 import redis
 
 from authsvc.store.embedded import _find_binary
-from tests.e2e.conftest import PASSWORD, Server, free_port, until
+from tests.e2e.conftest import PASSWORD, Server, free_port
+from tests.processes import until
 
 
 @pytest.fixture(params=["valkey", "redis-server"])

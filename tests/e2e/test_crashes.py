@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from tests.e2e.conftest import PASSWORD, Server, processes_on, until
+from tests.e2e.conftest import PASSWORD, Server
+from tests.processes import processes_on, until
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ import pytest
 
 from authsvc import __version__
 from authsvc.cli import MISUSED, UNAVAILABLE
-from tests.e2e.conftest import PASSWORD, Server, free_port, processes_on, run, until
+from tests.e2e.conftest import PASSWORD, Server, free_port, run
+from tests.processes import processes_on, until
 
 NewServer = Callable[..., Server]
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import redis
 from authsvc.errors import StartupError
 from authsvc.store import embedded
 from authsvc.store.embedded import Embedded, running_url
+from tests.processes import alive, processes_on, until
 
 Owner = tuple["subprocess.Popen[str]", int]
 
@@ -37,13 +38,6 @@ with Embedded(Path(sys.argv[1])) as server:
         print("interrupted", flush=True)
         sys.stdin.read()
 """
-
-
-def until(done: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, "not within the deadline"
-        time.sleep(0.01)
 
 
 def call(url: str, *command: str) -> Any:
@@ -69,26 +63,6 @@ def config(url: str, name: str) -> Any:
     return call(url, "CONFIG", "GET", name)[name]
 
 
-def alive(pid: int) -> bool:
-    """Whether the process runs; one that ended and waits for its parent to notice does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def valkeys_on(data_dir: Path) -> list[int]:
-    """The servers whose working directory this is, wherever their socket may be."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cwd").resolve(strict=True) == data_dir.resolve():
-                found.append(int(process.name))
-        except OSError:
-            continue
-    return [pid for pid in found if alive(pid)]
-
-
 @pytest.fixture(params=["valkey", "redis-server"])
 def each_binary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Once with the binary that is found, once with the redis-server on the PATH."""
@@ -105,7 +79,7 @@ def each_binary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def data_dir(tmp_path: Path) -> Iterator[Path]:
     """Short enough for a socket; whatever a failed test left running on it is ended."""
     yield tmp_path / "d"
-    for pid in valkeys_on(tmp_path / "d"):
+    for pid in processes_on(tmp_path / "d"):
         os.kill(pid, signal.SIGKILL)
 
 
@@ -131,7 +105,7 @@ def test_data_survives_stop_and_start(data_dir: Path, each_binary: str) -> None:
     assert each_binary == os.readlink(f"/proc/{server.pid}/exe") or each_binary.endswith("redis-server")
     call(server.url, "SET", "name", "value")
     server.stop()
-    assert valkeys_on(data_dir) == []
+    assert processes_on(data_dir) == []
     assert not server._socket.exists()
     assert "ready to exit" in (data_dir / "valkey.log").read_text()
     with server:
@@ -148,7 +122,7 @@ def test_killed_valkey_comes_back(data_dir: Path, each_binary: str) -> None:
             until(lambda: answers(server.url))
             assert time.monotonic() - killed_at < 2.0
             assert call(server.url, "GET", f"name{n}") == "value"
-        assert valkeys_on(data_dir) == [server.pid]
+        assert processes_on(data_dir) == [server.pid]
 
 
 def test_failed_restart_is_tried_again(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +152,7 @@ def test_stop_while_restarting(data_dir: Path) -> None:
         server.stop()
         assert supervisor is not None
         assert not supervisor.is_alive()
-        assert valkeys_on(data_dir) == []
+        assert processes_on(data_dir) == []
 
 
 def test_stop_between_pause_and_restart(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +168,7 @@ def test_stop_between_pause_and_restart(data_dir: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr(server._stopping, "wait", ends_just_before_stop)
         os.kill(server.pid, signal.SIGKILL)
         assert pausing.wait(10)
-    assert valkeys_on(data_dir) == []
+    assert processes_on(data_dir) == []
     assert running_url(data_dir) is None
 
 
@@ -206,7 +180,7 @@ def test_stop_of_a_hung_valkey(data_dir: Path, monkeypatch: pytest.MonkeyPatch) 
     call(server.url, "SET", "name", "value")
     os.kill(server.pid, signal.SIGSTOP)
     server.stop()
-    assert valkeys_on(data_dir) == []
+    assert processes_on(data_dir) == []
     assert not server._socket.exists()
     with server:
         assert call(server.url, "GET", "name") == "value"
@@ -224,7 +198,7 @@ def test_killed_owner(data_dir: Path, owner: Owner) -> None:
     assert running_url(data_dir) is None
     with Embedded(data_dir) as server:
         assert call(server.url, "GET", "name") == "value"
-        assert valkeys_on(data_dir) == [server.pid]
+        assert processes_on(data_dir) == [server.pid]
     assert not alive(orphan)
 
 
@@ -237,7 +211,7 @@ def test_orphan_that_cannot_be_ended(data_dir: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(embedded, "ORPHAN_WAIT_S", 0.2)
     with pytest.raises(StartupError, match=r"valkey\.lock"):
         Embedded(data_dir).start()
-    assert valkeys_on(data_dir) == [orphan]
+    assert processes_on(data_dir) == [orphan]
 
 
 def test_second_owner_is_refused(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +257,7 @@ def test_long_and_odd_paths(tmp_path: Path, name: str) -> None:
     with Embedded(tmp_path / name) as server:
         assert call(server.url, "SET", "name", "value")
         assert running_url(tmp_path / name) == server.url
-        assert valkeys_on(tmp_path / name) == [server.pid]
+        assert processes_on(tmp_path / name) == [server.pid]
     assert not server._socket.exists()
     assert tmp_path in server._socket.parents or not server._socket.parent.exists()
 
@@ -332,7 +306,7 @@ def test_corrupt_file(data_dir: Path, each_binary: str) -> None:
     with pytest.raises(StartupError, match="Bad file format") as failure:
         Embedded(data_dir).start()
     assert str(data_dir / "valkey.log") in str(failure.value)
-    assert valkeys_on(data_dir) == []
+    assert processes_on(data_dir) == []
     assert running_url(data_dir) is None
 
 
