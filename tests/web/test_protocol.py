@@ -7,7 +7,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from authsvc.web.protocol import OnePieceProtocol
+from authsvc.web.protocol import BoundedProtocol
 
 BODY = b"x" * 300
 
@@ -45,12 +45,12 @@ class Counting:
 
 
 async def serving(written: list[bytes]) -> asyncio.Server:
-    config = uvicorn.Config(application, http=OnePieceProtocol, lifespan="off", log_config=None, server_header=False)
+    config = uvicorn.Config(application, http=BoundedProtocol, lifespan="off", log_config=None, server_header=False)
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
 
-    class Protocol(OnePieceProtocol):
+    class Protocol(BoundedProtocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(Counting(transport, written))  # type: ignore[arg-type]
 
