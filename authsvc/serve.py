@@ -25,15 +25,14 @@ from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
 from authsvc.settings import Settings
 from authsvc.store.embedded import LOCK_WAIT_S, Embedded, running_url
-from authsvc.web.envelope import request_id, sealed
+from authsvc.web.envelope import request_id, sealed, strict_transport
 from authsvc.web.errors import problem
+from authsvc.web.lean import Lean
+from authsvc.web.lean_protocol import LeanProtocol
 from authsvc.web.limits import Load, raise_descriptors
-from authsvc.web.protocol import BoundedProtocol
 from authsvc.web.server import GRACE_S, Server
 from authsvc.web.workers import Workers
 
-# RFC 6797, for browsers: this host and those below it by HTTPS only, for a year.
-HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 # How long a start waits for the store, which may be starting too.
 PATIENCE_S = 5
 
@@ -72,13 +71,13 @@ def serve(settings: Settings) -> None:
             factory=True,
             workers=settings.workers,
             loop="uvloop",
-            http=BoundedProtocol,
+            http=LeanProtocol,
             ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,
-            headers=[HSTS] if settings.base_url.startswith("https://") else [],
+            headers=strict_transport(settings.base_url),
             proxy_headers=False,  # it would believe whatever address a client writes
             timeout_graceful_shutdown=GRACE_S,
         )
@@ -159,6 +158,7 @@ class Worker:
         await receive()  # lifespan.startup
         async with opened(self._settings, self._settings.redis_url or "") as deps:
             self._app = build(deps)
+            scope["state"]["lean"] = Lean(deps)
             # What is alive now stays alive: the garbage collector need not look at it again. Without this and the
             # higher threshold it took an eighth of the time of an introspection.
             gc.freeze()

@@ -291,8 +291,7 @@ def renewed(session: Session, handle: str, *, now: float, lifetimes: Lifetimes) 
     return opened(fresh, handle=handle, refreshable=session.refresh is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """Everything a decision needs, as read from the store at this moment."""
 
     handle: str
@@ -302,8 +301,7 @@ class Found:
     service: Service
 
 
-@dataclass(frozen=True, slots=True)
-class Active:
+class Active(NamedTuple):
     """The token speaks for its subject right now."""
 
     handle: str
@@ -315,8 +313,7 @@ class Active:
     client: Client
 
 
-@dataclass(frozen=True, slots=True)
-class Inactive:
+class Inactive(NamedTuple):
     """The token speaks for nobody, for this reason."""
 
     reason: Reason

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+import hiredis
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -170,7 +171,9 @@ class Lane:
     async def _mget(self, wanted: Sequence[str]) -> list[bytes | None]:
         if not self._connection.is_connected:
             await self._connection.connect()  # type: ignore[no-untyped-call]  # as above
-        await self._connection.send_command("MGET", *wanted)
+        # redis-py packs a command argument by argument; hiredis, which it reads with, takes a tenth of that.
+        packed = hiredis.pack_command(("MGET", *wanted))  # type: ignore[arg-type]  # its stub means tuple[..., ...]
+        await self._connection.send_packed_command(packed, check_health=False)
         values: list[bytes | None] = await self._connection.read_response()
         return values
 

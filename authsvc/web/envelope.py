@@ -17,6 +17,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+# RFC 6797, for browsers: this host and those below it by HTTPS only, for a year.
+HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 # Ids of ours are unique without asking the system for randomness on every request.
 _PROCESS = secrets.token_hex(6)
 _count = itertools.count(1)
@@ -57,6 +59,11 @@ def headers(request_id: str) -> Iterable[tuple[bytes, bytes]]:
     return (*_RAW, (b"x-request-id", request_id.encode()))
 
 
+def strict_transport(base_url: str) -> list[tuple[str, str]]:
+    """What every answer says besides, where we are reached by HTTPS."""
+    return [HSTS] if base_url.startswith("https://") else []
+
+
 def canonical(raw_path: bytes) -> str:
     """The path with each segment decoded and encoded again the one usual way: `%2F` stays, `%6D` becomes `m`."""
     return "/".join(quote(unquote_to_bytes(part), safe="") for part in raw_path.partition(b"?")[0].split(b"/"))
@@ -65,6 +72,12 @@ def canonical(raw_path: bytes) -> str:
 def request_id(scope: Scope) -> str:
     """The id the caller gave, if it is fit for logs and headers; a new one otherwise."""
     given = [value for name, value in scope["headers"] if name == b"x-request-id"]
-    if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
-        return str(given[0].decode())
+    return str(given[0].decode()) if len(given) == 1 and fit_request_id(given[0]) else new_request_id()
+
+
+def fit_request_id(given: bytes) -> bool:
+    return _REQUEST_ID.fullmatch(given) is not None
+
+
+def new_request_id() -> str:
     return f"{_PROCESS}{next(_count):010x}"
