@@ -20,7 +20,7 @@ REQUEST_S = 15
 # How long a connection may be idle between requests.
 KEEP_ALIVE_S = 5
 # How long a client may take nothing of an answer.
-STALL_S = 30
+STALL_S = 15
 # How long, and how many bytes, we listen to who is still sending what we have refused.
 LINGER_S = 2
 MAX_DISCARDED = 1024 * 1024
@@ -42,7 +42,9 @@ class Load:
         self.max_requests = max_requests
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self.max_connections = max(1, min(max_connections, descriptors - RESERVED_DESCRIPTORS))
+        # Of the requests that have begun: answers without end, and bodies that have not come to theirs.
         self.streams = 0
+        self.arriving = 0
         # Refused since the last look.
         self.refused = 0
         # Set when the worker has been told to stop; who answers without end, ends then.

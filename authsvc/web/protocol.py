@@ -73,6 +73,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._piece = 0
         self._size = 0
         self._measured: object = None
+        self._is_arriving = False
         # Once a request was refused nothing more is read. What is said about it may have to wait for earlier answers.
         self._deaf = False
         self._last_words: AuthError | None = None
@@ -114,7 +115,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._check_head()
         load = self._load
-        if len(self.tasks) - load.streams < load.max_requests:
+        if len(self.tasks) - load.streams - load.arriving < load.max_requests:
             self.app = self._service
         else:
             load.refused += 1
@@ -129,6 +130,8 @@ class BoundedProtocol(HttpToolsProtocol):
         # Also after an early answer, where uvicorn leaves it: this is how one knows that no more will come.
         self.cycle.more_body = False
         self.cycle.message_event.set()
+        if self._is_arriving:
+            self._arrived()
 
     def on_response_complete(self) -> None:
         """uvicorn's, without its timer."""
@@ -141,6 +144,11 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._last_words is not None:
             self._say(self._last_words)
             self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._is_arriving:
+            self._arrived()
 
     # What the server calls
 
@@ -198,6 +206,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Count what has arrived of an unfinished request; `alone`: the last piece holds nothing of those before it."""
         cycle = self.cycle
         in_head = cycle is None or cycle.scope is not self.scope
+        if not in_head and not self._is_arriving:
+            self._is_arriving = True
+            self._load.arriving += 1
         if self._measured is not self.scope:
             self._measured, self._size = self.scope, 0
             if in_head and not alone:  # it can't be told how much of it; the next piece will count
@@ -207,6 +218,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(HeadTooLarge(f"request line and header fields are over {limits.MAX_HEAD} bytes"))
         elif self._size > limits.MAX_REQUEST:
             self._refuse(TooLarge(f"the request is over {limits.MAX_REQUEST} bytes"))
+
+    def _arrived(self) -> None:
+        self._is_arriving = False
+        self._load.arriving -= 1
 
     def _discard(self) -> None:
         self._size += self._piece
