@@ -46,7 +46,7 @@ def answers(deps: Deps, found: Answer, secret: str, asked: Sequence[Token | None
     for token in asked:
         verdict = _verdict(deps, token, found.session(token.handle), now) if token else None
         if isinstance(verdict, Active) and client.hears_about(verdict.session.aud):
-            told.append(described(verdict, deps.settings.base_url))
+            told.append(described(verdict, deps.settings.base_url, now))
         else:
             told.append(INACTIVE)
     return told
@@ -61,7 +61,7 @@ def _verdict(deps: Deps, token: Token, found: Found | None, now: float) -> Activ
     return verdict
 
 
-def described(active: Active, issuer: str) -> dict[str, Any]:
+def described(active: Active, issuer: str, now: float) -> dict[str, Any]:
     """What an introspecting client learns. Absent: what has no value (username, aud, claims, amr)."""
     session, user = active.session, active.user
     answer: dict[str, Any] = {
@@ -77,6 +77,7 @@ def described(active: Active, issuer: str) -> dict[str, Any]:
         "session_id": active.handle,
         "auth_time": session.auth_time,
         "version": user.version,
+        "recheck_at": session.recheck_at(now, active.exp),
     }
     if user.username is not None:
         answer["username"] = user.username
