@@ -389,6 +389,7 @@ async def test_who_does_not_read_costs_nothing(changes: Changes, valkey: "redis.
     sleeper = changes.subscribe()
     reader = Listener(changes.subscribe())
     await reader.hears(HEARTBEAT)
+    assert await sleeper.take() is EVERYTHING  # or nothing would have to be remembered for it
 
     def change() -> None:
         for at in range(0, 200_000, 500):
