@@ -32,6 +32,20 @@ class Active:
     version: int = 0
     claims: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
+    # What Starlette expects of `request.user`.
+
+    @property
+    def is_authenticated(self) -> bool:
+        return True
+
+    @property
+    def display_name(self) -> str:
+        return self.username or self.sub
+
+    @property
+    def identity(self) -> str:
+        return self.sub
+
     def has_scope(self, *wanted: str) -> bool:
         """Whether the token allows all of these."""
         return self.scopes.issuperset(wanted)
