@@ -40,7 +40,7 @@ async def introspect(
     for token in parsed:
         verdict = _verdict(deps, token, found.session(token.handle), now) if token else None
         if isinstance(verdict, Active) and client.hears_about(verdict.session.aud):
-            answers.append(described(verdict, deps.settings.base_url))
+            answers.append(described(verdict, deps.settings.base_url, now))
         else:
             answers.append(INACTIVE)
     return answers
@@ -55,7 +55,7 @@ def _verdict(deps: Deps, token: Token, found: Found | None, now: float) -> Activ
     return verdict
 
 
-def described(active: Active, issuer: str) -> dict[str, Any]:
+def described(active: Active, issuer: str, now: float) -> dict[str, Any]:
     """What an introspecting client learns. Absent: what has no value (username, aud, claims, amr)."""
     session, user = active.session, active.user
     answer: dict[str, Any] = {
@@ -71,6 +71,7 @@ def described(active: Active, issuer: str) -> dict[str, Any]:
         "session_id": active.handle,
         "auth_time": session.auth_time,
         "version": user.version,
+        "recheck_at": session.recheck_at(now, active.exp),
     }
     if user.username is not None:
         answer["username"] = user.username

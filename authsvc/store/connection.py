@@ -122,6 +122,11 @@ class Connection:
         held = await self.call("SET", key, value, "NX", "GET", *expiry)
         return held is None or held == value
 
+    async def primaries(self) -> list[AbstractConnection]:
+        """A connection of its own to each primary, not yet connected, for one who listens to it; speaks RESP3."""
+        options = self._pool.connection_kwargs | {"protocol": 3, "client_name": "authsvc-events"}
+        return [self._pool.connection_class(**options)]
+
     def lane(self) -> "Lane":
         """A connection of its own, besides the pool, for one who reads all the time."""
         return Lane(self._pool.make_connection())  # type: ignore[no-untyped-call]  # as above
@@ -209,13 +214,21 @@ async def answering() -> AsyncIterator[None]:
     left = _left.get()
     started = time.monotonic()
     try:
-        async with asyncio.timeout(CALL_TIMEOUT_S if left is None else min(CALL_TIMEOUT_S, left[0])):
-            yield
-    except (RedisError, OSError, TimeoutError) as error:
-        raise _unavailable(error) from error
+        with meaning():
+            async with asyncio.timeout(CALL_TIMEOUT_S if left is None else min(CALL_TIMEOUT_S, left[0])):
+                yield
     finally:
         if left is not None:
             left[0] -= time.monotonic() - started
+
+
+@contextmanager
+def meaning() -> Iterator[None]:
+    """What the driver's errors mean. Raises StoreUnavailable."""
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise _unavailable(error) from error
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:

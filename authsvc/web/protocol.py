@@ -9,6 +9,11 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from authsvc.web.events import END
+
+# What a stream that was told to end gets for it; its reader may not be reading.
+_END_WITHIN_S = 0.5
+
 
 class Corked:
     """A transport whose writes of one turn of the event loop go out together, in order."""
@@ -37,7 +42,14 @@ class Corked:
 
 
 class OnePieceProtocol(HttpToolsProtocol):
-    """Answers go out in one piece."""
+    """Answers go out in one piece, and those that never end by themselves end with the server."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]  # it is one, in all that is used
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        end = self.cycle.scope.get(END) if self.cycle is not None else None
+        if end is not None:
+            end()  # type: ignore[operator]  # a scope holds anything
+            self.loop.call_later(_END_WITHIN_S, self.transport.abort)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from authsvc import errors as e
 from authsvc.flows.deps import Deps
-from authsvc.web import account, admin, bodies, meta, tokens
+from authsvc.web import account, admin, bodies, events, meta, tokens
 
 Who = Literal["anyone", "client", "user", "admin"]
 
@@ -49,6 +49,8 @@ ROUTES: tuple[Verb, ...] = (
          takes=bodies.RevokeForm, errors=(e.NotFound,)),
     Verb("POST", "/tokens", tokens.issue, "Issue a token for a user authenticated elsewhere", ("client",),
          takes=bodies.Issue, gives=bodies.Tokens, errors=(e.UnauthorizedClient, e.AccessDenied, e.InvalidScope)),
+    Verb("GET", "/events", events.events, "What to forget, for those who cache", ("client",),
+         errors=(e.UnauthorizedClient,)),
     Verb("POST", "/logout", account.logout, "End this session", ("user",), status=204),
     Verb("GET", "/me", account.who_am_i, "Who am I?", ("user",), gives=bodies.MeView),
     Verb("GET", "/sessions", account.list_sessions, "My sessions", ("user",), gives=bodies.Sessions),
