@@ -64,7 +64,7 @@ class Subscription:
     def put(self, announcement: Announcement) -> None:
         backlog = self._backlog
         if announcement.at is not None:
-            if self._beat in backlog:
+            if self._beat is not None and self._beat in backlog:
                 backlog.remove(self._beat)
             backlog.append(announcement)
             self._beat, self._beat_at = announcement, self._loop.time()
