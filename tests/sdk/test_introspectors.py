@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -16,6 +17,7 @@ from authsvc.sdk import INACTIVE, Active, AsyncIntrospector, Introspector, Misco
 from tests.e2e.conftest import free_port
 from tests.processes import processes_on
 from tests.sdk.conftest import World
+from tests.sdk.network import Network
 
 
 @pytest.fixture
@@ -258,3 +260,35 @@ def test_importing_it_brings_nothing_of_the_service() -> None:
     assert ours == set()
     assert not {"redis", "starlette", "fastapi", "argon2", "pydantic", "msgspec", "uvicorn"} & set(loaded)
     assert "httpx" in loaded
+
+
+async def test_what_got_lost_is_asked_again(world: World) -> None:
+    """A request that the network swallows is tried once more on another connection, within the time bound."""
+    world.user()
+    token = world.token()
+    with Network(world.server.port) as network:
+        async with AsyncIntrospector(network.url, *world.client) as ask:
+            await ask.introspect(token)
+            network.hole()
+            answer = asyncio.create_task(ask.introspect(token))
+            await asyncio.sleep(0.3)
+            network.hole(False)
+            assert isinstance(await answer, Active)
+
+
+@pytest.mark.parametrize("timeout_s", [0.3, 1.0])
+async def test_the_time_bound(world: World, timeout_s: float) -> None:
+    """A network that swallows everything costs a caller the bound and no more, threads included."""
+    token = tokens.new(Kind.ACCESS).text
+    with Network(world.server.port) as network:
+        network.hole()
+        async with AsyncIntrospector(network.url, *world.client, timeout_s=timeout_s) as ask:
+            began = time.monotonic()
+            with pytest.raises(Unavailable):
+                await ask.introspect(token)
+            assert time.monotonic() - began < timeout_s + 0.3
+        with Introspector(network.url, *world.client, timeout_s=timeout_s) as ask_sync:
+            began = time.monotonic()
+            with pytest.raises(Unavailable):
+                await asyncio.to_thread(ask_sync.introspect, token)
+            assert time.monotonic() - began < timeout_s + 0.3
