@@ -14,10 +14,12 @@ class Network:
 
     hole: from now on nothing arrives on either side, and no connection is ever refused or closed. slow: the stream of
     changes is played back at this fraction of its speed from now on, so that it falls further and further behind.
+    late_s: answers to questions, but not the stream, take so long.
     """
 
     def __init__(self, port: int) -> None:
         self._upstream = port
+        self.late_s = 0.0
         self._hole = False
         self._speed = 1.0
         self._slow_since = 0.0
@@ -103,7 +105,7 @@ class _Line:
 
     async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, requests: bool) -> None:
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        delivery = asyncio.ensure_future(self._deliver(queue, writer))
+        delivery = asyncio.ensure_future(self._deliver(queue, writer, requests))
         try:
             with suppress(ConnectionError):
                 while chunk := await reader.read(65536):
@@ -116,11 +118,16 @@ class _Line:
         finally:
             delivery.cancel()
 
-    async def _deliver(self, queue: "asyncio.Queue[tuple[float, bytes]]", writer: asyncio.StreamWriter) -> None:
+    async def _deliver(
+        self, queue: "asyncio.Queue[tuple[float, bytes]]", writer: asyncio.StreamWriter, requests: bool
+    ) -> None:
         while True:
             arrived, chunk = await queue.get()
+            late_s = 0.0 if requests else self._network.late_s
             if self._is_stream:
                 await asyncio.sleep(max(self._network.due(arrived) - time.monotonic(), 0))
+            elif late_s:
+                await asyncio.sleep(late_s)
             if not chunk:
                 return
             if not self._network._hole:
