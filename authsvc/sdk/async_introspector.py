@@ -76,7 +76,9 @@ class AsyncIntrospector:
         if self._loop is loop:
             return
         if self._loop is not None:
-            raise RuntimeError("an AsyncIntrospector belongs to one event loop: make one for each")
+            if not self._loop.is_closed():
+                raise RuntimeError("an AsyncIntrospector belongs to one event loop: make one for each")
+            self._reset()  # the loop took its connections with it
         config = self._config
         self._loop = loop
         self._wire = Wire(config.url, (config.client_id, config.client_secret), config.timeout_s, config.tls)

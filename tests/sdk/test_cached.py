@@ -167,6 +167,8 @@ async def test_its_use_counts(world: World) -> None:
             assert isinstance(await ask.introspect(token), Active)
             await asyncio.sleep(0.05)
         assert hits
+    said = world.http.post("/introspect", data={"token": token}, auth=world.server.admin).json()
+    assert said["active"]
 
 
 async def test_how_fast_it_is(world: World, ask: AsyncIntrospector) -> None:

@@ -230,6 +230,23 @@ def test_one_event_loop(world: World) -> None:
         runner.run(ask.aclose())
 
 
+def test_an_event_loop_that_is_over(world: World) -> None:
+    """Left open when its event loop ended, as in the tests of an application, it begins anew in the next one."""
+    world.user()
+    program = """if True:
+        import asyncio, sys
+        from authsvc.sdk import AsyncIntrospector
+        url, client_id, secret, token = sys.argv[1:]
+        ask = AsyncIntrospector(url, client_id, secret, cache=True)
+        for _ in range(3):
+            print(ask.cached(token), asyncio.run(ask.introspect(token)).username)
+    """
+    arguments = [world.server.url, *world.client, world.token()]
+    ran = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["None ada"] * 3
+    assert ran.stderr == ""
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -283,9 +300,9 @@ async def test_the_time_bound(world: World, timeout_s: float) -> None:
             began = time.monotonic()
             with pytest.raises(Unavailable):
                 await ask.introspect(token)
-            assert time.monotonic() - began < timeout_s + 0.3
+            assert time.monotonic() - began < timeout_s + 1
         with Introspector(network.url, *world.client, timeout_s=timeout_s) as ask_sync:
             began = time.monotonic()
             with pytest.raises(Unavailable):
                 await asyncio.to_thread(ask_sync.introspect, token)
-            assert time.monotonic() - began < timeout_s + 0.3
+            assert time.monotonic() - began < timeout_s + 1

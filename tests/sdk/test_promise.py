@@ -26,7 +26,7 @@ from tests.sdk.network import Network
 ROOT = Path(__file__).parent.parent.parent
 BOUND_S = 2.0
 # What a machine with other things to do adds to a check.
-SLACK_S = 0.3
+SLACK_S = 0.5
 
 
 class Probe:
