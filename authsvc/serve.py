@@ -25,7 +25,7 @@ from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
 from authsvc.settings import Settings
 from authsvc.store.embedded import LOCK_WAIT_S, Embedded, running_url
-from authsvc.web.envelope import request_id, sealed, strict_transport
+from authsvc.web.envelope import request_id, sealed
 from authsvc.web.errors import problem
 from authsvc.web.lean import Lean
 from authsvc.web.lean_protocol import LeanProtocol
@@ -33,6 +33,8 @@ from authsvc.web.limits import Load, raise_descriptors
 from authsvc.web.server import GRACE_S, Server
 from authsvc.web.workers import Workers
 
+# RFC 6797, for browsers: this host and those below it by HTTPS only, for a year.
+HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 # How long a start waits for the store, which may be starting too.
 PATIENCE_S = 5
 
@@ -77,7 +79,7 @@ def serve(settings: Settings) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
-            headers=strict_transport(settings.base_url),
+            headers=[HSTS] if settings.base_url.startswith("https://") else [],
             proxy_headers=False,  # it would believe whatever address a client writes
             timeout_graceful_shutdown=GRACE_S,
         )

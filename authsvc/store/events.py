@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,14 +27,23 @@ _PAUSE_S, _MAX_PAUSE_S = 0.05, 1.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Announcement:
-    """One thing to tell. `digests`: of the names of changed keys. Shared by all subscribers, compared by identity."""
+    """One thing to tell. Shared by all subscribers, compared by identity.
+
+    digests: of the names of changed keys. at: of a heartbeat, up to which moment everything has been told, in
+    milliseconds of `now_ms`; who hears it late thereby knows how late.
+    """
 
     name: str
     digests: frozenset[str] = frozenset()
+    at: float | None = None
 
 
 EVERYTHING = Announcement("everything")
-HEARTBEAT = Announcement("heartbeat")
+
+
+def now_ms() -> float:
+    """A clock that only runs forward; its readings mean something only beside others of the same process."""
+    return time.monotonic() * 1000
 
 
 class Subscription:
@@ -46,17 +56,18 @@ class Subscription:
         self._leave = leave
         self._loop = asyncio.get_running_loop()
         self._backlog: deque[Announcement] = deque()
+        self._beat: Announcement | None = None
         self._beat_at = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
 
     def put(self, announcement: Announcement) -> None:
         backlog = self._backlog
-        if announcement is HEARTBEAT:
-            if HEARTBEAT in backlog:
-                backlog.remove(HEARTBEAT)
-            backlog.append(HEARTBEAT)
-            self._beat_at = self._loop.time()
+        if announcement.at is not None:
+            if self._beat is not None and self._beat in backlog:
+                backlog.remove(self._beat)
+            backlog.append(announcement)
+            self._beat, self._beat_at = announcement, self._loop.time()
         elif announcement is EVERYTHING or len(backlog) >= MAX_BACKLOG:
             backlog.clear()
             backlog.append(EVERYTHING)
@@ -70,7 +81,7 @@ class Subscription:
             while self._backlog:
                 announcement = self._backlog.popleft()
                 # An old sign of life, to a subscriber that has been slow, would be a lie.
-                if announcement is not HEARTBEAT or self._loop.time() < self._beat_at + HEARTBEAT_S:
+                if announcement is not self._beat or self._loop.time() < self._beat_at + HEARTBEAT_S:
                     return announcement
             self._waiter = self._loop.create_future()
             await self._waiter
@@ -157,7 +168,7 @@ class Changes:
         """Give a sign of life each second, for as long as every primary answers."""
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + HEARTBEAT_S
+            due, at = loop.time() + HEARTBEAT_S, now_ms()
             async with asyncio.TaskGroup() as group:
                 for tracking in trackings:
                     group.create_task(tracking.ping())
@@ -166,7 +177,7 @@ class Changes:
                 # Only now: before, tracking was off and anything may have changed. From here on all is announced.
                 self._live = True
                 self._announce(EVERYTHING)
-            self._announce(HEARTBEAT)
+            self._announce(Announcement("heartbeat", at=at))
             await asyncio.sleep(due - loop.time())
 
     def _heard(self, names: list[bytes] | None) -> None:

@@ -17,8 +17,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-# RFC 6797, for browsers: this host and those below it by HTTPS only, for a year.
-HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 # Ids of ours are unique without asking the system for randomness on every request.
 _PROCESS = secrets.token_hex(6)
 _count = itertools.count(1)
@@ -57,11 +55,6 @@ def sealed(scope: Scope, send: Send) -> Send:
 def headers(request_id: str) -> Iterable[tuple[bytes, bytes]]:
     """What every answer says."""
     return (*_RAW, (b"x-request-id", request_id.encode()))
-
-
-def strict_transport(base_url: str) -> list[tuple[str, str]]:
-    """What every answer says besides, where we are reached by HTTPS."""
-    return [HSTS] if base_url.startswith("https://") else []
 
 
 def canonical(raw_path: bytes) -> str:

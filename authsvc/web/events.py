@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from authsvc.flows import events as flow
 from authsvc.flows.deps import Deps
-from authsvc.store.events import MAX_BACKLOG, Announcement
+from authsvc.store.events import EVERYTHING, MAX_BACKLOG, Announcement, now_ms
 from authsvc.web import callers
 from authsvc.web.input import refuse_query
 from authsvc.web.limits import Load
@@ -65,8 +65,16 @@ def _load(scope: Scope) -> Load:
     return load or Load()
 
 
+def encoded(told: Announcement) -> bytes:
+    # `everything` says when it is told, to begin with: what the moments that heartbeats name are relative to.
+    return _event(told.name, {"at": now_ms()}) if told is EVERYTHING else _shared(told)
+
+
 # The same bytes for all subscribers of a worker.
 @lru_cache(maxsize=MAX_BACKLOG)
-def encoded(told: Announcement) -> bytes:
-    data = encode(told.digests) if told.digests else b"{}"
-    return b"event: %s\ndata: %s\n\n" % (told.name.encode(), data)
+def _shared(told: Announcement) -> bytes:
+    return _event(told.name, told.digests if told.at is None else {"at": told.at})
+
+
+def _event(name: str, data: object) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), encode(data))

@@ -9,6 +9,7 @@ import random
 import re
 from asyncio import Future
 from base64 import b64decode
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from msgspec.json import encode
@@ -19,10 +20,12 @@ from authsvc.errors import StoreUnavailable
 from authsvc.flows.deps import Deps
 from authsvc.flows.introspect import answers
 from authsvc.store.lookup import Answer
-from authsvc.web.envelope import fit_request_id, headers, new_request_id, strict_transport
+from authsvc.web.envelope import fit_request_id, headers, new_request_id
 from authsvc.web.errors import rendered
 from authsvc.web.input import FORM, JSON
 from authsvc.web.limits import MAX_FIELDS
+
+Headers = list[tuple[bytes, bytes]]
 
 # Nobody's plain request is larger.
 MAX_BYTES = 4096
@@ -54,8 +57,9 @@ class Lean:
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
         self._logged = deps.settings.access_log_share
-        raw = [(name.lower().encode(), value.encode()) for name, value in strict_transport(deps.settings.base_url)]
-        self._end = b"".join(b"%s: %s\r\n" % header for header in (*raw, *headers("%s"))) + b"\r\n"
+        # The last headers of every answer, made anew when the server's own change: they hold the date.
+        self._servers: Headers | None = None
+        self._end = b""
 
     def begin(self, request: bytes) -> "tuple[Plain, Future[Answer]] | None":
         """Ask the store what a plain request needs; None if it is not plain, or is one to be logged."""
@@ -65,14 +69,20 @@ class Lean:
         handles = (plain.token.handle,) if plain.token else ()
         return plain, self._deps.store.lookup.ask(plain.client_id, handles)
 
-    def answer(self, plain: Plain, found: "Future[Answer]", *, last: bool) -> bytes | None:
-        """The whole answer; None for a client that is to be refused. last: the connection ends with it."""
+    def answer(self, plain: Plain, found: "Future[Answer]", servers: Headers, *, last: bool) -> bytes | None:
+        """The whole answer; None for a client that is to be refused.
+
+        servers: headers of the server's own, such as the date. last: the connection ends with this answer.
+        """
+        if servers is not self._servers:
+            self._servers = servers
+            self._end = _lines(servers) + _lines(headers("%s")) + b"\r\n"
         try:
             told = answers(self._deps, found.result(), plain.secret, (plain.token,))
         except StoreUnavailable as error:  # asking again would double the time that an outage costs
             response = rendered(error)
-            lines = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
-            return self._whole(b"HTTP/1.1 503 Service Unavailable\r\n" + lines, plain, response.body, last)
+            head = b"HTTP/1.1 503 Service Unavailable\r\n" + _lines(response.raw_headers)
+            return self._whole(head, plain, response.body, last)
         if told is None:
             return None
         body = encode(told[0])
@@ -104,6 +114,10 @@ def read(request: bytes) -> Plain | None:
         tokens.parse(asked[1].decode()),
         request_id if fit_request_id(request_id) else new_request_id().encode(),
     )
+
+
+def _lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(b"%s: %s\r\n" % field for field in fields)
 
 
 def without_body(request: bytes) -> bool:

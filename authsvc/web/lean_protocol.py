@@ -62,7 +62,7 @@ class LeanProtocol(BoundedProtocol):
         if found.cancelled():  # the connection is lost
             return
         last = self._load.draining
-        answer = self._lean.answer(plain, found, last=last)
+        answer = self._lean.answer(plain, found, self.server_state.default_headers, last=last)
         if answer is None:
             super().data_received(request)
         else:

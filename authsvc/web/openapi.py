@@ -118,7 +118,7 @@ _EVENT = {
     "required": ["event", "data"],
     "properties": {
         "event": {"enum": ["everything", "forget", "heartbeat"]},
-        "data": {"type": "string", "contentMediaType": JSON, "description": "of `forget`, a list; otherwise `{}`"},
+        "data": {"type": "string", "contentMediaType": JSON, "description": "of `forget`, a list"},
     },
 }
 _COOKIE = "`__Host-session`, HttpOnly, Secure, SameSite=Lax, Path=/; "

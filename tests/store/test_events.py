@@ -16,13 +16,14 @@ import redis.asyncio
 
 from authsvc.store import keys
 from authsvc.store.connection import Connection
-from authsvc.store.events import EVERYTHING, HEARTBEAT, MAX_BACKLOG, MAX_NAMED, Announcement, Changes, Subscription
+from authsvc.store.events import EVERYTHING, MAX_BACKLOG, MAX_NAMED, Announcement, Changes, Subscription
 from tests.faults.test_outage import Valkey
 from tests.streams import named
 
 WITHIN_S = 5.0
 # A heartbeat is a second away at most, and an unanswered question 0.8 s.
 SILENT_WITHIN_S = 2.0
+HEARTBEAT = Announcement("heartbeat", at=1.0)
 
 
 class Listener:
@@ -48,10 +49,10 @@ class Listener:
     def digests(self, since: int = 0) -> set[str]:
         return {digest for announcement, _ in self.told[since:] for digest in announcement.digests}
 
-    async def hears(self, announcement: Announcement, seconds: float = WITHIN_S) -> None:
+    async def hears(self, name: str, seconds: float = WITHIN_S) -> None:
         """Wait for one more of these."""
         since = len(self.told)
-        await self.until(lambda: announcement in [told for told, _ in self.told[since:]], seconds)
+        await self.until(lambda: name in self.names(since), seconds)
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ async def _changes(url: str) -> AsyncIterator[Changes]:
 @pytest.fixture
 async def listener(changes: Changes) -> Listener:
     listener = Listener(changes.subscribe())
-    await listener.hears(HEARTBEAT)
+    await listener.hears("heartbeat")
     return listener
 
 
@@ -93,7 +94,7 @@ async def fragile(server: Valkey) -> AsyncIterator[Listener]:
     """A listener to that store."""
     async for changes in _changes(server.url):
         listener = Listener(changes.subscribe())
-        await listener.hears(HEARTBEAT)
+        await listener.hears("heartbeat")
         yield listener
 
 
@@ -131,7 +132,7 @@ async def test_whoever_changes_it(changes: Changes, valkey: "redis.Redis", chang
     valkey.set("session:a", "value")
     valkey.set("spare", "value")
     listener = Listener(changes.subscribe())
-    await listener.hears(HEARTBEAT)
+    await listener.hears("heartbeat")
     since = len(listener.told)
     change(valkey)
     await listener.until(lambda: named("session:a") <= listener.digests(since))
@@ -143,7 +144,7 @@ async def test_expiry(changes: Changes, valkey: "redis.Redis") -> None:
     """A key that expires by itself, without anybody's command, is announced when it is gone."""
     valkey.set("session:a", "value", px=1500)
     listener = Listener(changes.subscribe())
-    await listener.hears(HEARTBEAT)
+    await listener.hears("heartbeat")
     assert listener.digests() == set()
     await listener.until(lambda: named("session:a") <= listener.digests())
     assert valkey.exists("session:a") == 0
@@ -153,7 +154,7 @@ async def test_expiry(changes: Changes, valkey: "redis.Redis") -> None:
 async def test_a_flush_is_everything(listener: Listener, valkey: Any, flush: str) -> None:
     """Flushing names no key: everything is to be forgotten, at once."""
     valkey.execute_command(*flush.split())
-    await listener.hears(EVERYTHING, 0.5)
+    await listener.hears("everything", 0.5)
 
 
 async def test_only_what_answers_depend_on(listener: Listener, valkey: "redis.Redis") -> None:
@@ -164,7 +165,7 @@ async def test_only_what_answers_depend_on(listener: Listener, valkey: "redis.Re
     for key in told:
         valkey.set(key, 1)
     await listener.until(lambda: len(listener.digests()) >= 4)
-    await listener.hears(HEARTBEAT)
+    await listener.hears("heartbeat")
     assert listener.digests() == named(*told)
 
 
@@ -181,7 +182,7 @@ async def test_the_first_is_everything(changes: Changes, valkey: "redis.Redis") 
     for _ in range(50):
         listeners.append(Listener(changes.subscribe()))
         await asyncio.sleep(0.01)
-    await asyncio.gather(*[listener.hears(HEARTBEAT) for listener in listeners])
+    await asyncio.gather(*[listener.hears("heartbeat") for listener in listeners])
     for listener in listeners:
         assert listener.names()[0] == "everything"
         assert "everything" not in listener.names(1)
@@ -198,10 +199,10 @@ async def test_no_connection_before_anybody_listens(changes: Changes, valkey: "r
     assert followers() == 0
     for _ in range(3):
         one, other = Listener(changes.subscribe()), Listener(changes.subscribe())
-        await one.hears(HEARTBEAT)
+        await one.hears("heartbeat")
         assert followers() == 1
         one.subscription.close()
-        await other.hears(HEARTBEAT)
+        await other.hears("heartbeat")
         other.subscription.close()
         await other.until(lambda: followers() == 0)
 
@@ -209,11 +210,10 @@ async def test_no_connection_before_anybody_listens(changes: Changes, valkey: "r
 async def test_what_was_acknowledged_is_told_before_the_heartbeat(changes: Changes, valkey_url: str) -> None:
     """Every change acknowledged before the question behind a heartbeat was put has been told before that heartbeat.
 
-    A question is put when its heartbeat's predecessor has been given: what was acknowledged before that one was
-    received has to be told before the next one is.
+    What was acknowledged before the moment that a heartbeat names has to be told before the heartbeat is.
     """
     listener = Listener(changes.subscribe())
-    await listener.hears(HEARTBEAT)
+    await listener.hears("heartbeat")
     acknowledged: list[tuple[str, float]] = []
     running = True
 
@@ -229,23 +229,22 @@ async def test_what_was_acknowledged_is_told_before_the_heartbeat(changes: Chang
 
     writers = [asyncio.create_task(write(str(number))) for number in range(8)]
     for _ in range(3):
-        await listener.hears(HEARTBEAT)
+        await listener.hears("heartbeat")
     running = False
     await asyncio.gather(*writers)
-    await listener.hears(HEARTBEAT)
-    await listener.hears(HEARTBEAT)
+    await listener.hears("heartbeat")
+    await listener.hears("heartbeat")
     told_at: dict[str, int] = {}
     beats: list[tuple[int, float]] = []
-    for position, (announcement, at) in enumerate(listener.told):
-        if announcement is HEARTBEAT:
-            beats.append((position, at))
+    for position, (announcement, _) in enumerate(listener.told):
+        if announcement.at is not None:
+            beats.append((position, announcement.at / 1000))
         for digest in announcement.digests:
             told_at.setdefault(digest, position)
     assert len(acknowledged) > 1000
     assert listener.names(1).count("everything") == 0
     for digest, at in acknowledged:
-        first = next(number for number, (_, beat_at) in enumerate(beats) if beat_at > at)
-        assert told_at[digest] < beats[first + 1][0]
+        assert told_at[digest] < next(position for position, beat_at in beats if beat_at > at)
 
 
 async def test_a_heartbeat_waits_for_the_store(fragile: Listener, server: Valkey) -> None:
@@ -275,8 +274,8 @@ async def test_a_store_that_hangs_for_a_moment(fragile: Listener, server: Valkey
         with redis.Redis.from_url(server.url) as client:
             await asyncio.to_thread(client.set, f"session:{pause_s}", 1)
         since = len(fragile.told)
-        await fragile.hears(HEARTBEAT)
-        await fragile.hears(HEARTBEAT)
+        await fragile.hears("heartbeat")
+        await fragile.hears("heartbeat")
         told = named(f"session:{pause_s}") <= fragile.digests()
         assert told or "everything" in fragile.names(since) or "everything" in fragile.names()[-4:]
 
@@ -302,7 +301,7 @@ async def test_a_connection_that_dies(fragile: Listener, server: Valkey) -> None
             (number,) = [c["id"] for c in client.client_list() if c["name"] == "authsvc-events"]
             assert client.client_kill_filter(_id=number) == 1
             client.set("session:missed", 1)
-            await fragile.hears(HEARTBEAT, 1)
+            await fragile.hears("heartbeat", 1)
             assert fragile.names(since)[:2] == ["everything", "heartbeat"]
             await _announces(fragile, server)
 
@@ -334,7 +333,7 @@ async def test_a_store_that_refuses_to_track(fragile: Listener, server: Valkey) 
         await asyncio.sleep(1.5)
         assert fragile.names(since) == []
         operator.execute_command("ACL", "SETUSER", "default", "+client|tracking")
-        await fragile.hears(HEARTBEAT)
+        await fragile.hears("heartbeat")
         assert fragile.names(since)[:2] == ["everything", "heartbeat"]
 
 
@@ -353,7 +352,7 @@ async def test_many_announcements_before_an_answer(listener: Listener, valkey: "
         valkey.set(f"session:{number}", 1)
     expected = named(*(f"session:{number}" for number in range(3000)))
     await listener.until(lambda: expected <= listener.digests(since) or "everything" in listener.names(since))
-    await listener.hears(HEARTBEAT)
+    await listener.hears("heartbeat")
     assert expected <= listener.digests(since)
 
 
@@ -388,7 +387,7 @@ async def test_who_does_not_read_costs_nothing(changes: Changes, valkey: "redis.
     """
     sleeper = changes.subscribe()
     reader = Listener(changes.subscribe())
-    await reader.hears(HEARTBEAT)
+    await reader.hears("heartbeat")
     assert await sleeper.take() is EVERYTHING  # or nothing would have to be remembered for it
 
     def change() -> None:
@@ -404,11 +403,12 @@ async def test_who_does_not_read_costs_nothing(changes: Changes, valkey: "redis.
     for _ in range(2):
         await asyncio.to_thread(change)
         reader.told.clear()
-    await reader.hears(HEARTBEAT)
+    await reader.hears("heartbeat")
     assert rss_kib() - before < 8 * 1024
     assert await sleeper.take() is EVERYTHING
     following = await sleeper.take()
-    assert following is HEARTBEAT or (following is not None and following.digests)
+    assert following is not None
+    assert following.name == "heartbeat" or following.digests
 
 
 def rss_kib() -> int:

@@ -14,6 +14,8 @@ from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.flows.events import RECHECK_S
 from authsvc.settings import Settings
 from authsvc.store import keys
+from authsvc.store.events import now_ms
+from authsvc.store.tracking import Tracking
 from tests.conftest import CHEAP, Clock, Service
 from tests.faults.world import CALLS, MAX_SESSIONS, Call, Snapshot, World, make, save
 from tests.processes import until
@@ -40,7 +42,7 @@ async def test_the_contract(service: Service) -> None:
         await stream.forgets("service")
         digest = keys.digest(b"service")
         assert re.fullmatch(
-            rb"event: everything\ndata: \{\}\n\n(event: heartbeat\ndata: \{\}\n\n){2}"
+            rb"event: everything\ndata: \{\"at\":[0-9.]+\}\n\n(event: heartbeat\ndata: \{\"at\":[0-9.]+\}\n\n){2}"
             rb"event: forget\ndata: \[\"" + digest.encode() + rb"\"\]\n\n",
             stream.body,
         )
@@ -55,9 +57,35 @@ def test_the_digest_of_a_key() -> None:
 async def test_a_heartbeat_each_second(service: Service) -> None:
     """Signs of life come a second apart, so that a subscriber can tell silence from peace."""
     async with Stream(service.app, service.admin) as stream:
-        times = [(await stream.next("heartbeat")).at for _ in range(4)]
-    gaps = [later - earlier for earlier, later in pairwise(times)]
+        beats = [await stream.next("heartbeat") for _ in range(4)]
+    gaps = [later.at - earlier.at for earlier, later in pairwise(beats)]
     assert all(0.8 < gap < 1.5 for gap in gaps)
+
+
+async def test_a_heartbeat_says_when(service: Service) -> None:
+    """By the differences of `at` a subscriber can tell how old a heartbeat is, from the first event on."""
+    async with Stream(service.app, service.admin) as stream:
+        first = await stream.next("everything")
+        beats = [await stream.next("heartbeat") for _ in range(3)]
+    for beat in beats:
+        age = (beat.at - first.at) - (beat.data["at"] - first.data["at"]) / 1000
+        assert -PROMPTLY_S < age < PROMPTLY_S
+
+
+async def test_a_heartbeat_counts_from_the_question(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A heartbeat's moment is before the store was asked: what changes while it answers is not vouched for."""
+    asked = []
+    ping = Tracking.ping
+
+    async def slowly(self: Tracking) -> None:
+        asked.append(now_ms())
+        await ping(self)
+        await asyncio.sleep(0.2)
+
+    monkeypatch.setattr(Tracking, "ping", slowly)
+    async with Stream(service.app, service.admin) as stream:
+        beats = [await stream.next("heartbeat") for _ in range(2)]
+    assert all(beat.data["at"] <= moment for beat, moment in zip(beats, asked, strict=False))
 
 
 async def test_who_may_listen(service: Service) -> None:

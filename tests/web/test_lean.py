@@ -39,8 +39,10 @@ class Counting(lean.Lean):
 
     given = 0
 
-    def answer(self, plain: lean.Plain, found: "asyncio.Future[Answer]", *, last: bool) -> bytes | None:
-        answer = super().answer(plain, found, last=last)
+    def answer(
+        self, plain: lean.Plain, found: "asyncio.Future[Answer]", servers: lean.Headers, *, last: bool
+    ) -> bytes | None:
+        answer = super().answer(plain, found, servers, last=last)
         self.given += answer is not None
         return answer
 
@@ -71,6 +73,7 @@ class Served:
         self.lean = Counting(service.deps)
         self.load = Load()
         self.state = ServerState()
+        self.state.default_headers = [(b"date", b"today"), (b"strict-transport-security", b"max-age=31536000")]
         self.quick = quick
         self.config = uvicorn.Config(service.app, lifespan="off", log_config=None, server_header=False)
         self.config.load()
