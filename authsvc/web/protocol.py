@@ -46,7 +46,7 @@ class Corked:
         """
         self._flush()
         if self._protocol.is_sending() and not self.is_closing():
-            self._lingering = True
+            self._lingering = self._protocol.deaf = True
             self._transport.write_eof()
             self._protocol.flow.resume_reading()
         else:
@@ -78,8 +78,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._size = 0
         self._measured: object = None
         self._is_arriving = False
-        # Once a request was refused nothing more is read. What is said about it may have to wait for earlier answers.
-        self._deaf = False
+        # Once a request was refused nothing more is heard. What is said about it may have to wait for earlier answers.
+        self.deaf = False
         self._last_words: AuthError | None = None
         # What the connection was waiting for when it was looked at, and since when.
         self._awaited: object = None
@@ -98,7 +98,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._piece = len(data)
-        if self._deaf or self.transport.is_closing():
+        if self.deaf:
             self._discard()
             return
         before = self.cycle
@@ -177,7 +177,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def is_sending(self) -> bool:
         """Whether the client may be sending a request that we no longer want."""
-        return self._deaf or (self.cycle is not None and self.cycle.more_body)
+        return self.deaf or (self.cycle is not None and self.cycle.more_body)
 
     # Bounds of size
 
@@ -197,14 +197,14 @@ class BoundedProtocol(HttpToolsProtocol):
             raise InvalidRequest("the request target has to be a path")
         if len(self.pipeline) >= limits.MAX_PIPELINED:
             raise InvalidRequest("too many requests are waiting on this connection")
-        hosts = 0
-        for name, value in fields:
-            if name == b"host":
-                hosts += 1
-            elif name == b"transfer-encoding" and (version == "1.0" or value.lower() != b"chunked"):
-                raise InvalidRequest("the only transfer encoding is chunked, in HTTP/1.1")
+        names = [name for name, _ in fields]
+        hosts = names.count(b"host")
         if hosts != 1 and (hosts or version == "1.1"):  # RFC 9112 section 3.2
             raise InvalidRequest("there has to be one Host header")
+        if b"transfer-encoding" in names:
+            encoding = dict(fields)[b"transfer-encoding"]  # the parser has seen to it that there is one
+            if version == "1.0" or encoding.lower() != b"chunked":
+                raise InvalidRequest("the only transfer encoding is chunked, in HTTP/1.1")
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -261,14 +261,16 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _close_if_idle(self) -> None:
         cycle = self.cycle
-        if cycle is None or (cycle.response_complete and cycle.scope is self.scope and not cycle.more_body):
+        if self.scope is None or (  # nothing has come yet
+            cycle is not None and cycle.scope is self.scope and cycle.response_complete and not cycle.more_body
+        ):
             self.transport.close()
 
     # Refusing
 
     def _refuse(self, error: AuthError) -> None:
         """Answer what came before, say what was wrong with the last request, close."""
-        self._deaf = True
+        self.deaf = True
         self._size = 0
         cycle = self.cycle
         answering = bool(self.pipeline)

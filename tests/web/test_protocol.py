@@ -147,7 +147,7 @@ async def test_streams_are_no_requests_in_progress() -> None:
         await send({"type": "http.response.body", "body": b"end"})
         ended += 1
 
-    async with await serving([], streams, {"load": load}, connections) as server:
+    async with asyncio.timeout(10), await serving([], streams, {"load": load}, connections) as server:
         address = server.sockets[0].getsockname()
         open_ = [await asyncio.open_connection(*address) for _ in range(4)]
         for reader, writer in open_[:3]:
