@@ -91,6 +91,23 @@ def test_a_change_during_the_question_wins(cache: Cache) -> None:
     assert cache.get(token)
 
 
+def test_a_change_that_concerns_many(now: Forward) -> None:
+    """The client that everybody logged in with: all is forgotten, also what is on its way, and then kept again."""
+    cache = Cache(client_id="backend", size=5000, max_age_s=100, silence_s=2)
+    cache.forget_all()
+    cache.proven(1000.0)
+    kept = [a_token() for _ in range(3000)]
+    for token in kept:
+        keep(cache, token)
+    mark, late = cache.mark(), a_token()
+    cache.forget([key_digest("client:app"), key_digest("user:{ada}")])
+    assert not any(map(cache.get, kept))
+    cache.keep(late, active(late), mark, inf, inf)
+    assert cache.get(late) is None
+    keep(cache, late)
+    assert cache.get(late)
+
+
 def test_an_inactive_answer_depends_on_its_session(cache: Cache) -> None:
     """What was announced meanwhile holds for refusals as well."""
     token = a_token()
