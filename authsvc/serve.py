@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,9 +24,12 @@ from authsvc import __version__
 from authsvc.app import build, opened
 from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
+from authsvc.flows.ready import faults
 from authsvc.settings import Settings
 from authsvc.store.embedded import LOCK_WAIT_S, Embedded, running_url
 from authsvc.web.protocol import OnePieceProtocol
+
+log = logging.getLogger(__name__)
 
 # How long requests under way may still take after SIGTERM.
 GRACE_S = 10
@@ -107,7 +110,11 @@ async def _first_start(settings: Settings, url: str) -> tuple[str, str] | None:
         give_up_at = time.monotonic() + PATIENCE_S
         while True:
             try:
-                return await first_start(deps)
+                admin = await first_start(deps)
+                with suppress(StoreUnavailable):  # or the next round would return no secret
+                    for fault in await faults(deps):
+                        log.warning("not ready: %s", fault.text)
+                return admin
             except StoreUnavailable as error:
                 if time.monotonic() > give_up_at:
                     raise StartupError(f"the store does not answer ({error})") from None

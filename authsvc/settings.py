@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -30,6 +30,11 @@ class Settings(BaseModel):
 
     redis_url: Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")] | None = Field(
         None, repr=False, description="Redis or Valkey to use; without it an embedded one is started"
+    )
+    durability: Literal["local", "replica", "disk"] = Field(
+        "local",
+        description="when a security-relevant change counts as done: acknowledged by the primary, by a replica too, "
+        "or synced to its disk",
     )
     data_dir: Path = Field(Path("authsvc-data"), description="where the embedded Valkey keeps its files")
     host: str = Field("127.0.0.1", description="address to listen on")

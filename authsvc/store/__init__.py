@@ -6,6 +6,7 @@ from authsvc.core.user import Credentials, ResetCode
 from authsvc.store import keys
 from authsvc.store.audit import Audit
 from authsvc.store.connection import Connection
+from authsvc.store.fitness import Fitness
 from authsvc.store.listing import Listing
 from authsvc.store.lookup import Lookup
 from authsvc.store.records import Records
@@ -28,6 +29,7 @@ class Store:
         self.lookup = Lookup(connection)
         self.listing = Listing(connection)
         self.throttle = Throttle(connection)
+        self.fitness = Fitness(connection)
         self.audit = Audit(connection, retention_s=audit_retention_s, max_events=audit_max_events)
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from authsvc.errors import StartupError, StoreUnavailable
 
@@ -121,6 +121,15 @@ class Connection:
         expiry = () if expires_at is None else ("PXAT", expires_at * 1000)
         held = await self.call("SET", key, value, "NX", "GET", *expiry)
         return held is None or held == value
+
+    async def ask_primaries(self, commands: Sequence[Command]) -> list[list[Any]]:
+        """Ask every primary, of which there is one here. A reply is None where the server refuses to tell."""
+        async with answering():
+            pipeline = self._redis.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            replies = await pipeline.execute(raise_on_error=False)
+        return [[None if isinstance(reply, ResponseError) else reply for reply in replies]]
 
     def lane(self) -> "Lane":
         """A connection of its own, besides the pool, for one who reads all the time."""

@@ -35,6 +35,7 @@ ANSWERS: dict[type[e.AuthError], tuple[int, str]] = {
     e.TooManyAttempts: (429, "too_many_attempts"),
     e.Overloaded: (503, "temporarily_unavailable"),
     e.StoreUnavailable: (503, "temporarily_unavailable"),  # RFC 7009 section 2.2.1
+    e.NotReady: (503, "temporarily_unavailable"),
     e.CorruptRecord: (503, "temporarily_unavailable"),
 }
 
