@@ -69,6 +69,13 @@ def running_store(
             process.wait()
 
 
+def rights_of_the_docs() -> list[str]:
+    """What docs/security.md lets the service's user of the store do, as arguments of ACL SETUSER."""
+    text = (Path(__file__).parent.parent / "docs" / "security.md").read_text()
+    (line,) = (line for line in text.splitlines() if line.startswith("ACL SETUSER authsvc on >PASSWORD "))
+    return line.split()[5:]
+
+
 def debian_redis() -> str | None:
     """The redis-server on the PATH, which is an older and another product than ours."""
     return shutil.which("redis-server")

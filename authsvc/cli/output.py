@@ -13,7 +13,7 @@ _UNLIMITED = 100_000
 _TIMES = frozenset({"at", "created_at", "last_seen", "expires_at", "access_expires_at", "auth_time"})
 
 # What may take several lines in a table, before an id or a time does.
-_PROSE = frozenset({"name", "device", "permissions", "audience", "scope", "roles", "reason", "details"})
+_PROSE = frozenset({"name", "device", "permissions", "audience", "scope", "roles", "reason", "details", "why", "rule"})
 
 
 def say(message: str) -> None:
