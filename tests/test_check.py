@@ -387,3 +387,16 @@ def test_a_secret_of_the_url_is_not_shown(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_a_wrong_setting(tmp_path: Path) -> None:
     """2, as for every command: nothing can be checked then."""
     assert run("check", cwd=tmp_path, AUTHSVC_WORKERS="many").returncode == 2
+
+
+def test_a_password_in_a_file(tmp_path: Path) -> None:
+    """AUTHSVC_REDIS_URL_FILE is read, and the check sees that the password is not in the environment."""
+    with running_store(*SYNCED) as store, store.connect() as operator:
+        use(store, tmp_path)
+        operator.config_set("requirepass", "s3cret-pw")
+        (tmp_path / "url").write_text(f"unix://:s3cret-pw@{store.socket}\n")
+        done = run("check", "--json", cwd=tmp_path, AUTHSVC_REDIS_URL_FILE=str(tmp_path / "url"), **SOUNDLY)
+        assert done.returncode == 0, done.stderr
+        rows = {row["check"]: row["result"] for row in json.loads(done.stdout)["checks"]}
+        assert rows["secrets"] == "pass"
+        assert checked(f"unix://:s3cret-pw@{store.socket}", tmp_path, **SOUNDLY)[1]["secrets"]["result"] == "warn"
