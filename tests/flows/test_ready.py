@@ -94,7 +94,10 @@ async def test_a_store_without_a_replica_at_level_replica() -> None:
 
 
 async def test_a_replica_as_the_store() -> None:
-    """A replica answers reads, perhaps old ones, and no writes: it is not to be served from."""
+    """A replica answers reads, perhaps old ones, and no writes: it is not to be served from.
+
+    A store that is demoted while connected says so; one that was a replica all along may not even be talked to.
+    """
     port = free_port()
     with running_store(port=port) as store:
         async with serving(store):
@@ -102,7 +105,25 @@ async def test_a_replica_as_the_store() -> None:
         with running_store("--replicaof", f"127.0.0.1 {port}") as replica, replica.connect() as client:
             until(lambda: client.exists("service"))
             async with serving(replica, used=False) as http:
-                assert_not_ready(await http.get("/readyz"), "replica")
+                answer = await http.get("/readyz")
+                assert_problem(answer, 503, "temporarily_unavailable")
+                assert answer.json()["error_description"] in (
+                    "not ready: replica",
+                    "the store can't be asked right now",
+                )
+
+
+async def test_a_store_that_is_demoted() -> None:
+    """From the moment that it takes no writes any more, or a second later."""
+    with running_store() as store, store.connect() as client:
+        async with serving(store) as http:
+            assert (await http.get("/readyz")).status_code == 200
+            client.execute_command("REPLICAOF", "127.0.0.1", "1")
+            answer = await eventually(http, lambda answer: answer.status_code == 503)
+            reasons = ("not ready: replica", "the store can't be asked right now")
+            assert answer.json()["error_description"] in reasons
+            client.execute_command("REPLICAOF", "NO", "ONE")
+            await eventually(http, lambda answer: answer.status_code == 200)
 
 
 async def test_several_reasons_are_all_named() -> None:
