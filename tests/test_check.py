@@ -152,6 +152,7 @@ CASES: list[tuple[str, str, Facts]] = [
     ("split brain", "pass", store(durability="replica")),
     ("split brain", "warn", store(config={"min-replicas-to-write": "0"}, durability="replica")),
     ("TLS to the store", "fail", reached(tls=False)),
+    ("TLS to the store", "fail", reached(unverified=True)),
     ("TLS to the store", "n/a", reached(tls=False, local=True)),
     ("user `default`", "fail", store(door_open=True)),
     ("user `default`", "warn", replace(store(door_open=True), address=replace(REMOTE, local=True))),
@@ -226,6 +227,9 @@ def test_of_several_primaries_the_worst_counts() -> None:
         ("unix:///run/valkey.sock", Address(False, True, True, False)),
         ("unix://svc:pw@/run/valkey.sock", Address(False, True, True, True)),
         ("redis://10.0.0.1?password=pw", Address(False, False, False, True)),
+        ("rediss://10.0.0.1?ssl_cert_reqs=none", Address(True, False, False, False, unverified=True)),
+        ("rediss://10.0.0.1?ssl_check_hostname=False", Address(True, False, False, False, unverified=True)),
+        ("rediss://10.0.0.1?ssl_cert_reqs=required&ssl_ca_certs=/ca", Address(True, False, False, False)),
         ("redis+sentinel://127.0.0.1:26379,10.0.0.2:26379/main", Address(False, False, False, False)),
     ],
 )

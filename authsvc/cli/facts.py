@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from authsvc.cli.groups import Misconfigured
 from authsvc.cli.state import run, settings
@@ -21,23 +21,30 @@ _ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a configured store is. `local`: on this machine, as a socket or on the loopback interface."""
+    """Where a configured store is. `local`: on this machine, as a socket or on the loopback interface.
+
+    unverified: its certificate is not looked at, or not its name, because the URL says so.
+    """
 
     tls: bool
     local: bool
     socket: bool
     password: bool
+    unverified: bool = False
 
     @classmethod
     def of(cls, url: str) -> "Address":
         parts = urlsplit(url)
         login, _, hosts = parts.netloc.rpartition("@")
         socket = parts.scheme == "unix"
+        options = {name.lower(): value.lower() for name, value in parse_qsl(parts.query)}
+        no = options.get("ssl_check_hostname") in ("false", "no", "0", "f", "n")
         return cls(
             tls=parts.scheme.startswith("rediss"),
             local=socket or all(is_loopback(_host(host)) for host in hosts.split(",")),
             socket=socket,
-            password=bool(login.partition(":")[2]) or "password=" in parts.query,
+            password=bool(login.partition(":")[2]) or "password" in options,
+            unverified=no or options.get("ssl_cert_reqs", "required") != "required",
         )
 
 

@@ -178,6 +178,8 @@ def transport(facts: Facts) -> Verdict:
     where = facts.address
     if where is None or where.socket:
         return not_applicable("a socket on this machine")
+    if where.tls and where.unverified:
+        return failed("TLS with whoever answers: the URL turns verifying off", "take ssl_cert_reqs and such out of it")
     if where.tls:
         return passed("TLS, with the server's certificate verified")
     if where.local:
