@@ -136,6 +136,11 @@ class Server:
             info = client.info("replication")
         return sum(info[f"slave{n}"]["state"] == "online" for n in range(info["connected_slaves"]))
 
+    def follows(self) -> bool:
+        """Whether it is a replica that has loaded what its primary had; "online" is one that still loads it, too."""
+        with self.redis() as client:
+            return bool(client.info("replication").get("master_link_status") == "up")
+
     def _configure(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         port = ["port 0", f"tls-port {self.port}"] if self.ca else [f"port {self.port}"]
@@ -183,7 +188,7 @@ class Replicated:
 
     def thaw_replication(self) -> None:
         _thaw(self.nodes)
-        until(lambda: self.primary().replicas_online() == len(self.replicas()))
+        until(lambda: all(replica.follows() for replica in self.replicas()))
 
     def fail_over(self) -> Server:
         """Make a replica the primary, whatever it has; a living primary becomes its replica. Returns the new one."""
@@ -261,7 +266,7 @@ class Cluster:
 
     def thaw_replication(self) -> None:
         _thaw(self.nodes)
-        until(lambda: all(node.replicas_online() == len(self.replicas_of(node)) for node in self.primaries()))
+        until(lambda: all(replica.follows() for node in self.primaries() for replica in self.replicas_of(node)))
 
     def fail_over(self, primary: Server) -> Server:
         """Let a replica of this primary take over, by agreement if it lives."""
@@ -270,22 +275,22 @@ class Cluster:
         until(lambda: _slots_of(replica) and (primary._ended() or not primary.is_primary()))
         return replica
 
-    def move(self, key: str, target: Server, *, finish: bool = True) -> None:
-        """Give the slot of this key to another primary, with its keys. Not finished, it stays half-moved: ASK."""
+    def move(self, key: str, target: Server, *, finish: bool = True, only: Sequence[str] | None = None) -> None:
+        """Give the slot of this key to another primary, with its keys. Not finished, it stays half-moved: ASK.
+
+        only: these of its keys; with the others where they were, one who wants some of each is told TRYAGAIN.
+        """
         slot, source = key_slot(key.encode()), self.primary_of(key)
         source_id, target_id = source.call("CLUSTER", "MYID"), target.call("CLUSTER", "MYID")
         target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
         source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
-        self.migrate(source.call("CLUSTER", "GETKEYSINSLOT", slot, 1000), source, target)
+        names = source.call("CLUSTER", "GETKEYSINSLOT", slot, 1000) if only is None else only
+        if names:
+            password = ["AUTH", target.password] if target.password else []
+            source.call("MIGRATE", _HOST, target.port, "", 0, 5000, *password, "KEYS", *names)
         if finish:
             for node in (target, source, *self.primaries()):
                 node.call("CLUSTER", "SETSLOT", slot, "NODE", target_id)
-
-    def migrate(self, keys: Sequence[str], source: Server, target: Server) -> None:
-        """Move single keys, of a slot that is on its way."""
-        password = ["AUTH", target.password] if target.password else []
-        if keys:
-            source.call("MIGRATE", _HOST, target.port, "", 0, 5000, *password, "KEYS", *keys)
 
     def whole(self) -> bool:
         """Whether every node knows that every slot is served."""
@@ -300,7 +305,7 @@ def standalone(directory: Path, *options: str, **more: Any) -> Iterator[Server]:
 
 
 @contextmanager
-def tls(directory: Path, *options: str, binary: str) -> Iterator[Server]:
+def tls(directory: Path, *options: str, **more: Any) -> Iterator[Server]:
     """One server that speaks nothing but TLS, with a certificate for 127.0.0.1 from an authority of its own."""
     directory.mkdir(parents=True, exist_ok=True)
     authority = trustme.CA()
@@ -309,7 +314,7 @@ def tls(directory: Path, *options: str, binary: str) -> Iterator[Server]:
     certificate.private_key_pem.write_to_path(directory / "key.pem")
     certificate.cert_chain_pems[0].write_to_path(directory / "cert.pem")
     files = (f"tls-cert-file {directory}/cert.pem", f"tls-key-file {directory}/key.pem", "tls-auth-clients no")
-    with standalone(directory, *files, *options, binary=binary, ca=directory / "ca.pem") as server:
+    with standalone(directory, *files, *options, ca=directory / "ca.pem", **more) as server:
         yield server
 
 
@@ -371,7 +376,7 @@ def cluster(directory: Path, *options: str, primaries: int = 3, replicas: int = 
         for n, node in enumerate(nodes[primaries:]):
             node.call("CLUSTER", "REPLICATE", nodes[n % primaries].call("CLUSTER", "MYID"))
         made = Cluster(nodes)
-        until(lambda: made.whole() and all(node.replicas_online() == replicas for node in nodes[:primaries]), 20)
+        until(lambda: made.whole() and all(node.follows() for node in nodes[primaries:]), 20)
         yield made
 
 
@@ -396,7 +401,7 @@ def _replicate(nodes: Sequence[Server]) -> None:
     primary, *replicas = [node.start() for node in nodes]
     for replica in replicas:
         replica.call("REPLICAOF", _HOST, primary.port)
-    until(lambda: primary.replicas_online() == len(replicas), 20)
+    until(lambda: all(replica.follows() for replica in replicas), 20)
 
 
 @contextmanager
