@@ -1,5 +1,7 @@
 """What is made of a store's own account of itself."""
 
+from pathlib import Path
+
 import pytest
 
 from authsvc.store import fitness
@@ -18,6 +20,7 @@ from authsvc.store.fitness import (
     faults_of,
 )
 from tests.stores import debian_redis, running_store
+from tests.topologies import cluster, sentinels
 
 FIT = {
     "redis_version": "7.2.4",
@@ -132,3 +135,25 @@ async def test_a_store_is_asked_once_a_second() -> None:
             await reader.servers()
         await connection.close()
         assert client.info("commandstats")["cmdstat_info"]["calls"] <= 3  # one of them is this
+
+
+async def test_every_primary_of_a_cluster_is_asked(tmp_path: Path) -> None:
+    """One of three that evicts makes the store unfit, whichever it is."""
+    with cluster(tmp_path) as store:
+        connection = Connection(store.url)
+        try:
+            for node in store.nodes:
+                node.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+                servers = await Fitness(connection).servers()
+                assert len(servers) == 3
+                assert [fault for server in servers for fault in faults_of(server, "local")] == [EVICTING]
+                node.call("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        finally:
+            await connection.close()
+
+
+async def test_the_primary_behind_sentinels_is_asked(tmp_path: Path) -> None:
+    """It tells of its replicas."""
+    with sentinels(tmp_path) as store:
+        server = await asked(store.url)
+    assert (server.role, server.good_replicas) == ("master", 2)
