@@ -23,6 +23,7 @@ from authsvc import __version__
 from authsvc.app import build, opened
 from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
+from authsvc.flows.ready import faults
 from authsvc.settings import Settings
 from authsvc.store.embedded import LOCK_WAIT_S, Embedded, running_url
 from authsvc.web.envelope import request_id, sealed
@@ -32,6 +33,8 @@ from authsvc.web.lean_protocol import LeanProtocol
 from authsvc.web.limits import Load, raise_descriptors
 from authsvc.web.server import GRACE_S, Server
 from authsvc.web.workers import Workers
+
+log = logging.getLogger(__name__)
 
 # RFC 6797, for browsers: this host and those below it by HTTPS only, for a year.
 HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
@@ -57,6 +60,8 @@ def serve(settings: Settings) -> None:
     raise_descriptors()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # also while starting: the embedded store is stopped then
     if settings.redis_url is None:
+        if settings.durability == "replica":
+            raise StartupError("AUTHSVC_DURABILITY=replica needs AUTHSVC_REDIS_URL: the embedded Valkey has no replica")
         _refuse_a_second(settings.data_dir)
     # Before the store, or a start in vain would end the Valkey that others still answer from.
     with _listen(settings) as listening, store_url(settings) as url:
@@ -104,7 +109,11 @@ async def _first_start(settings: Settings, url: str) -> tuple[str, str] | None:
         give_up_at = time.monotonic() + PATIENCE_S
         while True:
             try:
-                return await first_start(deps)
+                admin = await first_start(deps)
+                with suppress(StoreUnavailable):  # or the next round would return no secret
+                    for fault in await faults(deps):
+                        log.warning("not ready: %s", fault.text)
+                return admin
             except StoreUnavailable as error:
                 if time.monotonic() > give_up_at:
                     raise StartupError(f"the store does not answer ({error})") from None

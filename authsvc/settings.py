@@ -5,13 +5,21 @@ from collections.abc import Mapping
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from authsvc.errors import StartupError
 
 PREFIX = "AUTHSVC_"
+
+
+_PATTERNS = {
+    "redis_url": "has to begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, "
+    "the last two also as rediss+…",
+    "allowed_origins": "whole origins such as https://app.example.org, no wildcard and not null",
+}
 
 
 def _split(value: object) -> object:
@@ -20,6 +28,8 @@ def _split(value: object) -> object:
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split)]
+# Whole origins: with credentials a wildcard would be every site there is, and `null` any sandboxed frame.
+Origins = Annotated[tuple[Annotated[str, Field(pattern=r"^https?://[^\s/*@?#\\]+$")], ...], BeforeValidator(_split)]
 Seconds = Annotated[int, Field(ge=1)]
 
 
@@ -28,9 +38,13 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    redis_url: Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")] | None = Field(
+    redis_url: Annotated[str, Field(pattern=r"^((redis|rediss)(\+sentinel|\+cluster)?|unix)://")] | None = Field(
         None, repr=False, description="Redis or Valkey to use; without it an embedded one is started"
     )
+    durability: Literal["local", "replica", "disk"] = Field(
+        "local", description="who must have a change before it is answered: the primary; a replica too; or its disk"
+    )
+    durability_timeout_ms: int = Field(500, ge=10, le=600, description="how long that is waited for; then 503")
     data_dir: Path = Field(Path("authsvc-data"), description="where the embedded Valkey keeps its files")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
@@ -40,7 +54,7 @@ class Settings(BaseModel):
         10_000, ge=1, description="open connections that a worker takes, descriptors allowing; more are told 503"
     )
     issuer: str | None = Field(None, description="public base URL (RFC 8414), such as https://auth.example.org")
-    allowed_origins: Words = Field(
+    allowed_origins: Origins = Field(
         (), description="origins besides our own whose pages may call us, also with the cookie"
     )
     trusted_proxies: Networks = Field(
@@ -85,7 +99,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(found)
         except ValidationError as error:
-            problems = [f"{PREFIX}{e['loc'][0]}".upper() + f": {_problem(e['type'], e['msg'])}" for e in error.errors()]
+            problems = [f"{PREFIX}{e['loc'][0]}".upper() + f": {_problem(e)}" for e in error.errors()]
             raise StartupError("; ".join(problems)) from None
 
     def but(self, **changes: object) -> Self:
@@ -109,11 +123,19 @@ class Settings(BaseModel):
         return (self.issuer or f"http://{self.host}:{self.port}").rstrip("/")
 
 
-def _problem(kind: str, message: str) -> str:
-    return {
-        "extra_forbidden": "there is no such setting",
-        "string_pattern_mismatch": "has to begin with redis://, rediss:// or unix://",
-    }.get(kind, message)
+def given_in_files(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
+    """The settings that are read from files of their own."""
+    names = {name.removeprefix(PREFIX).lower() for name in environment if name.startswith(PREFIX)}
+    files = {name for name in names if name.endswith("_file") and name not in Settings.model_fields}
+    return frozenset(name.removesuffix("_file") for name in files)
+
+
+def _problem(error: ErrorDetails) -> str:
+    if error["type"] == "extra_forbidden":
+        return "there is no such setting"
+    if error["type"] == "string_pattern_mismatch":
+        return _PATTERNS[str(error["loc"][0])]
+    return error["msg"]
 
 
 def _read(name: str, path: str) -> str:

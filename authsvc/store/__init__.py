@@ -10,6 +10,7 @@ from authsvc.store import keys
 from authsvc.store.audit import Audit
 from authsvc.store.connection import Connection
 from authsvc.store.events import Changes
+from authsvc.store.fitness import Fitness
 from authsvc.store.listing import Listing
 from authsvc.store.lookup import Lookup
 from authsvc.store.records import Records
@@ -36,6 +37,7 @@ class Store:
         self.listing = Listing(connection)
         self.throttle = Throttle(connection)
         self.changes = Changes(connection)
+        self.fitness = Fitness(connection)
         self.audit = Audit(connection, retention_s=audit_retention_s, max_events=audit_max_events)
 
     async def close(self) -> None:

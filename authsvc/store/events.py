@@ -151,7 +151,7 @@ class Changes:
                 await asyncio.sleep(pause)
 
     async def _follow_once(self) -> None:
-        connections = await self._connection.primaries()
+        connections = await self._connection.listeners()
         trackings = [Tracking(connection, self._heard) for connection in connections]
         try:
             for tracking in trackings:

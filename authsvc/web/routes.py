@@ -92,6 +92,7 @@ ROUTES: tuple[Verb, ...] = (
          gives=bodies.AuditTrail),
     Verb("GET", "/.well-known/oauth-authorization-server", meta.metadata, "Metadata (RFC 8414)", gives=bodies.Metadata),
     Verb("GET", "/healthz", meta.healthz, "Alive", gives=bodies.Health),
-    Verb("GET", "/readyz", meta.readyz, "Fit for traffic", gives=bodies.Health, errors=(e.StoreUnavailable,)),
+    Verb("GET", "/readyz", meta.readyz, "Fit for traffic", gives=bodies.Health,
+         errors=(e.StoreUnavailable, e.NotReady)),
     Verb("GET", "/openapi.yaml", meta.contract, "This contract"),
 )  # fmt: skip

@@ -9,14 +9,18 @@ import pytest
 import redis
 
 from authsvc.store.embedded import _find_binary
-from tests.e2e.conftest import PASSWORD, Server, free_port
+from tests.e2e.conftest import PASSWORD, Server, free_port, run
 from tests.processes import until
+from tests.stores import rights_of_the_docs
 
 
-@pytest.fixture(params=["valkey", "redis-server"])
+@pytest.fixture(params=["valkey", "redis-server", "least privilege"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A server over TCP, with a password; once the Valkey that is found, once the redis-server on the PATH."""
-    binary = _find_binary() if request.param == "valkey" else shutil.which("redis-server")
+    """A server over TCP, with a password; once the Valkey that is found, once the redis-server on the PATH.
+
+    With least privilege the service has a user of its own, with the rights that docs/security.md names and no more.
+    """
+    binary = shutil.which("redis-server") if request.param == "redis-server" else _find_binary()
     if binary is None:
         pytest.skip("no redis-server on the PATH")
     port = free_port()
@@ -25,6 +29,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     url = f"redis://:s3cret@127.0.0.1:{port}/0"
     try:
         until(lambda: _answers(url))
+        if request.param == "least privilege":
+            with redis.Redis.from_url(url) as operator:
+                operator.execute_command("ACL", "SETUSER", "authsvc", "on", ">s3cret", *rights_of_the_docs())
+            url = f"redis://authsvc:s3cret@127.0.0.1:{port}/0"
         yield url
     finally:
         process.terminate()
@@ -83,3 +91,20 @@ def test_a_configured_store_is_used(store: str, new_server: Callable[..., Server
     assert server.stop() == 0
     with redis.Redis.from_url(store) as client:
         assert client.exists("service"), "it is not ours to stop"
+
+
+def test_a_promise_that_nobody_could_keep(tmp_path: Path) -> None:
+    """The embedded store has no replica, so the service does not start on the promise that one has everything."""
+    ended = run("serve", cwd=tmp_path, AUTHSVC_DURABILITY="replica")
+    assert ended.returncode != 0
+    assert "AUTHSVC_DURABILITY=replica needs AUTHSVC_REDIS_URL" in ended.stderr
+    assert not (tmp_path / "authsvc-data").exists()
+
+
+def test_the_embedded_store_keeps_what_it_says(new_server: Callable[..., Server]) -> None:
+    """It fsyncs each write, so the promise of its disk is kept."""
+    server = new_server(AUTHSVC_DURABILITY="disk").start()
+    with server.http() as http:
+        token = http.post("/tokens", json={"sub": "elsewhere|1"}, auth=server.admin).json()["access_token"]
+        for _ in range(2):
+            assert http.post("/revoke", data={"token": token}, auth=server.admin).status_code == 200
