@@ -109,6 +109,7 @@ async def test_the_whole_walk(tmp_path: Path, shape: str) -> None:
             while cursor is not None:
                 params = {"limit": "7", "cursor": cursor}
                 page = (await service.http.get("/admin/users", params=params, auth=service.admin)).json()
+                assert "items" in page, (page, cursor)
                 names |= {user["username"] for user in page["items"]}
                 cursor = page["next"]
             assert names == {"countess", *(f"user{n}" for n in range(1, 30))}
