@@ -3,13 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check openapi bench clean
+.PHONY: run test topologies check openapi bench clean
 
 run: $(VENV)/installed
 	exec $(BIN)/authsvc serve
 
 test: check
 	$(BIN)/python -m pytest -n 2 -q
+
+# The flows on every other shape of store, the redis-server on the PATH included; some minutes.
+topologies: $(VENV)/installed
+	for shape in redis sentinel cluster; do \
+		$(BIN)/python -m pytest -n 2 -q --store=$$shape tests/flows tests/store/test_shared_lookups.py tests/store/test_throttle.py || exit 1; \
+	done
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

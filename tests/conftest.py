@@ -1,6 +1,7 @@
 """A real Valkey for every test that touches the store; a clock that tests move; the service over both."""
 
 import asyncio
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -13,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 import redis
+from redis.cluster import ClusterNode, RedisCluster
+from redis.sentinel import Sentinel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authsvc.app import build, opened
@@ -22,6 +25,8 @@ from authsvc.flows import bootstrap, clients, users
 from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.settings import Settings
 from authsvc.store.embedded import _find_binary
+from authsvc.store.urls import StoreUrl
+from tests import topologies
 
 # A script that starts the tests in the background has interrupts ignored, and programs inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -50,23 +55,56 @@ class Clock:
         self.now += seconds
 
 
+SHAPES = ("standalone", "redis", "sentinel", "cluster")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--store", choices=SHAPES, default=SHAPES[0], help="what the shared store of the tests is made of")
+
+
 @pytest.fixture(scope="session")
-def valkey_url() -> Iterator[str]:
-    """One Valkey for the whole run of this process, without persistence."""
-    with tempfile.TemporaryDirectory(prefix="authsvc-test-") as directory:
-        socket = Path(directory) / "valkey.sock"
-        process = subprocess.Popen(
-            [_find_binary(), "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", directory],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        url = f"unix://{socket}"
-        try:
-            _wait_for(url)
-            yield url
-        finally:
-            process.terminate()
-            process.wait()
+def shape(request: pytest.FixtureRequest) -> str:
+    """`redis`: one server too, the redis-server on the PATH."""
+    chosen: str = request.config.getoption("--store")
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def valkey_url(shape: str) -> Iterator[str]:
+    """One store for the whole run of this process, without persistence."""
+    with tempfile.TemporaryDirectory(prefix="authsvc-test-") as name:
+        directory = Path(name)
+        if shape == "sentinel":
+            with topologies.sentinels(directory, replicas=1) as watched:
+                yield watched.url
+        elif shape == "cluster":
+            with topologies.cluster(directory) as cluster:
+                yield cluster.url
+        else:
+            yield from _on_a_socket(directory, _find_binary() if shape == "standalone" else _redis_server())
+
+
+def _redis_server() -> str:
+    found = shutil.which("redis-server")
+    if found is None:
+        pytest.skip("no redis-server on the PATH")
+    return found
+
+
+def _on_a_socket(directory: Path, binary: str) -> Iterator[str]:
+    socket = directory / "valkey.sock"
+    process = subprocess.Popen(
+        [binary, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(directory)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"unix://{socket}"
+    try:
+        _wait_for(url)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _wait_for(url: str) -> None:
@@ -84,10 +122,21 @@ def _wait_for(url: str) -> None:
 @pytest.fixture
 def valkey(valkey_url: str) -> Iterator["redis.Redis"]:
     """A plain connection to the store, emptied: for looking into it and for meddling with it."""
-    with redis.Redis.from_url(valkey_url) as client:
+    with _plain(valkey_url) as client:
         client.flushall()
         client.config_set("maxmemory", 0)
         yield client
+
+
+def _plain(url: str) -> "redis.Redis":
+    """Of a cluster: a client that takes the same calls and sends them to where the keys are."""
+    parsed = StoreUrl.parse(url)
+    if parsed.shape == "sentinel":
+        return Sentinel(parsed.hosts).master_for(parsed.service)  # type: ignore[no-any-return, no-untyped-call]  # redis-py has no types here
+    if parsed.shape == "cluster":
+        nodes = [ClusterNode(*host) for host in parsed.hosts]  # type: ignore[no-untyped-call]  # as above
+        return RedisCluster(startup_nodes=nodes)  # type: ignore[return-value]  # it takes the calls that tests make
+    return redis.Redis.from_url(url)
 
 
 @pytest.fixture

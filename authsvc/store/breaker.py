@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from authsvc.errors import StoreUnavailable
@@ -18,7 +19,7 @@ MIN_FAILURES = 5
 WINDOW_S = 5.0
 # While it is open, one call in this time is let through to see.
 PROBE_S = 0.5
-# A call that fails in less time costs nobody much, or had no more: a closed door, an empty pool, a hurried request.
+# A call that fails in less time costs nobody much, or had no more: a closed door, a hurried request.
 SLOW_S = 0.3
 
 
@@ -64,8 +65,10 @@ def timed(breaker: Breaker) -> Iterator[None]:
     started = time.monotonic()
     try:
         yield
-    except (RedisError, OSError, TimeoutError, asyncio.CancelledError):  # the last: by a timeout around us
-        if time.monotonic() - started >= SLOW_S:
+    except (RedisError, OSError, TimeoutError, asyncio.CancelledError) as error:  # the last: by a timeout around us
+        # Waiting in vain for a connection of our own pool says that we are too many, not that the server is ill.
+        crowded = isinstance(error, RedisConnectionError) and isinstance(error.__cause__, TimeoutError)
+        if time.monotonic() - started >= SLOW_S and not crowded:
             breaker.failed()
         raise
     breaker.worked()

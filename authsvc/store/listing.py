@@ -59,7 +59,8 @@ class Listing:
             names += new[:room]
             if len(new) > room:
                 after = names[-1] if room else after
-                return await self._load(model, names), f"{position}!{after}"
+                # A page that was full when the step began has taken nothing from it.
+                return await self._load(model, names), f"{position}!{after}" if after else position
             position, after = following, ""
             if position == "0":
                 return await self._load(model, names), None

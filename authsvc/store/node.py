@@ -36,7 +36,7 @@ MAX_CONNECTIONS = 50
 # How long it can go unnoticed that another server has become the primary, if this one does not say so itself.
 WATCH_S = 1.0
 # Calls wait this long for a connection of the pool.
-POOL_TIMEOUT_S = 0.25
+POOL_TIMEOUT_S = 0.5
 
 
 class NotPrimary(RedisConnectionError):
@@ -178,15 +178,20 @@ class Node:
 
     async def _watch(self) -> None:
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # as above
+        lost = False
         try:
             while not self._closed:  # a cancellation can be lost to a timeout inside
                 try:
                     async with asyncio.timeout(CONNECT_TIMEOUT_S + REPLY_TIMEOUT_S):
                         await self._look(connection)
+                    if lost:  # this may be another server than the one that the others are connected to
+                        await self.drop()
+                    lost = False
                 except NotPrimary:
                     await self.drop()
                 except (RedisError, OSError, TimeoutError):
-                    await connection.disconnect(nowait=True)  # whoever asks it something will find out too
+                    await connection.disconnect(nowait=True)
+                    lost = True
                 await asyncio.sleep(WATCH_S)
         finally:
             await connection.disconnect(nowait=True)

@@ -33,8 +33,8 @@ class Users(Records[User]):
 
     async def find_by_name(self, canonical_name: str) -> tuple[User, Credentials | None] | None:
         sub = await self._connection.call("GET", keys.login(canonical_name))
-        # A name nobody has is looked up just as long.
-        found = await self.find_both(sub.decode() if sub else "")
+        # A name nobody has is looked up just as long. Not as "": an empty tag would put the two keys into two slots.
+        found = await self.find_both(sub.decode() if sub else "-")
         return found if found and found[0].answers_to(canonical_name) else None
 
     async def register(self, user: User, credentials: Credentials) -> None:

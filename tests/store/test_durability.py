@@ -10,6 +10,7 @@ import httpx
 import pytest
 import redis
 
+from authsvc.errors import NotDurable
 from authsvc.store import keys
 from authsvc.store.durability import Durability
 from tests import topologies
@@ -126,6 +127,8 @@ async def test_what_no_replica_has_is_not_promised(tmp_path: Path, act: Act) -> 
             replica.pause()
             first = await act(someone)
             assert is_refusal(first), first.text
+            # As if another worker were asked: to a connection that has not written it, all is well.
+            store.primary().call("CLIENT", "KILL", "TYPE", "normal")
             if act not in ONCE:
                 again = await act(someone)
                 assert is_refusal(again), again.text
@@ -135,6 +138,19 @@ async def test_what_no_replica_has_is_not_promised(tmp_path: Path, act: Act) -> 
                 # Deleting what is gone, for certain now.
                 assert done.status_code in (200, 201, 204, 404), done.text
                 assert done.status_code != 404 or act in (delete_user, delete_client)
+
+
+async def test_a_change_that_was_made_already_is_made_sure_of(tmp_path: Path) -> None:
+    """A record that is as it should be says nothing about the replicas: its maker may have been told 503."""
+    with topologies.replicated(tmp_path) as store:
+        async with service_on(store.url, durability="replica", durability_timeout_ms=50) as service:
+            user = await service.user()
+            await service.deps.store.users.change(user.sub, lambda user: user)
+            store.replicas()[0].pause()
+            with pytest.raises(NotDurable):
+                await service.deps.store.users.change(user.sub, lambda user: user)
+            await service.deps.store.users.swap(user.sub, lambda user: user, lasting=False)
+            assert await service.deps.store.users.get(user.sub) == user
 
 
 async def test_a_revoked_token_stays_dead_through_a_failover(tmp_path: Path) -> None:

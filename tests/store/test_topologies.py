@@ -109,9 +109,12 @@ async def test_the_whole_walk(tmp_path: Path, shape: str) -> None:
             while cursor is not None:
                 params = {"limit": "7", "cursor": cursor}
                 page = (await service.http.get("/admin/users", params=params, auth=service.admin)).json()
+                assert "items" in page, (page, cursor)
                 names |= {user["username"] for user in page["items"]}
                 cursor = page["next"]
             assert names == {"countess", *(f"user{n}" for n in range(1, 30))}
+            unknown = {"username": "nobody", "password": "a swim across the lake"}
+            assert (await service.http.post("/login", json=unknown)).status_code == 401
             assert await revoke_all(service) == 200
             assert not await service.active(rotated["access_token"])
 
@@ -181,8 +184,8 @@ async def test_a_replaced_primary_is_not_read_from(tmp_path: Path) -> None:
             await asyncio.to_thread(watched.await_failover, old)
             with watched.primary().redis() as client:
                 client.delete(*client.keys("session:*"))
-            for sentinel in watched.sentinels:
-                sentinel.call("SENTINEL", "SET", topologies.SERVICE, "failover-timeout", "60000")
+            for sentinel in watched.sentinels:  # they would tell it that it is a replica after four of these
+                sentinel.call("SENTINEL", "DEBUG", "PUBLISH-PERIOD", 60000)
             old.resume()
 
             async def dead() -> bool:
