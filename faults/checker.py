@@ -64,6 +64,7 @@ class _Replay:
         self._tokens: dict[str, _Token] = {}
         self._first_presented: dict[str, float] = {}
         self._successors: dict[str, set[str]] = defaultdict(set)
+        self._presentations: dict[str, list[Call]] = defaultdict(list)
         self.violations: list[Violation] = []
 
     def run(self) -> list[Violation]:
@@ -77,7 +78,7 @@ class _Replay:
 
     def _collect(self) -> None:
         for call in self._calls:
-            if call.kind in ("login", "refresh") and call.status == 200:
+            if call.kind in ("login", "refresh", "password") and call.status == 200:
                 self._given_out(call)
         for call in self._calls:
             if call.kind == "refresh" and call.token:
@@ -105,6 +106,7 @@ class _Replay:
         first = self._first_presented.setdefault(token, call.sent)
         if call.status == 200 and call.result.refresh is not None:
             self._successors[token].add(call.result.refresh)
+        self._presentations[handle_in(token)].append(call)
         if token in self._tokens:
             self._tokens[token].superseded = min(self._tokens[token].superseded, call.sent)
         if self._may_be_reuse(token, first, call) and handle_in(token) in self._sessions:
@@ -129,10 +131,27 @@ class _Replay:
                 session.ending = min(session.ending, call.sent)
 
     def _password_changed(self, call: Call) -> None:
-        """Logins noted as made with the old password end, however late they are answered."""
-        old = {c.result.session for c in self._calls if c.kind == "login" and c.sub == call.sub and c.note == "old"}
-        for handle in old & set(self._sessions):
-            self._end(self._sessions[str(handle)], call)
+        """All other sessions of the user end, and those opened with the old password however late they are answered."""
+        others = [(handle, one) for handle, one in self._sessions.items() if one.sub == call.sub]
+        old = {
+            c.result.session for c in self._calls if c.kind == "login" and c.note == "old" and c.sent < call.answered
+        }
+        for handle, session in others:
+            if handle == call.session:
+                self._replaced_all(handle, call)
+            elif session.answered < call.sent or handle in old:
+                self._end(session, call)
+            elif session.sent < call.answered:
+                session.ending = min(session.ending, call.sent)
+
+    def _replaced_all(self, handle: str, call: Call) -> None:
+        """The session that asked goes on with new tokens; a refresh with an old one may be taken for a thief's."""
+        new = (call.result.access, call.result.refresh)
+        for token, held in self._tokens.items():
+            if handle_in(token) == handle and token not in new:
+                held.superseded = min(held.superseded, call.sent)
+        if any(c.token not in new and c.answered > call.sent for c in self._presentations[handle]):
+            self._sessions[handle].ending = min(self._sessions[handle].ending, call.sent)
 
     def _end(self, session: _Session, call: Call) -> None:
         session.ending = min(session.ending, call.sent)

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from faults.checker import Violation, check, leaks, unanswered
+from faults.http import NoAnswer
 from faults.journal import Call, Journal
 from faults.load import Load
 from faults.processes import FaultsError
@@ -59,7 +61,7 @@ class Lab:
     def require(self, holds: bool, code: str, text: str) -> None:
         """A criterion of this experiment's own."""
         if not holds:
-            self.violations.append(Violation(code, text))
+            self.violations.append(Violation(code, text[-300:]))
 
     def figure(self, name: str, value: object) -> None:
         self.figures[name] = f"{value:.3g}" if isinstance(value, float) else f"{value}"
@@ -128,7 +130,9 @@ async def conduct(experiment: Experiment, directory: Path, *, long: bool, soak_s
         place = directory / f"{experiment.name}-control-{number}"
         broken = await _once(experiment, place, control.variation, long=long, soak_s=soak_s)
         hits = [found for found in broken.violations if found.code in control.finds]
-        controls.append((control.what, bool(hits), hits[0].text if hits else "nothing was found"))
+        codes = Counter(found.code for found in broken.violations)
+        counted = ", ".join(f"{count} {code}" for code, count in codes.items()) or "nothing was found"
+        controls.append((control.what, bool(hits), counted + (f", such as: {hits[0].text[:120]}" if hits else "")))
         if not hits:
             kept.append(broken.directory)
     for lab in {directory / experiment.name, *directory.glob(f"{experiment.name}-control-*")} - set(kept):
@@ -146,6 +150,8 @@ async def _once(experiment: Experiment, directory: Path, variation: Variation, *
             lab.judge()
     except TimeoutError:
         lab.require(False, "time", "the experiment did not come to an end")
+    except NoAnswer as error:
+        lab.require(False, "unanswered", f"a call that the experiment needs got no answer ({error})")
     except FaultsError as error:
-        raise FaultsError(f"{experiment.name}: {error} (in {directory})") from error
+        lab.require(False, "rig", f"{error}")
     return lab

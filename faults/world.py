@@ -21,6 +21,12 @@ class User:
     password: str
     sub: str = ""
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """An address of the user's own: the limits by address must not make one of all."""
+        number = int(self.username.removeprefix("user"))
+        return {"X-Forwarded-For": f"10.0.{number // 250}.{number % 250 + 1}"}
+
 
 @dataclass
 class Session:
@@ -64,11 +70,19 @@ class World:
         *,
         password: str | None = None,
         headers: Mapping[str, str] | None = None,
+        http: Http | None = None,
         note: str | None = None,
     ) -> Session | None:
         document = {"username": user.username, "password": password or user.password}
         call, answer = await self._call(
-            "login", "/login", document=document, headers=headers, sub=user.sub, username=user.username, note=note
+            "login",
+            "/login",
+            document=document,
+            headers=headers or user.headers,
+            http=http,
+            sub=user.sub,
+            username=user.username,
+            note=note,
         )
         if call.status != 200 or answer is None:
             return None
@@ -120,10 +134,26 @@ class World:
         )
         return call
 
+    async def suspend(self, user: User) -> Call:
+        call, _ = await self._call(
+            "cut-off",
+            f"/admin/users/{user.sub}",
+            method="PATCH",
+            document={"status": "suspended"},
+            headers=self.admin,
+            sub=user.sub,
+        )
+        return call
+
     async def change_password(self, session: Session, new: str) -> Call:
         document = {"current_password": session.user.password, "new_password": new}
         headers = {"Authorization": f"Bearer {session.access}"}
-        call, _ = await self._call("password", "/password", document=document, headers=headers, sub=session.user.sub)
+        call, answer = await self._call(
+            "password", "/password", document=document, headers=headers, sub=session.user.sub, session=session.handle
+        )
+        if call.status == 200 and answer is not None:
+            given = answer.json()
+            session.access, session.refresh = given["access_token"], given["refresh_token"]
         return call
 
     async def sweep(self, tokens: Sequence[str] | None = None) -> list[Call]:

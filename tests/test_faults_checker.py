@@ -76,9 +76,18 @@ def test_a_session_that_outlives_a_cut_off_is_caught(target: str | None) -> None
 
 def test_a_login_with_the_old_password_is_caught() -> None:
     """Inv1: once a password change is acknowledged, what the old one opened is closed, however late it was answered."""
-    changed = Call("password", 1, 1.1, 200, sub="ada")
+    given = Result(session="mnopqrstuvwx", access="tok_mnopqrstuvwx-a", refresh="ref_mnopqrstuvwx-r")
+    changed = Call("password", 1, 1.1, 200, sub="ada", session="mnopqrstuvwx", result=given)
     assert codes(login(1.05, note="old"), changed, introspect(2, active=True)) == ["Inv1"]
     assert not codes(login(1.05), changed, introspect(2, active=True))
+    assert codes(login(), changed, introspect(2, active=True)) == ["Inv1"]
+
+
+def test_a_session_goes_on_with_new_tokens_after_its_password_change() -> None:
+    """The old tokens may be dead, the new ones may not."""
+    changed = Call("password", 1, 1.1, 200, sub="ada", session=HANDLE, result=refresh(1).result)
+    assert not codes(login(), changed, introspect(2, active=False), introspect(2, A2, active=True))
+    assert codes(login(), changed, introspect(2, A2, active=False)) == ["Inv3"]
 
 
 def test_an_answer_about_somebody_else_is_caught() -> None:

@@ -1,6 +1,9 @@
 """All experiments, in the order of the table."""
 
-from faults.experiments import calm
+from faults.experiments import calm, cancelled, crashes, files, full, races, repeated, slow
 from faults.lab import Experiment
 
-ALL: tuple[Experiment, ...] = tuple(sorted((*calm.EXPERIMENTS,), key=lambda experiment: experiment.number))
+_FAMILIES = (calm, cancelled, crashes, files, full, races, repeated, slow)
+ALL: tuple[Experiment, ...] = tuple(
+    sorted((one for family in _FAMILIES for one in family.EXPERIMENTS), key=lambda experiment: experiment.number)
+)

@@ -1,0 +1,101 @@
+"""Calls are given up in the middle, by those who made them and by their own deadlines."""
+
+import asyncio
+import itertools
+import random
+from functools import partial
+
+from faults.http import NoAnswer, connect, encoded
+from faults.lab import Control, Experiment, Lab
+from faults.proxy import Proxy
+from faults.variation import Patch, Variation
+
+CLIENTS = 100
+
+
+async def cancelled(lab: Lab) -> None:
+    rig, world = await lab.set_up(users=60, proxied=True)
+    proxy = rig.proxy
+    assert proxy is not None
+    for user in world.users:
+        await world.login(user)
+    broken_off = 0
+    async with lab.load(rate=120, actors=60).running():
+        stopping = asyncio.Event()
+        stalls = asyncio.create_task(_stalls(proxy, stopping))
+        storm = [asyncio.create_task(_broken_off(lab, stopping)) for _ in range(CLIENTS)]
+        await asyncio.sleep(lab.pick(6, 90))
+        stopping.set()
+        broken_off = sum(await asyncio.gather(*storm))
+        await stalls
+        proxy.delay_s = 0.0
+        await asyncio.sleep(1)
+    await world.sweep()
+    lab.figure("broken off", broken_off)
+    lab.figure("connections", proxy.most)
+    lab.require(broken_off > 100, "setup", f"only {broken_off} calls were broken off")
+
+
+async def _stalls(proxy: Proxy, stopping: asyncio.Event) -> None:
+    """The store answers at once, then for a moment so slowly that calls run out of time between its replies."""
+    # In the middle of what a request of several calls may take, and of what the lookup's two calls may take.
+    for least, most in itertools.cycle(((0.25, 0.45), (0.5, 0.9))):
+        proxy.delay_s = lambda: random.uniform(0, 0.02)
+        await asyncio.sleep(0.5)
+        proxy.delay_s = partial(random.uniform, least, most)
+        await asyncio.sleep(0.6)
+        if stopping.is_set():
+            break
+    proxy.delay_s = 0.0
+
+
+async def _broken_off(lab: Lab, stopping: asyncio.Event) -> int:
+    """Send something and reset the connection within 50 ms, again and again; returns how often."""
+    count = 0
+    world = lab.world
+    while not stopping.is_set():
+        await asyncio.sleep(random.uniform(0.5, 1.0))
+        user = random.choice(world.users)
+        session = random.choice(world.sessions)
+        requests = (
+            encoded("POST", "/introspect", form={"token": session.access}, headers=world.admin),
+            encoded("GET", "/me", headers={"Authorization": f"Bearer {session.access}"}),
+            encoded(
+                "POST", "/login", document={"username": user.username, "password": user.password}, headers=user.headers
+            ),
+        )
+        try:
+            line = await connect(random.choice(lab.rig.groups).port)
+        except NoAnswer:
+            continue
+        line.writer.write(random.choice(requests))
+        await asyncio.sleep(random.uniform(0, 0.05))
+        line.reset()
+        count += 1
+    return count
+
+
+# The driver's last version that put a connection back into its pool with a reply still to come (CVE-2023-28859), and
+# what the package needs to run on it.
+OLD_DRIVER = [
+    Patch("store/connection.py", "Redis.from_pool(pool)", "Redis(connection_pool=pool)"),
+    Patch("store/connection.py", "self._redis.aclose()", "self._redis.close()"),
+    Patch("store/connection.py", "import AbstractConnection", "import Connection as AbstractConnection"),
+]
+EXPERIMENTS = (
+    Experiment(
+        "cancelled",
+        10,
+        "a hundred clients send something and reset the connection within 50 ms, while the store stalls for so long "
+        "that calls run out of time between its replies",
+        "no answer is another's",
+        cancelled,
+        [
+            Control(
+                "redis-py 4.5.3 (CVE-2023-28859)",
+                ("Inv1", "Inv2", "Inv3"),
+                Variation(OLD_DRIVER, redis_py="4.5.3"),
+            ),
+        ],
+    ),
+)
