@@ -126,11 +126,11 @@ class World:
         )
         return call
 
-    async def cut_off(self, user: User | None) -> Call:
+    async def cut_off(self, user: User | None, *, http: Http | None = None) -> Call:
         """End all sessions of a user, or of everybody."""
         form = {"all": "true"} if user is None else {"sub": user.sub}
         call, _ = await self._call(
-            "cut-off", "/revoke", form=form, headers=self.admin, sub=None if user is None else user.sub
+            "cut-off", "/revoke", form=form, headers=self.admin, sub=None if user is None else user.sub, http=http
         )
         return call
 

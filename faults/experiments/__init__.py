@@ -1,9 +1,22 @@
 """All experiments, in the order of the table."""
 
-from faults.experiments import calm, cancelled, crashes, files, full, races, repeated, slow
+from faults.experiments import (
+    abuse,
+    calm,
+    cancelled,
+    clocks,
+    crashes,
+    files,
+    flood,
+    full,
+    guesses,
+    races,
+    repeated,
+    slow,
+)
 from faults.lab import Experiment
 
-_FAMILIES = (calm, cancelled, crashes, files, full, races, repeated, slow)
+_FAMILIES = (abuse, calm, cancelled, clocks, crashes, files, flood, full, guesses, races, repeated, slow)
 ALL: tuple[Experiment, ...] = tuple(
     sorted((one for family in _FAMILIES for one in family.EXPERIMENTS), key=lambda experiment: experiment.number)
 )
