@@ -17,6 +17,10 @@ class TooLarge(AuthError):
     """The body is larger than we read."""
 
 
+class HeadTooLarge(AuthError):
+    """Request line and header fields are larger, or more, than we read."""
+
+
 class NotFound(AuthError):
     """There is no such thing, or it is none of the caller's business."""
 
@@ -94,6 +98,13 @@ class TooManyAttempts(AuthError):
 
 class Overloaded(AuthError):
     """The queue of password hashes is full; nothing was checked."""
+
+
+class Busy(AuthError):
+    """More is asked at the same time than this worker takes; nothing was done."""
+
+    def __init__(self) -> None:
+        super().__init__("too much is asked at the same time, try again")
 
 
 class StoreUnavailable(AuthError):

@@ -11,14 +11,13 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.supervisors import Multiprocess
 
 from authsvc import __version__
 from authsvc.app import build, opened
@@ -26,10 +25,15 @@ from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
 from authsvc.settings import Settings
 from authsvc.store.embedded import LOCK_WAIT_S, Embedded, running_url
-from authsvc.web.protocol import OnePieceProtocol
+from authsvc.web.envelope import request_id, sealed
+from authsvc.web.errors import problem
+from authsvc.web.limits import Load, raise_descriptors
+from authsvc.web.protocol import BoundedProtocol
+from authsvc.web.server import GRACE_S, Server
+from authsvc.web.workers import Workers
 
-# How long requests under way may still take after SIGTERM.
-GRACE_S = 10
+# RFC 6797, for browsers: this host and those below it by HTTPS only, for a year.
+HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 # How long a start waits for the store, which may be starting too.
 PATIENCE_S = 5
 
@@ -46,20 +50,10 @@ class JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
-class Server(uvicorn.Server):
-    """uvicorn, but a signal only ends it: its own way is to raise the signal again, before our store has stopped."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
-
-
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises StartupError."""
     log_to_stderr()
+    raise_descriptors()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # also while starting: the embedded store is stopped then
     if settings.redis_url is None:
         _refuse_a_second(settings.data_dir)
@@ -78,18 +72,20 @@ def serve(settings: Settings) -> None:
             factory=True,
             workers=settings.workers,
             loop="uvloop",
-            http=OnePieceProtocol,
+            http=BoundedProtocol,
+            ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,
+            headers=[HSTS] if settings.base_url.startswith("https://") else [],
             proxy_headers=False,  # it would believe whatever address a client writes
             timeout_graceful_shutdown=GRACE_S,
         )
         if settings.workers == 1:
             Server(config).run(sockets=[listening])
         else:
-            Multiprocess(config, sockets=[listening]).run()
+            Workers(config, sockets=[listening]).run()
 
 
 @contextmanager
@@ -148,11 +144,18 @@ class Worker:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        else:
+            await self._live(scope, receive, send)
+            return
+        try:
             await self._app(scope, receive, send)
+        except Exception:  # what Starlette does not see; uvicorn, who logs it, would answer in plain text
+            scope["request_id"] = request_id(scope)
+            with suppress(RuntimeError):  # there was an answer already
+                await problem(500, "server_error", "something went wrong here")(scope, receive, sealed(scope, send))
+            raise
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"]["load"] = Load(self._settings.max_requests, self._settings.max_connections)
         await receive()  # lifespan.startup
         async with opened(self._settings, self._settings.redis_url or "") as deps:
             self._app = build(deps)

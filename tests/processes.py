@@ -31,3 +31,9 @@ def processes_on(data_dir: Path) -> list[int]:
         except OSError:
             continue
     return [pid for pid in found if alive(pid)]
+
+
+def resident_kib(pid: int) -> int:
+    """The memory that a process has in use."""
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1])

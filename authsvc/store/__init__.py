@@ -1,5 +1,8 @@
 """Everything that talks to Redis or Valkey."""
 
+import asyncio
+from contextlib import suppress
+
 from authsvc.core.client import Client
 from authsvc.core.record import Service
 from authsvc.core.user import Credentials, ResetCode
@@ -12,6 +15,9 @@ from authsvc.store.records import Records
 from authsvc.store.sessions import Sessions
 from authsvc.store.throttle import Throttle
 from authsvc.store.users import Users
+
+# For work that nobody waits for and that is done again if need be.
+FINISH_WITHIN_S = 0.5
 
 
 class Store:
@@ -31,7 +37,9 @@ class Store:
         self.audit = Audit(connection, retention_s=audit_retention_s, max_events=audit_max_events)
 
     async def close(self) -> None:
-        """Finish what is under way and give the connections back."""
-        await self.sessions.finish()
+        """Finish what is under way, unless the store hangs, and give the connections back."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_WITHIN_S):
+                await self.sessions.finish()
         await self.lookup.close()
         await self.connection.close()

@@ -25,7 +25,7 @@ logger = logging.getLogger("authsvc.store.embedded")
 SUN_PATH_BYTES = 100  # sockaddr_un takes 104 on macOS and 108 on Linux, each with a final NUL
 LOCK_WAIT_S = 3.0  # long enough for a command that has a store of its own up for a moment
 ORPHAN_WAIT_S = 30.0
-STOP_WAIT_S = 10.0
+STOP_WAIT_S = 2.0  # what it acknowledged is on the disk: killing one that hangs loses nothing
 FIRST_PAUSE_S, LONGEST_PAUSE_S, HEALTHY_AFTER_S = 0.1, 10.0, 60.0
 
 

@@ -4,9 +4,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
 
 from authsvc import errors as e
 from authsvc.web import cookies
+from authsvc.web.envelope import request_id, sealed
 from authsvc.web.input import plain
 
 REALM = "authsvc"
@@ -33,6 +35,8 @@ ANSWERS: dict[type[e.AuthError], tuple[int, str]] = {
     e.TooLarge: (413, "too_large"),
     e.UnsupportedMediaType: (415, "unsupported_media_type"),
     e.TooManyAttempts: (429, "too_many_attempts"),
+    e.HeadTooLarge: (431, "head_too_large"),  # RFC 6585 section 5
+    e.Busy: (503, "temporarily_unavailable"),
     e.Overloaded: (503, "temporarily_unavailable"),
     e.StoreUnavailable: (503, "temporarily_unavailable"),  # RFC 7009 section 2.2.1
     e.CorruptRecord: (503, "temporarily_unavailable"),
@@ -48,8 +52,6 @@ async def answer(request: Request, error: Exception) -> Response:
     response = problem(status, code, description)
     if isinstance(error, e.TooManyAttempts):
         response.headers["Retry-After"] = str(error.retry_after_s)
-    elif status == 503:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
     elif status == 413:
         response.headers["Connection"] = "close"  # the rest of the body is not read
     challenge = _challenge(error)
@@ -77,7 +79,15 @@ async def answer_unexpected(request: Request, error: Exception) -> Response:
 
 
 def problem(status: int, code: str, description: str) -> Response:
-    return JSONResponse({"error": code, "error_description": plain(description)}, status_code=status)
+    again = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
+    return JSONResponse({"error": code, "error_description": plain(description)}, status_code=status, headers=again)
+
+
+async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+    """The application in place of ours while too much is asked of it."""
+    scope["request_id"] = request_id(scope)
+    response = await answer(Request(scope), e.Busy())
+    await response(scope, receive, sealed(scope, send))
 
 
 def _methods(request: Request) -> set[str]:

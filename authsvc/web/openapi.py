@@ -21,6 +21,7 @@ Turns an opaque token into *who is this, right now?*
 
 - Every error is `{"error": …, "error_description": …}`. A path that is none of these answers 404 `not_found`, another
   method 405 `method_not_allowed` with `Allow`. `HEAD` works wherever `GET` does.
+- What is not proper HTTP/1.1 answers 400 `invalid_request`, and the connection is closed.
 - Bodies are at most 64 KiB. In JSON, unlisted fields and repeated keys are refused; in forms, unlisted fields are
   ignored, empty ones count as absent and repeated ones are refused (RFC 6749 section 3.2).
 - Parameters in a path are percent-encoded, a slash in a subject too (`%2F`).
@@ -89,6 +90,7 @@ _SHARED: dict[Who, tuple[type[e.AuthError], ...]] = {
         e.TooManyAttempts,
     ),
 }
+_OF_EVERY_CALL = (e.HeadTooLarge, e.Busy)
 _OF_A_BODY = (e.InvalidRequest, e.TooLarge, e.UnsupportedMediaType)
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "sub": {
@@ -320,7 +322,7 @@ def _first_sentence(error: type[e.AuthError]) -> str:
 
 
 def _errors(verb: Verb) -> set[type[e.AuthError]]:
-    found = set(verb.errors) | {error for who in verb.who for error in _SHARED[who]}
+    found = set(verb.errors) | set(_OF_EVERY_CALL) | {error for who in verb.who for error in _SHARED[who]}
     if verb.takes:
         found.update(_OF_A_BODY)
     if verb.query:

@@ -58,6 +58,7 @@ class Server:
     environment: dict[str, str]
     process: "subprocess.Popen[bytes] | None" = None
     admin: tuple[str, str] = ("", "")
+    prefix: tuple[str, ...] = ()  # a program that runs it
 
     @property
     def url(self) -> str:
@@ -82,7 +83,12 @@ class Server:
         )
         with self._truncated("stdout") as stdout, self._truncated("stderr") as stderr:
             self.process = subprocess.Popen(
-                [AUTHSVC, "serve"], cwd=self.directory, env=environment, stdout=stdout, stderr=stderr, process_group=0
+                [*self.prefix, AUTHSVC, "serve"],
+                cwd=self.directory,
+                env=environment,
+                stdout=stdout,
+                stderr=stderr,
+                process_group=0,
             )
         until(self._answers, START_WITHIN_S)
         printed = re.search(r"client_id +(\S+)\n +client_secret +(\S+)", self.output)

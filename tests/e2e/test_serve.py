@@ -113,7 +113,7 @@ def test_a_signal_during_an_outage(server: Server) -> None:
         assert httpx.get(f"{server.url}/readyz", timeout=10).status_code == 503
         began = time.monotonic()
         server.stop()
-        assert time.monotonic() - began < 22  # 10 s for requests, 10 s for Valkey, both documented
+        assert time.monotonic() - began < 4  # there is nothing under way, so that most of it is for Valkey
     finally:
         if processes_on(server.data_dir):
             os.kill(pid, signal.SIGCONT)

@@ -1,13 +1,20 @@
 """Answers leave in one piece, over a real socket."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
+import httpx
+import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from authsvc.web.protocol import OnePieceProtocol
+from authsvc.serve import Worker
+from authsvc.settings import Settings
+from authsvc.web.limits import Load
+from authsvc.web.protocol import BoundedProtocol
+from tests.web.conftest import assert_problem
 
 BODY = b"x" * 300
 
@@ -44,17 +51,21 @@ class Counting:
         return getattr(self._transport, name)
 
 
-async def serving(written: list[bytes]) -> asyncio.Server:
-    config = uvicorn.Config(application, http=OnePieceProtocol, lifespan="off", log_config=None, server_header=False)
+async def serving(
+    written: list[bytes], app: ASGIApp = application, state: dict[str, Any] | None = None
+) -> asyncio.Server:
+    config = uvicorn.Config(app, http=BoundedProtocol, lifespan="off", log_config=None, server_header=False)
     config.load()
-    state = ServerState()
+    server_state = ServerState()
     loop = asyncio.get_running_loop()
 
-    class Protocol(OnePieceProtocol):
+    class Protocol(BoundedProtocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(Counting(transport, written))  # type: ignore[arg-type]
 
-    return await loop.create_server(lambda: Protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0)
+    return await loop.create_server(
+        lambda: Protocol(config=config, server_state=server_state, app_state=state or {}), "127.0.0.1", 0
+    )
 
 
 async def exchange(path: str, *, times: int = 1) -> list[bytes]:
@@ -73,6 +84,12 @@ async def exchange(path: str, *, times: int = 1) -> list[bytes]:
         await writer.wait_closed()
     assert b"".join(written).endswith(received)
     return written
+
+
+async def eventually(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not done():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.001)
 
 
 async def test_head_and_body_arrive_together() -> None:
@@ -102,3 +119,76 @@ async def test_closing_loses_nothing() -> None:
     """A connection that is closed after the answer has sent all of it before."""
     (answer,) = await exchange("/close")
     assert answer.endswith(BODY)
+
+
+async def test_streams_are_no_requests_in_progress() -> None:
+    """An answer without end says so, and others are served beside any number of them; it hears when to end."""
+    load = Load(max_requests=1)
+    ended = 0
+
+    async def streams(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal ended
+        if scope["path"] == "/":
+            await application(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        with scope["state"]["load"].streaming():
+            await send({"type": "http.response.body", "body": b"data", "more_body": True})
+            await scope["state"]["load"].stopping.wait()
+        await send({"type": "http.response.body", "body": b"end"})
+        ended += 1
+
+    async with asyncio.timeout(10), await serving([], streams, {"load": load}) as server:
+        address = server.sockets[0].getsockname()
+        open_ = [await asyncio.open_connection(*address) for _ in range(4)]
+        for reader, writer in open_[:3]:
+            writer.write(b"GET /stream HTTP/1.1\r\nHost: auth.test\r\n\r\n")
+            assert b" 200 " in await reader.readuntil(b"data\r\n")
+        assert load.streams == 3
+        reader, writer = open_[3]
+        writer.write(b"GET / HTTP/1.1\r\nHost: auth.test\r\n\r\n")
+        assert b" 200 " in await reader.readuntil(BODY)
+        load.stop()
+        for reader, _ in open_[:3]:
+            await reader.readuntil(b"end\r\n0\r\n\r\n")
+        assert (ended, load.streams) == (3, 0)
+        for _, writer in open_:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_bodies_that_broke_off_are_forgotten() -> None:
+    """Requests that never arrive, given up by their clients or refused by us, leave nothing counted."""
+    load = Load(max_requests=1)
+    head = b"POST / HTTP/1.1\r\nHost: auth.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with await serving([], state={"load": load}) as server:
+        for end in (b"1\r\na\r\n", b"1\r\na\r\nzz\r\n", b"1\r\na\r\n0\r\n\r\n"):
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(head)
+            await eventually(lambda: load.arriving == 1)
+            writer.write(end)
+            if len(end) > 6:
+                await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+            await writer.wait_closed()
+            await eventually(lambda: load.arriving == 0)
+
+
+async def test_a_fault_outside_of_starlette(settings: Settings) -> None:
+    """Whatever breaks in our outermost layers is 500 in the one shape too, and uvicorn, who logs it, hears of it."""
+
+    async def broken(*_: Any) -> None:
+        raise RuntimeError("the password was tok_secret")
+
+    worker = Worker(settings)
+    worker._app = broken
+    transport = httpx.ASGITransport(app=worker, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as http:
+        answer = await http.get("/")
+    assert_problem(answer, 500, "server_error")
+    assert "tok_secret" not in answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    transport = httpx.ASGITransport(app=worker)
+    async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as http:
+        with pytest.raises(RuntimeError):
+            await http.get("/")

@@ -1,0 +1,165 @@
+"""Going: what has begun is answered, everything has ended in time, and replacing workers costs no request."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import PASSWORD, Server
+from tests.e2e.wire import Wire
+from tests.processes import alive, processes_on, until
+
+NewServer = Callable[..., Server]
+READY = b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n"
+LOGIN = b"POST /login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 41\r\n\r\n"
+BODY = b'{"username":"ada","password":"sesame  1"}'
+# Docker kills after ten seconds.
+ALL_ENDED_S = 10.0
+
+
+def workers_of(server: Server) -> list[int]:
+    """The worker processes, by what they run."""
+    assert server.process is not None
+    parent = server.process.pid
+    children = [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    return [pid for pid in children if alive(pid) and b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_answers_what_crosses_with_it(new_server: NewServer, workers: str) -> None:
+    """After SIGTERM nothing new is accepted; what has begun, and what arrives on an idle connection a moment later,
+    is answered with `Connection: close`; a connection that stays idle is closed; the exit code is 0."""
+    server = new_server(AUTHSVC_WORKERS=workers).start()
+    assert server.process is not None
+    with (
+        Wire(server.port) as begun,
+        Wire(server.port) as crossing,
+        Wire(server.port) as fresh,
+        Wire(server.port) as idle,
+    ):
+        for wire in (crossing, idle):
+            wire.send(READY)
+            answer = wire.answer()
+            assert answer is not None
+            assert answer.all("connection") == []
+        begun.send(LOGIN + BODY[:5])
+        server.process.terminate()
+        began = time.monotonic()
+        until(lambda: not _accepts(server))
+        for wire, request in ((crossing, READY), (fresh, READY), (begun, BODY[5:])):
+            wire.send(request)
+            answer = wire.answer()
+            assert answer is not None
+            assert answer.status == (401 if wire is begun else 200)
+            assert answer.all("connection") == ["close"]
+            assert wire.answer() is None
+        assert idle.answer() is None
+        assert server.process.wait(10) == 0
+        assert time.monotonic() - began < 4
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_is_bounded(new_server: NewServer, workers: str) -> None:
+    """G13: with a store that hangs, a request that never comes to its end, and a client that takes no answer."""
+    server = new_server(AUTHSVC_WORKERS=workers).start()
+    assert server.process is not None
+    (valkey,) = processes_on(server.data_dir)
+    with Wire(server.port) as endless, Wire(server.port) as lazy, Wire(server.port) as waiting:
+        endless.send(LOGIN)
+        lazy.socket.setsockopt(1, 8, 4096)
+        lazy.send(b"GET /openapi.yaml HTTP/1.1\r\nHost: a\r\n\r\n" * 90)
+        waiting.send(READY)
+        assert waiting.answer() is not None
+        os.kill(valkey, signal.SIGSTOP)
+        waiting.send(LOGIN + BODY)
+        began = time.monotonic()
+        server.process.terminate()
+        answer = waiting.answer()
+        assert answer is not None
+        assert answer.status == 503
+        assert server.process.wait(20) == 0
+        assert time.monotonic() - began < ALL_ENDED_S + 1  # for a busy machine
+    assert processes_on(server.data_dir) == []
+
+
+def test_a_terminal_that_goes_away(server: Server) -> None:
+    """SIGHUP to the one process ends it as SIGTERM does, and its Valkey with it."""
+    assert server.stop(signal.SIGHUP) == 0
+    assert processes_on(server.data_dir) == []
+
+
+def test_a_killed_worker_is_replaced(new_server: NewServer) -> None:
+    """G12: after kill -9 of a worker there are as many again, within two seconds, and the other has served on."""
+    server = new_server(AUTHSVC_WORKERS="2").start()
+    until(lambda: len(workers_of(server)) == 2)
+    victim, other = workers_of(server)
+    os.kill(victim, signal.SIGKILL)
+    began = time.monotonic()
+    until(lambda: len(workers_of(server)) == 2 and victim not in workers_of(server), 2)
+    assert other in workers_of(server)
+    assert time.monotonic() - began < 2
+    for _ in range(20):
+        assert httpx.get(f"{server.url}/readyz").status_code == 200
+
+
+def test_sighup_loses_no_request(new_server: NewServer) -> None:
+    """G13: all workers are replaced, twice, under load over connections that stay open: every POST is answered."""
+    server = new_server(AUTHSVC_WORKERS="2").start()
+    assert server.process is not None
+    with server.http() as http:
+        assert http.post("/admin/users", json={"username": "ada", "password": PASSWORD}, auth=server.admin).is_success
+        token = http.post("/login", json={"username": "ada", "password": PASSWORD}).json()["access_token"]
+    until(lambda: len(workers_of(server)) == 2)
+    stop = threading.Event()
+
+    def ask() -> int:
+        """httpx does not repeat a POST: whatever is lost is an exception here."""
+        asked = 0
+        with server.http() as http:
+            while not stop.wait(0.005):
+                answer = http.post("/introspect", data={"token": token}, auth=server.admin)
+                assert answer.status_code == 200, answer.text
+                assert answer.json()["active"]
+                asked += 1
+        return asked
+
+    with ThreadPoolExecutor(6) as pool:
+        asking = [pool.submit(ask) for _ in range(6)]
+        try:
+            for _ in range(2):
+                old = set(workers_of(server))
+                server.process.send_signal(signal.SIGHUP)
+                until(lambda old=old: len(now := set(workers_of(server))) == 2 and not now & old, 40)  # type: ignore[misc]
+        finally:
+            stop.set()
+        assert all(task.result(10) > 100 for task in asking)
+    assert "Traceback" not in server.log
+
+
+def test_sigterm_while_workers_are_replaced(new_server: NewServer) -> None:
+    """The way out is open all the time."""
+    server = new_server(AUTHSVC_WORKERS="2").start()
+    assert server.process is not None
+    until(lambda: len(workers_of(server)) == 2)
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: len(workers_of(server)) == 3)
+    began = time.monotonic()
+    server.process.terminate()
+    assert server.process.wait(15) == 0
+    assert time.monotonic() - began < 5
+    assert processes_on(server.data_dir) == []
+
+
+def _accepts(server: Server) -> bool:
+    try:
+        Wire(server.port).socket.close()
+    except ConnectionRefusedError:
+        return False
+    return True
