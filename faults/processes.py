@@ -204,6 +204,8 @@ class Serve(Process):
             self.log.write_text(text)
 
 
+# What our nginx says in place of a worker.
+NO_WORKER = "no_worker"
 NGINX = """\
 daemon off;
 worker_processes 1;
@@ -225,6 +227,7 @@ http {{
     upstream authsvc {{
 {servers}
         keepalive 64;
+        keepalive_timeout 3s;
     }}
     server {{
         listen 127.0.0.1:{port} backlog=2048;
@@ -247,7 +250,7 @@ http {{
             internal;
             default_type application/json;
             add_header Retry-After 1 always;
-            return 503 '{{"error": "temporarily_unavailable", "error_description": "no worker answered"}}';
+            return 503 '{{"error": "{no_worker}"}}';
         }}
     }}
 }}
@@ -265,7 +268,9 @@ class Nginx(Process):
         servers = "\n".join(f"        server 127.0.0.1:{port} max_fails=0;" for port in upstreams)
         user = "user root;" if os.geteuid() == 0 else ""
         file = directory / "nginx.conf"
-        file.write_text(NGINX.format(directory=directory, user=user, servers=servers, port=self.port))
+        file.write_text(
+            NGINX.format(directory=directory, user=user, servers=servers, port=self.port, no_worker=NO_WORKER)
+        )
         command = [binary, "-p", str(directory), "-e", str(directory / "nginx.log"), "-c", str(file)]
         super().__init__("nginx", directory, command, {})
 

@@ -6,6 +6,7 @@ from faults.experiments import (
     cancelled,
     clocks,
     crashes,
+    edge,
     files,
     flood,
     full,
@@ -16,7 +17,7 @@ from faults.experiments import (
 )
 from faults.lab import Experiment
 
-_FAMILIES = (abuse, calm, cancelled, clocks, crashes, files, flood, full, guesses, races, repeated, slow)
+_FAMILIES = (abuse, calm, cancelled, clocks, crashes, edge, files, flood, full, guesses, races, repeated, slow)
 ALL: tuple[Experiment, ...] = tuple(
     sorted((one for family in _FAMILIES for one in family.EXPERIMENTS), key=lambda experiment: experiment.number)
 )
