@@ -35,11 +35,9 @@ class Settings(BaseModel):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     workers: int = Field(1, ge=1, le=256, description="server processes")
-    max_requests: int = Field(
-        1000, ge=1, description="requests in progress that a worker takes; more are told 503, and so are"
-    )
+    max_requests: int = Field(1000, ge=1, description="requests in progress that a worker takes; more are told 503")
     max_connections: int = Field(
-        10_000, ge=1, description="connections beyond these, or what the limit on file descriptors allows"
+        10_000, ge=1, description="open connections that a worker takes, descriptors allowing; more are told 503"
     )
     issuer: str | None = Field(None, description="public base URL (RFC 8414), such as https://auth.example.org")
     allowed_origins: Words = Field(

@@ -254,7 +254,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _close_if_idle(self) -> None:
         cycle = self.cycle
-        if cycle is None or (cycle.response_complete and cycle.scope is self.scope and not cycle.more_body):
+        if self.scope is None or (  # nothing has come yet
+            cycle is not None and cycle.scope is self.scope and cycle.response_complete and not cycle.more_body
+        ):
             self.transport.close()
 
     # Refusing

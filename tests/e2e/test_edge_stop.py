@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -37,18 +38,15 @@ def test_sigterm_answers_what_crosses_with_it(new_server: NewServer, workers: st
     is answered with `Connection: close`; a connection that stays idle is closed; the exit code is 0."""
     server = new_server(AUTHSVC_WORKERS=workers).start()
     assert server.process is not None
-    with (
-        Wire(server.port) as begun,
-        Wire(server.port) as crossing,
-        Wire(server.port) as fresh,
-        Wire(server.port) as idle,
-    ):
+    with ExitStack() as open_:
+        begun, half, crossing, fresh, idle = (open_.enter_context(Wire(server.port)) for _ in range(5))
         for wire in (crossing, idle):
             wire.send(READY)
             answer = wire.answer()
             assert answer is not None
             assert answer.all("connection") == []
         begun.send(LOGIN + BODY[:5])
+        half.send(READY[:20])
         server.process.terminate()
         began = time.monotonic()
         until(lambda: not _accepts(server))
@@ -60,6 +58,10 @@ def test_sigterm_answers_what_crosses_with_it(new_server: NewServer, workers: st
             assert answer.all("connection") == ["close"]
             assert wire.answer() is None
         assert idle.answer() is None
+        half.send(READY[20:])  # later than the idle one was closed
+        answer = half.answer()
+        assert answer is not None
+        assert (answer.status, answer.all("connection")) == (200, ["close"])
         assert server.process.wait(10) == 0
         assert time.monotonic() - began < 4
     assert "Traceback" not in server.log
