@@ -18,6 +18,7 @@ from authsvc.flows.hasher import Hasher
 from authsvc.settings import Settings
 from authsvc.store import Store
 from authsvc.store.connection import REQUEST_TIMEOUT_S, Connection, patience
+from authsvc.store.durability import Durability
 from authsvc.web import openapi
 from authsvc.web.access_log import AccessLog
 from authsvc.web.envelope import Envelope
@@ -30,7 +31,7 @@ from authsvc.web.routes import ROUTES, Verb
 async def opened(settings: Settings, redis_url: str, clock: Callable[[], float] = time.time) -> AsyncIterator[Deps]:
     """The parts of the service, connected to a store; given back at the end."""
     store = Store(
-        Connection(redis_url),
+        Connection(redis_url, Durability(settings.durability, settings.durability_timeout_ms)),
         audit_retention_s=settings.audit_retention_s,
         audit_max_events=settings.audit_max_events,
     )

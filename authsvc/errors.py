@@ -111,6 +111,10 @@ class StoreUnavailable(AuthError):
     """The store could not be asked, or gave an answer we cannot trust: neither active nor inactive."""
 
 
+class NotDurable(StoreUnavailable):
+    """The change was made, and not kept by as many as it has to be: it may be lost again. Repeating it is safe."""
+
+
 class CorruptRecord(StoreUnavailable):
     """A record in the store does not parse; whoever needs it gets no decision."""
 

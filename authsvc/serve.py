@@ -56,6 +56,8 @@ def serve(settings: Settings) -> None:
     raise_descriptors()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # also while starting: the embedded store is stopped then
     if settings.redis_url is None:
+        if settings.durability == "replica":
+            raise StartupError("AUTHSVC_DURABILITY=replica needs AUTHSVC_REDIS_URL: the embedded Valkey has no replica")
         _refuse_a_second(settings.data_dir)
     # Before the store, or a start in vain would end the Valkey that others still answer from.
     with _listen(settings) as listening, store_url(settings) as url:

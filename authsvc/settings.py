@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -28,9 +28,13 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    redis_url: Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")] | None = Field(
+    redis_url: Annotated[str, Field(pattern=r"^((redis|rediss)(\+sentinel|\+cluster)?|unix)://")] | None = Field(
         None, repr=False, description="Redis or Valkey to use; without it an embedded one is started"
     )
+    durability: Literal["local", "replica", "disk"] = Field(
+        "local", description="who must have a change before it is answered: the primary; a replica too; or its disk"
+    )
+    durability_timeout_ms: int = Field(500, ge=10, le=600, description="how long that is waited for; then 503")
     data_dir: Path = Field(Path("authsvc-data"), description="where the embedded Valkey keeps its files")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
@@ -112,7 +116,8 @@ class Settings(BaseModel):
 def _problem(kind: str, message: str) -> str:
     return {
         "extra_forbidden": "there is no such setting",
-        "string_pattern_mismatch": "has to begin with redis://, rediss:// or unix://",
+        "string_pattern_mismatch": "has to begin with redis://, rediss://, unix://, redis+sentinel:// "
+        "or redis+cluster://, the last two also as rediss+…",
     }.get(kind, message)
 
 

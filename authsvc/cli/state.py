@@ -14,7 +14,7 @@ import click
 
 from authsvc.app import opened
 from authsvc.cli.groups import Misconfigured
-from authsvc.errors import CorruptRecord, StartupError, StoreUnavailable
+from authsvc.errors import CorruptRecord, NotDurable, StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
 from authsvc.settings import Settings
 from authsvc.store.embedded import Embedded, running_url
@@ -106,7 +106,7 @@ async def _on(configured: Settings, url: str, work: Callable[[Deps], Awaitable[T
             raise StoreUnavailable("this store was never used: run `authsvc serve` on it first")
         try:
             return await work(deps)
-        except CorruptRecord:
+        except (CorruptRecord, NotDurable):
             raise
         except StoreUnavailable as error:
             hint = "what was to be changed may be changed or not: look before you try again"

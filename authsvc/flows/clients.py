@@ -100,7 +100,7 @@ async def delete(deps: Deps, caller: Caller, client_id: str) -> None:
     """Delete a client; every session opened through it ends. Raises NotFound, LastAdmin, InvalidRequest."""
     if client_id == BUILT_IN:
         raise InvalidRequest("the built-in client can't be deleted; revoke its sessions, or narrow its scope")
-    client = await deps.store.clients.get(client_id)
+    client = await deps.store.clients.get_to_delete(client_id)
     if client.may("admin"):
         await refuse_to_lose_the_last_admin(deps, but=client)
     await deps.store.clients.delete(client_id)

@@ -41,7 +41,8 @@ async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, sc
         return rotation.session
 
     try:
-        await deps.store.sessions.swap(token.handle, change)
+        # A rotation that gets lost is a refresh that never was; the end of a session has to last, and does.
+        await deps.store.sessions.swap(token.handle, change, lasting=False)
     except NotFound:
         raise InvalidGrant("the refresh token is not valid") from None
     about: dict[str, Any] = {"sub": found.session.sub, "session_id": token.handle, "client_id": client.client_id}

@@ -18,8 +18,11 @@ async def revoke_token(deps: Deps, caller: Caller, client: Client | None, presen
     if token is None or token.kind not in (Kind.ACCESS, Kind.REFRESH):
         return
     session = await deps.store.sessions.find(token.handle)
+    if session is None:
+        await deps.store.sessions.confirm_gone(token.handle)
+        return
     # A spent or expired token still names its session: whoever wants it gone wants the session gone.
-    if session is None or session.refuses(token, deps.clock()) is Reason.FORGED:
+    if session.refuses(token, deps.clock()) is Reason.FORGED:
         return
     if client is not None and not _may_take_back(client, session):
         raise UnauthorizedClient("the token was issued to another client")
@@ -28,8 +31,12 @@ async def revoke_token(deps: Deps, caller: Caller, client: Client | None, presen
 
 async def revoke_session(deps: Deps, caller: Caller, handle: str) -> None:
     """End a session by its id; one that is already gone is fine."""
-    session = await deps.store.sessions.find(handle) if tokens.is_handle(handle) else None
-    if session is not None:
+    if not tokens.is_handle(handle):
+        return
+    session = await deps.store.sessions.find(handle)
+    if session is None:
+        await deps.store.sessions.confirm_gone(handle)
+    else:
         await end_session(deps, caller, handle, session, "revoked")
 
 

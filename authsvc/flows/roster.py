@@ -1,10 +1,11 @@
 """A user's sessions that have a record: how each of them stands, and ending one of them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from authsvc.core.record import Service
 from authsvc.core.session import Found, Reason, Session, standing
-from authsvc.errors import StoreUnavailable
+from authsvc.errors import NotDurable, StoreUnavailable
 from authsvc.flows.deps import Caller, Deps, note
 
 
@@ -40,14 +41,13 @@ async def roster(deps: Deps, sub: str) -> list[Listed]:
 
 
 async def end_session(deps: Deps, caller: Caller, handle: str, session: Session, reason: str) -> None:
-    """Delete a session; whoever finds it still there tells the audit trail, and why."""
-    if await deps.store.sessions.end(handle, session.sub):
-        await note(
-            deps,
-            caller,
-            "session.ended",
-            sub=session.sub,
-            session_id=handle,
-            client_id=session.client_id,
-            reason=reason,
-        )
+    """Delete a session; whoever finds it still there tells the audit trail, and why. Raises NotDurable."""
+    about: dict[str, Any] = {"sub": session.sub, "session_id": handle, "client_id": session.client_id, "reason": reason}
+    try:
+        ended = await deps.store.sessions.end(handle, session.sub)
+    except NotDurable:
+        # Whoever asks again will find it gone, and have nothing to tell.
+        await note(deps, caller, "session.ended", outcome="unsure", **about)
+        raise
+    if ended:
+        await note(deps, caller, "session.ended", **about)

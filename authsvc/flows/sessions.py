@@ -23,6 +23,8 @@ async def logout(deps: Deps, caller: Caller, me: Active) -> None:
 async def end_one(deps: Deps, caller: Caller, sub: str, handle: str) -> None:
     """End one of the user's sessions. Raises NotFound, also for somebody else's."""
     session = await deps.store.sessions.find(handle) if tokens.is_handle(handle) else None
+    if session is None and tokens.is_handle(handle):
+        await deps.store.sessions.confirm_gone(handle)
     if session is None or session.sub != sub:
         raise NotFound("no such session")
     await end_session(deps, caller, handle, session, "ended by its owner")

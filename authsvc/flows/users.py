@@ -109,7 +109,7 @@ def _event(before: User, after: User) -> str:
 
 async def delete(deps: Deps, caller: Caller, sub: str) -> None:
     """Delete a user, whose every session ends. Raises NotFound, LastAdmin."""
-    user = await deps.store.users.get(sub)
+    user = await deps.store.users.get_to_delete(sub)
     if user.is_admin:
         await refuse_to_lose_the_last_admin(deps, but=user)
     await deps.store.users.remove(sub)

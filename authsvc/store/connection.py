@@ -1,36 +1,35 @@
-"""The one place that speaks to redis-py: calls, batches, the compare-and-swap, and what its errors mean."""
+"""What the store is asked for: calls, batches, the compare-and-swap; how long that may take, and what errors mean."""
 
 import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
-from authsvc.errors import StartupError, StoreUnavailable
+from authsvc.errors import NotDurable, StoreUnavailable
+from authsvc.store.breaker import timed
+from authsvc.store.cluster import Cluster, Redirected
+from authsvc.store.cluster_lane import ClusterLane
+from authsvc.store.durability import Durability
+from authsvc.store.node import REPLY_TIMEOUT_S, Node
+from authsvc.store.node import Command as Command
+from authsvc.store.topology import Parcel, Single, Topology
+from authsvc.store.urls import StoreUrl
 
 log = logging.getLogger(__name__)
-
-Command = tuple[str | bytes | int, ...]
 
 # What the present request may still wait for the store, in a list that its parts share; None outside of requests.
 _left: ContextVar[list[float] | None] = ContextVar("left", default=None)
 
-CONNECT_TIMEOUT_S = 0.5
-REPLY_TIMEOUT_S = 0.5
 # Everything one call may take: waiting for a connection, connecting, and one retry.
 CALL_TIMEOUT_S = 1.0
-MAX_CONNECTIONS = 50
 # Everything one request may spend on its calls, so that it is answered within 1.5 s with its password hashes.
 REQUEST_TIMEOUT_S = 0.8
 # How often a swap is tried again because somebody else changed the record in between.
@@ -38,24 +37,36 @@ MAX_CONTENTION = 100
 
 # ARGV holds for each key: the value it must have, the value it gets, and when that expires (ms, or ''). '' is absence.
 # Every new value is unique, so finding it already there means that this very swap was applied and its reply got lost.
+# It is then written again, and what is gone is put there and deleted: whoever waits for the replicas to have a change
+# waits for what was written on the same connection, and on this one nothing was.
 # allow-oom: it replaces or deletes, and revoking has to work in a store that is full.
 SWAP = b"""#!lua flags=allow-oom
-local held, applied = {}, true
+local applied, unchanged = true, true
 for i, key in ipairs(KEYS) do
-  held[i] = redis.call('GET', key) or ''
-  if held[i] ~= ARGV[3*i-1] then applied = false end
+  local held = redis.call('GET', key) or ''
+  if held ~= ARGV[3*i-1] then applied = false end
+  if held ~= ARGV[3*i-2] then unchanged = false end
 end
-if applied then return 1 end
-for i in ipairs(KEYS) do
-  if held[i] ~= ARGV[3*i-2] then return 0 end
-end
+if not (applied or unchanged) then return 0 end
 for i, key in ipairs(KEYS) do
   local new, expiry = ARGV[3*i-1], ARGV[3*i]
-  if new == '' then redis.call('DEL', key)
+  if new == '' then
+    redis.call('SET', key, '')
+    redis.call('DEL', key)
   elseif expiry == '' then redis.call('SET', key, new)
   else redis.call('SET', key, new, 'PXAT', expiry) end
 end
 return 1
+"""
+
+# DEL that is sent to the replicas even if there was nothing to delete any more, for the same reason.
+DELETE = b"""#!lua flags=allow-oom
+local deleted = redis.call('DEL', unpack(KEYS))
+if deleted == 0 then
+  redis.call('SET', KEYS[1], '')
+  redis.call('DEL', KEYS[1])
+end
+return deleted
 """
 
 
@@ -70,51 +81,67 @@ class Change:
 
 
 class Connection:
-    """A pool of connections to one server. Every method raises StoreUnavailable when it could not get an answer.
+    """The store, whatever its shape. Every method raises StoreUnavailable when it could not get an answer.
 
     A command may be sent twice, when the connection broke before its reply: all commands used are harmless then.
+    `swap` and `delete` are how something is taken from somebody, so they last as long as the level of durability
+    says, or raise NotDurable; all else is what nobody is harmed by losing.
     """
 
-    def __init__(self, url: str) -> None:
-        try:
-            pool = self._open_pool(url)
-        except ValueError:  # its text may hold the password
-            raise StartupError(
-                "the store's URL is not understood: redis://, rediss:// or unix://, with a database number if any"
-            ) from None
-        self._pool = pool
-        self._redis = Redis.from_pool(pool)
-        # Replies are taken as the server sends them, the same in a call, a batch and a transaction.
-        self._redis.response_callbacks.clear()
+    def __init__(self, url: str, durability: Durability = Durability()) -> None:  # noqa: B008 - it is frozen
+        parsed = StoreUrl.parse(url)
+        self._durability = durability
+        reply_timeout_s = REPLY_TIMEOUT_S + (durability.timeout_ms / 1000 if durability.waits else 0)
+        self._topology: Topology
+        self.lane: Callable[[], Lane | ClusterLane]
+        if parsed.shape == "cluster":
+            cluster = Cluster(parsed, reply_timeout_s)
+            self._topology = cluster
+            self.lane = lambda: ClusterLane(cluster, Lane)
+        else:
+            behind = parsed.shape == "sentinel"
+            host = parsed.hosts[0] if parsed.hosts else None
+            node = Node.behind(parsed, reply_timeout_s) if behind else Node.at(parsed, host, reply_timeout_s)
+            self._topology = Single(node)
+            self.lane = lambda: Lane(node)
 
-    @staticmethod
-    def _open_pool(url: str) -> BlockingConnectionPool:
-        return BlockingConnectionPool.from_url(
-            url,
-            max_connections=MAX_CONNECTIONS,
-            timeout=CALL_TIMEOUT_S,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            socket_timeout=REPLY_TIMEOUT_S,
-            # redis-py's own default tries ten times more, and each of them may have been executed.
-            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-            client_name="authsvc",
-        )
+    @property
+    def waits(self) -> bool:
+        """Whether a change takes more than the primary's word to last."""
+        return self._durability.waits
 
     async def call(self, *command: str | bytes | int) -> Any:
-        async with answering():
-            return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py has no types here
+        return (await self.batch([command]))[0]
 
     async def batch(self, commands: Sequence[Command]) -> list[Any]:
         """Send several commands in one round trip; not atomic. Raises if any of them failed."""
-        return await self._pipeline(commands, transaction=False)
+        parcels = [Parcel(_key(command), (command,)) for command in commands]
+        return [replies[0] for replies in await self._deliver(parcels)] if parcels else []
 
     async def transaction(self, commands: Sequence[Command]) -> list[Any]:
         """Send several commands on one hash slot that are applied all or none."""
-        return await self._pipeline(commands, transaction=True)
+        whole = Parcel(_key(commands[0]), (("MULTI",), *commands, ("EXEC",)))
+        [replies] = await self._deliver([whole])
+        applied: list[Any] = replies[-1]
+        return applied
 
-    async def swap(self, changes: Sequence[Change]) -> bool:
-        """Replace the values if all are still the old ones; on one hash slot. False if any was changed meanwhile."""
-        return bool(await self.call(*swap_command(changes)))
+    async def swap(self, changes: Sequence[Change], *, lasting: bool = True) -> bool:
+        """Replace the values if all are still the old ones; on one hash slot. False if any was changed meanwhile.
+
+        lasting: whether losing the change would harm anybody. Raises NotDurable.
+        """
+        return bool(await self._write(swap_command(changes), lasting=lasting))
+
+    async def delete(self, *keys: str) -> int:
+        """Delete keys of one hash slot; returns how many there were. Raises NotDurable."""
+        if not self.waits:
+            return int(await self.call("DEL", *keys))
+        return int(await self._write(("EVAL", DELETE, len(keys), *keys), lasting=True))
+
+    async def confirm_gone(self, key: str) -> None:
+        """Make sure that a key found missing stays so: whoever deleted it may not have been. Raises NotDurable."""
+        if self.waits and not await self.swap([Change(key, b"", b"")]):
+            raise StoreUnavailable("it was gone, and is there again")
 
     async def create(self, key: str, value: bytes, expires_at: int | None = None) -> bool:
         """Set a key that must not exist; False if it does. Raises StoreUnavailable when the store is full."""
@@ -122,20 +149,48 @@ class Connection:
         held = await self.call("SET", key, value, "NX", "GET", *expiry)
         return held is None or held == value
 
-    def lane(self) -> "Lane":
-        """A connection of its own, besides the pool, for one who reads all the time."""
-        return Lane(self._pool.make_connection())  # type: ignore[no-untyped-call]  # as above
+    async def scan(self, position: str, pattern: str, count: int) -> tuple[str, list[bytes]]:
+        """One step through the keys of all primaries, from "0" until the position is "0" again."""
+        cursor, _, number = position.partition(".")
+        at = int(number or 0)
+        async with answering():
+            primaries = await self._topology.primaries()
+            if at >= len(primaries):  # the cluster has shrunk meanwhile
+                return "0", []
+            [reply] = await primaries[at].send([("SCAN", cursor, "MATCH", pattern, "COUNT", count)])
+            if isinstance(reply, ResponseError):
+                raise reply
+        following, names = reply[0].decode(), reply[1]
+        if following == "0":
+            return ("0" if at + 1 == len(primaries) else f"0.{at + 1}"), names
+        return (f"{following}.{at}" if at else following), names
 
     async def close(self) -> None:
-        await self._redis.aclose()
+        await self._topology.close()
 
-    async def _pipeline(self, commands: Sequence[Command], *, transaction: bool) -> list[Any]:
+    async def _write(self, command: Command, *, lasting: bool) -> Any:
+        if not (lasting and self.waits):
+            return await self.call(*command)
+        left = _left.get()
+        until = self._durability.command(left[0] if left else None)
         async with answering():
-            pipeline = self._redis.pipeline(transaction=transaction)
-            for command in commands:
-                pipeline.execute_command(*command)
-            replies: list[Any] = await pipeline.execute()
-            return replies
+            [(reply, kept)] = await self._topology.deliver([Parcel(_key(command), (command, until))])
+            if isinstance(reply, ResponseError):
+                raise reply
+        if not self._durability.reached(kept):
+            log.warning("not durable: %s answered %s", until[0], _word(kept) if isinstance(kept, Exception) else kept)
+            raise NotDurable("the change was made, and may not last")
+        return reply
+
+    async def _deliver(self, parcels: Sequence[Parcel]) -> list[list[Any]]:
+        async with answering():
+            delivered = await self._topology.deliver(parcels)
+            for replies in delivered:
+                last = replies[-1] if isinstance(replies[-1], list) else []
+                for reply in (*replies, *last):
+                    if isinstance(reply, ResponseError):
+                        raise reply
+        return delivered
 
 
 class Lane:
@@ -145,19 +200,30 @@ class Lane:
     cost twice as much as the command itself.
     """
 
-    def __init__(self, connection: AbstractConnection) -> None:
-        self._connection = connection
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._connection = node.new_connection()
         self._connection.socket_timeout = None  # one timer for the whole call instead
 
     async def mget(self, wanted: Sequence[str], give_up_at: float) -> list[bytes | None]:
         """The values of these keys. give_up_at: on the event loop's clock."""
+        return await self._ask(self._mget, wanted, give_up_at)
+
+    async def get_each(self, wanted: Sequence[str], give_up_at: float, *, asking: bool = False) -> list[Any]:
+        """The same on a cluster's node, where no command may name keys of two slots: each value, or a redirection."""
+        return await self._ask(self._get_each_asking if asking else self._get_each, wanted, give_up_at)
+
+    async def _ask(
+        self, exchange: Callable[[Sequence[str]], Awaitable[list[Any]]], wanted: Sequence[str], give_up_at: float
+    ) -> list[Any]:
         try:
-            async with asyncio.timeout_at(give_up_at):
-                try:
-                    return await self._mget(wanted)
-                except RedisConnectionError:  # it may have died while nobody was looking
-                    await self._connection.disconnect(nowait=True)
-                    return await self._mget(wanted)
+            with timed(self._node.reads):
+                async with asyncio.timeout_at(give_up_at):
+                    try:
+                        return await exchange(wanted)
+                    except RedisConnectionError:  # it may have died while nobody was looking
+                        await self._connection.disconnect(nowait=True)
+                        return await exchange(wanted)
         except BaseException as error:
             await self._connection.disconnect(nowait=True)  # or the next caller would read this one's reply
             if isinstance(error, RedisError | OSError | TimeoutError):
@@ -169,10 +235,32 @@ class Lane:
 
     async def _mget(self, wanted: Sequence[str]) -> list[bytes | None]:
         if not self._connection.is_connected:
-            await self._connection.connect()  # type: ignore[no-untyped-call]  # as above
+            await self._connect()
         await self._connection.send_command("MGET", *wanted)
         values: list[bytes | None] = await self._connection.read_response()
         return values
+
+    async def _connect(self) -> None:
+        await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+        self._node.watch()
+
+    async def _get_each(self, wanted: Sequence[str]) -> list[Any]:
+        return await self._exchange([("GET", key) for key in wanted])
+
+    async def _get_each_asking(self, wanted: Sequence[str]) -> list[Any]:
+        return (await self._exchange([command for key in wanted for command in (("ASKING",), ("GET", key))]))[1::2]
+
+    async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        if not self._connection.is_connected:
+            await self._connect()
+        await self._connection.send_packed_command(self._connection.pack_commands(commands))
+        replies: list[Any] = []
+        for _ in commands:
+            try:
+                replies.append(await self._connection.read_response())
+            except Redirected as elsewhere:
+                replies.append(elsewhere)
+        return replies
 
 
 def swap_command(changes: Sequence[Change]) -> Command:
@@ -219,7 +307,15 @@ async def answering() -> AsyncIterator[None]:
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:
-    # The text of a server's error may quote the command, so it is kept to the first word (READONLY, OOM, LOADING).
-    word = str(error).partition(" ")[0] if isinstance(error, RedisError) else ""
-    log.warning("store unavailable: %s %s", type(error).__name__, word)
+    log.warning("store unavailable: %s %s", type(error).__name__, _word(error))
     return StoreUnavailable(type(error).__name__)
+
+
+def _word(error: Exception) -> str:
+    # The text of a server's error may quote the command, so it is kept to the first word (READONLY, OOM, LOADING).
+    return str(error).partition(" ")[0] if isinstance(error, RedisError) else ""
+
+
+def _key(command: Command) -> str:
+    """The key that says where a command goes: all others that it names are on the same hash slot."""
+    return str(command[3] if command[0] == "EVAL" else command[1])

@@ -17,13 +17,13 @@ from authsvc.store.records import load
 
 R = TypeVar("R", bound=Record)
 
-_CURSOR = re.compile(r"[0-9]{1,20}(!(user|client):[!-~]{1,300})?")
+_CURSOR = re.compile(r"[0-9]{1,20}(\.[0-9]{1,4})?(!(user|client):[!-~]{1,300})?")
 _STEP = 1000
 _MAX_STEPS = 100
 
 
 class Listing:
-    """Pages of records. A cursor is SCAN's own and the last name taken from that step; None is the end."""
+    """Pages of records. A cursor is the store's and the last name taken from that step; None is the end."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -52,7 +52,7 @@ class Listing:
         position, _, after = (cursor or "0").partition("!")
         names: list[str] = []
         for _ in range(_MAX_STEPS):
-            reply, found = await self._connection.call("SCAN", position, "MATCH", f"{prefix}*", "COUNT", _STEP)
+            following, found = await self._connection.scan(position, f"{prefix}*", _STEP)
             # One step may bring more than fits: the rest is asked for again, from the same place after the last name.
             new = sorted(name for name in (key.decode() for key in found) if name > after)
             room = limit - len(names)
@@ -60,7 +60,7 @@ class Listing:
             if len(new) > room:
                 after = names[-1] if room else after
                 return await self._load(model, names), f"{position}!{after}"
-            position, after = reply.decode(), ""
+            position, after = following, ""
             if position == "0":
                 return await self._load(model, names), None
         return await self._load(model, names), position

@@ -7,7 +7,7 @@ asked; and every record is checked to be the one that was asked for, should repl
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
@@ -17,6 +17,7 @@ from authsvc.core.session import Found, Session
 from authsvc.core.user import User
 from authsvc.errors import CorruptRecord, StoreUnavailable
 from authsvc.store import keys
+from authsvc.store.cluster_lane import ClusterLane
 from authsvc.store.connection import CALL_TIMEOUT_S, Connection, Lane, answering, is_bounded
 from authsvc.store.records import load
 
@@ -26,8 +27,10 @@ MAX_IN_FLIGHT = 2
 MAX_SESSIONS = 1000
 
 R = TypeVar("R")
-# A record that does not parse is kept as its error, to be raised for those who asked for it and nobody else.
-Parsed = dict[str, R | CorruptRecord]
+# A record that does not parse, or is on a node that does not answer, is kept as its error, to be raised for those who
+# asked for it and nobody else.
+Parsed = dict[str, R | StoreUnavailable]
+Raw = bytes | StoreUnavailable | None
 # The clients that ask, and the sessions.
 Read = tuple[Parsed[Client], Parsed[Found]]
 
@@ -40,11 +43,11 @@ class Answer(NamedTuple):
     sessions: Parsed[Found]
 
     def client(self) -> Client | None:
-        """The client that asks, None if it is not registered. Raises CorruptRecord."""
+        """The client that asks, None if it is not registered. Raises StoreUnavailable."""
         return None if self.client_id is None else _unless_corrupt(self.clients.get(self.client_id))
 
     def session(self, handle: str) -> Found | None:
-        """Everything about a session, None if there is no record of it. Raises CorruptRecord."""
+        """Everything about a session, None if there is no record of it. Raises StoreUnavailable."""
         return _unless_corrupt(self.sessions.get(handle))
 
 
@@ -109,7 +112,7 @@ class Lookup:
             self._in_flight.add(task)
             task.add_done_callback(lambda task: self._landed(lane, batch, task))
 
-    def _landed(self, lane: Lane, batch: list[_Asked], task: "asyncio.Task[Read]") -> None:
+    def _landed(self, lane: Lane | ClusterLane, batch: list[_Asked], task: "asyncio.Task[Read]") -> None:
         self._in_flight.discard(task)
         self._lanes.append(lane)
         # Whatever happened, also being cancelled: nobody may be left waiting, and nobody gets a no for it.
@@ -129,7 +132,7 @@ async def _within_patience(answer: "asyncio.Future[Answer]") -> Answer:
         return await answer
 
 
-async def _read(lane: Lane, batch: list[_Asked]) -> Read:
+async def _read(lane: Lane | ClusterLane, batch: list[_Asked]) -> Read:
     callers = {asked.client_id for asked in batch if asked.client_id is not None}
     handles = {handle for asked in batch for handle in asked.handles}
     # The first has waited longest. What can't be known by then is given up for all: an outage costs all the same.
@@ -138,6 +141,8 @@ async def _read(lane: Lane, batch: list[_Asked]) -> Read:
         [keys.SERVICE, *[keys.client(id_) for id_ in callers], *[keys.session(handle) for handle in handles]],
         give_up_at,
     )
+    if isinstance(raw_service, StoreUnavailable):
+        raise raw_service
     if raw_service is None:
         # Without the service's epoch nobody can say whether a session was cut off.
         raise StoreUnavailable("the store holds no service record")
@@ -150,16 +155,18 @@ async def _read(lane: Lane, batch: list[_Asked]) -> Read:
     subs = {session.sub for session in readable}
     ids = {session.client_id for session in readable}
     wanted = [*[keys.user(sub) for sub in subs], *[keys.client(id_) for id_ in ids]]
-    raws = await lane.mget(wanted, give_up_at) if wanted else []
+    raws = list(await lane.mget(wanted, give_up_at)) if wanted else []
     users = _parse(subs, raws[: len(subs)], _user)
     clients = _parse(ids, raws[len(subs) :], _client)
     return asking, {handle: _found(handle, session, users, clients, service) for handle, session in sessions.items()}
 
 
-def _parse(ids: Collection[str], raws: list[bytes | None], parse: Callable[[bytes, str], R]) -> Parsed[R]:
+def _parse(ids: Collection[str], raws: Sequence[Raw], parse: Callable[[bytes, str], R]) -> Parsed[R]:
     parsed: Parsed[R] = {}
     for id_, raw in zip(ids, raws, strict=True):
-        if raw is not None:
+        if isinstance(raw, StoreUnavailable):
+            parsed[id_] = raw
+        elif raw is not None:
             try:
                 parsed[id_] = parse(raw, id_)
             except CorruptRecord as error:
@@ -168,20 +175,20 @@ def _parse(ids: Collection[str], raws: list[bytes | None], parse: Callable[[byte
 
 
 def _found(
-    handle: str, session: Session | CorruptRecord, users: Parsed[User], clients: Parsed[Client], service: Service
-) -> Found | CorruptRecord:
-    if isinstance(session, CorruptRecord):
+    handle: str, session: Session | StoreUnavailable, users: Parsed[User], clients: Parsed[Client], service: Service
+) -> Found | StoreUnavailable:
+    if isinstance(session, StoreUnavailable):
         return session
     user, client = users.get(session.sub), clients.get(session.client_id)
-    if isinstance(user, CorruptRecord):
+    if isinstance(user, StoreUnavailable):
         return user
-    if isinstance(client, CorruptRecord):
+    if isinstance(client, StoreUnavailable):
         return client
     return Found(handle, session, user, client, service)
 
 
-def _unless_corrupt(record: R | CorruptRecord | None) -> R | None:
-    if isinstance(record, CorruptRecord):
+def _unless_corrupt(record: R | StoreUnavailable | None) -> R | None:
+    if isinstance(record, StoreUnavailable):
         raise record
     return record
 

@@ -85,7 +85,9 @@ class Sessions(Records[Session]):
 
     async def _touch(self, handle: str, now: float) -> None:
         # Another worker, or a use a moment ago, may have noted it since we looked.
-        await self.swap(handle, lambda session: session.touched(now) if session.due_for_touch(now) else session)
+        await self.swap(
+            handle, lambda session: session.touched(now) if session.due_for_touch(now) else session, lasting=False
+        )
 
     def _later(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         if name in self._under_way:

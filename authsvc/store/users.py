@@ -120,7 +120,7 @@ class Users(Records[User]):
     async def remove(self, sub: str) -> User:
         """Delete a user, the credentials and the name. Raises NotFound."""
         user = await self.get(sub)
-        await self._connection.call("DEL", keys.user(sub), keys.credentials(sub))  # from here on nothing opens
+        await self._connection.delete(keys.user(sub), keys.credentials(sub))  # from here on nothing opens
         for name in (user.username, user.renaming_to):
             if name:
                 await self._release_name(name, sub)

@@ -1,5 +1,6 @@
 """Routes of admins: users, clients, the audit trail."""
 
+import re
 from typing import Any
 from urllib.parse import unquote
 
@@ -168,7 +169,7 @@ def _client_fields(body: bodies.ClientFields, names: set[str]) -> dict[str, Any]
 
 def _scan_cursor(page: bodies.Page) -> str | None:
     if page.cursor is not None and not (
-        listing.is_cursor(page.cursor) and int(page.cursor.partition("!")[0]) < _CURSORS
+        listing.is_cursor(page.cursor) and int(re.split("[.!]", page.cursor)[0]) < _CURSORS
     ):
         raise InvalidRequest("cursor: not one of ours")
     return page.cursor

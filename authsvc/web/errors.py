@@ -39,7 +39,16 @@ ANSWERS: dict[type[e.AuthError], tuple[int, str]] = {
     e.Busy: (503, "temporarily_unavailable"),
     e.Overloaded: (503, "temporarily_unavailable"),
     e.StoreUnavailable: (503, "temporarily_unavailable"),  # RFC 7009 section 2.2.1
+    e.NotDurable: (503, "temporarily_unavailable"),
     e.CorruptRecord: (503, "temporarily_unavailable"),
+}
+
+# An operator's business stays in the log.
+_UNAVAILABLE = "the store can't be asked right now"
+_DESCRIPTIONS: dict[type[Exception], str] = {
+    e.StoreUnavailable: _UNAVAILABLE,
+    e.CorruptRecord: _UNAVAILABLE,
+    e.NotDurable: "the change may not last: what was to end may still be alive, or come back; repeat the request",
 }
 
 
@@ -48,7 +57,7 @@ async def answer(request: Request, error: Exception) -> Response:
     status, code = ANSWERS.get(type(error), (500, "server_error")) if isinstance(error, e.AuthError) else (500, "")
     if status == 500:
         return problem(500, "server_error", "something went wrong here")
-    description = "the store can't be asked right now" if isinstance(error, e.StoreUnavailable) else str(error)
+    description = _DESCRIPTIONS.get(type(error)) or str(error)
     response = problem(status, code, description)
     if isinstance(error, e.TooManyAttempts):
         response.headers["Retry-After"] = str(error.retry_after_s)

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from authsvc.store.embedded import _find_binary
-from tests.e2e.conftest import PASSWORD, Server, free_port
+from tests.e2e.conftest import PASSWORD, Server, free_port, run
 from tests.processes import until
 
 
@@ -83,3 +83,20 @@ def test_a_configured_store_is_used(store: str, new_server: Callable[..., Server
     assert server.stop() == 0
     with redis.Redis.from_url(store) as client:
         assert client.exists("service"), "it is not ours to stop"
+
+
+def test_a_promise_that_nobody_could_keep(tmp_path: Path) -> None:
+    """The embedded store has no replica, so the service does not start on the promise that one has everything."""
+    ended = run("serve", cwd=tmp_path, AUTHSVC_DURABILITY="replica")
+    assert ended.returncode != 0
+    assert "AUTHSVC_DURABILITY=replica needs AUTHSVC_REDIS_URL" in ended.stderr
+    assert not (tmp_path / "authsvc-data").exists()
+
+
+def test_the_embedded_store_keeps_what_it_says(new_server: Callable[..., Server]) -> None:
+    """It fsyncs each write, so the promise of its disk is kept."""
+    server = new_server(AUTHSVC_DURABILITY="disk").start()
+    with server.http() as http:
+        token = http.post("/tokens", json={"sub": "elsewhere|1"}, auth=server.admin).json()["access_token"]
+        for _ in range(2):
+            assert http.post("/revoke", data={"token": token}, auth=server.admin).status_code == 200

@@ -10,7 +10,7 @@ from typing import Self
 import hiredis
 
 # What redis-py says when it connects. It is passed on uncounted, so that the n-th command is the service's n-th.
-_HANDSHAKE = {b"HELLO", b"AUTH", b"CLIENT", b"SELECT"}
+_HANDSHAKE = {b"HELLO", b"AUTH", b"CLIENT", b"SELECT", b"ROLE"}
 
 
 class Fault(Enum):
@@ -102,6 +102,9 @@ class Proxy:
         except OSError:
             writer.close()
             return
+        except asyncio.CancelledError:
+            writer.close()
+            raise
         line = _Line(self, writer, store_writer)
         sides = [
             asyncio.ensure_future(line.requests(reader)),

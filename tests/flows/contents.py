@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import redis
 
 # What belongs to looking and to connecting, and not to the service.
-_OURS = {"info", "config", "hello", "client", "auth", "select", "ping", "command"}
+_OURS = {"info", "config", "hello", "client", "auth", "select", "ping", "command", "role"}
 
 # The keys that live as long as what they describe; every other one has a TTL from birth.
 LASTING = (b"user:", b"login:", b"credentials:", b"client:", b"service")

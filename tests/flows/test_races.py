@@ -271,8 +271,7 @@ class Pausing:
         self.reached, self.go = asyncio.Event(), asyncio.Event()
         self._calls, self._at = 0, at
         connection = deps.store.connection
-        for name in ("call", "_pipeline"):
-            monkeypatch.setattr(connection, name, self._counted(getattr(connection, name)))
+        monkeypatch.setattr(connection, "_deliver", self._counted(connection._deliver))
         verify = deps.hasher.verify
         self.hashed_at: int | None = None
 

@@ -16,6 +16,7 @@ _NOT_ASKING = {
     "client|setinfo",
     "client|setname",
     "client|tracking",
+    "role",
     "select",
     "ping",
 }

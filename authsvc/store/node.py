@@ -1,0 +1,228 @@
+"""One server that is written to and read from: its connections, whether it is worth trying, and still the primary."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, ResponseError
+from redis.maint_notifications import MaintNotificationsConfig
+
+from authsvc.store.breaker import Breaker, timed
+from authsvc.store.urls import StoreUrl
+
+log = logging.getLogger(__name__)
+
+_READS = {"GET", "MGET", "EXISTS", "PTTL", "SCAN", "ZCOUNT", "ZRANGE", "XRANGE", "XREVRANGE"}
+
+Command = tuple[str | bytes | int, ...]
+
+CONNECT_TIMEOUT_S = 0.5
+REPLY_TIMEOUT_S = 0.5
+# A sentinel that is down must leave time for the next.
+SENTINEL_TIMEOUT_S = 0.2
+MAX_CONNECTIONS = 50
+# How long it can go unnoticed that another server has become the primary, if this one does not say so itself.
+WATCH_S = 1.0
+# Calls wait this long for a connection of the pool.
+POOL_TIMEOUT_S = 0.25
+
+
+class NotPrimary(RedisConnectionError):
+    """The server is a replica, which may lag: a revoked token would still be alive there."""
+
+
+class _OnPrimary(AbstractConnection):
+    """Makes sure, each time it connects, that the server is a primary."""
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        await super().on_connect_check_health(check_health)
+        await check_role(self)
+
+
+async def check_role(connection: AbstractConnection) -> None:
+    """Raise NotPrimary unless the server says that it is one."""
+    await connection.send_command("ROLE", check_health=False)
+    role = await connection.read_response()
+    if role[0] != b"master":
+        where = connection._host_error()  # it has no public way to the address
+        log.warning("the server at %s is a replica: nothing is read from it, nor written to it", where)
+        raise NotPrimary("REPLICA")
+
+
+class _Tcp(_OnPrimary, Connection):
+    pass
+
+
+class _Tls(_OnPrimary, SSLConnection):
+    pass
+
+
+class _Unix(_OnPrimary, UnixDomainSocketConnection):
+    pass
+
+
+class _BehindSentinel(_OnPrimary, SentinelManagedConnection):
+    pass
+
+
+class _TlsBehindSentinel(_OnPrimary, SentinelManagedSSLConnection):
+    pass
+
+
+class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
+    """Asks the sentinels for the primary whenever it connects."""
+
+
+class Node:
+    """Every method raises StoreUnavailable when it could not get an answer.
+
+    A command may be sent twice, when the connection broke before its reply: all commands used are harmless then.
+    """
+
+    def __init__(self, pool: BlockingConnectionPool) -> None:
+        self._pool = pool
+        self._redis = Redis.from_pool(pool)
+        # Replies are taken as the server sends them, the same in a call, a batch and a transaction.
+        self._redis.response_callbacks.clear()
+        # A server that is failing over, or has lost its replicas, may answer the ones and not the others.
+        self.reads, self.writes = Breaker(), Breaker()
+        self._lanes: list[AbstractConnection] = []
+        self._watching: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @classmethod
+    def at(cls, url: StoreUrl, host: tuple[str, int] | None, reply_timeout_s: float) -> "Node":
+        """The server with this address; None: at the unix socket."""
+        kind = url.options.get("connection_class", Connection)
+        made = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Unix}[kind]
+        where = {} if host is None else {"host": host[0], "port": host[1]}
+        return cls(BlockingConnectionPool(**_options(url.options | where, made, reply_timeout_s)))
+
+    @classmethod
+    def behind(cls, url: StoreUrl, reply_timeout_s: float) -> "Node":
+        """Whichever server the sentinels call the primary when it is connected to."""
+        tls = url.options.get("connection_class") is SSLConnection
+        made = _TlsBehindSentinel if tls else _BehindSentinel
+        theirs = {name: value for name, value in url.sentinel_options.items() if name != "connection_class"}
+        sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no types here
+            url.hosts,
+            sentinel_kwargs=theirs
+            | {
+                "ssl": tls,
+                "socket_timeout": SENTINEL_TIMEOUT_S,
+                "socket_connect_timeout": SENTINEL_TIMEOUT_S,
+                "retry": _retry(0),
+            },
+        )
+        options = _options(url.options, made, reply_timeout_s)
+        return cls(_SentinelPool(url.service, sentinel, **options))  # type: ignore[no-untyped-call]  # as above
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands on one connection, in one round trip. A refusal of the server is in the place of its reply."""
+        breaker = self.reads if all(command[0] in _READS for command in commands) else self.writes
+        self.watch()
+        with timed(breaker):
+            replies = await self._send(commands)
+        for reply in replies:
+            if isinstance(reply, ReadOnlyError | MasterDownError):  # it was demoted under us
+                await self.drop()
+                break
+        return replies
+
+    async def _send(self, commands: Sequence[Command]) -> list[Any]:
+        if len(commands) == 1:
+            try:
+                return [await self._redis.execute_command(*commands[0])]  # type: ignore[no-untyped-call]  # as above
+            except ResponseError as refusal:
+                return [refusal]
+        pipeline = self._redis.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        return await pipeline.execute(raise_on_error=False)
+
+    def new_connection(self) -> AbstractConnection:
+        """One besides the pool, for one who reads all the time; dropped with the others."""
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # as above
+        self._lanes.append(connection)
+        return connection
+
+    async def drop(self) -> None:
+        """Part with every connection: the next ones are made to whoever is the primary then."""
+        for connection in self._lanes:
+            await connection.disconnect(nowait=True)
+        await self._pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]  # as above
+        await self._pool.disconnect(inuse_connections=False)
+
+    def watch(self) -> None:
+        """Look, from now on, whether it is still the primary; as long as it is in use."""
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # as above
+        try:
+            while not self._closed:  # a cancellation can be lost to a timeout inside
+                try:
+                    async with asyncio.timeout(CONNECT_TIMEOUT_S + REPLY_TIMEOUT_S):
+                        await self._look(connection)
+                except NotPrimary:
+                    await self.drop()
+                except (RedisError, OSError, TimeoutError):
+                    await connection.disconnect(nowait=True)  # whoever asks it something will find out too
+                await asyncio.sleep(WATCH_S)
+        finally:
+            await connection.disconnect(nowait=True)
+
+    async def _look(self, connection: AbstractConnection) -> None:
+        if not connection.is_connected:
+            await connection.connect()  # type: ignore[no-untyped-call]  # as above
+        elif isinstance(self._pool, _SentinelPool):
+            # One that was cut off, or stopped for a while, does not know that it has been replaced.
+            named = await self._pool.sentinel_manager.discover_master(self._pool.service_name)
+            if named != (getattr(connection, "host", None), getattr(connection, "port", None)):
+                await connection.disconnect(nowait=True)
+                raise NotPrimary("REPLACED")
+        await check_role(connection)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
+        for connection in self._lanes:
+            await connection.disconnect()
+        await self._redis.aclose()
+        if isinstance(self._pool, _SentinelPool):
+            await self._pool.sentinel_manager.aclose()
+
+
+def _options(given: dict[str, Any], made: type[AbstractConnection], reply_timeout_s: float) -> dict[str, Any]:
+    return given | {
+        "connection_class": made,
+        "max_connections": MAX_CONNECTIONS,
+        "timeout": POOL_TIMEOUT_S,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_timeout": reply_timeout_s,
+        # redis-py's own default tries ten times more, and each of them may have been executed.
+        "retry": _retry(1),
+        "client_name": "authsvc",
+        # Moving house at a push message is for one vendor's servers, and its being on turns off the check that a
+        # connection from the pool has nothing left to read, which would be somebody else's reply.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+
+
+def _retry(times: int) -> Retry:
+    return Retry(NoBackoff(), times, supported_errors=(RedisConnectionError,))

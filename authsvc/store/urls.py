@@ -1,0 +1,97 @@
+"""What the URL of a store says: which servers, of which shape, and how to connect to them."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+from redis.asyncio.connection import parse_url
+
+from authsvc.errors import StartupError
+
+Shape = Literal["server", "sentinel", "cluster"]
+
+SCHEMES = "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
+
+_PORTS: dict[Shape, int] = {"server": 6379, "sentinel": 26379, "cluster": 6379}
+# Whatever else redis-py would take from a URL (timeouts, retries, pool sizes) is set here with care.
+_OPTIONS = {"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"}
+_SENTINEL_OPTIONS = {"sentinel_username": "username", "sentinel_password": "password"}
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUrl:
+    """hosts: the servers or sentinels to begin with; none for a unix socket. `options`: what a connection is made of.
+
+    `sentinel_options`: the same for connections to the sentinels. `service`: what these call the primary.
+    """
+
+    shape: Shape
+    hosts: tuple[tuple[str, int], ...]
+    options: dict[str, Any] = field(repr=False)
+    sentinel_options: dict[str, Any] = field(repr=False)
+    service: str
+
+    @classmethod
+    def parse(cls, url: str) -> "StoreUrl":
+        """Raises StartupError, whose text holds nothing of the URL: there may be a password in it."""
+        try:
+            return _parse(url)
+        except ValueError as error:
+            reason = str(error) if isinstance(error, _Wrong) else f"it is not one of {SCHEMES}"
+            raise StartupError(f"the store's URL is not understood: {reason}") from None
+
+
+class _Wrong(ValueError):
+    """A mistake that can be named without quoting the URL."""
+
+
+def _parse(url: str) -> StoreUrl:
+    scheme, _, rest = url.partition("://")
+    tls, _, kind = scheme.partition("+")
+    shape: Shape = "server" if kind == "" else "sentinel" if kind == "sentinel" else "cluster"
+    if kind not in ("", "sentinel", "cluster") or (kind and tls == "unix"):
+        raise _Wrong(f"it is not one of {SCHEMES}")
+    # An address list is no authority that a parser takes, so each host is put into a URL of its own.
+    rest, _, query = rest.partition("?")
+    authority, _, path = rest.partition("/")
+    credentials, at, hosts = authority.rpartition("@")
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    sentinel_options = _sentinel_options(given, shape)
+    if given.keys() - _OPTIONS:
+        # Not by its name: it may be the rest of a password with a question mark.
+        raise _Wrong(f"it has an option besides {', '.join(sorted(_OPTIONS))}, and those of sentinels")
+    service, database = _path(path, shape) if tls != "unix" else ("", f"/{path}")
+    made = parse_url(f"{tls}://{credentials}{at}{'' if tls == 'unix' else 'host'}{database}?{urlencode(given)}")
+    options: dict[str, Any] = {name: value for name, value in made.items() if name != "host"}
+    if shape == "cluster" and options.get("db"):
+        raise _Wrong("a cluster has no databases")
+    addresses = () if tls == "unix" else tuple(_address(host, _PORTS[shape]) for host in hosts.split(","))
+    return StoreUrl(shape, addresses, options, _tls(options) | sentinel_options, service)
+
+
+def _sentinel_options(given: dict[str, str], shape: Shape) -> dict[str, str]:
+    found = {theirs: given.pop(ours) for ours, theirs in _SENTINEL_OPTIONS.items() if ours in given}
+    if found and shape != "sentinel":
+        raise _Wrong("it names credentials for sentinels, and no sentinels")
+    return found
+
+
+def _path(path: str, shape: Shape) -> tuple[str, str]:
+    """The service's name, and the database as a path."""
+    service, database = "", path
+    if shape == "sentinel":
+        service, _, database = path.partition("/")
+        if not service:
+            raise _Wrong("it does not say what the sentinels call the primary: redis+sentinel://host:port/name")
+    if database and not database.isdecimal():
+        raise _Wrong("the database has to be a number")
+    return unquote(service), f"/{database}" if database else ""
+
+
+def _address(host: str, port: int) -> tuple[str, int]:
+    split = urlsplit(f"//{host}")
+    return split.hostname or "localhost", split.port or port
+
+
+def _tls(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name.startswith("ssl_") or name == "connection_class"}

@@ -1,0 +1,459 @@
+"""Real stores of every shape, as plain processes on loopback: what happens to them can be done to them here.
+
+    with replicated(tmp_path, replicas=2) as store:   # sentinels(...), cluster(...), tls(...) likewise
+        service_on(store.url)
+        store.freeze_replication()
+        store.primary().kill()
+        store.fail_over()
+
+Each node is a `Server`: `kill()` (-9), `stop()`, `start()` again with its data, `pause()` and `resume()` (SIGSTOP,
+SIGCONT), `call("CONFIG", "GET", "*")`, `redis()`, `log`. To cut replication off use `freeze_replication`, not `pause`:
+what was written meanwhile waits in the socket of a paused replica, and is there when it runs again.
+"""
+
+import random
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+import trustme
+from redis.crc import key_slot
+
+from authsvc.store.embedded import _find_binary
+from tests.processes import until
+
+SERVICE = "authsvc"
+# What a primary is asked by; taking it away from this user freezes replication.
+REPLICATION = "replication"
+DOWN_AFTER_MS = 500
+NODE_TIMEOUT_MS = 1000
+
+# Below what Linux gives to outgoing connections, so that none of those takes a port between our look and its use.
+_PORTS = range(20_000, 29_000)
+_SLOTS = 16_384
+_HOST = "127.0.0.1"
+
+
+def free_port() -> int:
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((_HOST, port))
+            return port
+
+
+@dataclass
+class Server:
+    """One process: a server, or with `sentinel` a sentinel. Its files, the log too, are in `directory`.
+
+    `options` are lines of its configuration, which it may rewrite itself and keeps when it is started again.
+    """
+
+    directory: Path
+    options: Sequence[str] = ()
+    password: str | None = None
+    binary: str = field(default_factory=_find_binary)
+    sentinel: bool = False
+    ca: Path | None = None
+    port: int = 0
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def address(self) -> str:
+        return f"{_HOST}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        user = f":{self.password}@" if self.password else ""
+        tls = f"?ssl_ca_certs={self.ca}" if self.ca else ""
+        return f"{'rediss' if self.ca else 'redis'}://{user}{self.address}/0{tls}"
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+    def start(self) -> Self:
+        """Start it, or start it again on what it has kept; returns when it answers, loading included."""
+        first = self.port == 0
+        for _ in range(5):
+            if first:
+                self.port = free_port()
+                self._configure()
+            command = [self.binary, str(self.directory / "conf"), *(["--sentinel"] if self.sentinel else [])]
+            with (self.directory / "log").open("ab") as log:
+                self.process = subprocess.Popen(command, cwd=self.directory, stdout=log, stderr=log)
+            until(lambda: self._ended() or self.answers())
+            if not self._ended() or not first:  # somebody else may have taken the port
+                break
+        assert not self._ended(), self.log
+        return self
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def redis(self, **options: Any) -> "redis.Redis":
+        """A client that tries once and takes replies as text."""
+        return redis.Redis.from_url(self.url, retry=None, socket_timeout=5, decode_responses=True, **options)
+
+    def call(self, *command: str | int) -> Any:
+        with self.redis() as client:
+            client.response_callbacks.clear()
+            return client.execute_command(*command)
+
+    def answers(self) -> bool:
+        """Whether this very process answers, not one that took its port."""
+        try:
+            with self.redis() as client:
+                info = client.info("server")
+        except redis.RedisError:
+            return False
+        return self.process is not None and int(info["process_id"]) == self.process.pid
+
+    def is_primary(self) -> bool:
+        try:
+            return bool(self.call("ROLE")[0] == "master")
+        except redis.RedisError:
+            return False
+
+    def replicas_online(self) -> int:
+        with self.redis() as client:
+            info = client.info("replication")
+        return sum(info[f"slave{n}"]["state"] == "online" for n in range(info["connected_slaves"]))
+
+    def follows(self) -> bool:
+        """Whether it is a replica that has loaded what its primary had; "online" is one that still loads it, too."""
+        with self.redis() as client:
+            return bool(client.info("replication").get("master_link_status") == "up")
+
+    def _configure(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        port = ["port 0", f"tls-port {self.port}"] if self.ca else [f"port {self.port}"]
+        password = [f"requirepass {self.password}"] if self.password else []
+        lines = [*port, f"bind {_HOST}", f"dir {self.directory}", *password, *self.options]
+        (self.directory / "conf").write_text("\n".join(lines) + "\n")
+
+    def _ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+    def _signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def _end(self, number: int) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+            self.process.send_signal(signal.SIGCONT)  # one that is paused hears nothing else
+            self.process.wait(10)
+
+
+@dataclass
+class Replicated:
+    """A primary and its replicas. Without sentinels nobody fails over but `fail_over`."""
+
+    nodes: list[Server]
+
+    @property
+    def url(self) -> str:
+        return self.primary().url
+
+    def primary(self) -> Server:
+        """Of those that say they are, the one that became it last."""
+        claimants = [node for node in self.nodes if not node._ended() and node.is_primary()]
+        assert claimants, "no primary"
+        return max(claimants, key=_promoted)
+
+    def replicas(self) -> list[Server]:
+        primary = self.primary()
+        return [node for node in self.nodes if node is not primary and not node._ended()]
+
+    def freeze_replication(self) -> None:
+        """Nothing written from here on reaches a replica, and nothing waits on the way."""
+        _freeze(self.nodes)
+
+    def thaw_replication(self) -> None:
+        _thaw(self.nodes)
+        until(lambda: all(replica.follows() for replica in self.replicas()))
+
+    def fail_over(self) -> Server:
+        """Make a replica the primary, whatever it has; a living primary becomes its replica. Returns the new one."""
+        chosen = next(node for node in self.nodes if not node._ended() and not node.is_primary())
+        chosen.call("REPLICAOF", "NO", "ONE")
+        for node in self.nodes:
+            if node is not chosen and not node._ended():
+                node.call("REPLICAOF", _HOST, chosen.port)
+        return chosen
+
+
+@dataclass
+class Sentinels(Replicated):
+    """The same, watched by sentinels, which fail over by themselves when the primary does not answer."""
+
+    sentinels: list[Server] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        password = self.nodes[0].password
+        user = f":{password}@" if password else ""
+        own = self.sentinels[0].password
+        query = f"?sentinel_password={own}" if own else ""
+        return f"redis+sentinel://{user}{','.join(s.address for s in self.sentinels)}/{SERVICE}/0{query}"
+
+    def primary(self) -> Server:
+        """The one that the sentinels name."""
+        for sentinel in self.sentinels:
+            if not sentinel._ended():
+                _, port = sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
+                return next(node for node in self.nodes if node.port == int(port))
+        raise AssertionError("no sentinel lives")
+
+    def fail_over(self) -> Server:
+        """Ask the sentinels to; returns when another has become the primary."""
+        sentinel = next(sentinel for sentinel in self.sentinels if not sentinel._ended())
+        before = self.primary()
+        until(lambda: _accepted(sentinel))
+        return self.await_failover(before)
+
+    def await_failover(self, before: Server, seconds: float = 20) -> Server:
+        """Wait until the sentinels have replaced this primary."""
+        until(lambda: self.primary() is not before and self.primary().is_primary(), seconds)
+        return self.primary()
+
+
+@dataclass
+class Cluster:
+    """Primaries, which share the slots, and as many replicas of each as there are."""
+
+    nodes: list[Server]
+
+    @property
+    def url(self) -> str:
+        password = self.nodes[0].password
+        user = f":{password}@" if password else ""
+        return f"redis+cluster://{user}{','.join(node.address for node in self.nodes)}"
+
+    def primaries(self) -> list[Server]:
+        return [node for node in self.nodes if not node._ended() and node.is_primary() and _slots_of(node)]
+
+    def primary_of(self, key: str) -> Server:
+        slot = key_slot(key.encode())
+        return next(node for node in self.primaries() if any(low <= slot <= high for low, high in _slots_of(node)))
+
+    def replicas_of(self, primary: Server) -> list[Server]:
+        return [
+            node
+            for node in self.nodes
+            if not node._ended() and (role := node.call("ROLE"))[0] == "slave" and int(role[2]) == primary.port
+        ]
+
+    def freeze_replication(self) -> None:
+        _freeze(self.nodes)
+
+    def thaw_replication(self) -> None:
+        _thaw(self.nodes)
+        until(lambda: all(replica.follows() for node in self.primaries() for replica in self.replicas_of(node)))
+
+    def fail_over(self, primary: Server) -> Server:
+        """Let a replica of this primary take over, by agreement if it lives."""
+        replica = self.replicas_of(primary)[0]
+        replica.call("CLUSTER", "FAILOVER", *([] if not primary._ended() else ["TAKEOVER"]))
+        until(lambda: _slots_of(replica) and (primary._ended() or not primary.is_primary()))
+        return replica
+
+    def move(self, key: str, target: Server, *, finish: bool = True, only: Sequence[str] | None = None) -> None:
+        """Give the slot of this key to another primary, with its keys. Not finished, it stays half-moved: ASK.
+
+        only: these of its keys; with the others where they were, one who wants some of each is told TRYAGAIN.
+        """
+        slot, source = key_slot(key.encode()), self.primary_of(key)
+        source_id, target_id = source.call("CLUSTER", "MYID"), target.call("CLUSTER", "MYID")
+        target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+        source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+        names = source.call("CLUSTER", "GETKEYSINSLOT", slot, 1000) if only is None else only
+        if names:
+            password = ["AUTH", target.password] if target.password else []
+            source.call("MIGRATE", _HOST, target.port, "", 0, 5000, *password, "KEYS", *names)
+        if finish:
+            for node in (target, source, *self.primaries()):
+                node.call("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+
+    def whole(self) -> bool:
+        """Whether every node knows that every slot is served."""
+        return all("cluster_state:ok" in str(node.call("CLUSTER", "INFO")) for node in self.nodes if not node._ended())
+
+
+@contextmanager
+def standalone(directory: Path, *options: str, **more: Any) -> Iterator[Server]:
+    """One server; it keeps nothing unless the options say so."""
+    with _ending([Server(directory, _KEEPING_NOTHING + options, **more)]) as (server,):
+        yield server.start()
+
+
+@contextmanager
+def tls(directory: Path, *options: str, **more: Any) -> Iterator[Server]:
+    """One server that speaks nothing but TLS, with a certificate for 127.0.0.1 from an authority of its own."""
+    directory.mkdir(parents=True, exist_ok=True)
+    authority = trustme.CA()
+    certificate = authority.issue_cert(_HOST)
+    authority.cert_pem.write_to_path(directory / "ca.pem")
+    certificate.private_key_pem.write_to_path(directory / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(directory / "cert.pem")
+    files = (f"tls-cert-file {directory}/cert.pem", f"tls-key-file {directory}/key.pem", "tls-auth-clients no")
+    with standalone(directory, *files, *options, ca=directory / "ca.pem", **more) as server:
+        yield server
+
+
+@contextmanager
+def replicated(directory: Path, *options: str, replicas: int = 1, **more: Any) -> Iterator[Replicated]:
+    """A primary and its replicas, all of them online."""
+    with _ending(_nodes(directory, 1 + replicas, options, **more)) as nodes:
+        _replicate(nodes)
+        yield Replicated(nodes)
+
+
+@contextmanager
+def sentinels(
+    directory: Path, *options: str, replicas: int = 2, sentinel_password: str | None = None, **more: Any
+) -> Iterator[Sentinels]:
+    """A primary, its replicas and three sentinels (quorum 2), all of which know each other."""
+    with ExitStack() as stack:
+        nodes = stack.enter_context(_ending(_nodes(directory, 1 + replicas, options, **more)))
+        _replicate(nodes)
+        own = [f"sentinel sentinel-pass {sentinel_password}"] if sentinel_password else []
+        theirs = [f"sentinel auth-pass {SERVICE} {nodes[0].password}"] if nodes[0].password else []
+        watching = [
+            f"sentinel monitor {SERVICE} {_HOST} {nodes[0].port} 2",
+            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}",
+            f"sentinel failover-timeout {SERVICE} 3000",
+            *theirs,
+            *own,
+        ]
+        watchers = [
+            Server(directory / f"sentinel-{n}", watching, sentinel_password, nodes[0].binary, sentinel=True)
+            for n in range(3)
+        ]
+        stack.enter_context(_ending(watchers))
+        for watcher in watchers:
+            # Looks and greets four times a second instead of every ten and two, or a test would take a minute.
+            watcher.start().call("SENTINEL", "DEBUG", "INFO-PERIOD", 250, "PUBLISH-PERIOD", 250)
+        until(lambda: all(_watches(watcher, 2, replicas) for watcher in watchers), 20)
+        yield Sentinels(nodes, watchers)
+
+
+@contextmanager
+def cluster(directory: Path, *options: str, primaries: int = 3, replicas: int = 0, **more: Any) -> Iterator[Cluster]:
+    """A cluster of primaries with equal shares of the slots, and `replicas` of each."""
+    clustered = ("cluster-enabled yes", f"cluster-node-timeout {NODE_TIMEOUT_MS}", *options)
+    nodes = _nodes(directory, primaries * (1 + replicas), clustered, **more)
+    for node in nodes:
+        node.options = (*node.options, f"cluster-port {free_port()}")
+    with _ending(nodes):
+        for node in nodes:
+            node.start()
+        for n, node in enumerate(nodes[:primaries]):
+            low, high = _SLOTS * n // primaries, _SLOTS * (n + 1) // primaries - 1
+            node.call("CLUSTER", "ADDSLOTSRANGE", low, high)
+            node.call("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
+        for node in nodes[1:]:
+            bus = next(line.split()[1] for line in node.options if line.startswith("cluster-port"))
+            nodes[0].call("CLUSTER", "MEET", _HOST, node.port, bus)
+        until(lambda: all(len(_known(node)) == len(nodes) for node in nodes), 20)
+        for n, node in enumerate(nodes[primaries:]):
+            node.call("CLUSTER", "REPLICATE", nodes[n % primaries].call("CLUSTER", "MYID"))
+        made = Cluster(nodes)
+        until(lambda: made.whole() and all(node.follows() for node in nodes[primaries:]), 20)
+        yield made
+
+
+_KEEPING_NOTHING = ('save ""', "enable-debug-command local")
+
+
+def _nodes(
+    directory: Path, number: int, options: Sequence[str], *, password: str | None = None, **more: Any
+) -> list[Server]:
+    replication = (
+        f"user {REPLICATION} on >{REPLICATION} +psync +replconf +ping",
+        f"masteruser {REPLICATION}",
+        f"masterauth {REPLICATION}",
+        "repl-diskless-sync-delay 0",
+        "repl-ping-replica-period 1",
+    )
+    everything = _KEEPING_NOTHING + replication + tuple(options)
+    return [Server(directory / f"node-{n}", everything, password, **more) for n in range(number)]
+
+
+def _replicate(nodes: Sequence[Server]) -> None:
+    primary, *replicas = [node.start() for node in nodes]
+    for replica in replicas:
+        replica.call("REPLICAOF", _HOST, primary.port)
+    until(lambda: all(replica.follows() for replica in replicas), 20)
+
+
+@contextmanager
+def _ending(servers: list[Server]) -> Iterator[list[Server]]:
+    try:
+        yield servers
+    finally:
+        for server in servers:
+            server.kill()
+
+
+def _freeze(nodes: Sequence[Server]) -> None:
+    living = [node for node in nodes if not node._ended()]
+    for node in living:
+        node.call("ACL", "SETUSER", REPLICATION, "off")
+    for node in living:
+        node.call("CLIENT", "KILL", "TYPE", "replica")
+    until(lambda: all(node.replicas_online() == 0 for node in living))
+
+
+def _thaw(nodes: Sequence[Server]) -> None:
+    for node in nodes:
+        if not node._ended():
+            node.call("ACL", "SETUSER", REPLICATION, "on")
+
+
+def _promoted(node: Server) -> int:
+    """Grows with every promotion along one line of succession."""
+    with node.redis() as client:
+        return int(client.info("replication")["second_repl_offset"])
+
+
+def _accepted(sentinel: Server) -> bool:
+    try:
+        sentinel.call("SENTINEL", "FAILOVER", SERVICE)
+    except redis.ResponseError:  # INPROG, or NOGOODSLAVE as long as it has not asked them
+        return False
+    return True
+
+
+def _watches(sentinel: Server, sentinels: int, replicas: int) -> bool:
+    with sentinel.redis() as client:
+        state = client.sentinel_master(SERVICE)
+    return (int(state["num-other-sentinels"]), int(state["num-slaves"])) == (sentinels, replicas)
+
+
+def _known(node: Server) -> list[str]:
+    return [line for line in str(node.call("CLUSTER", "NODES")).splitlines() if "handshake" not in line]
+
+
+def _slots_of(node: Server) -> list[tuple[int, int]]:
+    """The ranges that the node says it serves."""
+    mine = next(line for line in str(node.call("CLUSTER", "NODES")).splitlines() if "myself" in line)
+    ranges = [word.split("-") for word in mine.split()[8:] if not word.startswith("[")]
+    return [(int(low), int((high or [low])[0])) for low, *high in ranges]
