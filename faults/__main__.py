@@ -30,8 +30,8 @@ def main() -> None:
         sys.exit(2)
     failed = [outcome for outcome in outcomes if not outcome.passed]
     print(f"\n{len(outcomes)} experiments, {len(failed)} failed" + (f"; logs in {directory}" if failed else ""))
-    if arguments.long and not arguments.only and not failed:
-        page.write(outcomes)
+    if (arguments.long or arguments.write) and not arguments.only and not failed:
+        page.write(outcomes, long=arguments.long)
         print("wrote docs/faults.md")
     sys.exit(1 if failed else 0)
 
@@ -65,6 +65,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument("--only", type=_names, metavar="NAME,NAME", help="only these; nothing is written then")
     parser.add_argument("--list", action="store_true", help="what there is")
+    parser.add_argument("--write", action="store_true", help="write docs/faults.md after a short run, too")
     parser.add_argument("--soak-minutes", type=float, default=10, metavar="N", help="length of the soak (10)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--short", dest="long", action="store_false", help="within ten minutes (the default)")

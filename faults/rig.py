@@ -96,7 +96,12 @@ class Rig:
 
     def logs(self) -> list[Path]:
         """Everything that was written by anybody: output of the processes, and what the store keeps on the disk."""
-        found = [*self.directory.glob("*.log"), *self.store.data.rglob("*.aof"), *self.store.data.rglob("*.rdb")]
+        found = [
+            *self.directory.glob("*.log"),
+            *self.directory.glob("nodes/*/log"),
+            *self.store.data.rglob("*.aof"),
+            *self.store.data.rglob("*.rdb"),
+        ]
         return [file for file in found if file.is_file()]
 
 

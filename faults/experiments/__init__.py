@@ -13,11 +13,27 @@ from faults.experiments import (
     guesses,
     races,
     repeated,
+    replicas,
     slow,
 )
 from faults.lab import Experiment
 
-_FAMILIES = (abuse, calm, cancelled, clocks, crashes, edge, files, flood, full, guesses, races, repeated, slow)
+_FAMILIES = (
+    abuse,
+    calm,
+    cancelled,
+    clocks,
+    crashes,
+    edge,
+    files,
+    flood,
+    full,
+    guesses,
+    races,
+    repeated,
+    replicas,
+    slow,
+)
 ALL: tuple[Experiment, ...] = tuple(
     sorted((one for family in _FAMILIES for one in family.EXPERIMENTS), key=lambda experiment: experiment.number)
 )

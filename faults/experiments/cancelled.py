@@ -68,10 +68,14 @@ async def _broken_off(lab: Lab, stopping: asyncio.Event) -> int:
 # The driver's last version that put a connection back into its pool with a reply still to come (CVE-2023-28859), and
 # what the package needs to run on it.
 OLD_DRIVER = [
-    Patch("store/connection.py", "Redis.from_pool(pool)", "Redis(connection_pool=pool)"),
-    Patch("store/connection.py", "self._redis.aclose()", "self._redis.close()"),
-    Patch("store/connection.py", "import AbstractConnection", "import Connection as AbstractConnection"),
+    Patch("store/node.py", "Redis.from_pool(pool)", "Redis(connection_pool=pool)"),
+    Patch("store/node.py", "self._redis.aclose()", "self._redis.close()"),
+    Patch("store/node.py", "import AbstractConnection, ", "import Connection as AbstractConnection, "),
+    Patch("store/cluster.py", "import AbstractConnection, ", "import Connection as AbstractConnection, "),
+    Patch("store/node.py", "from redis.maint_notifications import MaintNotificationsConfig\n", ""),
+    Patch("store/node.py", '        "maint_notifications_config": MaintNotificationsConfig(enabled=False),\n', ""),
 ]
+
 EXPERIMENTS = (
     Experiment(
         "cancelled",

@@ -30,7 +30,7 @@ async def out_of_memory(lab: Lab) -> None:
     lab.require(await world.login(world.users[0]) is not None, "recovery", "no login though there is room again")
 
 
-NO_ALLOW_OOM = Patch("store/connection.py", '"""#!lua flags=allow-oom\n', '"""#!lua\n')
+NO_ALLOW_OOM = Patch("store/connection.py", 'SWAP = b"""#!lua flags=allow-oom\n', 'SWAP = b"""#!lua\n')
 
 EXPERIMENTS = (
     Experiment(

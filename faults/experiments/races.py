@@ -134,11 +134,7 @@ RANDOM_SUCCESSOR = Patch(
     "        tokens.successor(session.seed, spent, Kind.REFRESH),\n",
     "        tokens.new(Kind.REFRESH, spent.handle),\n",
 )
-BLIND = Patch(
-    "store/connection.py",
-    "  if held[i] ~= ARGV[3*i-2] then return 0 end\n",
-    "  if held[i] == false then return 0 end\n",
-)
+BLIND = Patch("store/connection.py", "  if held ~= ARGV[3*i-2] then unchanged = false end\n", "")
 
 EXPERIMENTS = (
     Experiment(

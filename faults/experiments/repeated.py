@@ -59,7 +59,9 @@ async def _guesses(lab: Lab, user: User) -> int:
 
 
 TAKES_IT_FOR_ANOTHERS = Patch("store/connection.py", "return held is None or held == value", "return held is None")
-COUNTS_AGAIN = Patch("store/connection.py", "if applied then return 1 end", "if false then return 1 end")
+COUNTS_AGAIN = Patch(
+    "store/connection.py", "local applied, unchanged = true, true", "local applied, unchanged = false, true"
+)
 
 EXPERIMENTS = (
     Experiment(

@@ -12,8 +12,8 @@ from faults.variation import Patch, Variation
 ANSWER_S = 1.5
 HEALED_S = 5.0
 LAG_S = 0.1
-# Connections that one worker may have to the store: its pool and its two lanes.
-CONNECTIONS = 52
+# Connections that one worker may have to the store: its pool, its two lanes, and one that watches.
+CONNECTIONS = 53
 
 
 async def slow_store(lab: Lab) -> None:
@@ -69,8 +69,12 @@ async def _probe(port: int, lags: list[float]) -> None:
 
 
 NO_TIMEOUTS = [
-    Patch("store/connection.py", f"\n{name} = {value}\n", f"\n{name} = 30.0\n")
-    for name, value in (("REPLY_TIMEOUT_S", "0.5"), ("CALL_TIMEOUT_S", "1.0"), ("REQUEST_TIMEOUT_S", "0.8"))
+    Patch(f"store/{file}.py", f"\n{name} = {value}\n", f"\n{name} = 30.0\n")
+    for file, name, value in (
+        ("node", "REPLY_TIMEOUT_S", "0.5"),
+        ("connection", "CALL_TIMEOUT_S", "1.0"),
+        ("connection", "REQUEST_TIMEOUT_S", "0.8"),
+    )
 ]
 
 EXPERIMENTS = (
