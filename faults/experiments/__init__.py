@@ -14,6 +14,7 @@ from faults.experiments import (
     races,
     repeated,
     replicas,
+    slots,
     slow,
 )
 from faults.lab import Experiment
@@ -32,6 +33,7 @@ _FAMILIES = (
     races,
     repeated,
     replicas,
+    slots,
     slow,
 )
 ALL: tuple[Experiment, ...] = tuple(
