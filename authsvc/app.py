@@ -23,7 +23,6 @@ from authsvc.web import openapi
 from authsvc.web.access_log import AccessLog
 from authsvc.web.envelope import Envelope
 from authsvc.web.errors import answer, answer_http, answer_unexpected
-from authsvc.web.lean import Lean
 from authsvc.web.routes import ROUTES, Verb
 
 
@@ -67,7 +66,7 @@ def build(deps: Deps) -> ASGIApp:
             allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
             allow_credentials=True,
         )
-    service: ASGIApp = Lean(Envelope(inner), deps)
+    service: ASGIApp = Envelope(inner)
     share = deps.settings.access_log_share
     return AccessLog(service, share) if share else service
 

@@ -119,5 +119,13 @@ class CorruptRecord(StoreUnavailable):
     """A record in the store does not parse; whoever needs it gets no decision."""
 
 
+class NotReady(AuthError):
+    """The store answers and is not fit for this service. `reasons`: codes that name neither versions nor hosts."""
+
+    def __init__(self, reasons: tuple[str, ...]) -> None:
+        super().__init__(f"not ready: {', '.join(reasons)}")
+        self.reasons = reasons
+
+
 class StartupError(AuthError):
     """The service cannot start; the text tells the operator what to do."""

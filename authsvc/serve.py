@@ -23,14 +23,18 @@ from authsvc import __version__
 from authsvc.app import build, opened
 from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
+from authsvc.flows.ready import faults
 from authsvc.settings import Settings
 from authsvc.store.embedded import LOCK_WAIT_S, Embedded, running_url
 from authsvc.web.envelope import request_id, sealed
 from authsvc.web.errors import problem
+from authsvc.web.lean import Lean
+from authsvc.web.lean_protocol import LeanProtocol
 from authsvc.web.limits import Load, raise_descriptors
-from authsvc.web.protocol import BoundedProtocol
 from authsvc.web.server import GRACE_S, Server
 from authsvc.web.workers import Workers
+
+log = logging.getLogger(__name__)
 
 # RFC 6797, for browsers: this host and those below it by HTTPS only, for a year.
 HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
@@ -74,7 +78,7 @@ def serve(settings: Settings) -> None:
             factory=True,
             workers=settings.workers,
             loop="uvloop",
-            http=BoundedProtocol,
+            http=LeanProtocol,
             ws="none",
             lifespan="on",
             log_config=None,
@@ -105,7 +109,11 @@ async def _first_start(settings: Settings, url: str) -> tuple[str, str] | None:
         give_up_at = time.monotonic() + PATIENCE_S
         while True:
             try:
-                return await first_start(deps)
+                admin = await first_start(deps)
+                with suppress(StoreUnavailable):  # or the next round would return no secret
+                    for fault in await faults(deps):
+                        log.warning("not ready: %s", fault.text)
+                return admin
             except StoreUnavailable as error:
                 if time.monotonic() > give_up_at:
                     raise StartupError(f"the store does not answer ({error})") from None
@@ -161,6 +169,7 @@ class Worker:
         await receive()  # lifespan.startup
         async with opened(self._settings, self._settings.redis_url or "") as deps:
             self._app = build(deps)
+            scope["state"]["lean"] = Lean(deps)
             # What is alive now stays alive: the garbage collector need not look at it again. Without this and the
             # higher threshold it took an eighth of the time of an introspection.
             gc.freeze()

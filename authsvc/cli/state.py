@@ -37,8 +37,10 @@ def settings() -> Settings:
         raise Misconfigured(str(error)) from None
 
 
-def run(work: Callable[[Deps], Awaitable[T]]) -> T:
+def run(work: Callable[[Deps], Awaitable[T]], *, unused: bool = False) -> T:
     """Do `work` on the state, without asking anybody anything meanwhile: a service can't start until it is done.
+
+    unused: also on a store that no service was ever started on.
 
     Raises Misconfigured, StartupError and StoreUnavailable, besides what `work` raises.
     """
@@ -46,14 +48,14 @@ def run(work: Callable[[Deps], Awaitable[T]]) -> T:
     configured = settings()
     if configured.redis_url is not None:
         try:
-            return asyncio.run(_on(configured, configured.redis_url, work))
+            return asyncio.run(_on(configured, configured.redis_url, work, unused))
         except NotReached as error:
             raise NotReached(f"the store at AUTHSVC_REDIS_URL does not answer ({error})") from None
     deadline = time.monotonic() + WAIT_S
     while True:
         try:
             with _store_in(configured.data_dir) as url:
-                return asyncio.run(_on(configured, url, work))
+                return asyncio.run(_on(configured, url, work, unused))
         except NotReached as error:
             # Its owner may have stopped between our two looks, or not be ready yet: look again who owns it.
             if time.monotonic() > deadline:
@@ -90,7 +92,7 @@ def _refuse_to_make_one(data_dir: Path) -> None:
         raise StartupError(f"{data_dir} belongs to the user with id {owner}: run this as that user")
 
 
-async def _on(configured: Settings, url: str, work: Callable[[Deps], Awaitable[T]]) -> T:
+async def _on(configured: Settings, url: str, work: Callable[[Deps], Awaitable[T]], unused: bool) -> T:
     async with AsyncExitStack() as stack:
         try:
             deps = await stack.enter_async_context(opened(configured, url))
@@ -102,7 +104,7 @@ async def _on(configured: Settings, url: str, work: Callable[[Deps], Awaitable[T
             raise
         except StoreUnavailable as error:
             raise NotReached(str(error)) from None
-        if service is None:
+        if service is None and not unused:
             raise StoreUnavailable("this store was never used: run `authsvc serve` on it first")
         try:
             return await work(deps)

@@ -173,6 +173,26 @@ def reset_code(who: str, as_json: bool) -> None:
     _say_about_code(life_s)
 
 
+@group.command("require-reset")
+@click.argument("who", metavar="[SUB_OR_NAME]...", nargs=-1)
+@click.option("--all", "everybody", is_flag=True, help="All users, as when it is not known whose passwords are stale.")
+@yes
+def require_reset(who: tuple[str, ...], everybody: bool, yes: bool) -> None:
+    """Make passwords good for nothing, and end the users' sessions: they need a reset code to set a new one."""
+    if everybody == bool(who):
+        raise click.UsageError("name the users, or --all")
+    confirm(f"Make the password{'s of all users' if everybody else ''} good for nothing?", yes=yes)
+
+    async def work(deps: Deps) -> int:
+        named = [(await find(deps, one)).sub for one in who]
+        subs = {user.sub async for user in deps.store.listing.every_user()} if everybody else set(named)
+        for sub in subs:
+            await passwords.require_reset(deps, OPERATOR, sub)
+        return len(subs)
+
+    say(f"{run(work)} to set a new password: `authsvc user reset-code` makes a code for each")
+
+
 async def find(deps: Deps, who: str) -> User:
     """The user with this sub or name. Raises NotFound, and InvalidRequest if it is one's sub and another's name."""
     by_sub = by_name = None

@@ -54,8 +54,11 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
     created_at: int
 
     def opens_with(self, secret: str, now: float) -> bool:
-        """Whether this is a live secret of the client's. Every comparison is made, and in constant time."""
-        presented = digest(secret)
+        """Whether this is a live secret of the client's."""
+        return self.holds(digest(secret), now)
+
+    def holds(self, presented: str, now: float) -> bool:
+        """Whether this is the digest of a live secret. Every comparison is made, and in constant time."""
         found = False
         for stored in self.secrets:
             alive = stored.until is None or now < stored.until

@@ -149,10 +149,22 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
             narrowed = previous.access_scope if previous and by_previous else self.access_scope
         return self.scope if narrowed is None else narrowed
 
+    @property
+    def touch_interval_s(self) -> int:
+        """How far apart uses are noted: a twentieth of the idle time, at least a minute, at most half the idle time."""
+        return max(min(max(60, self.idle_s // 20), self.idle_s // 2), 1)
+
     def due_for_touch(self, now: float) -> bool:
-        """Whether a use now is worth a write: once per twentieth of the idle time, at least a minute apart."""
-        interval = min(max(60, self.idle_s // 20), self.idle_s // 2)
-        return now - self.seen >= max(interval, 1)
+        """Whether a use now is worth a write."""
+        return now - self.seen >= self.touch_interval_s
+
+    def recheck_at(self, now: float, exp: int) -> int:
+        """When whoever caches an answer given now asks again, so that the idle deadline moves as if nobody cached.
+
+        exp: of the token. The idle deadline is the one before this use, for a use may fail to be noted.
+        """
+        noted = int(now) if self.due_for_touch(now) else self.seen
+        return min(noted + self.touch_interval_s, self.idle_deadline, exp)
 
     def touched(self, now: float) -> Self:
         return self.but(seen=max(self.seen, int(now)))
@@ -291,8 +303,7 @@ def renewed(session: Session, handle: str, *, now: float, lifetimes: Lifetimes) 
     return opened(fresh, handle=handle, refreshable=session.refresh is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """Everything a decision needs, as read from the store at this moment."""
 
     handle: str
@@ -302,8 +313,7 @@ class Found:
     service: Service
 
 
-@dataclass(frozen=True, slots=True)
-class Active:
+class Active(NamedTuple):
     """The token speaks for its subject right now."""
 
     handle: str
@@ -315,8 +325,7 @@ class Active:
     client: Client
 
 
-@dataclass(frozen=True, slots=True)
-class Inactive:
+class Inactive(NamedTuple):
     """The token speaks for nobody, for this reason."""
 
     reason: Reason

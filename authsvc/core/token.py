@@ -9,10 +9,11 @@ import hmac
 import re
 import secrets
 from binascii import b2a_base64
-from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from zlib import crc32
+
+from msgspec import Struct
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 HANDLE_LENGTH = 12
@@ -21,6 +22,7 @@ LENGTH = 49
 
 _SHAPE = re.compile(r"(tok|ref|rst|sec)_[0-9A-Za-z]{45}")
 _HANDLE = re.compile(r"[0-9A-Za-z]{12}")
+_HANDLE_END = 4 + HANDLE_LENGTH
 _BODY_END = LENGTH - 6
 _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
 
@@ -37,19 +39,15 @@ class Kind(StrEnum):
 _KINDS = {kind.value: kind for kind in Kind}  # a plain dict: calling an enum costs ten times as much
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     """A well-formed token. Its text stays out of every repr; only `digest` may be stored."""
 
-    text: str = field(repr=False)
+    text: str
+    kind: Kind
+    handle: str
 
-    @property
-    def kind(self) -> Kind:
-        return _KINDS[self.text[:3]]
-
-    @property
-    def handle(self) -> str:
-        return self.text[4 : 4 + HANDLE_LENGTH]
+    def __repr__(self) -> str:
+        return f"Token({self.kind!r}, {self.handle!r})"
 
     @property
     def digest(self) -> str:
@@ -65,9 +63,8 @@ def parse(text: str, kind: Kind | None = None) -> Token | None:
     """Recognise a token of `kind` (any, if None); None for whatever is not of the shape or fails its check digits."""
     if not _SHAPE.fullmatch(text) or text[_BODY_END:] != _check(text[:_BODY_END]):
         return None
-    if kind is not None and not text.startswith(kind):
-        return None
-    return Token(text)
+    found = _KINDS[text[:3]]
+    return Token(text, found, text[4:_HANDLE_END]) if kind is None or kind is found else None
 
 
 def new(kind: Kind, handle: str | None = None) -> Token:
@@ -105,7 +102,7 @@ def digest(text: str) -> str:
 
 def _assemble(kind: Kind, handle: str, secret: int) -> Token:
     body = f"{kind}_{handle}{_base62(secret, SECRET_LENGTH)}"
-    return Token(body + _check(body))
+    return Token(body + _check(body), kind, handle)
 
 
 def _check(body: str) -> str:

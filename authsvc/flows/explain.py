@@ -63,6 +63,7 @@ def _from_trail(trail: list[Entry], now: float) -> str:
             "user.suspended",
             "password.changed",
             "password.reset",
+            "password.reset_required",
         ):
             return f"ended: {event.event}, by {event.actor}"
     for entry in trail:

@@ -8,6 +8,7 @@ from authsvc.core.session import Active, Found, Inactive, Reason, decide
 from authsvc.core.token import Kind, Token
 from authsvc.flows.clients import CLIENT_ID
 from authsvc.flows.deps import Deps
+from authsvc.store.lookup import Answer
 
 INACTIVE: dict[str, Any] = {"active": False}
 
@@ -33,17 +34,22 @@ async def introspect(
         return None
     parsed = [tokens.parse(text) for text in presented]  # what is not of our shape is not looked up
     found = await deps.store.lookup.sessions(client_id, [token.handle for token in parsed if token])
+    return answers(deps, found, secret, parsed)
+
+
+def answers(deps: Deps, found: Answer, secret: str, asked: Sequence[Token | None]) -> list[dict[str, Any]] | None:
+    """What `introspect` answers, once everything has been read. Raises StoreUnavailable for a damaged record."""
     now, client = deps.clock(), found.client()
     if client is None or not client.opens_with(secret, now) or not client.may("introspect"):
         return None
-    answers = []
-    for token in parsed:
+    told = []
+    for token in asked:
         verdict = _verdict(deps, token, found.session(token.handle), now) if token else None
         if isinstance(verdict, Active) and client.hears_about(verdict.session.aud):
-            answers.append(described(verdict, deps.settings.base_url))
+            told.append(described(verdict, deps.settings.base_url, now))
         else:
-            answers.append(INACTIVE)
-    return answers
+            told.append(INACTIVE)
+    return told
 
 
 def _verdict(deps: Deps, token: Token, found: Found | None, now: float) -> Active | Inactive:
@@ -55,7 +61,7 @@ def _verdict(deps: Deps, token: Token, found: Found | None, now: float) -> Activ
     return verdict
 
 
-def described(active: Active, issuer: str) -> dict[str, Any]:
+def described(active: Active, issuer: str, now: float) -> dict[str, Any]:
     """What an introspecting client learns. Absent: what has no value (username, aud, claims, amr)."""
     session, user = active.session, active.user
     answer: dict[str, Any] = {
@@ -71,6 +77,7 @@ def described(active: Active, issuer: str) -> dict[str, Any]:
         "session_id": active.handle,
         "auth_time": session.auth_time,
         "version": user.version,
+        "recheck_at": session.recheck_at(now, active.exp),
     }
     if user.username is not None:
         answer["username"] = user.username

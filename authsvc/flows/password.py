@@ -114,6 +114,19 @@ async def new_reset_code(deps: Deps, caller: Caller, sub: str, *, by_admin: bool
     return code.text, life_s
 
 
+async def require_reset(deps: Deps, caller: Caller, sub: str) -> None:
+    """Forget the password and end every session: only a reset code lets the user in again. Raises NotFound."""
+    now = deps.clock()
+
+    def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials | None]:
+        # A code that is outstanding goes, too: it may be known to whoever the password is.
+        return user.cut_off(now), credentials and Credentials(changed_at=int(now))
+
+    changed = await deps.store.users.swap_both(sub, change)
+    deps.store.sessions.tidy(sub, changed.epoch)
+    await note(deps, caller, "password.reset_required", sub=sub, details={"epoch": changed.epoch})
+
+
 async def store_reset_code(deps: Deps, sub: str, *, by_admin: bool = True) -> tuple[tokens.Token, int]:
     """Store a code. It works once the user's credentials name it as theirs."""
     code = tokens.new(Kind.RESET)

@@ -9,6 +9,8 @@ from authsvc.core.user import Credentials, ResetCode
 from authsvc.store import keys
 from authsvc.store.audit import Audit
 from authsvc.store.connection import Connection
+from authsvc.store.events import Changes
+from authsvc.store.fitness import Fitness
 from authsvc.store.listing import Listing
 from authsvc.store.lookup import Lookup
 from authsvc.store.records import Records
@@ -34,10 +36,13 @@ class Store:
         self.lookup = Lookup(connection)
         self.listing = Listing(connection)
         self.throttle = Throttle(connection)
+        self.changes = Changes(connection)
+        self.fitness = Fitness(connection)
         self.audit = Audit(connection, retention_s=audit_retention_s, max_events=audit_max_events)
 
     async def close(self) -> None:
         """Finish what is under way, unless the store hangs, and give the connections back."""
+        await self.changes.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(FINISH_WITHIN_S):
                 await self.sessions.finish()

@@ -14,18 +14,23 @@
 | `throttle:<what>`        | JSON          | minutes, a day at most   | a success                           |
 
 A user's keys share a hash slot (`{sub}`). No operation needs two slots at once.
+
+The names of what an introspection depends on are part of the contract of `GET /events`: `session:`, `user:`, `client:`
+and `service`. Whoever caches answers computes their digests, and `docs/events.md` says how.
 """
 
+from base64 import urlsafe_b64encode
 from hashlib import sha256
 
 SERVICE = "service"
 AUDIT = "audit"
+SESSION_PREFIX = "session:"
 USER_PREFIX = "user:"
 CLIENT_PREFIX = "client:"
 
 
 def session(handle: str) -> str:
-    return f"session:{handle}"
+    return f"{SESSION_PREFIX}{handle}"
 
 
 def user(sub: str) -> str:
@@ -55,3 +60,8 @@ def code(handle: str) -> str:
 def throttle(what: str, of: str) -> str:
     """The key of an attempt window. `of` is digested: it may be anything somebody typed as a name."""
     return f"throttle:{what}:{sha256(of.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
+
+
+def digest(name: bytes) -> str:
+    """How `GET /events` names a key: the first 16 bytes of SHA-256 of its name, as 22 characters of base64url."""
+    return urlsafe_b64encode(sha256(name).digest()[:16])[:22].decode()

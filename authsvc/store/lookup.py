@@ -78,10 +78,11 @@ class Lookup:
 
     def sessions(self, client_id: str | None, handles: Collection[str]) -> Awaitable[Answer]:
         """Everything about sessions, and the client that asks for them. Awaiting it raises StoreUnavailable."""
-        answer = self._ask(client_id, handles)
+        answer = self.ask(client_id, handles)
         return _within_patience(answer) if is_bounded() else answer
 
-    def _ask(self, client_id: str | None, handles: Collection[str]) -> "asyncio.Future[Answer]":
+    def ask(self, client_id: str | None, handles: Collection[str]) -> "asyncio.Future[Answer]":
+        """Like `sessions`, for one who does not wait in a task; bounded by the time of a call."""
         loop = asyncio.get_running_loop()
         asked = _Asked(client_id, handles, loop.create_future(), loop.time() + CALL_TIMEOUT_S)
         self._waiting.append(asked)

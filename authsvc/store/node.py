@@ -165,6 +165,12 @@ class Node:
         self._lanes.append(connection)
         return connection
 
+    def new_listener(self) -> AbstractConnection:
+        """One for who listens to what the server announces, which takes RESP3."""
+        options = self._pool.connection_kwargs | {"protocol": 3, "client_name": "authsvc-events"}
+        connection: AbstractConnection = self._pool.connection_class(**options)
+        return connection
+
     async def drop(self) -> None:
         """Part with every connection: the next ones are made to whoever is the primary then."""
         for connection in self._lanes:

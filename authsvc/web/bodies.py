@@ -222,6 +222,9 @@ class Introspection(Answer):
     version: int | None = Field(
         None, description="of the user; raised by every change to roles, claims, name or status"
     )
+    recheck_at: int | None = Field(
+        None, description="epoch seconds; who caches this answer asks again by then, so that its use is noted"
+    )
 
 
 class Introspections(RootModel[list[Introspection]]):

@@ -65,6 +65,12 @@ def canonical(raw_path: bytes) -> str:
 def request_id(scope: Scope) -> str:
     """The id the caller gave, if it is fit for logs and headers; a new one otherwise."""
     given = [value for name, value in scope["headers"] if name == b"x-request-id"]
-    if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
-        return str(given[0].decode())
+    return str(given[0].decode()) if len(given) == 1 and fit_request_id(given[0]) else new_request_id()
+
+
+def fit_request_id(given: bytes) -> bool:
+    return _REQUEST_ID.fullmatch(given) is not None
+
+
+def new_request_id() -> str:
     return f"{_PROCESS}{next(_count):010x}"

@@ -39,6 +39,7 @@ ANSWERS: dict[type[e.AuthError], tuple[int, str]] = {
     e.Busy: (503, "temporarily_unavailable"),
     e.Overloaded: (503, "temporarily_unavailable"),
     e.StoreUnavailable: (503, "temporarily_unavailable"),  # RFC 7009 section 2.2.1
+    e.NotReady: (503, "temporarily_unavailable"),
     e.NotDurable: (503, "temporarily_unavailable"),
     e.CorruptRecord: (503, "temporarily_unavailable"),
 }
@@ -53,7 +54,15 @@ _DESCRIPTIONS: dict[type[Exception], str] = {
 
 
 async def answer(request: Request, error: Exception) -> Response:
-    """Render an AuthError; the handler for all of them. What is not in the table is a 500, never a success."""
+    """The handler of every AuthError."""
+    response = rendered(error)
+    if isinstance(error, e.InvalidToken) and cookies.NAME in request.cookies:
+        cookies.clear_session(response)  # the session is over: the browser and we agree on that
+    return response
+
+
+def rendered(error: Exception) -> Response:
+    """Render an AuthError. What is not in the table is a 500, never a success."""
     status, code = ANSWERS.get(type(error), (500, "server_error")) if isinstance(error, e.AuthError) else (500, "")
     if status == 500:
         return problem(500, "server_error", "something went wrong here")
@@ -66,8 +75,6 @@ async def answer(request: Request, error: Exception) -> Response:
     challenge = _challenge(error)
     if challenge:
         response.headers["WWW-Authenticate"] = challenge
-    if isinstance(error, e.InvalidToken) and cookies.NAME in request.cookies:
-        cookies.clear_session(response)  # the session is over: the browser and we agree on that
     return response
 
 

@@ -1,6 +1,5 @@
 """What a worker bears: the bounds of requests and connections, and how much of both there is at the moment."""
 
-import asyncio
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,8 +46,7 @@ class Load:
         self.arriving = 0
         # Refused since the last look.
         self.refused = 0
-        # Set when the worker has been told to stop; who answers without end, ends then.
-        self.stopping = asyncio.Event()
+        # The worker has been told to stop.
         self.draining = False
 
     @contextmanager
@@ -62,7 +60,6 @@ class Load:
 
     def stop(self) -> None:
         self.draining = True
-        self.stopping.set()
 
 
 def raise_descriptors() -> None:

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from authsvc.flows.deps import Deps
-from authsvc.flows.roster import service_record
+from authsvc.flows.ready import ready
 from authsvc.web import bodies
 
 
@@ -31,7 +31,7 @@ async def healthz(deps: Deps, request: Request) -> Response:
 
 
 async def readyz(deps: Deps, request: Request) -> Response:
-    await service_record(deps)
+    await ready(deps)
     return JSONResponse({"status": "ready"})
 
 

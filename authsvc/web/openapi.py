@@ -13,6 +13,7 @@ from authsvc import errors as e
 from authsvc.web import bodies
 from authsvc.web.bodies import Form
 from authsvc.web.errors import ANSWERS
+from authsvc.web.events import EVENT_STREAM
 from authsvc.web.input import FORM, JSON
 from authsvc.web.routes import ROUTES, Verb, Who
 
@@ -46,6 +47,8 @@ _DESCRIPTIONS = {
     "introspect": "Unknown, expired, revoked and not for this client are one answer, `active: false` and nothing else. "
     "A refresh token is never `Bearer`.",
     "introspect_batch": "One answer for each token, in their order.",
+    "events": "Server-sent events: `everything` first, then `forget` with digests of the names of changed keys, and "
+    "`heartbeat` every second while nothing can have been missed. `docs/events.md` has the whole contract.",
     "revoke": "With a `token`: 200 also if it is unknown. Admins may name `session_id`, `sub`, `client_id` or `all` "
     "instead; exactly one of these.",
     "issue": "For a client with the permission `issue`. A subject that is not known yet gets a user record. "
@@ -107,6 +110,15 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "description": "the session's public id",
         "schema": {"type": "string", "pattern": r"^[0-9A-Za-z]{12}$"},
         "example": "4fQ0kzPq1LxA",
+    },
+}
+# Each event of the stream, as readers of server-sent events get it.
+_EVENT = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": ["everything", "forget", "heartbeat"]},
+        "data": {"type": "string", "contentMediaType": JSON, "description": "of `forget`, a list"},
     },
 }
 _COOKIE = "`__Host-session`, HttpOnly, Secure, SameSite=Lax, Path=/; "
@@ -299,6 +311,8 @@ def _success(verb: Verb) -> dict[str, Any]:
         success["content"] = {JSON: _schema(verb.gives)}
     elif verb.path == "/openapi.yaml":
         success["content"] = {"application/yaml": {"schema": {"type": "object", "required": ["openapi", "paths"]}}}
+    elif verb.path == "/events":
+        success["content"] = {EVENT_STREAM: {"schema": _EVENT}}
     return success
 
 

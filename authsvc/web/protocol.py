@@ -14,7 +14,11 @@ from authsvc.errors import AuthError, Busy, HeadTooLarge, InvalidRequest, TooLar
 from authsvc.web import limits
 from authsvc.web.envelope import headers, request_id
 from authsvc.web.errors import ANSWERS, busy, problem
+from authsvc.web.events import END
 from authsvc.web.limits import Load
+
+# What a stream that was told to end gets for it; its reader may not be reading.
+_END_WITHIN_S = 0.5
 
 
 class Corked:
@@ -165,8 +169,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer what has begun, with `Connection: close`, and what crosses with our going; then close."""
         if self.cycle is None or self.cycle.response_complete:
             self.loop.call_later(limits.DRAIN_S, self._close_if_idle)
-        else:
-            self.cycle.keep_alive = False
+            return
+        self.cycle.keep_alive = False
+        if (end := self.cycle.scope.get(END)) is not None:  # an answer that would never end by itself
+            end()  # type: ignore[operator]  # a scope holds anything
+            self.loop.call_later(_END_WITHIN_S, self.transport.abort)
 
     def is_sending(self) -> bool:
         """Whether the client may be sending a request that we no longer want."""

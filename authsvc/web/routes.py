@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from authsvc import errors as e
 from authsvc.flows.deps import Deps
-from authsvc.web import account, admin, bodies, meta, tokens
+from authsvc.web import account, admin, bodies, events, meta, tokens
 
 Who = Literal["anyone", "client", "user", "admin"]
 
@@ -49,6 +49,8 @@ ROUTES: tuple[Verb, ...] = (
          takes=bodies.RevokeForm, errors=(e.NotFound,)),
     Verb("POST", "/tokens", tokens.issue, "Issue a token for a user authenticated elsewhere", ("client",),
          takes=bodies.Issue, gives=bodies.Tokens, errors=(e.UnauthorizedClient, e.AccessDenied, e.InvalidScope)),
+    Verb("GET", "/events", events.events, "What to forget, for those who cache", ("client",),
+         errors=(e.UnauthorizedClient,)),
     Verb("POST", "/logout", account.logout, "End this session", ("user",), status=204),
     Verb("GET", "/me", account.who_am_i, "Who am I?", ("user",), gives=bodies.MeView),
     Verb("GET", "/sessions", account.list_sessions, "My sessions", ("user",), gives=bodies.Sessions),
@@ -90,6 +92,7 @@ ROUTES: tuple[Verb, ...] = (
          gives=bodies.AuditTrail),
     Verb("GET", "/.well-known/oauth-authorization-server", meta.metadata, "Metadata (RFC 8414)", gives=bodies.Metadata),
     Verb("GET", "/healthz", meta.healthz, "Alive", gives=bodies.Health),
-    Verb("GET", "/readyz", meta.readyz, "Fit for traffic", gives=bodies.Health, errors=(e.StoreUnavailable,)),
+    Verb("GET", "/readyz", meta.readyz, "Fit for traffic", gives=bodies.Health,
+         errors=(e.StoreUnavailable, e.NotReady)),
     Verb("GET", "/openapi.yaml", meta.contract, "This contract"),
 )  # fmt: skip

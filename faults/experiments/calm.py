@@ -51,12 +51,14 @@ async def soak(lab: Lab) -> None:
 
 # A worker that remembers what it has read: each revocation would be late by as long as it remembers.
 REMEMBERS = Patch(
-    "flows/introspect.py",
-    "    found = await deps.store.lookup.sessions(client_id, [token.handle for token in parsed if token])\n",
-    "    found = _seen.get((client_id, *presented))\n"
-    "    if found is None:\n"
-    "        found = await deps.store.lookup.sessions(client_id, [token.handle for token in parsed if token])\n"
-    "        _seen[(client_id, *presented)] = found\n",
+    "web/lean.py",
+    "return plain, self._deps.store.lookup.ask(plain.client_id, handles)",
+    "return plain, _seen.get(plain.token) or _seen.setdefault(\n"
+    "            plain.token, self._deps.store.lookup.ask(plain.client_id, handles)\n"
+    "        )",
+)
+SEEN = Patch(
+    "web/lean.py", "class Plain(NamedTuple):", "_seen: dict[object, object] = {}\n\n\nclass Plain(NamedTuple):"
 )
 NO_END = Patch(
     "store/sessions.py",
@@ -75,12 +77,7 @@ EXPERIMENTS = (
             Control(
                 "workers remember what they have read",
                 ("Inv1",),
-                Variation(
-                    [
-                        REMEMBERS,
-                        Patch("flows/introspect.py", "INACTIVE: dict", "_seen: dict[object, Any] = {}\nINACTIVE: dict"),
-                    ]
-                ),
+                Variation([REMEMBERS, SEEN]),
             )
         ],
     ),

@@ -23,7 +23,7 @@ async def cancelled(lab: Lab) -> None:
         stopping = asyncio.Event()
         proxy.delay_s = _stalling
         storm = [asyncio.create_task(_broken_off(lab, stopping)) for _ in range(CLIENTS)]
-        await asyncio.sleep(lab.pick(6, 90))
+        await asyncio.sleep(lab.pick(8, 90))
         stopping.set()
         broken_off = sum(await asyncio.gather(*storm))
         proxy.delay_s = 0.0
@@ -71,6 +71,8 @@ OLD_DRIVER = [
     Patch("store/node.py", "Redis.from_pool(pool)", "Redis(connection_pool=pool)"),
     Patch("store/node.py", "self._redis.aclose()", "self._redis.close()"),
     Patch("store/node.py", "import AbstractConnection, ", "import Connection as AbstractConnection, "),
+    Patch("store/connection.py", "import AbstractConnection\n", "import Connection as AbstractConnection\n"),
+    Patch("store/tracking.py", "import AbstractConnection\n", "import Connection as AbstractConnection\n"),
     Patch("store/cluster.py", "import AbstractConnection, ", "import Connection as AbstractConnection, "),
     Patch("store/node.py", "from redis.maint_notifications import MaintNotificationsConfig\n", ""),
     Patch("store/node.py", '        "maint_notifications_config": MaintNotificationsConfig(enabled=False),\n', ""),

@@ -86,9 +86,9 @@ def _judge_outage(lab: Lab, down: float, up: float) -> float:
 NO_SUPERVISOR = Patch("web/workers.py", "                self._replace_the_dead()\n", "")
 SAYS_NO = Patch(
     "web/lean.py",
-    "            except StoreUnavailable as error:  # asking again would double the time that an outage costs\n",
-    '            except StoreUnavailable:\n                answers = [{"active": False}]\n'
-    "            except ZeroDivisionError as error:\n",
+    "        except StoreUnavailable as error:  # asking again would double the time that an outage costs\n",
+    '        except StoreUnavailable:\n            told = [{"active": False}]\n'
+    "        except ZeroDivisionError as error:\n",
 )
 
 EXPERIMENTS = (

@@ -27,6 +27,11 @@ async def out_of_memory(lab: Lab) -> None:
     await world.sweep()
     with rig.store.open() as store:
         store.config_set("maxmemory", "0")
+        store.config_set("maxmemory-policy", "allkeys-lru")
+        ready = await world.call("GET", "/readyz")
+        store.config_set("maxmemory-policy", "noeviction")
+    lab.figure("/readyz of a store that evicts", ready.status)
+    lab.require(ready.status == 503, "evicting", f"/readyz answers {ready.status} for a store that may forget sessions")
     lab.require(await world.login(world.users[0]) is not None, "recovery", "no login though there is room again")
 
 
@@ -36,8 +41,8 @@ EXPERIMENTS = (
     Experiment(
         "full-store",
         8,
-        "maxmemory is set below what is used",
-        "logins are refused with 503; introspection, revocations and cut-offs work",
+        "maxmemory is set below what is used; then the store may evict",
+        "logins are refused with 503; introspection, revocations and cut-offs work; /readyz is 503 if it evicts",
         out_of_memory,
         [Control("the swap may not exceed the memory", ("refused",), Variation([NO_ALLOW_OOM]))],
     ),

@@ -12,8 +12,8 @@ from faults.variation import Patch, Variation
 ANSWER_S = 1.5
 HEALED_S = 5.0
 LAG_S = 0.1
-# Connections that one worker may have to the store: its pool, its two lanes, and one that watches.
-CONNECTIONS = 53
+# Connections that one worker may have to the store: its pool, its two lanes, one that watches and one that hears.
+CONNECTIONS = 54
 
 
 async def slow_store(lab: Lab) -> None:

@@ -240,6 +240,34 @@ def test_a_use_is_noted_at_most_once_per_interval(idle_s: int, interval_s: int) 
     assert session.touched(NOW + interval_s).idle_deadline == NOW + interval_s + idle_s
 
 
+@given(st.integers(1, 100_000), st.integers(0, 100_000), st.integers(1, 100_000))
+def test_a_cached_answer_is_asked_for_again_in_time(idle_s: int, age_s: int, access_s: int) -> None:
+    """recheck_at is ahead, never after the token's expiry or the idle deadline, and never later than uses are noted."""
+    session, _ = begun(lifetimes=Lifetimes(access_s, idle_s, 10**6))
+    now = NOW + age_s + 0.5
+    if session.ended(now) or now >= session.exp:
+        return
+    recheck_at = session.recheck_at(now, session.exp)
+    assert now < recheck_at <= min(session.exp, session.idle_deadline)
+    if session.due_for_touch(now):
+        assert recheck_at <= now + session.touch_interval_s
+    else:
+        assert session.due_for_touch(recheck_at) or recheck_at == session.exp, "the next lookup is one that is noted"
+
+
+@pytest.mark.parametrize("idle_s", [2, 3, 61, 120, 1800, 14 * 86400])
+def test_a_session_used_through_a_cache_does_not_go_idle(idle_s: int) -> None:
+    """Who uses a token all the time through a cache that asks again at recheck_at keeps the session alive."""
+    session, _ = begun(lifetimes=Lifetimes(10 * idle_s, idle_s, 10 * idle_s))
+    now: float = NOW + 1
+    while now < session.exp - 1:
+        assert session.ended(now) is None
+        recheck_at = session.recheck_at(now, session.exp)
+        if session.due_for_touch(now):
+            session = session.touched(now)
+        now = recheck_at
+
+
 @given(st.floats(-1e6, 1e6, allow_nan=False))
 def test_touching_moves_only_the_idle_deadline_and_only_forward(by: float) -> None:
     """A late or reordered touch never takes idle time away, and no touch moves the absolute end."""

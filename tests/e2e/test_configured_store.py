@@ -11,12 +11,16 @@ import redis
 from authsvc.store.embedded import _find_binary
 from tests.e2e.conftest import PASSWORD, Server, free_port, run
 from tests.processes import until
+from tests.stores import rights_of_the_docs
 
 
-@pytest.fixture(params=["valkey", "redis-server"])
+@pytest.fixture(params=["valkey", "redis-server", "least privilege"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A server over TCP, with a password; once the Valkey that is found, once the redis-server on the PATH."""
-    binary = _find_binary() if request.param == "valkey" else shutil.which("redis-server")
+    """A server over TCP, with a password; once the Valkey that is found, once the redis-server on the PATH.
+
+    With least privilege the service has a user of its own, with the rights that docs/security.md names and no more.
+    """
+    binary = shutil.which("redis-server") if request.param == "redis-server" else _find_binary()
     if binary is None:
         pytest.skip("no redis-server on the PATH")
     port = free_port()
@@ -25,6 +29,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     url = f"redis://:s3cret@127.0.0.1:{port}/0"
     try:
         until(lambda: _answers(url))
+        if request.param == "least privilege":
+            with redis.Redis.from_url(url) as operator:
+                operator.execute_command("ACL", "SETUSER", "authsvc", "on", ">s3cret", *rights_of_the_docs())
+            url = f"redis://authsvc:s3cret@127.0.0.1:{port}/0"
         yield url
     finally:
         process.terminate()

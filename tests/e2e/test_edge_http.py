@@ -86,12 +86,14 @@ MALFORMED = {
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all, still the same process at the end and without a fault in its log."""
     server = Server(tmp_path_factory.mktemp("edge"), free_port(), {"AUTHSVC_ISSUER": "https://auth.test"}).start()
-    yield server
-    assert server.process is not None
-    assert server.process.poll() is None
-    assert httpx.get(f"{server.url}/readyz").status_code == 200
-    assert "Traceback" not in server.log
-    server.clean_up()
+    try:
+        yield server
+        assert server.process is not None
+        assert server.process.poll() is None
+        assert httpx.get(f"{server.url}/readyz").status_code == 200
+        assert "Traceback" not in server.log
+    finally:
+        server.clean_up()
 
 
 @pytest.mark.parametrize("name", MALFORMED)

@@ -50,7 +50,7 @@ def test_requests_beyond_the_limit(new_server: NewServer) -> None:
             statuses.append(answer.status)
             if answer.status != 503:
                 return False
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 2  # on a busy machine; at once otherwise
             assert answer.json["error"] == "temporarily_unavailable"
             assert (answer.all("retry-after"), answer.all("connection")) == (["1"], [])
             assert answer.all("cache-control") == ["no-store"]

@@ -16,8 +16,9 @@ import pytest
 
 from authsvc import __version__
 from authsvc.cli import MISUSED, UNAVAILABLE
-from tests.e2e.conftest import PASSWORD, Server, free_port, run
+from tests.e2e.conftest import AUTHSVC, PASSWORD, START_WITHIN_S, Server, clean, free_port, run
 from tests.processes import processes_on, until
+from tests.stores import running_store
 
 NewServer = Callable[..., Server]
 
@@ -162,6 +163,28 @@ def test_wrong_settings_are_one_line(tmp_path: Path, name: str, value: str) -> N
     assert name in result.stderr
     assert value == "1" or value == "0" or value not in result.stderr
     assert result.stdout == ""
+
+
+def test_an_unfit_store_is_a_warning(tmp_path: Path) -> None:
+    """The service starts, serves no traffic (/readyz is 503), and the log says why in words."""
+    port = free_port()
+    with running_store("--maxmemory-policy", "allkeys-lru") as store, (tmp_path / "log").open("wb") as log:
+        environment = clean({"AUTHSVC_PORT": str(port), "AUTHSVC_REDIS_URL": store.url})
+        process = subprocess.Popen([AUTHSVC, "serve"], cwd=tmp_path, env=environment, stdout=log, stderr=log)
+        try:
+            until(lambda: b"set maxmemory-policy noeviction" in (tmp_path / "log").read_bytes(), START_WITHIN_S)
+            until(lambda: _status(f"http://127.0.0.1:{port}/readyz") == 503, START_WITHIN_S)
+            assert _status(f"http://127.0.0.1:{port}/healthz") == 200
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+
+
+def _status(url: str) -> int | None:
+    try:
+        return httpx.get(url).status_code
+    except httpx.TransportError:
+        return None
 
 
 def test_an_unreachable_store_is_one_line(tmp_path: Path) -> None:

@@ -132,14 +132,16 @@ async def recovered(world: World) -> float:
     began = time.monotonic()
     while True:
         read, write = await BY_NAME["introspect"].make(world), await BY_NAME["log in"].make(world)
-        ready = await world.http.get("/readyz")
-        if read.status_code == write.status_code == ready.status_code == 200:
+        if read.status_code == write.status_code == 200:
             break
         assert is_refusal(read) or read.json()["active"], read.text
         assert time.monotonic() - began < RECOVER_WITHIN_S, "not well again"
         await asyncio.sleep(0.01)
     assert read.json()["active"]
     assert await world.active(write.json()["access_token"])
+    while (await world.http.get("/readyz")).status_code != 200:  # it remembers for a second what the store was
+        assert time.monotonic() - began < RECOVER_WITHIN_S, "not ready again"
+        await asyncio.sleep(0.01)
     seconds = time.monotonic() - began
     assert seconds < RECOVER_WITHIN_S
     return seconds

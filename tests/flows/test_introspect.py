@@ -39,6 +39,7 @@ async def test_what_is_told(service: Service, clock: Clock) -> None:
         "auth_time": clock(),
         "amr": ["pwd"],
         "version": 1,
+        "recheck_at": clock() + 900,
     }
 
 

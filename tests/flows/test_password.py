@@ -6,10 +6,19 @@ import pytest
 
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
-from authsvc.errors import InvalidCredentials, InvalidGrant, InvalidRequest, InvalidToken, WeakPassword, WrongPassword
+from authsvc.errors import (
+    InvalidCredentials,
+    InvalidGrant,
+    InvalidRequest,
+    InvalidToken,
+    NotFound,
+    WeakPassword,
+    WrongPassword,
+)
 from authsvc.flows import revoke, users
 from authsvc.flows.deps import OPERATOR, Caller
-from authsvc.flows.password import change_password, new_reset_code, reset_password
+from authsvc.flows.issue import issue
+from authsvc.flows.password import change_password, new_reset_code, require_reset, reset_password
 from tests.conftest import PASSWORD, Clock, Service, bearer
 from tests.flows.conftest import HERE, Hashes, World
 from tests.flows.contents import Commands
@@ -250,3 +259,28 @@ async def test_who_may_make_a_code(service: Service) -> None:
     assert (await service.http.post(path(user.sub), auth=other)).status_code == 403
     assert (await service.http.post(path(user.sub))).status_code == 401
     assert (await service.http.post(path(root.sub), auth=service.admin)).status_code == 201
+
+
+async def test_a_required_reset_voids_the_password(world: World) -> None:
+    """The password opens nothing, every session has ended, codes given out before are void; a new one lets in."""
+    user = await world.user()
+    session = await world.login()
+    stale, _ = await new_reset_code(world.deps, OPERATOR, user.sub)
+    await require_reset(world.deps, OPERATOR, user.sub)
+    assert not await world.alive(session)
+    with pytest.raises(InvalidCredentials):
+        await world.login()
+    with pytest.raises(InvalidGrant):
+        await reset_password(world.deps, HERE, stale, NEW)
+    code, _ = await new_reset_code(world.deps, OPERATOR, user.sub)
+    await reset_password(world.deps, HERE, code, NEW)
+    assert await world.alive(await world.login(password=NEW))
+    assert "password.reset_required" in [event.event for event in await world.events()]
+
+
+async def test_a_required_reset_of_a_user_without_a_password(world: World) -> None:
+    """Whoever logs in elsewhere only loses the sessions; nobody is NotFound."""
+    await issue(world.deps, HERE, await world.client("issue"), sub="elsewhere|1")
+    await require_reset(world.deps, OPERATOR, "elsewhere|1")
+    with pytest.raises(NotFound):
+        await require_reset(world.deps, OPERATOR, "nobody")

@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx
 import pytest
 import redis
 
@@ -17,6 +19,7 @@ from authsvc.flows.hasher import QUEUE_PER_THREAD
 from authsvc.flows.password import change_password, new_reset_code, reset_password
 from authsvc.settings import Settings
 from authsvc.store.throttle import Window
+from authsvc.web.routes import ROUTES
 from tests.conftest import CHEAP, PASSWORD, Clock, Service
 from tests.flows.conftest import HERE, Hashes, World
 
@@ -317,3 +320,69 @@ async def test_a_refused_attempt_leaves_no_trace_in_other_windows(world: World, 
     for _ in range(5):
         assert await guess(world) == 1
     assert {key: valkey.get(key) for key in valkey.keys("throttle:*")} == before
+
+
+async def test_a_throttle_that_cannot_be_read_lets_nobody_in(service: Service, valkey: "redis.Redis") -> None:
+    """It fails closed: what can't be counted is neither heard nor refused but 503, and fine again with the record."""
+    await service.user()
+    key = Window(throttle.PER_ACCOUNT, "ada").key
+    valkey.set(key, "not a record")
+    for password in (PASSWORD, WRONG):
+        answer = await service.http.post("/login", json={"username": "ada", "password": password})
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+    valkey.delete(key)
+    assert (await service.login())["access_token"]
+
+
+Attempt = Callable[[Service, tuple[str, str]], Awaitable[httpx.Response]]
+
+
+def post(path: str, **options: Any) -> Attempt:
+    """A call that authenticates the client by HTTP Basic."""
+    return lambda service, auth: service.http.post(path, auth=auth, **options)
+
+
+def post_form(path: str, **fields: str) -> Attempt:
+    """The same with the secret in the form."""
+
+    def attempt(service: Service, auth: tuple[str, str]) -> Awaitable[httpx.Response]:
+        return service.http.post(path, data={"client_id": auth[0], "client_secret": auth[1], **fields})
+
+    return attempt
+
+
+ATTEMPTS: dict[str, Attempt] = {
+    "introspect": post("/introspect", data={"token": "x"}),
+    "introspect, the general way": post("/introspect", data={"token": "x", "token_type_hint": "refresh_token"}),
+    "introspect, in the form": post_form("/introspect", token="x"),
+    "a batch": post("/introspect/batch", json={"tokens": ["x"]}),
+    "revoke": post("/revoke", data={"token": "x"}),
+    "revoke, in the form": post_form("/revoke", token="x"),
+    "refresh": post("/token", data={"grant_type": "refresh_token", "refresh_token": "x"}),
+    "refresh, in the form": post_form("/token", grant_type="refresh_token", refresh_token="x"),
+    "issue": post("/tokens", json={"sub": "someone"}),
+    "log in": post("/login", json={"username": "nobody", "password": WRONG}),
+    "administer": post("/admin/users", json={"username": "eve"}),
+    "make a reset code": post("/admin/users/x/reset-code"),
+}
+
+
+@pytest.mark.parametrize("name", ATTEMPTS)
+async def test_wrong_secrets_are_throttled_on_every_endpoint(service: Service, name: str) -> None:
+    """Ten wrong secrets of a client are told so, then 429; the right one is heard, and what one call counts all do."""
+    attempt, (client_id, secret), wrong = ATTEMPTS[name], service.admin, tokens.new(Kind.SECRET).text
+    for _ in range(10):
+        assert (await attempt(service, (client_id, wrong))).status_code == 401
+    for other in (name, "introspect", "revoke", "refresh"):
+        answer = await ATTEMPTS[other](service, (client_id, wrong))
+        assert answer.status_code == 429, other
+        assert int(answer.headers["retry-after"]) >= 1
+    assert (await attempt(service, (client_id, secret))).status_code not in (429, 503)
+    assert (await service.introspect("x")) == {"active": False}
+
+
+def test_every_call_that_takes_a_secret_is_tried() -> None:
+    """Each route for clients is among the attempts; those of /admin authenticate in one place."""
+    tried = {"/introspect", "/introspect/batch", "/revoke", "/token", "/tokens"}
+    assert {verb.path for verb in ROUTES if "client" in verb.who} == tried

@@ -33,7 +33,7 @@ from authsvc.flows import bootstrap, clients, users
 from authsvc.flows.deps import OPERATOR
 from authsvc.settings import Settings
 from authsvc.web import openapi
-from tests.conftest import CHEAP, PASSWORD, bearer
+from tests.conftest import CHEAP, PASSWORD, bearer, in_one_piece
 
 CHECKS: list[Any] = [
     schemathesis.checks.not_a_server_error,
@@ -156,7 +156,8 @@ def running(valkey: "redis.Redis", valkey_url: str) -> Iterator[Running]:
             client, secret = runner.run(clients.create(deps, OPERATOR, name="admin", permissions=permissions))
             other, _ = runner.run(clients.create(deps, OPERATOR, name="other", permissions=()))
             user, _ = runner.run(users.create(deps, OPERATOR, username="ada", password=PASSWORD))
-            transport = httpx.ASGITransport(app=build(deps), raise_app_exceptions=False, client=("192.0.2.1", 50000))
+            app = in_one_piece(build(deps))
+            transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, client=("192.0.2.1", 50000))
             http = httpx.AsyncClient(transport=transport, base_url=BASE)
             login = runner.run(http.post("/login", json={"username": "ada", "password": PASSWORD})).json()
             ids = {"sub": user.sub, "client_id": other.client_id, "session_id": login["session_id"]}

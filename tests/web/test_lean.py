@@ -2,75 +2,111 @@
 
 import asyncio
 import base64
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from starlette.types import Message, Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
-from authsvc.errors import AuthError
+from authsvc.store.lookup import Answer
 from authsvc.web import lean
 from authsvc.web.bodies import IntrospectForm
 from authsvc.web.input import load_form, validated
+from authsvc.web.lean_protocol import LeanProtocol
+from authsvc.web.limits import Load
+from authsvc.web.protocol import BoundedProtocol
 from tests.conftest import Service
 
 FORM = b"application/x-www-form-urlencoded"
+Headers = list[tuple[bytes, bytes]]
 
 
-def scope_of(headers: list[tuple[bytes, bytes]], query: bytes = b"") -> Scope:
-    return {
-        "type": "http",
-        "method": "POST",
-        "path": "/introspect",
-        "raw_path": b"/introspect",
-        "query_string": query,
-        "headers": headers,
-        "client": ("192.0.2.1", 50000),
-        "server": ("auth.test", 80),
-        "scheme": "http",
-        "http_version": "1.1",
-        "root_path": "",
-    }
+def request_of(headers: Headers, body: bytes, target: bytes = b"/introspect") -> bytes:
+    fields = [(b"Host", b"auth.test"), *headers, (b"Content-Length", b"%d" % len(body))]
+    lines = b"".join(b"%s: %s\r\n" % field for field in fields)
+    return b"POST %s HTTP/1.1\r\n%s\r\n%s" % (target, lines, body)
 
 
-async def ask(app: Any, scope: Scope, body: bytes) -> tuple[int, dict[bytes, bytes], bytes]:
-    """Put a request to an ASGI application as a server does."""
-    messages: list[Message] = []
+class Counting(lean.Lean):
+    """The short way, counting the answers that it gave."""
 
-    async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
+    given = 0
 
-    async def send(message: Message) -> None:
-        messages.append(message)
-
-    await app(dict(scope), receive, send)
-    start, *rest = messages
-    headers = {name.lower(): value for name, value in start["headers"] if name.lower() != b"x-request-id"}
-    return start["status"], headers, b"".join(message.get("body", b"") for message in rest)
+    def answer(
+        self, plain: lean.Plain, found: "asyncio.Future[Answer]", servers: lean.Headers, *, last: bool
+    ) -> bytes | None:
+        answer = super().answer(plain, found, servers, last=last)
+        self.given += answer is not None
+        return answer
 
 
-class Counting:
-    """The general application, counting how often it is asked."""
+class Connection:
+    """One connection to a server, as a client has it."""
 
-    def __init__(self, app: Any) -> None:
-        self.app = app
-        self.asked = 0
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.asked += 1
-        await self.app(scope, receive, send)
+    async def answer(self) -> tuple[int, dict[bytes, bytes], bytes]:
+        """Status, headers without the request's id, body."""
+        head = (await self.reader.readuntil(b"\r\n\r\n"))[:-4].split(b"\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(b": ") for line in head[1:])}
+        headers.pop(b"x-request-id")
+        body = await self.reader.readexactly(int(headers[b"content-length"]))
+        return int(head[0].split()[1]), headers, body
+
+    async def ask(self, request: bytes) -> tuple[int, dict[bytes, bytes], bytes]:
+        self.writer.write(request)
+        return await self.answer()
+
+
+class Served:
+    """The service on a real socket, with the short way or without."""
+
+    def __init__(self, service: Service, *, quick: bool) -> None:
+        self.lean = Counting(service.deps)
+        self.load = Load()
+        self.state = ServerState()
+        self.state.default_headers = [(b"date", b"today"), (b"strict-transport-security", b"max-age=31536000")]
+        self.quick = quick
+        self.config = uvicorn.Config(service.app, lifespan="off", log_config=None, server_header=False)
+        self.config.load()
+        self.protocols: list[BoundedProtocol] = []
+
+    def protocol(self) -> BoundedProtocol:
+        made = (LeanProtocol if self.quick else BoundedProtocol)(
+            config=self.config, server_state=self.state, app_state={"lean": self.lean, "load": self.load}
+        )
+        self.protocols.append(made)
+        return made
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Connection]:
+        async with self.listening() as address:
+            reader, writer = await asyncio.open_connection(*address)
+            yield Connection(reader, writer)
+            writer.close()
+            await writer.wait_closed()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[tuple[str, int]]:
+        server = await asyncio.get_running_loop().create_server(self.protocol, "127.0.0.1", 0)
+        async with server:
+            yield server.sockets[0].getsockname()
 
 
 def basic(client_id: str, secret: str) -> bytes:
     return b"Basic " + base64.b64encode(f"{client_id}:{secret}".encode())
 
 
-async def cases(service: Service) -> list[tuple[str, Scope, bytes, bool]]:
-    """Name, scope, body, and whether the lean path should answer itself."""
+async def cases(service: Service) -> list[tuple[str, bytes, bool]]:
+    """Name, request, and whether the lean path should answer itself."""
     await service.user(roles=("editor",), claims={"team": "blue", "näme": "ü"})
     live = await service.login(scope="read write")
     dead = await service.login()
@@ -81,63 +117,161 @@ async def cases(service: Service) -> list[tuple[str, Scope, bytes, bool]]:
     plain = [(b"content-type", FORM), (b"authorization", admin)]
     token = live["access_token"].encode()
     return [
-        ("live", scope_of(plain), b"token=" + token, True),
-        ("hint", scope_of(plain), b"token=" + token + b"&token_type_hint=access_token", True),
-        ("refresh token", scope_of(plain), b"token=" + live["refresh_token"].encode(), True),
-        ("dead", scope_of(plain), b"token=" + dead["access_token"].encode(), True),
-        ("unknown", scope_of(plain), b"token=" + tokens.new(Kind.ACCESS).text.encode(), True),
-        ("garbage", scope_of(plain), b"token=garbage", True),
-        ("not in the audience", scope_of([plain[0], (b"authorization", basic(*narrow_auth))]), b"token=" + token, True),
-        ("no permission", scope_of([plain[0], (b"authorization", basic(*powerless_auth))]), b"token=" + token, False),
-        ("wrong secret", scope_of([plain[0], (b"authorization", basic(service.admin[0], "no"))]), b"token=x", False),
-        ("unknown client", scope_of([plain[0], (b"authorization", basic("nobody", "no"))]), b"token=x", False),
-        ("no credentials", scope_of(plain[:1]), b"token=" + token, False),
-        ("bearer", scope_of([plain[0], (b"authorization", b"Bearer " + token)]), b"token=" + token, False),
-        ("two headers", scope_of([*plain, plain[1]]), b"token=" + token, False),
-        ("query", scope_of(plain, b"token=" + token), b"token=" + token, False),
-        ("json", scope_of([(b"content-type", b"application/json"), plain[1]]), b'{"token": "x"}', False),
-        ("not said to be a form", scope_of([(b"content-type", b"application/json"), plain[1]]), b"token=x", False),
-        ("gzip", scope_of([*plain, (b"content-encoding", b"gzip")]), b"token=" + token, False),
-        ("twice", scope_of(plain), b"token=" + token + b"&token=" + token, False),
-        ("empty", scope_of(plain), b"", False),
-        ("no value", scope_of(plain), b"token=", False),
-        ("escaped", scope_of(plain), b"token=" + token.replace(b"_", b"%5f"), False),
-        ("line break", scope_of(plain), b"token=" + token + b"\n", False),
-        ("too large", scope_of(plain), b"token=" + b"x" * 70_000, False),
-        ("secret in the body", scope_of(plain), b"client_secret=x&token=" + token, False),
+        ("live", request_of(plain, b"token=" + token), True),
+        ("hint", request_of(plain, b"token=" + token + b"&token_type_hint=access_token"), True),
+        ("refresh token", request_of(plain, b"token=" + live["refresh_token"].encode()), True),
+        ("dead", request_of(plain, b"token=" + dead["access_token"].encode()), True),
+        ("unknown", request_of(plain, b"token=" + tokens.new(Kind.ACCESS).text.encode()), True),
+        ("garbage", request_of(plain, b"token=garbage"), True),
+        (
+            "not in the audience",
+            request_of([plain[0], (b"authorization", basic(*narrow_auth))], b"token=" + token),
+            True,
+        ),
+        ("no permission", request_of([plain[0], (b"authorization", basic(*powerless_auth))], b"token=" + token), False),
+        ("wrong secret", request_of([plain[0], (b"authorization", basic(service.admin[0], "no"))], b"token=x"), False),
+        ("unknown client", request_of([plain[0], (b"authorization", basic("nobody", "no"))], b"token=x"), False),
+        ("no credentials", request_of(plain[:1], b"token=" + token), False),
+        ("bearer", request_of([plain[0], (b"authorization", b"Bearer " + token)], b"token=" + token), False),
+        ("two headers", request_of([*plain, plain[1]], b"token=" + token), False),
+        ("query", request_of(plain, b"token=" + token, b"/introspect?token=" + token), False),
+        ("json", request_of([(b"content-type", b"application/json"), plain[1]], b'{"token": "x"}'), False),
+        ("not said to be a form", request_of([(b"content-type", b"application/json"), plain[1]], b"token=x"), False),
+        ("gzip", request_of([*plain, (b"content-encoding", b"gzip")], b"token=" + token), False),
+        ("twice", request_of(plain, b"token=" + token + b"&token=" + token), False),
+        ("empty", request_of(plain, b""), False),
+        ("no value", request_of(plain, b"token="), False),
+        ("escaped", request_of(plain, b"token=" + token.replace(b"_", b"%5f")), False),
+        ("line break", request_of(plain, b"token=" + token + b"\n"), False),
+        ("too large", request_of(plain, b"token=" + b"x" * 70_000), False),
+        ("secret in the body", request_of(plain, b"client_secret=x&token=" + token), False),
     ]
 
 
 async def test_same_answers(service: Service) -> None:
     """Status, headers and body are the same on both paths; the unusual is left to the general one."""
-    general = service.app._app  # type: ignore[attr-defined]
-    for name, scope, body, own in await cases(service):
-        behind = Counting(general)
-        quick = await ask(lean.Lean(behind, service.deps), scope, body)
-        slow = await ask(general, scope, body)
-        assert quick == slow, name
-        assert (behind.asked == 0) is own, name
+    quick, general = Served(service, quick=True), Served(service, quick=False)
+    for name, request, own in await cases(service):
+        before = quick.lean.given
+        async with quick.connected() as one, general.connected() as other:
+            assert await one.ask(request) == await other.ask(request), name
+        assert (quick.lean.given > before) is own, name
 
 
-async def test_a_body_in_pieces_goes_the_general_way(service: Service) -> None:
-    """A body that arrives in two messages is answered as if it had come in one."""
+def pieces(request: bytes) -> Iterator[tuple[str, list[bytes], bool]]:
+    """Ways in which a request may arrive, and whether the lean path should answer it."""
+    head, body = request[: request.index(b"\r\n\r\n") + 4], request[request.index(b"\r\n\r\n") + 4 :]
+    yield "whole", [request], True
+    yield "head, body", [head, body], True
+    yield "head, two halves of the body", [head, body[:5], body[5:]], False
+    yield "in the middle of the head", [request[:30], request[30:]], False
+    yield "first byte", [request[:1], request[1:]], False
+
+
+async def test_a_request_in_pieces(service: Service) -> None:
+    """However a request is cut, it gets its answer; one whose body follows its head, a lean one."""
     await service.user()
-    token = (await service.login())["access_token"]
-    pieces: list[Message] = [
-        {"type": "http.request", "body": b"token=", "more_body": True},
-        {"type": "http.request", "body": token.encode(), "more_body": False},
-    ]
-    sent: list[Message] = []
+    token = (await service.login())["access_token"].encode()
+    headers = [(b"Content-Type", FORM), (b"Authorization", basic(*service.admin))]
+    served = Served(service, quick=True)
+    async with served.connected() as connection:
+        for name, parts, own in list(pieces(request_of(headers, b"token=" + token))) * 2:
+            before = served.lean.given
+            for part in parts:
+                connection.writer.write(part)
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                await connection.writer.drain()
+                await asyncio.sleep(0.01)
+            status, _, body = await connection.answer()
+            assert (status, b'"active":true' in body) == (200, True), name
+            assert (served.lean.given > before) is own, name
 
-    async def receive() -> Message:
-        return pieces.pop(0)
 
-    async def send(message: Message) -> None:
-        sent.append(message)
+async def test_pipelined_requests_are_answered_in_order(service: Service) -> None:
+    """Requests sent without waiting are answered one by one in their order, plain ones and others."""
+    await service.user()
+    token = (await service.login())["access_token"].encode()
+    headers = [(b"Content-Type", FORM), (b"Authorization", basic(*service.admin))]
+    live = request_of(headers, b"token=" + token)
+    dead = request_of(headers, b"token=garbage")
+    wrong = request_of(headers, b"")
+    sent = [live, dead, wrong, dead, live, live, wrong, live] * 5
+    expected = {live: b'"active":true', dead: b'"active":false', wrong: b"invalid_request"}
+    async with Served(service, quick=True).connected() as connection:
+        connection.writer.write(sent[0])
+        await asyncio.sleep(0)
+        connection.writer.write(b"".join(sent[1:]))
+        for request in sent:
+            assert expected[request] in (await connection.answer())[2]
 
-    await service.app(scope_of([(b"content-type", FORM), (b"authorization", basic(*service.admin))]), receive, send)
-    assert sent[0]["status"] == 200
-    assert b'"active":true' in sent[1]["body"]
+
+async def test_bytes_of_a_body_are_no_request(service: Service) -> None:
+    """What follows the head of a request that is answered early is its body, whatever it looks like."""
+    await service.user()
+    token = (await service.login())["access_token"].encode()
+    headers = [(b"Content-Type", FORM), (b"Authorization", basic(*service.admin))]
+    smuggled = request_of(headers, b"token=" + token)
+    served = Served(service, quick=True)
+    async with served.connected() as connection:
+        head = b"POST /nowhere HTTP/1.1\r\nHost: auth.test\r\nContent-Length: %d\r\n\r\n" % len(smuggled)
+        assert (await connection.ask(head))[0] == 404
+        connection.writer.write(smuggled)
+        connection.writer.write(b"GET /healthz HTTP/1.1\r\nHost: auth.test\r\n\r\n")
+        rest = await connection.reader.readuntil(b"\r\n\r\n") if not connection.reader.at_eof() else b""
+        assert served.lean.given == 0
+        assert b"active" not in rest
+
+
+async def test_a_client_that_leaves_disturbs_nobody(service: Service) -> None:
+    """Connections lost while their answers are looked up leave those of others alone."""
+    await service.user()
+    token = (await service.login())["access_token"].encode()
+    headers = [(b"Content-Type", FORM), (b"Authorization", basic(*service.admin))]
+    request = request_of(headers, b"token=" + token)
+    served = Served(service, quick=True)
+    async with served.listening() as address:
+        opened = [await asyncio.open_connection(*address) for _ in range(20)]
+        for _, writer in opened:
+            writer.write(request)
+        for _, writer in opened[::2]:
+            writer.transport.abort()
+        for reader, writer in opened[1::2]:
+            assert b'"active":true' in (await Connection(reader, writer).answer())[2]
+            writer.close()
+
+
+async def test_a_server_that_stops_answers_first(service: Service) -> None:
+    """An introspection under way when the server is told to stop is answered, with `Connection: close`."""
+    await service.user()
+    token = (await service.login())["access_token"].encode()
+    headers = [(b"Content-Type", FORM), (b"Authorization", basic(*service.admin))]
+    served = Served(service, quick=True)
+    async with served.connected() as connection:
+        await connection.ask(request_of(headers, b"token=" + token))
+        served.load.stop()
+        served.protocols[0].shutdown()
+        _, answered, body = await connection.ask(request_of(headers, b"token=" + token))
+        assert answered[b"connection"] == b"close"
+        assert b'"active":true' in body
+        assert await connection.reader.read() == b""
+
+
+async def test_an_idle_connection_is_given_up(service: Service) -> None:
+    """After an answer of the lean path, and for a body that does not come, a connection is not kept for ever."""
+    headers = [(b"Content-Type", FORM), (b"Authorization", basic(*service.admin))]
+    request = request_of(headers, b"token=garbage")
+    for sent, patience in ((request, 5), (request + request[: request.index(b"\r\n\r\n") + 4], 15)):
+        served = Served(service, quick=True)
+        async with served.connected() as connection:
+            await connection.ask(sent)
+            await asyncio.sleep(0.01)
+            (protocol,) = served.protocols
+            for second in range(patience):
+                protocol.look(1000 + second)
+            assert not protocol.transport.is_closing()
+            protocol.look(1000 + patience + 1)
+            assert protocol.transport.is_closing()
 
 
 async def test_the_id_of_the_request_comes_back(service: Service) -> None:
@@ -165,10 +299,9 @@ BODIES = st.one_of(
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_lean_parser_agrees_with_the_general_one(body: bytes) -> None:
     """Whatever the lean parser takes, the general parsers take too, and read the same out of it."""
-    headers = [(b"content-type", FORM), (b"authorization", basic("client-1", "sec_x"))]
-    plain = lean.read(scope_of(headers), {"type": "http.request", "body": body, "more_body": False})
+    plain = lean.read(request_of([(b"content-type", FORM), (b"authorization", basic("client-1", "sec_x"))], body))
     if plain is not None:
-        assert validated(IntrospectForm, load_form(body)).token == plain.token
+        assert tokens.parse(validated(IntrospectForm, load_form(body)).token) == plain.token
 
 
 @given(client_id=st.text(max_size=20), secret=st.text(max_size=20))
@@ -179,8 +312,7 @@ def test_the_lean_parser_agrees_with_the_general_one(body: bytes) -> None:
 def test_credentials_are_read_the_same(client_id: str, secret: str) -> None:
     """Credentials that RFC 6749 has form-urlencoded are left to the general parser, unless they need no decoding."""
     header = b"Basic " + base64.b64encode(f"{client_id}:{secret}".encode())
-    headers = [(b"content-type", FORM), (b"authorization", header)]
-    plain = lean.read(scope_of(headers), {"type": "http.request", "body": b"token=x", "more_body": False})
+    plain = lean.read(request_of([(b"content-type", FORM), (b"authorization", header)], b"token=x"))
     if plain is not None:
         assert (plain.client_id, plain.secret) == (client_id, secret)
         assert "%" not in client_id + secret
@@ -227,13 +359,15 @@ async def test_batch_is_refused_like_single_calls(service: Service) -> None:
 async def test_an_outage_costs_one_attempt(service: Service, valkey: Any) -> None:
     """When the store can't be asked, the lean path says 503 itself instead of having the general one ask again."""
     await service.user()
-    token = (await service.login())["access_token"]
+    token = (await service.login())["access_token"].encode()
+    request = request_of([(b"content-type", FORM), (b"authorization", basic(*service.admin))], b"token=" + token)
     valkey.delete("service")
-    behind = Counting(service.app._app)  # type: ignore[attr-defined]
-    scope = scope_of([(b"content-type", FORM), (b"authorization", basic(*service.admin))])
-    status, headers, body = await ask(lean.Lean(behind, service.deps), scope, b"token=" + token.encode())
-    assert (status, headers[b"retry-after"], behind.asked) == (503, b"1", 0)
-    assert b"temporarily_unavailable" in body
+    quick, general = Served(service, quick=True), Served(service, quick=False)
+    async with quick.connected() as one, general.connected() as other:
+        answer = await one.ask(request)
+        assert answer == await other.ask(request)
+    assert (answer[0], answer[1][b"retry-after"], quick.lean.given) == (503, b"1", 1)
+    assert b"temporarily_unavailable" in answer[2]
 
 
 @pytest.mark.parametrize("concurrent", [2, 40])
@@ -251,11 +385,39 @@ async def test_concurrent_introspections_do_not_mix(service: Service, concurrent
     await asyncio.gather(*[one(number) for number in range(concurrent * 5)])
 
 
+@given(
+    line=st.sampled_from((b"\r\n", b"\n", b"\r", b"\r\n ", b"\r\n\r\n")),
+    name=st.sampled_from((b"X-A", b"X A", b"X-A ", b"Content-Length", b"Transfer-Encoding", b"Host", b"", b"X\x00")),
+    colon=st.sampled_from((b": ", b":", b" : ", b":\t")),
+    value=st.one_of(st.sampled_from((b"7", b"chunked", b"auth.test", b"")), st.binary(max_size=6)),
+)
+@settings(max_examples=500, deadline=None)
+def test_odd_heads_go_the_general_way(line: bytes, name: bytes, colon: bytes, value: bytes) -> None:
+    """A field that is not one of the plainest form, or that says anything about the body, is not for the lean path."""
+    whole = request_of([(b"content-type", FORM), (b"authorization", basic("client-1", "sec_x"))], b"token=x")
+    odd = whole.replace(b"\r\n", line + name + colon + value + b"\r\n", 1)
+    plain = lean.read(odd)
+    if (line, name, colon) != (b"\r\n", b"X-A", b": "):
+        assert plain is None
+    elif plain is not None:
+        assert all(0x20 <= byte < 0x7F for byte in value)
+
+
+def test_what_waits_for_us_is_not_waited_for() -> None:
+    """A head is not kept back when its client waits for `100 Continue`, or when no body follows."""
+    headers = [(b"content-type", FORM), (b"authorization", basic("client-1", "sec_x"))]
+    assert lean.without_body(request_of(headers, b"token=x")[: -len(b"token=x")])
+    assert not lean.without_body(request_of(headers, b""))
+    assert not lean.without_body(request_of([*headers, (b"Expect", b"100-continue")], b"token=x")[: -len(b"token=x")])
+    assert not lean.without_body(
+        request_of([*headers, (b"X-A", b"y" * lean.MAX_BYTES)], b"token=x")[: -len(b"token=x")]
+    )
+
+
 def test_errors_are_ours() -> None:
     """What the lean parser can't read never raises."""
     for header in (b"Basic", b"Basic ===", b"Basic \xff", b"basic eDp5", b"Basic " + base64.b64encode(b"\xff:x")):
-        scope = scope_of([(b"content-type", FORM), (b"authorization", header)])
-        try:
-            assert lean.read(scope, {"type": "http.request", "body": b"token=x", "more_body": False}) is None
-        except AuthError:  # pragma: no cover
-            pytest.fail("raised")
+        assert lean.read(request_of([(b"content-type", FORM), (b"authorization", header)], b"token=x")) is None
+    for raw in (b"", b"\r\n\r\n", b"POST /introspect HTTP/1.1\r\n\r\n", b"POST /introspect HTTP/1.1\r\n\r\ntoken=x"):
+        assert lean.read(raw) is None
+        assert not lean.without_body(raw)

@@ -30,6 +30,7 @@ NEEDED = {
     "/introspect": "introspect",
     "/introspect/batch": "introspect",
     "/tokens": "issue",
+    "/events": "introspect",
 }
 
 

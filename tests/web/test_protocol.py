@@ -12,6 +12,7 @@ from uvicorn.server import ServerState
 
 from authsvc.serve import Worker
 from authsvc.settings import Settings
+from authsvc.web.events import END
 from authsvc.web.limits import Load
 from authsvc.web.protocol import BoundedProtocol
 from tests.web.conftest import assert_problem
@@ -52,7 +53,10 @@ class Counting:
 
 
 async def serving(
-    written: list[bytes], app: ASGIApp = application, state: dict[str, Any] | None = None
+    written: list[bytes],
+    app: ASGIApp = application,
+    state: dict[str, Any] | None = None,
+    connections: set[BoundedProtocol] | None = None,
 ) -> asyncio.Server:
     config = uvicorn.Config(app, http=BoundedProtocol, lifespan="off", log_config=None, server_header=False)
     config.load()
@@ -61,6 +65,8 @@ async def serving(
 
     class Protocol(BoundedProtocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            if connections is not None:
+                connections.add(self)
             super().connection_made(Counting(transport, written))  # type: ignore[arg-type]
 
     return await loop.create_server(
@@ -124,6 +130,7 @@ async def test_closing_loses_nothing() -> None:
 async def test_streams_are_no_requests_in_progress() -> None:
     """An answer without end says so, and others are served beside any number of them; it hears when to end."""
     load = Load(max_requests=1)
+    connections: set[BoundedProtocol] = set()
     ended = 0
 
     async def streams(scope: Scope, receive: Receive, send: Send) -> None:
@@ -134,11 +141,13 @@ async def test_streams_are_no_requests_in_progress() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         with scope["state"]["load"].streaming():
             await send({"type": "http.response.body", "body": b"data", "more_body": True})
-            await scope["state"]["load"].stopping.wait()
+            told = asyncio.Event()
+            scope[END] = told.set
+            await told.wait()
         await send({"type": "http.response.body", "body": b"end"})
         ended += 1
 
-    async with asyncio.timeout(10), await serving([], streams, {"load": load}) as server:
+    async with asyncio.timeout(10), await serving([], streams, {"load": load}, connections) as server:
         address = server.sockets[0].getsockname()
         open_ = [await asyncio.open_connection(*address) for _ in range(4)]
         for reader, writer in open_[:3]:
@@ -149,6 +158,8 @@ async def test_streams_are_no_requests_in_progress() -> None:
         writer.write(b"GET / HTTP/1.1\r\nHost: auth.test\r\n\r\n")
         assert b" 200 " in await reader.readuntil(BODY)
         load.stop()
+        for protocol in connections:
+            protocol.shutdown()
         for reader, _ in open_[:3]:
             await reader.readuntil(b"end\r\n0\r\n\r\n")
         assert (ended, load.streams) == (3, 0)

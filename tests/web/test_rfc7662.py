@@ -107,6 +107,7 @@ async def test_active_has_the_fields_of_the_rfc(service: Service, mine: dict[str
         "auth_time": now,
         "amr": ["pwd"],
         "version": 1,
+        "recheck_at": now + 900,
     }
     refresh = await service.introspect(mine["refresh_token"])
     assert refresh["token_type"] == "refresh_token"

@@ -1,0 +1,52 @@
+"""The table of what `authsvc check` looks at: small functions on Facts, each with the rule it stems from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from authsvc.cli.facts import Facts
+
+Result = Literal["pass", "warn", "fail", "unknown", "n/a"]
+
+
+class Verdict(NamedTuple):
+    """`unknown`: the store won't say, or we can't see it from here. `todo`: what to do about it."""
+
+    result: Result
+    why: str
+    todo: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One row. `rule`: where it comes from."""
+
+    name: str
+    rule: str
+    judge: Callable[[Facts], Verdict]
+
+
+def passed(why: str) -> Verdict:
+    return Verdict("pass", why)
+
+
+def warned(why: str, todo: str) -> Verdict:
+    return Verdict("warn", why, todo)
+
+
+def failed(why: str, todo: str) -> Verdict:
+    return Verdict("fail", why, todo)
+
+
+def unknown(why: str, todo: str | None = None) -> Verdict:
+    return Verdict("unknown", why, todo)
+
+
+def not_applicable(why: str) -> Verdict:
+    return Verdict("n/a", why)
+
+
+def names(some: tuple[str, ...] | list[str]) -> str:
+    """A few of them, and how many more."""
+    shown = ", ".join(some[:4])
+    return shown if len(some) <= 4 else f"{shown} and {len(some) - 4} more"

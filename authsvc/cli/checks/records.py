@@ -1,0 +1,106 @@
+"""Checks of the clients and admins there are."""
+
+from collections.abc import Callable
+
+from authsvc.cli.checks import Check, Verdict, failed, names, not_applicable, passed, unknown, warned
+from authsvc.cli.facts import Facts, Records
+from authsvc.core.client import BUILT_IN, Client
+
+HOUR, DAY = 3600, 86400
+
+
+def of_records(judge: Callable[[Facts, Records], Verdict]) -> Callable[[Facts], Verdict]:
+    def known(facts: Facts) -> Verdict:
+        if facts.records is None or not facts.records.used:
+            return unknown("there are no records to look at")
+        return judge(facts, facts.records)
+
+    return known
+
+
+def _name(client: Client) -> str:
+    return client.client_id if client.client_id == client.name else f"{client.client_id} ({client.name})"
+
+
+@of_records
+def access_lifetimes(facts: Facts, records: Records) -> Verdict:
+    # A token that can't be refreshed lives with its session, by design; that is the next check's.
+    long = [_name(c) for c in records.clients if c.refresh and c.lifetimes(refreshable=True).access > HOUR]
+    if long:
+        return warned(f"over 60 min: {names(long)}", "lower access_ttl_s: it bounds what a lost revocation can do")
+    return passed("60 min at most")
+
+
+@of_records
+def session_lifetimes(facts: Facts, records: Records) -> Verdict:
+    def is_long(client: Client) -> bool:
+        lives = client.lifetimes(refreshable=client.refresh)
+        return lives.session > (30 * DAY if client.refresh else DAY) or lives.idle > 14 * DAY
+
+    long = [_name(c) for c in records.clients if is_long(c)]
+    if long:
+        return warned(f"longer than 30 days, or than a day without refresh: {names(long)}", "lower their lifetimes")
+    return passed("14 days idle and 30 in all, a day without refresh, at most")
+
+
+@of_records
+def audiences(facts: Facts, records: Records) -> Verdict:
+    # Admins' clients may do anything anyway, and `app` serves whoever names no client.
+    without = [_name(c) for c in records.clients if not (c.audience or c.may("admin") or c.client_id == BUILT_IN)]
+    if without:
+        return warned(
+            f"none: {names(without)}; such a resource server may ask about any token", "give them an audience"
+        )
+    return passed("every client but `app` and the admins' has one")
+
+
+@of_records
+def admin_clients(facts: Facts, records: Records) -> Verdict:
+    found = [_name(c) for c in records.clients if c.may("admin")]
+    if not found and not set(records.admins) - set(records.locked_out):
+        return failed("nobody can administer the service", "authsvc client create NAME --permission admin")
+    if len(found) > 3:
+        return warned(f"{len(found)} may do everything: {names(found)}", "leave them the permissions they use")
+    return passed(names(found) or "none; users with the role admin there are")
+
+
+@of_records
+def public_clients(facts: Facts, records: Records) -> Verdict:
+    found = [_name(c) for c in records.clients if c.public]
+    powerful = [_name(c) for c in records.clients if c.public and c.permissions]
+    if powerful:
+        return failed(f"anybody can call as {names(powerful)}", "take their permissions away")
+    return passed(f"{names(found)}: their refresh tokens rotate") if found else not_applicable("there are none")
+
+
+@of_records
+def rotations(facts: Facts, records: Records) -> Verdict:
+    def end(client: Client) -> int:
+        return max((secret.until or 0 for secret in client.secrets), default=0)
+
+    running = [c for c in records.clients if end(c) > facts.now]
+    slow = [_name(c) for c in running if end(c) > facts.now + 7 * DAY]
+    if slow:
+        return warned(f"an old secret works for over a week: {names(slow)}", "rotate again with a shorter overlap")
+    if running:
+        return passed(f"the old secret still works for {names([_name(c) for c in running])}")
+    return passed("no old secret is in use")
+
+
+@of_records
+def admin_users(facts: Facts, records: Records) -> Verdict:
+    if records.locked_out:
+        todo = "authsvc user reset-code NAME, or take the role from them"
+        return warned(f"have no password, so a reset code makes an admin: {names(records.locked_out)}", todo)
+    return passed(names(records.admins)) if records.admins else not_applicable("there are none")
+
+
+CHECKS = (
+    Check("access lifetimes", "RFC 9700 §2.2.1", access_lifetimes),
+    Check("session lifetimes", "ASVS 7.3.1, 10.4.8", session_lifetimes),
+    Check("audiences", "RFC 9700 §2.3", audiences),
+    Check("admin clients", "ASVS 8.2.1", admin_clients),
+    Check("public clients", "RFC 9700 §2.2.2", public_clients),
+    Check("client secrets", "ASVS 13.3.4", rotations),
+    Check("admin users", "ASVS 6.3.2", admin_users),
+)

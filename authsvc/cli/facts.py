@@ -1,0 +1,156 @@
+"""What `authsvc check` judges: the settings, the store, the records, and how long a password hash takes here."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from authsvc.cli.groups import Misconfigured
+from authsvc.cli.state import run, settings
+from authsvc.core.client import Client
+from authsvc.errors import StartupError, StoreUnavailable
+from authsvc.flows.deps import Deps
+from authsvc.flows.hasher import Hasher
+from authsvc.settings import Settings, given_in_files
+from authsvc.store.inspection import Inspection, inspect
+
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a configured store is. `local`: on this machine, as a socket or on the loopback interface.
+
+    unverified: its certificate is not looked at, or not its name, because the URL says so.
+    """
+
+    tls: bool
+    local: bool
+    socket: bool
+    password: bool
+    unverified: bool = False
+
+    @classmethod
+    def of(cls, url: str) -> "Address":
+        parts = urlsplit(url)
+        login, _, hosts = parts.netloc.rpartition("@")
+        socket = parts.scheme == "unix"
+        options = {name.lower(): value.lower() for name, value in parse_qsl(parts.query)}
+        no = options.get("ssl_check_hostname") in ("false", "no", "0", "f", "n")
+        return cls(
+            tls=parts.scheme.startswith("rediss"),
+            local=socket or all(is_loopback(_host(host)) for host in hosts.split(",")),
+            socket=socket,
+            password=bool(login.partition(":")[2]) or "password" in options,
+            unverified=no or options.get("ssl_cert_reqs", "required") != "required",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What is in the store. `admins`: active users with that role; `locked_out`: those without a password."""
+
+    used: bool
+    clients: tuple[Client, ...] = ()
+    admins: tuple[str, ...] = ()
+    locked_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything there is to judge. `problem`: why the store could not be asked; then `servers` is empty.
+
+    address: None for the embedded store. data_mode: permissions of its directory, None where there is none.
+    """
+
+    settings: Settings
+    now: float
+    hash_ms: float
+    in_files: frozenset[str] = frozenset()
+    address: Address | None = None
+    data_mode: int | None = None
+    problem: str | None = None
+    servers: tuple[Inspection, ...] = ()
+    records: Records | None = None
+
+
+def gather() -> Facts:
+    """Look at everything, changing nothing. Raises Misconfigured."""
+    configured = settings()
+    problem: str | None = None
+    servers: tuple[Inspection, ...] = ()
+    records: Records | None = None
+    try:
+        servers, records = run(_look, unused=True)
+    except Misconfigured:
+        raise
+    except (StoreUnavailable, StartupError) as error:
+        problem = str(error)
+    url = configured.redis_url
+    return Facts(
+        settings=configured,
+        now=time.time(),
+        hash_ms=asyncio.run(_hash_ms(configured)),
+        in_files=given_in_files(),
+        address=None if url is None else Address.of(url),
+        data_mode=_mode(configured) if url is None else None,
+        problem=problem,
+        servers=servers,
+        records=records,
+    )
+
+
+async def _look(deps: Deps) -> tuple[tuple[Inspection, ...], Records]:
+    servers = await inspect(deps.store.connection)
+    if await deps.store.services.find("") is None:
+        return servers, Records(used=False)
+    clients = [client async for client in deps.store.listing.every_client()]
+    admins = [user async for user in deps.store.listing.every_user() if user.is_admin]
+    credentials = await deps.store.credentials.find_all([user.sub for user in admins])
+    names = [user.username or user.sub for user in admins]
+    locked_out = [name for name, held in zip(names, credentials, strict=True) if held is None or held.hash is None]
+    return servers, Records(True, tuple(_sorted(clients)), tuple(sorted(names)), tuple(sorted(locked_out)))
+
+
+def _sorted(clients: Sequence[Client]) -> list[Client]:
+    return sorted(clients, key=lambda client: (client.created_at, client.client_id))
+
+
+async def _hash_ms(configured: Settings) -> float:
+    hasher = Hasher(
+        time_cost=configured.argon2_time_cost,
+        memory_kib=configured.argon2_memory_kib,
+        parallelism=configured.argon2_parallelism,
+        threads=1,
+    )
+    try:
+        taken = []
+        for _ in range(_ROUNDS):
+            began = time.perf_counter()
+            await hasher.hash("how long does this take here")
+            taken.append(time.perf_counter() - began)
+        return min(taken) * 1000
+    finally:
+        hasher.close()
+
+
+def _mode(configured: Settings) -> int | None:
+    try:
+        return configured.data_dir.stat().st_mode & 0o777
+    except OSError:
+        return None
+
+
+def _host(netloc: str) -> str:
+    return unquote(netloc.partition("]")[0].lstrip("[") if netloc.startswith("[") else netloc.partition(":")[0])
+
+
+def is_loopback(host: str) -> bool:
+    if host in ("", "localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

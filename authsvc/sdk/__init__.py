@@ -1,0 +1,25 @@
+"""What a resource server imports: who does this token speak for, right now? Needs httpx only (`authsvc[sdk]`)."""
+
+from authsvc.sdk.answers import INACTIVE, Active, Inactive
+from authsvc.sdk.asgi import Anonymous, AuthMiddleware, authorized
+from authsvc.sdk.async_introspector import AsyncIntrospector
+from authsvc.sdk.bearer import Refused, accepted, demand, token_in
+from authsvc.sdk.errors import Misconfigured, Unavailable
+from authsvc.sdk.introspector import Introspector
+
+__all__ = [
+    "INACTIVE",
+    "Active",
+    "Anonymous",
+    "AsyncIntrospector",
+    "AuthMiddleware",
+    "Inactive",
+    "Introspector",
+    "Misconfigured",
+    "Refused",
+    "Unavailable",
+    "accepted",
+    "authorized",
+    "demand",
+    "token_in",
+]

@@ -1,0 +1,137 @@
+"""Protecting any ASGI application, plain or of a framework. Knows ASGI only and imports no framework."""
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from authsvc.sdk.answers import Active
+from authsvc.sdk.async_introspector import AsyncIntrospector
+from authsvc.sdk.bearer import Refused, accepted, demand, token_in
+from authsvc.sdk.errors import Unavailable
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
+
+
+class Anonymous(NamedTuple):
+    """`user` of a request without a token, where that is allowed; what Starlette expects of a user."""
+
+    is_authenticated: bool = False
+    display_name: str = ""
+    identity: str = ""
+
+
+class Credentials(NamedTuple):
+    """`auth` of a request: what Starlette's `@requires` looks into."""
+
+    scopes: list[str]
+
+
+class AuthMiddleware:
+    """Lets through who presents an active token, as `user` (an Active) and `auth` of the connection's scope.
+
+    optional: requests without a token pass as Anonymous, for routes to decide with `authorized`; a token that is
+    presented must be good all the same. cookie: the name of a cookie that may carry the token, for pages of the same
+    site; protecting these from cross-site requests is then the application's own duty.
+    """
+
+    def __init__(
+        self, app: App, introspector: AsyncIntrospector, *, optional: bool = False, cookie: str | None = None
+    ) -> None:
+        self._app = app
+        self._introspector = introspector
+        self._optional = optional
+        self._cookie = cookie
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._authenticate(scope)
+            await self._app(scope, receive, sending)
+        except Refused as refused:
+            if begun and scope["type"] == "http":
+                raise  # the answer is under way: it can only be broken off
+            await refuse(scope, send, refused, accepted=begun)
+
+    async def _authenticate(self, scope: Scope) -> None:
+        headers = _Headers(scope)
+        token = token_in(headers.all("authorization"), self._cookie_of(scope, headers))
+        if token is None:
+            if not self._optional:
+                raise Refused.without_token()
+            scope["user"], scope["auth"] = Anonymous(), Credentials([])
+            return
+        try:
+            user = accepted(await self._introspector.introspect(token))
+        except Unavailable as error:
+            raise Refused.unavailable(error) from error
+        scope["user"], scope["auth"] = user, Credentials(["authenticated", *user.scopes])
+
+    def _cookie_of(self, scope: Scope, headers: "_Headers") -> str | None:
+        if self._cookie is None:
+            return None
+        if scope["type"] == "websocket" and not headers.same_origin():
+            return None  # any page can open a WebSocket to us with its visitor's cookies
+        pairs = (pair.partition("=") for header in headers.all("cookie") for pair in header.split(";"))
+        return next((value.strip() for name, _, value in pairs if name.strip() == self._cookie), None)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Listen for changes from the beginning, and close the connections at the end."""
+
+        async def receiving() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._introspector.start()
+            elif message["type"] == "lifespan.shutdown":
+                await self._introspector.aclose()
+            return message
+
+        await self._app(scope, receiving, send)
+
+
+def authorized(
+    connection: Mapping[str, Any], *, scope: str = "", role: str | None = None, max_age_s: int | None = None
+) -> Active:
+    """The user of a connection (its scope, or Starlette's request), or the refusal that AuthMiddleware answers with."""
+    return demand(connection.get("user"), scope=scope, role=role, max_age_s=max_age_s)
+
+
+async def refuse(scope: Scope, send: Send, refused: Refused, *, accepted: bool) -> None:
+    """Answer with the refusal; a WebSocket that was accepted, or whose server can't do better, is closed."""
+    kind = "http"
+    if scope["type"] == "websocket":
+        if accepted or "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": str(refused)})
+            return
+        kind = "websocket.http"
+    headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in refused.headers.items()]
+    headers.append((b"content-length", str(len(refused.body)).encode()))
+    await send({"type": f"{kind}.response.start", "status": refused.status, "headers": headers})
+    await send({"type": f"{kind}.response.body", "body": refused.body})
+
+
+class _Headers:
+    def __init__(self, scope: Scope) -> None:
+        self._headers = scope["headers"]
+
+    def all(self, name: str) -> list[str]:
+        wanted = name.encode()
+        return [value.decode("latin-1") for key, value in self._headers if key.lower() == wanted]
+
+    def same_origin(self) -> bool:
+        origins, hosts = self.all("origin"), self.all("host")
+        return len(origins) == len(hosts) == 1 and urlsplit(origins[0]).netloc.lower() == hosts[0].lower()

@@ -1,0 +1,108 @@
+"""Asking the service about tokens, for programs built on threads: Django, Flask, scripts."""
+
+import asyncio
+import concurrent.futures
+import threading
+from types import TracebackType
+from typing import Any, Self
+
+from authsvc.sdk import forks
+from authsvc.sdk.answers import INACTIVE, Active, Inactive
+from authsvc.sdk.async_introspector import AsyncIntrospector
+from authsvc.sdk.errors import Unavailable
+from authsvc.sdk.tokens import is_access_token
+
+# On top of the time bound inside, for handing over between threads.
+_HANDOVER_S = 1.0
+
+
+class Introspector:
+    """Tells who a token speaks for. Make one per process with the settings of `Config`, and share it among threads.
+
+    An AsyncIntrospector does the work in a background thread of its own, which starts with the first question. Threads
+    that ask at once share requests; a cached answer is read in the calling thread. May be made before a fork.
+    """
+
+    def __init__(self, url: str, client_id: str, client_secret: str, **settings: Any) -> None:
+        self._inner = AsyncIntrospector(url, client_id, client_secret, **settings)
+        self._timeout_s = float(settings.get("timeout_s", 3.0)) + _HANDOVER_S
+        self._lock = threading.Lock()
+        self._thread: _LoopThread | None = None
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """In a forked child: the thread does not exist here, and the lock may have been held."""
+        _abandoned.append(self._thread)
+        self._lock = threading.Lock()
+        self._thread = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Begin to listen, so that the cache is of use from the first requests on. After forking, not before."""
+        self._running().loop.call_soon_threadsafe(self._inner.start)
+
+    def close(self) -> None:
+        """Close all connections and end the thread. Used again, it starts anew."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            asyncio.run_coroutine_threadsafe(self._inner.aclose(), thread.loop).result(self._timeout_s)
+            thread.stop()
+
+    def cached(self, token: str) -> Active | Inactive | None:
+        """The answer if it is at hand and known to hold at this moment; None: `introspect` has to ask."""
+        return self._inner.cached(token)
+
+    def introspect(self, token: str) -> Active | Inactive:
+        """Tell whether an access token is active right now, and for whom.
+
+        Raises Unavailable if that can't be known, which is neither a yes nor a no.
+        """
+        answer = self._inner.cached(token)
+        if answer is not None:
+            return answer
+        if not is_access_token(token):
+            return INACTIVE
+        asked = asyncio.run_coroutine_threadsafe(self._inner.introspect(token), self._running().loop)
+        try:
+            return asked.result(self._timeout_s)
+        except (TimeoutError, concurrent.futures.CancelledError) as error:
+            asked.cancel()
+            raise Unavailable("no answer from the background thread") from error
+
+    def _running(self) -> "_LoopThread":
+        with self._lock:
+            if self._thread is None:
+                self._thread = _LoopThread()
+            return self._thread
+
+
+class _LoopThread:
+    """An event loop in a daemon thread."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="authsvc-sdk", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+
+
+# See async_introspector._abandoned.
+_abandoned: list[object] = []

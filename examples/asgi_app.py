@@ -1,0 +1,30 @@
+"""A plain ASGI application, without any framework, that tells its callers who they are.
+
+AUTH_URL=… AUTH_CLIENT_ID=… AUTH_CLIENT_SECRET=… uvicorn examples.asgi_app:app
+"""
+
+import json
+import os
+from typing import Any
+
+from authsvc.sdk import AsyncIntrospector, AuthMiddleware, authorized
+
+
+async def whoami(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        for answered in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{answered}.complete"})
+        return
+    user = authorized(scope, role="editor" if scope["path"] == "/editors" else None)
+    body = json.dumps({"sub": user.sub, "roles": sorted(user.roles)}).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": body})
+
+
+app = AuthMiddleware(
+    whoami,
+    AsyncIntrospector(
+        os.environ["AUTH_URL"], os.environ["AUTH_CLIENT_ID"], os.environ["AUTH_CLIENT_SECRET"], cache=True
+    ),
+)

@@ -1,0 +1,28 @@
+"""An existing FastAPI application, protected: the lines marked (+) are all there is to it.
+
+AUTH_URL=… AUTH_CLIENT_ID=… AUTH_CLIENT_SECRET=… uvicorn examples.fastapi_app:app
+"""
+
+import os
+from typing import Annotated
+
+from fastapi import Depends, FastAPI
+
+from authsvc.sdk import Active, AsyncIntrospector, AuthMiddleware  # (+)
+from authsvc.sdk.starlette import require  # (+)
+
+introspector = AsyncIntrospector(  # (+)
+    os.environ["AUTH_URL"], os.environ["AUTH_CLIENT_ID"], os.environ["AUTH_CLIENT_SECRET"], cache=True
+)
+app = FastAPI()
+app.add_middleware(AuthMiddleware, introspector=introspector)  # (+) nobody gets in without an active token
+
+
+@app.get("/notes")
+async def notes(user: Annotated[Active, Depends(require())]) -> dict[str, str]:  # (+)
+    return {"owner": user.display_name}
+
+
+@app.delete("/notes", dependencies=[Depends(require(role="editor", max_age_s=600))])  # (+)
+async def delete_notes() -> dict[str, bool]:
+    return {"deleted": True}

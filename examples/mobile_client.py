@@ -1,0 +1,92 @@
+"""What an app on a phone does: log in, call an API, refresh when it is time, survive a lost answer, log out.
+
+python -m examples.mobile_client http://127.0.0.1:8000 ada 'a walk by the river'
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+import httpx
+
+_RETRIES = 3
+
+
+class LoggedOut(Exception):
+    """The session is over: show the login screen."""
+
+
+class Session:
+    """One login. The tokens belong into the keychain; here they are in memory."""
+
+    def __init__(self, http: httpx.Client, tokens: dict[str, Any]) -> None:
+        self._http = http
+        self._keep(tokens)
+
+    @classmethod
+    def begin(cls, http: httpx.Client, username: str, password: str) -> Self:
+        answer = http.post("/login", json={"username": username, "password": password, "device": "a phone"})
+        answer.raise_for_status()
+        return cls(http, answer.json())
+
+    def access_token(self) -> str:
+        """A token that is good for at least another half minute; refreshes if need be."""
+        if time.monotonic() > self._refresh_at:
+            self.refresh()
+        return self._access
+
+    def refresh(self) -> None:
+        """Trade the refresh token for a new pair.
+
+        If the answer gets lost, ask again with the same token: within ten seconds the service gives the same pair
+        again. Only a 400 means that the session is over. An outage does not: keep the tokens, and try later.
+        """
+        form = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": self._refresh}
+        answer = _retried(lambda: self._http.post("/token", data=form))
+        if answer.status_code == 400:
+            raise LoggedOut
+        answer.raise_for_status()
+        self._keep(answer.json())
+
+    def end(self) -> None:
+        """Log out, on the server too: forgetting the tokens alone would leave the session alive."""
+        answer = _retried(lambda: self._http.post("/logout", headers={"Authorization": f"Bearer {self._access}"}))
+        if answer.status_code != 401:  # an access token that is over already
+            answer.raise_for_status()
+        self._access = self._refresh = ""
+
+    def _keep(self, tokens: dict[str, Any]) -> None:
+        self._access, self._refresh = tokens["access_token"], tokens["refresh_token"]
+        self._refresh_at = time.monotonic() + tokens["expires_in"] - 30
+
+
+def _retried(call: Callable[[], httpx.Response]) -> httpx.Response:
+    """Try again where the answer was lost or the service says 503."""
+    for attempt in range(_RETRIES):
+        last = attempt == _RETRIES - 1
+        try:
+            answer = call()
+        except httpx.TransportError:
+            if last:
+                raise
+        else:
+            if answer.status_code != 503 or last:
+                return answer
+        time.sleep(0.2 * 2**attempt)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def main(url: str, username: str, password: str) -> None:
+    with httpx.Client(base_url=url, timeout=5) as http:
+        session = Session.begin(http, username, password)
+        me = http.get("/me", headers={"Authorization": f"Bearer {session.access_token()}"}).json()
+        print("logged in as", me["username"])
+        session.refresh()
+        print("refreshed")
+        session.end()
+        print("logged out")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,58 @@
+"""TLS to the store: a server with a certificate of one's own authority is used, any other is refused."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from authsvc.errors import StoreUnavailable
+from authsvc.store.connection import Connection
+from tests.e2e.conftest import free_port
+from tests.stores import debian_redis, running_store
+
+
+def certificate(directory: Path, name: str, host: str) -> Path:
+    """A certificate that signs itself, for one host; its key is beside it."""
+    path = directory / f"{name}.crt"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "1", "-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}"),
+            *("-keyout", str(directory / f"{name}.key"), "-out", str(path)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("trusted", "name", "accepted"),
+    [
+        ("own", "localhost", True),
+        ("other", "localhost", False),
+        (None, "localhost", False),
+        ("own", "elsewhere", False),
+    ],
+)
+async def test_the_certificate_of_the_store_is_verified(
+    tmp_path: Path, trusted: str | None, name: str, accepted: bool
+) -> None:
+    """Only one that the named authority signed, for the name that is asked for; else nothing is ever sent."""
+    if debian_redis() is None or shutil.which("openssl") is None:
+        pytest.skip("no redis-server (with TLS) or no openssl on the PATH")
+    own, _ = certificate(tmp_path, "own", name), certificate(tmp_path, "other", name)
+    port = free_port()
+    tls = ("--tls-port", str(port), "--tls-cert-file", str(own), "--tls-key-file", str(tmp_path / "own.key"))
+    with running_store(*tls, "--tls-auth-clients", "no", binary=debian_redis()):
+        authority = f"?ssl_ca_certs={tmp_path / trusted}.crt" if trusted else ""
+        connection = Connection(f"rediss://localhost:{port}/0{authority}")
+        try:
+            if accepted:
+                assert await connection.call("GET", "nothing") is None
+            else:
+                with pytest.raises(StoreUnavailable):
+                    await connection.call("GET", "nothing")
+        finally:
+            await connection.close()

@@ -1,0 +1,182 @@
+"""`/readyz` on real stores that are configured badly: 503, and the reason in a word."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from authsvc.app import build, opened
+from authsvc.flows.bootstrap import first_start
+from authsvc.settings import Settings
+from authsvc.store.fitness import FRESH_S
+from tests.conftest import CHEAP, Clock, Service
+from tests.e2e.conftest import free_port
+from tests.processes import until
+from tests.stores import StoreProcess, running_store
+from tests.web.conftest import assert_problem
+
+
+@asynccontextmanager
+async def serving(store: StoreProcess, *, used: bool = True, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """The service on this store; `used` unless it was never started on it."""
+    configured = Settings(**CHEAP | settings)
+    async with opened(configured, store.url, Clock()) as deps:
+        if used:
+            await first_start(deps)
+        transport = httpx.ASGITransport(app=build(deps))
+        async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as http:
+            yield http
+
+
+def assert_not_ready(answer: httpx.Response, *reasons: str) -> None:
+    assert_problem(answer, 503, "temporarily_unavailable")
+    assert answer.json()["error_description"] == f"not ready: {', '.join(reasons)}"
+    assert answer.headers["retry-after"] == "1"
+
+
+async def eventually(http: httpx.AsyncClient, condition: Callable[[httpx.Response], bool]) -> httpx.Response:
+    """The first answer of this kind; what is asked of the store is remembered for a moment, so it may take that."""
+    deadline = time.monotonic() + FRESH_S + 15
+    while not condition(answer := await http.get("/readyz")):
+        assert time.monotonic() < deadline, answer.text
+        await asyncio.sleep(0.02)
+    return answer
+
+
+async def test_an_evicting_store() -> None:
+    """A store that may drop records is not fit, and fit again a second after that was put right."""
+    with running_store("--maxmemory-policy", "allkeys-lru") as store, store.connect() as client:
+        async with serving(store) as http:
+            assert_not_ready(await http.get("/readyz"), "evicting")
+            client.config_set("maxmemory-policy", "noeviction")
+            await eventually(http, lambda answer: answer.status_code == 200)
+            client.config_set("maxmemory-policy", "volatile-lru")
+            assert_not_ready(await eventually(http, lambda answer: answer.status_code == 503), "evicting")
+
+
+@pytest.mark.parametrize(
+    ("options", "fit"),
+    [
+        (["--appendonly", "no"], False),
+        (["--appendonly", "yes", "--appendfsync", "everysec"], False),
+        (["--appendonly", "yes", "--appendfsync", "always"], True),
+    ],
+)
+async def test_a_store_without_persistence_at_level_disk(options: list[str], fit: bool) -> None:
+    """Level `disk` needs a file that is synced on every write; level `local` promises no disk and asks for none."""
+    with running_store(*options) as store:
+        async with serving(store, durability="local") as http:
+            assert (await http.get("/readyz")).status_code == 200
+        async with serving(store, durability="disk") as http:
+            answer = await http.get("/readyz")
+            assert answer.status_code == (200 if fit else 503)
+            if not fit:
+                assert_not_ready(answer, "not_on_disk")
+
+
+async def test_a_store_without_a_replica_at_level_replica() -> None:
+    """Level `replica` needs one that is connected, and notices when it goes."""
+    port = free_port()
+    with running_store(port=port) as store:
+        async with serving(store, used=False, durability="replica") as http:
+            async with serving(store):  # so that there is a service record
+                pass
+            assert_not_ready(await http.get("/readyz"), "too_few_replicas")
+            with running_store("--replicaof", f"127.0.0.1 {port}"):
+                await eventually(http, lambda answer: answer.status_code == 200)
+            assert_not_ready(await eventually(http, lambda answer: answer.status_code == 503), "too_few_replicas")
+
+
+async def test_a_replica_as_the_store() -> None:
+    """A replica answers reads, perhaps old ones, and no writes: it is not to be served from.
+
+    A store that is demoted while connected says so; one that was a replica all along may not even be talked to.
+    """
+    port = free_port()
+    with running_store(port=port) as store:
+        async with serving(store):
+            pass
+        with running_store("--replicaof", f"127.0.0.1 {port}") as replica, replica.connect() as client:
+            until(lambda: client.exists("service"))
+            async with serving(replica, used=False) as http:
+                answer = await http.get("/readyz")
+                assert_problem(answer, 503, "temporarily_unavailable")
+                assert answer.json()["error_description"] in (
+                    "not ready: replica",
+                    "the store can't be asked right now",
+                )
+
+
+async def test_a_store_that_is_demoted() -> None:
+    """From the moment that it takes no writes any more, or a second later."""
+    with running_store() as store, store.connect() as client:
+        async with serving(store) as http:
+            assert (await http.get("/readyz")).status_code == 200
+            client.execute_command("REPLICAOF", "127.0.0.1", "1")
+            answer = await eventually(http, lambda answer: answer.status_code == 503)
+            reasons = ("not ready: replica", "the store can't be asked right now")
+            assert answer.json()["error_description"] in reasons
+            client.execute_command("REPLICAOF", "NO", "ONE")
+            await eventually(http, lambda answer: answer.status_code == 200)
+
+
+async def test_several_reasons_are_all_named() -> None:
+    """An operator puts everything right at once."""
+    with running_store("--maxmemory-policy", "allkeys-lru") as store:
+        async with serving(store, durability="disk") as http:
+            assert_not_ready(await http.get("/readyz"), "evicting", "not_on_disk")
+
+
+async def test_a_store_that_is_loading() -> None:
+    """While it reads its file, which is not the same as being gone."""
+    with running_store() as store:
+        async with serving(store):
+            pass
+        with store.connect() as client:
+            for n in range(200):
+                client.set(f"filling:{n}", os.urandom(1000).hex())
+            client.save()
+        store.process.kill()
+        store.process.wait()
+        slow = ("--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024")
+        with running_store(*slow, directory=store.directory) as again:
+            async with serving(again, used=False) as http:
+                assert_not_ready(await http.get("/readyz"), "loading")
+                with again.connect() as client:
+                    client.config_set("key-load-delay", 0)
+                await eventually(http, lambda answer: answer.status_code == 200)
+
+
+async def test_a_store_that_was_emptied(service: Service, valkey: "redis.Redis") -> None:
+    """Without the service record nothing can be known, and /readyz says so at once."""
+    assert (await service.http.get("/readyz")).json() == {"status": "ready"}
+    valkey.delete("service")
+    assert_not_ready(await service.http.get("/readyz"), "not_set_up")
+
+
+async def test_a_store_that_is_gone() -> None:
+    """It is told from an unfit one, by the words of every other call."""
+    with running_store() as store:
+        async with serving(store) as http:
+            assert (await http.get("/readyz")).status_code == 200
+            store.process.kill()
+            store.process.wait()
+            answer = await eventually(http, lambda answer: answer.status_code == 503)
+    assert_problem(answer, 503, "temporarily_unavailable")
+    assert answer.json()["error_description"] == "the store can't be asked right now"
+
+
+async def test_a_reason_names_no_version_and_no_host() -> None:
+    """Anybody may ask, so what is said holds letters only: no digits, no addresses."""
+    with running_store("--maxmemory-policy", "allkeys-lru") as store:
+        async with serving(store, durability="disk") as http:
+            answer = await http.get("/readyz")
+    assert not any(char.isdigit() for char in answer.text)
+    assert "redis" not in answer.text.lower() + str(answer.headers).lower()
+    assert "valkey" not in answer.text.lower() + str(answer.headers).lower()

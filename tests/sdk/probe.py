@@ -1,0 +1,76 @@
+"""A resource server in a process of its own, which checks one token without pause and writes down what it hears.
+
+Each line: `A`ctive, `I`nactive or `U`navailable; `c` if it was in the cache and `-` if not; the machine's monotonic
+clock when the answer was there. On SIGUSR1 the clock on the wall is set forward by a day, as far as it can see.
+"""
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from authsvc.sdk import Active, AsyncIntrospector, Introspector, Unavailable, clock, feed
+from authsvc.sdk.cache import Cache
+
+PAUSE_S = 0.002
+
+
+def line(cached: bool, check: Callable[[], object]) -> str:
+    try:
+        said = "A" if isinstance(check(), Active) else "I"
+    except Unavailable:
+        said = "U"
+    return f"{said} {'c' if cached else '-'} {time.monotonic()}"
+
+
+async def probe(settings: dict[str, Any], token: str) -> None:
+    async with AsyncIntrospector(**settings) as ask:
+        while True:
+            cached = ask.cached(token) is not None
+            try:
+                answer = await ask.introspect(token)
+                heard = line(cached, lambda: answer)  # noqa: B023 - called at once
+            except Unavailable:
+                heard = f"U - {time.monotonic()}"
+            print(heard, flush=True)  # noqa: T201 - that is how it tells
+            await asyncio.sleep(PAUSE_S)
+
+
+def probe_in_threads(settings: dict[str, Any], token: str) -> None:
+    with Introspector(**settings) as ask:
+        while True:
+            print(line(ask.cached(token) is not None, lambda: ask.introspect(token)), flush=True)  # noqa: T201
+            time.sleep(PAUSE_S)
+
+
+def break_on_purpose(how: str) -> None:
+    """For the tests of the tests: without what the promise rests on, they have to fail."""
+    if how == "unbounded":
+        Cache.proven = lambda self, as_of: setattr(self, "_fresh_until", float("inf"))  # type: ignore[method-assign]
+        Cache.lost = lambda self: None  # type: ignore[method-assign]
+    elif how == "by arrival":
+        feed._LATE_FOR_S = float("inf")
+        proven = Cache.proven
+        Cache.proven = lambda self, as_of: proven(self, clock.now())  # type: ignore[method-assign]
+
+
+def step(*_: object) -> None:
+    real = time.time
+    time.time = lambda: real() + 86_400
+
+
+def main() -> None:
+    order = json.loads(sys.argv[1])
+    signal.signal(signal.SIGUSR1, step)
+    break_on_purpose(order["broken"])
+    if order["threads"]:
+        probe_in_threads(order["settings"], order["token"])
+    else:
+        asyncio.run(probe(order["settings"], order["token"]))
+
+
+if __name__ == "__main__":
+    main()

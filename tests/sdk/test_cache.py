@@ -1,0 +1,273 @@
+"""What is kept, for how long, and what makes it forgotten; on a clock that the tests move."""
+
+import gc
+from collections.abc import Callable
+from math import inf
+
+import pytest
+
+from authsvc.core import token as tokens
+from authsvc.core.token import Kind
+from authsvc.sdk import clock
+from authsvc.sdk.answers import INACTIVE, Active
+from authsvc.sdk.cache import Cache, key_digest
+
+Forward = Callable[[float], None]
+
+
+def a_token() -> str:
+    return tokens.new(Kind.ACCESS).text
+
+
+def active(token: str, sub: str = "ada", client_id: str = "app") -> Active:
+    return Active(sub=sub, client_id=client_id, session_id=token[4:16], exp=0, iat=0, auth_time=0)
+
+
+@pytest.fixture
+def cache(now: Forward) -> Cache:
+    """One whose feed has just begun and is heard."""
+    cache = Cache(client_id="backend", size=8, max_age_s=100, silence_s=2)
+    cache.forget_all()
+    cache.proven(1000.0)
+    return cache
+
+
+def keep(cache: Cache, token: str, until: float = inf, sub: str = "ada", client_id: str = "app") -> Active:
+    answer = active(token, sub, client_id)
+    cache.keep(token, answer, cache.mark(), until, until)
+    return answer
+
+
+def test_an_answer_is_kept(cache: Cache) -> None:
+    """What was asked once is known, for that token only."""
+    token = a_token()
+    answer = keep(cache, token)
+    assert cache.get(token) is answer
+    assert cache.get(a_token()) is None
+
+
+def test_silence_ends_it_at_once(cache: Cache, now: Forward) -> None:
+    """Two seconds after the last sign of life nothing is used, and with a new one it is again."""
+    token = a_token()
+    keep(cache, token)
+    now(1.999)
+    assert cache.get(token)
+    now(0.001)
+    assert cache.get(token) is None
+    cache.proven(1002.0)
+    assert cache.get(token)
+
+
+def test_a_late_sign_of_life_proves_nothing_about_now(cache: Cache, now: Forward) -> None:
+    """A heartbeat counts from when it was sent."""
+    token = a_token()
+    keep(cache, token)
+    now(30)
+    cache.proven(1001.0)
+    assert cache.get(token) is None
+
+
+@pytest.mark.parametrize("key", ["session:{}", "user:{{ada}}", "client:app", "client:backend", "service"])
+def test_each_key_it_depends_on_makes_it_forgotten(cache: Cache, key: str) -> None:
+    """The session, the user, the session's client, the client that asks, the service."""
+    token = a_token()
+    keep(cache, token)
+    cache.forget([key_digest("user:{somebody else}")])
+    assert cache.get(token)
+    cache.forget([key_digest(key.format(token[4:16]))])
+    assert cache.get(token) is None
+
+
+def test_a_change_during_the_question_wins(cache: Cache) -> None:
+    """An answer is not kept if one of its keys was announced between the question and it."""
+    token, other = a_token(), a_token()
+    mark = cache.mark()
+    cache.forget([key_digest("user:{ada}")])
+    cache.keep(token, active(token), mark, inf, inf)
+    cache.keep(other, active(other, sub="grace"), mark, inf, inf)
+    assert cache.get(token) is None
+    assert cache.get(other)
+    keep(cache, token)
+    assert cache.get(token)
+
+
+def test_a_change_that_concerns_many(now: Forward) -> None:
+    """The client that everybody logged in with: all is forgotten, also what is on its way, and then kept again."""
+    cache = Cache(client_id="backend", size=5000, max_age_s=100, silence_s=2)
+    cache.forget_all()
+    cache.proven(1000.0)
+    kept = [a_token() for _ in range(3000)]
+    for token in kept:
+        keep(cache, token)
+    mark, late = cache.mark(), a_token()
+    cache.forget([key_digest("client:app"), key_digest("user:{ada}")])
+    assert not any(map(cache.get, kept))
+    cache.keep(late, active(late), mark, inf, inf)
+    assert cache.get(late) is None
+    keep(cache, late)
+    assert cache.get(late)
+
+
+def test_an_inactive_answer_depends_on_its_session(cache: Cache) -> None:
+    """What was announced meanwhile holds for refusals as well."""
+    token = a_token()
+    mark = cache.mark()
+    cache.forget([key_digest(f"session:{token[4:16]}")])
+    cache.keep(token, INACTIVE, mark, inf, inf)
+    assert cache.get(token) is None
+
+
+@pytest.mark.parametrize("doubt", ["forget_all", "lost"])
+def test_doubt_during_the_question_wins(cache: Cache, doubt: str) -> None:
+    """What was asked before a stream began is not kept, whatever happened to its keys."""
+    token = a_token()
+    mark = cache.mark()
+    getattr(cache, doubt)()
+    cache.keep(token, active(token), mark, inf, inf)
+    cache.forget_all()
+    cache.proven(1000.0)
+    cache.keep(token, active(token), mark, inf, inf)
+    assert cache.get(token) is None
+
+
+def test_more_changes_than_are_remembered(cache: Cache) -> None:
+    """If it can't be told whether a key changed meanwhile, the answer is not kept."""
+    token = a_token()
+    mark = cache.mark()
+    cache.forget([key_digest("user:{ada}")])
+    for number in range(200):
+        cache.forget([f"{number}-{at}" for at in range(100)])
+    cache.keep(token, active(token), mark, inf, inf)
+    assert cache.get(token) is None
+    keep(cache, token)
+    assert cache.get(token)
+
+
+def test_without_a_feed_nothing_is_used_or_kept(cache: Cache) -> None:
+    """A lost feed ends the use of what was kept at once."""
+    token, other = a_token(), a_token()
+    keep(cache, token)
+    cache.lost()
+    keep(cache, other)
+    assert cache.get(token) is None
+    cache.forget_all()
+    cache.proven(1000.0)
+    assert cache.get(token) is None
+    assert cache.get(other) is None
+
+
+def test_deadlines(cache: Cache, now: Forward) -> None:
+    """An answer is used until its deadline or the longest age, and an inactive one for half a minute."""
+    short, long, no = a_token(), a_token(), a_token()
+    keep(cache, short, until=1010)
+    keep(cache, long)
+    cache.keep(no, INACTIVE, cache.mark(), inf, inf)
+    for seconds, alive in [(9.9, {short, long, no}), (0.2, {long, no}), (20, {long}), (69, {long}), (1, set())]:
+        now(seconds)
+        cache.proven(clock.now())
+        assert {token for token in (short, long, no) if cache.get(token) is not None} == alive
+
+
+def test_it_is_bounded(cache: Cache) -> None:
+    """Beyond its size something goes, not what is in use; and what is gone leaves nothing behind."""
+    used = a_token()
+    keep(cache, used, sub="used")
+    for number in range(1000):
+        assert cache.get(used)
+        keep(cache, a_token(), sub=f"u{number}", client_id=f"c{number}")
+    assert len(cache._active.entries) == 8
+    assert len(cache._by_key) == 8 * 3
+
+
+def test_made_up_tokens_push_nothing_out(cache: Cache) -> None:
+    """Inactive answers have a small place of their own."""
+    token = a_token()
+    keep(cache, token)
+    for _ in range(1000):
+        made_up = a_token()
+        cache.keep(made_up, INACTIVE, cache.mark(), inf, inf)
+    assert cache.get(token)
+    assert cache.get(made_up) is INACTIVE
+    assert len(cache._inactive.entries) == 1
+
+
+def test_an_answer_that_changes_sides_is_there_once(cache: Cache) -> None:
+    """Active and then inactive, the token is inactive."""
+    token = a_token()
+    keep(cache, token)
+    cache.keep(token, INACTIVE, cache.mark(), inf, inf)
+    assert cache.get(token) is INACTIVE
+    assert not cache._active.entries
+
+
+@pytest.mark.parametrize("text", ["", "tok_", "\ud800", "é" * 49, "\x00"])
+def test_any_text_is_asked_for_without_error(cache: Cache, text: str) -> None:
+    """What is no token is not there."""
+    assert cache.get(text) is None
+    assert cache.get_stale(text) is None
+
+
+def test_stale_is_off_by_default(cache: Cache, now: Forward) -> None:
+    """Nothing is used beyond the bound unless it was asked for."""
+    token = a_token()
+    keep(cache, token)
+    now(2)
+    assert cache.get_stale(token) is None
+
+
+def test_stale_is_bounded(now: Forward) -> None:
+    """For an outage, what held when the feed was last heard holds for so long, but not past the token's end."""
+    cache = Cache(client_id="backend", size=8, max_age_s=100, silence_s=2, stale_s=60)
+    cache.forget_all()
+    cache.proven(1000.0)
+    token, ending, lapsed = a_token(), a_token(), a_token()
+    keep(cache, token)
+    keep(cache, ending, until=1030)
+    cache.keep(lapsed, active(lapsed), cache.mark(), 990, inf)  # had to be asked again before the outage
+    now(29)
+    assert [cache.get(each) for each in (token, ending, lapsed)] == [None] * 3
+    assert cache.get_stale(token)
+    assert cache.get_stale(ending)
+    assert cache.get_stale(lapsed)
+    now(1)
+    assert cache.get_stale(ending) is None
+    now(20)
+    assert cache.get_stale(lapsed) is None
+    now(9.9)
+    assert cache.get_stale(token)
+    now(0.2)
+    assert cache.get_stale(token) is None
+
+
+@pytest.mark.parametrize("event", ["forget", "everything"])
+def test_what_was_forgotten_is_not_stale(now: Forward, event: str) -> None:
+    """An outage brings back nothing that an event took away."""
+    cache = Cache(client_id="backend", size=8, max_age_s=100, silence_s=2, stale_s=60)
+    cache.forget_all()
+    cache.proven(1000.0)
+    token = a_token()
+    keep(cache, token)
+    assert cache.get_stale(token)
+    if event == "forget":
+        cache.forget([key_digest("user:{ada}")])
+    else:
+        cache.forget_all()
+    assert cache.get_stale(token) is None
+
+
+def test_no_token_is_kept(cache: Cache) -> None:
+    """The cache holds digests: the text of a token is nowhere in it."""
+    token = a_token()
+    keep(cache, token)
+    reachable: set[int] = set()
+    queue: list[object] = [cache.__dict__]
+    while queue:
+        thing = queue.pop()
+        if id(thing) in reachable or isinstance(thing, type):
+            continue
+        reachable.add(id(thing))
+        assert thing != token
+        assert thing != token.encode()
+        if not callable(thing):
+            queue += gc.get_referents(thing)
+    assert len(reachable) > 10

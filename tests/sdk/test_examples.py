@@ -1,0 +1,163 @@
+"""The examples do what they show, as processes of their own, with a real service behind them."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from authsvc.core import token as tokens
+from examples.mobile_client import LoggedOut, Session, main
+from tests.conftest import bearer
+from tests.e2e.conftest import PASSWORD, free_port
+from tests.processes import until
+from tests.sdk.conftest import World
+
+ROOT = Path(__file__).parent.parent.parent
+Start = Callable[..., httpx.Client]
+
+
+@pytest.fixture
+def start(world: World, tmp_path: Path) -> Iterator[Start]:
+    """Runs an example until the end of the test; returns a client of it. `{port}` stands for its port."""
+    running: list[subprocess.Popen[bytes]] = []
+    clients: list[httpx.Client] = []
+
+    def begin(*arguments: str) -> httpx.Client:
+        port = str(free_port())
+        environment = os.environ | {
+            "AUTH_URL": world.server.url,
+            "AUTH_CLIENT_ID": world.client[0],
+            "AUTH_CLIENT_SECRET": world.client[1],
+            "PYTHONWARNINGS": "ignore",  # those of other people's frameworks
+        }
+        command = [sys.executable, "-m", *(argument.format(port=port) for argument in arguments)]
+        with (tmp_path / "example.log").open("ab") as log:
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        running.append(process)
+        http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
+        clients.append(http)
+
+        def answers() -> bool:
+            assert process.poll() is None, (tmp_path / "example.log").read_text()
+            try:
+                return http.get("/").status_code in (401, 404)
+            except httpx.TransportError:
+                return False
+
+        until(answers, 30)
+        return http
+
+    yield begin
+    for http in clients:
+        http.close()
+    for process in running:
+        process.terminate()
+        process.wait(20)
+
+
+def dies_within(api: httpx.Client, path: str, token: str, seconds: float) -> None:
+    """Revoked, the token is refused soon: at once without a cache, and within the feed's delay with one."""
+    began = time.monotonic()
+    until(lambda: api.get(path, headers=bearer(token)).status_code == 401, seconds)
+    assert time.monotonic() - began < seconds
+
+
+UVICORN = ("uvicorn", "--log-level", "warning", "--port", "{port}")
+
+
+def test_fastapi(world: World, start: Start) -> None:
+    """Nobody gets in without a token; a route sees its user, and another demands a role."""
+    api = start(*UVICORN, "examples.fastapi_app:app")
+    sub = world.user()
+    token = world.token()
+    assert api.get("/notes").status_code == 401
+    assert api.get("/nowhere").status_code == 401
+    assert api.get("/notes", headers=bearer(token)).json() == {"owner": "ada"}
+    assert api.delete("/notes", headers=bearer(token)).status_code == 403
+    path = f"/admin/users/{sub}"
+    world.http.patch(path, json={"roles": ["editor"]}, auth=world.server.admin).raise_for_status()
+    until(lambda: api.delete("/notes", headers=bearer(token)).status_code == 200, 2)
+    world.revoke(token=token)
+    dies_within(api, "/notes", token, 2)
+
+
+def test_fastapi_takes_few_lines() -> None:
+    """To protect an existing application takes less than ten lines."""
+    text = (ROOT / "examples" / "fastapi_app.py").read_text().partition('"""\n')[2].partition('"""\n')[2]
+    marked = [line for line in text.splitlines() if "# (+)" in line]
+    assert len(marked) + 2 < 10  # the call that makes the introspector goes on for two lines
+
+
+def test_plain_asgi(world: World, start: Start) -> None:
+    """The same without a framework."""
+    api = start(*UVICORN, "examples.asgi_app:app")
+    sub = world.user()
+    token = world.token()
+    assert api.get("/").status_code == 401
+    assert api.get("/", headers=bearer(token)).json() == {"sub": sub, "roles": []}
+    assert api.get("/editors", headers=bearer(token)).status_code == 403
+    world.revoke(token=token)
+    dies_within(api, "/", token, 2)
+
+
+def test_django(world: World, start: Start) -> None:
+    """The same with threads."""
+    api = start("examples.django_app", "runserver", "--noreload", "{port}")
+    world.user()
+    token = world.token()
+    assert api.get("/notes").status_code == 401
+    assert api.get("/notes").headers["WWW-Authenticate"] == 'Bearer realm="api"'
+    assert api.get("/notes", headers=bearer(token)).json() == {"owner": "ada"}
+    refused = api.get("/editors", headers=bearer(token))
+    assert (refused.status_code, refused.json()["error"]) == (403, "insufficient_scope")
+    world.revoke(token=token)
+    dies_within(api, "/notes", token, 2)
+    world.server.kill()
+    outage = api.get("/notes", headers=bearer(token))
+    assert outage.status_code in (401, 503)  # 401 only if the refusal was in the cache
+    other = api.get("/notes", headers=bearer(tokens.new(tokens.Kind.ACCESS).text))
+    assert (other.status_code, other.headers["Retry-After"]) == (503, "1")
+
+
+class Lossy(httpx.HTTPTransport):
+    """A network that delivers requests to /token and loses the first `lost` answers."""
+
+    lost = 1
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        if request.url.path == "/token" and self.lost:
+            self.lost -= 1
+            response.close()
+            raise httpx.ReadError("lost")
+        return response
+
+
+def test_the_mobile_client_survives_a_lost_answer(world: World) -> None:
+    """A refresh whose answer is lost is retried and gets the very same pair; the session goes on, until its end."""
+    world.user()
+    with httpx.Client(base_url=world.server.url, transport=Lossy()) as http:
+        session = Session.begin(http, "ada", PASSWORD)
+        session.refresh()
+        token = session.access_token()
+        assert http.get("/me", headers=bearer(token)).json()["username"] == "ada"
+        session.refresh()
+        latest = session.access_token()
+        assert latest != token
+        session.end()
+        assert http.get("/me", headers=bearer(latest)).status_code == 401
+        session._refresh = "ref_x"
+        with pytest.raises(LoggedOut):
+            session.refresh()
+
+
+def test_the_mobile_client_as_a_program(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """It does all of it on the command line."""
+    world.user()
+    main(world.server.url, "ada", PASSWORD)
+    assert capsys.readouterr().out.splitlines() == ["logged in as ada", "refreshed", "logged out"]

@@ -1,0 +1,173 @@
+"""What a stream of changes proves, on a clock that the tests move."""
+
+import json
+from collections.abc import Callable
+from contextlib import nullcontext
+from itertools import pairwise
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authsvc.core import token as tokens
+from authsvc.core.token import Kind
+from authsvc.sdk import clock
+from authsvc.sdk.answers import Active
+from authsvc.sdk.cache import Cache, key_digest
+from authsvc.sdk.feed import BrokenFeed, Events, Feed
+
+Forward = Callable[[float], None]
+
+
+def event(name: str, data: object) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+def everything(at: float) -> bytes:
+    return event("everything", {"at": at * 1000})
+
+
+def heartbeat(at: float) -> bytes:
+    return event("heartbeat", {"at": at * 1000})
+
+
+class Kept:
+    """A cache with one token in it, and the feed that keeps it alive."""
+
+    def __init__(self) -> None:
+        self.cache = Cache(client_id="backend", size=8, max_age_s=1e9, silence_s=2)
+        self.token = tokens.new(Kind.ACCESS).text
+        self.feed = Feed(self.cache, clock.now(), 2)
+
+    def begin(self, *chunks: bytes) -> None:
+        for chunk in chunks:
+            self.feed.receive(chunk)
+        self.keep()
+
+    def keep(self) -> None:
+        handle = self.token[4:16]
+        active = Active(sub="ada", client_id="app", session_id=handle, exp=0, iat=0, auth_time=0)
+        self.cache.keep(self.token, active, self.cache.mark(), inf, inf)
+
+    @property
+    def used(self) -> bool:
+        return self.cache.get(self.token) is not None
+
+
+@pytest.fixture
+def kept(now: Forward) -> Kept:
+    return Kept()
+
+
+def test_a_heartbeat_is_needed(kept: Kept) -> None:
+    """A stream alone proves nothing; with a heartbeat the cache is used."""
+    kept.begin(everything(7))
+    assert not kept.used
+    kept.feed.receive(heartbeat(7))
+    assert kept.used
+
+
+def test_a_heartbeat_counts_from_when_it_was_sent(kept: Kept, now: Forward) -> None:
+    """On a stream that is held up, heartbeats still arrive each second, and none of them is believed."""
+    kept.begin(everything(7), heartbeat(7))
+    now(5)  # here the network begins to hold everything up for five seconds
+    for second in range(1, 4):
+        kept.feed.receive(heartbeat(7 + second))
+        assert not kept.used
+        now(1)
+
+
+def test_a_backlog_is_believed_once_it_has_been_read(kept: Kept, now: Forward) -> None:
+    """After being stopped, what was queued is read in order: the changes first, then the proof."""
+    kept.begin(everything(7), heartbeat(7))
+    now(30)
+    assert not kept.used
+    changed = event("forget", [key_digest(f"session:{kept.token[4:16]}")])
+    kept.feed.receive(b"".join(map(heartbeat, range(8, 20))) + changed + b"".join(map(heartbeat, range(20, 37))))
+    assert not kept.used
+    kept.feed.receive(heartbeat(37))
+    assert not kept.used
+    kept.keep()
+    assert kept.used
+
+
+def test_a_slow_beginning_errs_on_the_safe_side(kept: Kept, now: Forward) -> None:
+    """A stream that took three seconds to begin might be three seconds behind for ever: it is given up."""
+    now(3)
+    kept.begin(everything(7), heartbeat(7))
+    for second in range(1, 5):
+        now(1)
+        kept.feed.receive(heartbeat(7 + second))
+        assert not kept.used
+    now(1)
+    with pytest.raises(BrokenFeed):
+        kept.feed.receive(heartbeat(12))
+
+
+@pytest.mark.parametrize("rate", [0.9999, 1.0001])
+def test_clocks_may_drift(kept: Kept, now: Forward, rate: float) -> None:
+    """If the sender's clock runs fast or slow, nothing is believed for longer than the bound; a new stream helps."""
+    kept.begin(everything(0), heartbeat(0))
+    theirs = 0.0
+    with pytest.raises(BrokenFeed) if rate < 1 else nullcontext():
+        for _ in range(20_000):
+            now(1)
+            theirs += rate
+            kept.feed.receive(heartbeat(theirs))
+            assert kept.used
+    now(2.0)
+    assert not kept.used
+
+
+def test_heartbeats_without_a_time_prove_nothing(kept: Kept) -> None:
+    """A feed that does not say when it speaks is no reason to use the cache."""
+    kept.begin(event("everything", {}), event("heartbeat", {}))
+    assert not kept.used
+
+
+def test_everything_in_the_middle(kept: Kept) -> None:
+    """A service that is in doubt takes everything away."""
+    kept.begin(everything(7), heartbeat(7))
+    kept.feed.receive(everything(8))
+    kept.feed.receive(heartbeat(8))
+    assert not kept.used
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        heartbeat(1),
+        event("forget", []),
+        everything(1) + b"event: forget\ndata: {\n\n",
+        everything(1) + event("forget", {}),
+        everything(1) + event("forget", [[]]),
+        everything(1) + b"event: heartbeat\n\n",
+        b"\xff\n\n" + everything(1),
+        b"x" * 2_000_000,
+    ],
+)
+def test_nonsense_breaks_the_stream(kept: Kept, said: bytes) -> None:
+    """What can't be understood could have been a change: a new stream is needed."""
+    with pytest.raises(BrokenFeed):
+        kept.feed.receive(said)
+
+
+def test_news_of_the_future_are_let_be(kept: Kept) -> None:
+    """Comments, and events that a later service may have, are no reason to break off."""
+    kept.begin(b": hello\n\n", everything(1), event("news", [1]), b"id: 7\n\n", heartbeat(1))
+    assert kept.used
+
+
+@given(st.lists(st.integers(0, 200)))
+def test_chunks_cut_anywhere(cuts: list[int]) -> None:
+    """How the network cuts the stream makes no difference; nor do the ends of lines."""
+    whole = everything(1) + b": comment\r\n\r\n" + event("forget", ["a", "b"]).replace(b"\n", b"\r\n") + heartbeat(2)
+    edges = [0, *sorted(cut for cut in cuts if cut < len(whole)), len(whole)]
+    events = Events()
+    cut = [found for a, b in pairwise(edges) for found in events.cut(whole[a:b])]
+    assert cut == [
+        ("everything", '{"at": 1000}'),
+        ("forget", '["a", "b"]'),
+        ("heartbeat", '{"at": 2000}'),
+    ]

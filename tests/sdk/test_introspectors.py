@@ -1,0 +1,308 @@
+"""Both introspectors against a real service: what they answer, what they share, and what they never mistake."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from authsvc.core import token as tokens
+from authsvc.core.token import Kind
+from authsvc.sdk import INACTIVE, Active, AsyncIntrospector, Introspector, Misconfigured, Unavailable
+from tests.e2e.conftest import free_port
+from tests.processes import processes_on
+from tests.sdk.conftest import World
+from tests.sdk.network import Network
+
+
+@pytest.fixture
+async def ask(world: World) -> AsyncIterator[AsyncIntrospector]:
+    async with AsyncIntrospector(world.server.url, *world.client) as introspector:
+        yield introspector
+
+
+@pytest.fixture
+def ask_sync(world: World) -> Iterator[Introspector]:
+    with Introspector(world.server.url, *world.client) as introspector:
+        yield introspector
+
+
+async def test_an_active_token(world: World, ask: AsyncIntrospector) -> None:
+    """Everything that is known about it, typed; and no token in its repr."""
+    sub = world.user(roles=["editor"], claims={"desk": {"rooms": [1, 2]}})
+    token = world.token()
+    answer = await ask.introspect(token)
+    assert isinstance(answer, Active)
+    assert (answer.sub, answer.username, answer.client_id) == (sub, "ada", "app")
+    assert answer.session_id == token[4:16]
+    assert answer.has_role("editor")
+    assert not answer.has_role("editor", "admin")
+    assert answer.auth_time <= answer.iat < answer.exp
+    assert answer.claims["desk"]["rooms"] == (1, 2)
+    assert token not in repr(answer)
+    assert token[16:] not in repr(answer)
+    with pytest.raises(TypeError):
+        answer.claims["desk"]["rooms"] = ()
+
+
+def test_from_threads(world: World, ask_sync: Introspector) -> None:
+    """The same for programs with threads."""
+    world.user()
+    token = world.token()
+    answer = ask_sync.introspect(token)
+    assert isinstance(answer, Active)
+    assert answer.username == "ada"
+    world.revoke(token=token)
+    assert ask_sync.introspect(token) is INACTIVE
+
+
+async def test_scope(world: World, ask: AsyncIntrospector) -> None:
+    """Scopes are a set, and all of those that are wanted have to be there."""
+    sub = world.user()
+    issuer = world.client_of("issue")
+    made = world.http.post("/tokens", json={"sub": sub, "scope": "a b", "expires_in": 60}, auth=issuer).json()
+    answer = await ask.introspect(made["access_token"])
+    assert isinstance(answer, Active)
+    assert answer.scope == "a b"
+    assert answer.has_scope("a")
+    assert answer.has_scope("a", "b")
+    assert not answer.has_scope("a", "c")
+
+
+async def test_only_access_tokens(world: World, ask: AsyncIntrospector) -> None:
+    """A refresh token opens nothing, and what is no token is refused without asking."""
+    world.user()
+    tokens_of_login = world.login()
+    assert await ask.introspect(tokens_of_login["refresh_token"]) is INACTIVE
+    access = tokens_of_login["access_token"]
+    assert await ask.introspect(access[:-1] + ("0" if access[-1] != "0" else "1")) is INACTIVE
+    world.server.kill()
+    for text in ("", "tok_", "\ud800", "x" * 100_000, tokens_of_login["refresh_token"]):
+        assert await ask.introspect(text) is INACTIVE
+
+
+async def test_an_audience(world: World) -> None:
+    """With `audience`, a token for everybody or for somebody else is refused."""
+    world.user()
+    token = world.token()
+    async with AsyncIntrospector(world.server.url, *world.client, audience="orders") as ask:
+        assert await ask.introspect(token) is INACTIVE
+
+
+async def test_each_gets_its_own_answer(world: World, ask: AsyncIntrospector) -> None:
+    """A hundred different tokens asked about at once: a few requests, and no answer is mixed up."""
+    subs = {world.user(f"user{number}"): f"user{number}" for number in range(10)}
+    asked = [world.token(name) for name in subs.values() for _ in range(10)]
+    made_up = [tokens.new(Kind.ACCESS).text for _ in range(100)]
+    answers = await asyncio.gather(*map(ask.introspect, asked + made_up))
+    assert all(answer is INACTIVE for answer in answers[100:])
+    for token, answer in zip(asked, answers[:100], strict=True):
+        assert isinstance(answer, Active)
+        assert answer.session_id == token[4:16]
+    assert {answer.sub for answer in answers[:100] if isinstance(answer, Active)} == set(subs)
+
+
+def test_threads_share_requests(world: World, ask_sync: Introspector) -> None:
+    """Fifty threads at once get their answers, each its own."""
+    world.user()
+    asked = [world.token() for _ in range(5)] * 10
+    answers: dict[int, object] = {}
+
+    def one(number: int) -> None:
+        answers[number] = ask_sync.introspect(asked[number])
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, token in enumerate(asked):
+        answer = answers[number]
+        assert isinstance(answer, Active)
+        assert answer.session_id == token[4:16]
+
+
+async def test_a_cancelled_caller_harms_nobody(world: World, ask: AsyncIntrospector) -> None:
+    """Of those who share a request, one gives up; the others get their answer."""
+    world.user()
+    token = world.token()
+    callers = [asyncio.create_task(ask.introspect(token)) for _ in range(10)]
+    await asyncio.sleep(0)
+    for caller in callers[::2]:
+        caller.cancel()
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    assert all(isinstance(answer, asyncio.CancelledError) for answer in answers[::2])
+    assert all(isinstance(answer, Active) for answer in answers[1::2])
+
+
+async def test_a_question_never_joins_an_older_one(world: World) -> None:
+    """While an older answer is still on its way, who asks after a revocation was acknowledged hears of it."""
+    world.user()
+    token = world.token()
+    with Network(world.server.port) as network:
+        async with AsyncIntrospector(network.url, *world.client) as ask:
+            await ask.introspect(token)
+            network.late_s = 0.5
+            older = asyncio.create_task(ask.introspect(token))
+            await asyncio.sleep(0.2)
+            await asyncio.to_thread(world.revoke, token=token)
+            assert not older.done()
+            assert await ask.introspect(token) is INACTIVE
+            assert isinstance(await older, Active)
+
+
+async def test_nobody_there(world: World) -> None:
+    """No service, no knowledge."""
+    async with AsyncIntrospector(f"http://127.0.0.1:{free_port()}", *world.client) as ask:
+        with pytest.raises(Unavailable) as caught:
+            await ask.introspect(tokens.new(Kind.ACCESS).text)
+    assert not isinstance(caught.value, Misconfigured)
+
+
+async def test_a_store_outage(world: World, ask: AsyncIntrospector) -> None:
+    """The service says that it can't know, and when to ask again: so do we."""
+    world.user()
+    token = world.token()
+    assert isinstance(await ask.introspect(token), Active)
+    (store,) = processes_on(world.server.data_dir)
+    os.kill(store, signal.SIGSTOP)
+    try:
+        with pytest.raises(Unavailable) as caught:
+            await ask.introspect(token)
+    finally:
+        os.kill(store, signal.SIGCONT)
+    assert caught.value.retry_after_s == 1
+
+
+@pytest.mark.parametrize("wrong", ["secret", "client", "permission", "url"])
+async def test_refused_ourselves(world: World, wrong: str) -> None:
+    """A mistake of ours is not taken for a logout of everybody; asking again is not suggested."""
+    client, url = world.client, world.server.url
+    if wrong == "secret":
+        client = (client[0], tokens.new(Kind.SECRET).text)
+    elif wrong == "client":
+        client = ("nobody", client[1])
+    elif wrong == "permission":
+        client = world.client_of("revoke")
+    else:
+        url += "/elsewhere"
+    world.user()
+    token = world.token()
+    async with AsyncIntrospector(url, *client) as ask:
+        with pytest.raises(Misconfigured) as caught:
+            await ask.introspect(token)
+    assert token not in repr(caught.value)
+    assert client[1] not in repr(caught.value)
+
+
+async def test_used_again_after_closing(world: World) -> None:
+    """Closed, it gives its connections back; used again, it opens new ones."""
+    world.user()
+    token = world.token()
+    ask = AsyncIntrospector(world.server.url, *world.client)
+    for _ in range(2):
+        assert isinstance(await ask.introspect(token), Active)
+        await ask.aclose()
+
+
+def test_one_event_loop(world: World) -> None:
+    """Shared between event loops it says so, instead of hanging."""
+    world.user()
+    token = world.token()
+    ask = AsyncIntrospector(world.server.url, *world.client)
+
+    async def first() -> None:
+        await ask.introspect(token)
+
+    async def second() -> None:
+        with pytest.raises(RuntimeError, match="one event loop"):
+            await ask.introspect(token)
+
+    with asyncio.Runner() as runner:
+        runner.run(first())
+        with asyncio.Runner() as other:
+            other.run(second())
+        runner.run(ask.aclose())
+
+
+def test_an_event_loop_that_is_over(world: World) -> None:
+    """Left open when its event loop ended, as in the tests of an application, it begins anew in the next one."""
+    world.user()
+    program = """if True:
+        import asyncio, sys
+        from authsvc.sdk import AsyncIntrospector
+        url, client_id, secret, token = sys.argv[1:]
+        ask = AsyncIntrospector(url, client_id, secret, cache=True)
+        for _ in range(3):
+            print(ask.cached(token), asyncio.run(ask.introspect(token)).username)
+    """
+    arguments = [world.server.url, *world.client, world.token()]
+    ran = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["None ada"] * 3
+    assert ran.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"timeout_s": 0},
+        {"cache_size": 0},
+        {"feed_silence_s": 1},
+        {"serve_stale_for_s": 60},
+        {"serve_stale_for_s": -1, "cache": True},
+        {"url": "auth.example"},
+        {"client_secret": ""},
+    ],
+)
+def test_settings_that_make_no_sense(settings: dict[str, object]) -> None:
+    """They are refused at once."""
+    given: dict[str, object] = {"url": "http://auth", "client_id": "a", "client_secret": "b"}
+    with pytest.raises(ValueError, match=":"):
+        AsyncIntrospector(**given | settings)  # type: ignore[arg-type]  # that is the point
+
+
+def test_importing_it_brings_nothing_of_the_service() -> None:
+    """No redis, no starlette, no argon2, nothing of ours but the SDK."""
+    names = "import sys; import authsvc.sdk; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", names], capture_output=True, text=True, check=True).stdout.split()
+    ours = {name for name in loaded if name.startswith("authsvc.") and not name.startswith("authsvc.sdk")}
+    assert ours == set()
+    assert not {"redis", "starlette", "fastapi", "argon2", "pydantic", "msgspec", "uvicorn"} & set(loaded)
+    assert "httpx" in loaded
+
+
+async def test_what_got_lost_is_asked_again(world: World) -> None:
+    """A request that the network swallows is tried once more on another connection, within the time bound."""
+    world.user()
+    token = world.token()
+    with Network(world.server.port) as network:
+        async with AsyncIntrospector(network.url, *world.client) as ask:
+            await ask.introspect(token)
+            network.hole()
+            answer = asyncio.create_task(ask.introspect(token))
+            await asyncio.sleep(0.3)
+            network.hole(False)
+            assert isinstance(await answer, Active)
+
+
+@pytest.mark.parametrize("timeout_s", [0.3, 1.0])
+async def test_the_time_bound(world: World, timeout_s: float) -> None:
+    """A network that swallows everything costs a caller the bound and no more, threads included."""
+    token = tokens.new(Kind.ACCESS).text
+    with Network(world.server.port) as network:
+        network.hole()
+        async with AsyncIntrospector(network.url, *world.client, timeout_s=timeout_s) as ask:
+            began = time.monotonic()
+            with pytest.raises(Unavailable):
+                await ask.introspect(token)
+            assert time.monotonic() - began < timeout_s + 1
+        with Introspector(network.url, *world.client, timeout_s=timeout_s) as ask_sync:
+            began = time.monotonic()
+            with pytest.raises(Unavailable):
+                await asyncio.to_thread(ask_sync.introspect, token)
+            assert time.monotonic() - began < timeout_s + 1

@@ -1,0 +1,40 @@
+"""Recognising tokens offline."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authsvc.core import token as tokens
+from authsvc.core.token import ALPHABET, Kind
+from authsvc.sdk.tokens import handle_of, is_access_token
+
+
+def of_the_service(text: str) -> bool:
+    return tokens.parse(text, Kind.ACCESS) is not None
+
+
+def test_every_access_token_is_recognised() -> None:
+    """What the service issues is asked about, and its handle is the service's."""
+    for _ in range(1000):
+        token = tokens.new(Kind.ACCESS)
+        assert is_access_token(token.text)
+        assert handle_of(token.text) == token.handle
+
+
+@given(st.sampled_from([Kind.REFRESH, Kind.RESET, Kind.SECRET]))
+def test_other_kinds_are_refused(kind: Kind) -> None:
+    """Refresh tokens, reset codes and client secrets are never sent to be introspected."""
+    assert not is_access_token(tokens.new(kind).text)
+
+
+@given(st.text() | st.text(ALPHABET, min_size=45, max_size=45).map("tok_".__add__))
+def test_any_text_is_judged_as_by_the_service(text: str) -> None:
+    """Whatever the text, the SDK and the service agree on whether it could be an access token."""
+    assert is_access_token(text) == of_the_service(text)
+
+
+@given(st.integers(0, 48), st.sampled_from(ALPHABET + "_-\n é"))
+def test_a_mistyped_token_is_judged_as_by_the_service(at: int, typed: str) -> None:
+    """One wrong character, anywhere, is noticed offline."""
+    token = tokens.new(Kind.ACCESS).text
+    mistyped = token[:at] + typed + token[at + 1 :]
+    assert is_access_token(mistyped) == of_the_service(mistyped) == (mistyped == token)
