@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from faults import page, report
+from faults import nginx, page, report
 from faults.experiments import ALL
 from faults.lab import Experiment, Outcome, conduct
 from faults.processes import FaultsError
@@ -18,12 +18,9 @@ def main() -> None:
         print("\n".join(f"{one.number:>2}  {one.name:<20} {one.injected}" for one in ALL))
         return
     wanted = [one for one in ALL if _is_wanted(one, arguments)]
-    missing = report.missing_programs(wanted)
-    if missing:
-        print("the experiments need, and do not find: " + ", ".join(missing), file=sys.stderr)
-        sys.exit(2)
-    directory = Path(tempfile.mkdtemp(prefix="authsvc-faults-"))
     try:
+        nginx.found()
+        directory = Path(tempfile.mkdtemp(prefix="authsvc-faults-"))
         outcomes = asyncio.run(_conduct(wanted, directory, arguments))
     except FaultsError as error:
         print(f"faults: {error}", file=sys.stderr)

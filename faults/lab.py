@@ -102,7 +102,6 @@ class Experiment:
     run: Callable[[Lab], Awaitable[None]]
     controls: Sequence[Control] = ()
     long_only: bool = False
-    needs: Sequence[str] = ()  # programs, besides nginx
 
 
 @dataclass(frozen=True)

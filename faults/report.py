@@ -1,17 +1,8 @@
 """What is said about an experiment on the terminal."""
 
-import shutil
 from collections import Counter
-from collections.abc import Iterable
 
-from faults.lab import Experiment, Outcome
-
-PLACES = "/usr/sbin:/usr/local/sbin:/sbin"
-
-
-def missing_programs(wanted: Iterable[Experiment]) -> list[str]:
-    names = {"nginx", *(name for experiment in wanted for name in experiment.needs)}
-    return sorted(name for name in names if not (shutil.which(name) or shutil.which(name, path=PLACES)))
+from faults.lab import Outcome
 
 
 def told(outcome: Outcome) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Self
 
 from faults.http import Http, NoAnswer
-from faults.processes import FaultsError, Nginx, Serve, Store, free_port
+from faults.nginx import Nginx
+from faults.processes import FaultsError, Serve, Store, free_port
 from faults.proxy import Proxy
 from faults.variation import Variation
 

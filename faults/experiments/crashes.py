@@ -7,7 +7,8 @@ import signal
 import time
 
 from faults.lab import Control, Experiment, Lab
-from faults.processes import NO_WORKER, Serve
+from faults.nginx import NO_WORKER
+from faults.processes import Serve
 from faults.statistics import percentile
 from faults.variation import Patch, Variation
 from faults.waiting import until, until_it

@@ -8,7 +8,8 @@ import time
 from faults.http import Http, Line, NoAnswer, connect
 from faults.lab import Control, Experiment, Lab
 from faults.load import Load
-from faults.processes import NO_WORKER, Serve, open_files, rss_mib
+from faults.nginx import NO_WORKER
+from faults.processes import Serve, open_files, rss_mib
 from faults.statistics import percentile
 from faults.variation import Patch, Variation
 from faults.waiting import until, until_it
