@@ -100,7 +100,8 @@ async def split_brain(lab: Lab) -> None:
     await asyncio.to_thread(new.call, "REPLICAOF", "NO", "ONE")
     ways[0].upstream = new.port
     ways[0].reset()
-    await until_it(lambda: _reads(lab, followers), OUTAGE_S)
+    led = await until_it(lambda: _reads(lab, followers), OUTAGE_S)
+    lab.require(led < OUTAGE_S, "outage", "nothing is answered after the promotion")
     refused = await asyncio.gather(*[world.revoke(session, http=isolated) for session in sessions[::2]])
     acknowledged = sum(call.status == 200 for call in refused)
     lab.figure("revoked on the isolated side", f"{len(refused)}, {acknowledged} acknowledged")
@@ -132,8 +133,11 @@ async def _logins(lab: Lab, user: User, count: int) -> list[Session]:
 
 
 async def _reads(lab: Lab, http: Http | None = None) -> bool:
+    """Whether introspection works. Not /readyz, which says no as long as there is no replica to wait for."""
     with suppress(NoAnswer):
-        return (await (http or lab.rig.http).call("GET", "/readyz", timeout_s=2)).status == 200
+        form = {"token": next(iter(lab.world.tokens.values()))}
+        answer = await (http or lab.rig.http).call("POST", "/introspect", form=form, headers=lab.world.admin)
+        return answer.status == 200
     return False
 
 
