@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test topologies check openapi bench clean
+.PHONY: run test topologies check openapi bench faults clean
 
 run: $(VENV)/installed
 	exec $(BIN)/authsvc serve
@@ -34,6 +34,10 @@ $(VENV)/installed: pyproject.toml
 # Needs wrk and node; takes a quarter of an hour on an otherwise idle machine of two cores or more.
 bench: $(VENV)/installed
 	$(BIN)/python -m bench
+
+# Breaks things on purpose (docs/faults.md); needs nginx and libfaketime, takes half an hour. --short: ten minutes.
+faults: $(VENV)/installed
+	$(BIN)/python -m faults --long
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -50,6 +50,13 @@ class _OnPrimary(AbstractConnection):
         await super().on_connect_check_health(check_health)
         await check_role(self)
 
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:  # what uvloop raises for a connection that was reset, where asyncio says so
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError("the connection was reset") from error
+
 
 async def check_role(connection: AbstractConnection) -> None:
     """Raise NotPrimary unless the server says that it is one."""

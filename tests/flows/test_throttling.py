@@ -365,6 +365,8 @@ ATTEMPTS: dict[str, Attempt] = {
     "log in": post("/login", json={"username": "nobody", "password": WRONG}),
     "administer": post("/admin/users", json={"username": "eve"}),
     "make a reset code": post("/admin/users/x/reset-code"),
+    # HEAD, which ends by itself.
+    "listen": lambda service, auth: service.http.head("/events", auth=auth),
 }
 
 
@@ -384,5 +386,5 @@ async def test_wrong_secrets_are_throttled_on_every_endpoint(service: Service, n
 
 def test_every_call_that_takes_a_secret_is_tried() -> None:
     """Each route for clients is among the attempts; those of /admin authenticate in one place."""
-    tried = {"/introspect", "/introspect/batch", "/revoke", "/token", "/tokens"}
+    tried = {"/introspect", "/introspect/batch", "/revoke", "/token", "/tokens", "/events"}
     assert {verb.path for verb in ROUTES if "client" in verb.who} == tried

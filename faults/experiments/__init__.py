@@ -1,0 +1,41 @@
+"""All experiments, in the order of the table."""
+
+from faults.experiments import (
+    abuse,
+    calm,
+    cancelled,
+    clocks,
+    crashes,
+    edge,
+    files,
+    flood,
+    full,
+    guesses,
+    races,
+    repeated,
+    replicas,
+    slots,
+    slow,
+)
+from faults.lab import Experiment
+
+_FAMILIES = (
+    abuse,
+    calm,
+    cancelled,
+    clocks,
+    crashes,
+    edge,
+    files,
+    flood,
+    full,
+    guesses,
+    races,
+    repeated,
+    replicas,
+    slots,
+    slow,
+)
+ALL: tuple[Experiment, ...] = tuple(
+    sorted((one for family in _FAMILIES for one in family.EXPERIMENTS), key=lambda experiment: experiment.number)
+)

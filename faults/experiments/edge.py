@@ -1,0 +1,216 @@
+"""More connections than there is room for, slower than anybody needs, while workers come and go."""
+
+import asyncio
+import resource
+import signal
+import time
+
+from faults.http import Http, Line, NoAnswer, connect
+from faults.lab import Control, Experiment, Lab
+from faults.load import Load
+from faults.nginx import NO_WORKER
+from faults.processes import Serve, open_files, rss_mib
+from faults.statistics import percentile
+from faults.variation import Patch, Variation
+from faults.waiting import until, until_it
+from faults.world import Session
+
+RSS_MIB = 300.0
+RECOVER_S = 5.0
+ANSWER_S = 3.0
+# A dripping client is cut off after 10 s, looked at once a second.
+HEAD_S = 12.0
+EXIT_S = 10.0
+FEW_DESCRIPTORS = 256
+
+
+async def exhaustion(lab: Lab) -> None:
+    rig, world = await lab.set_up(users=12)
+    tight = rig.groups[1]
+    await _with_few_descriptors(tight)
+    before = {pid: open_files(pid) for pid in rig.workers}
+    known = Http(tight.port)  # whose connection is there before those of all others
+    session = await world.login(world.users[0], http=known)
+    async with lab.load(rate=60, mix=(80, 8, 8, 4)).running():
+        await asyncio.sleep(0.5)
+        opened = [*await _opened(rig.groups[0].port, lab.pick(800, 4000)), *await _opened(tight.port, 800)]
+        await _served(lab, known, session)
+        # Whatever descriptor becomes free now is wanted by somebody else; without one nobody reaches the store again.
+        pressing = [asyncio.create_task(_opened(tight.port, 800)) for _ in range(4)]
+        with rig.store.open() as store:
+            for _ in range(3):
+                await asyncio.sleep(0.1)
+                store.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        for lines in await asyncio.gather(*pressing):
+            opened += lines
+        await asyncio.sleep(0.5)
+        await _served(lab, known, session)
+        biggest = max(rss_mib(pid) for pid in rig.workers)
+        for line in opened:
+            line.close()
+        gone = time.monotonic()
+        await until(lambda: all(open_files(pid) <= before[pid] + 40 for pid in rig.workers), 2 * RECOVER_S)
+        back = time.monotonic() - gone
+        with rig.store.open() as store:
+            store.config_set("maxclients", 50)
+            store.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await asyncio.sleep(2)
+            store.config_set("maxclients", 10_000)
+        healed = time.monotonic()
+        await asyncio.sleep(RECOVER_S)
+    # Once more than any one connection carries.
+    burst = await asyncio.gather(*[world.introspect(session.access if session else "") for _ in range(100)])
+    refused = [call for call in burst if call.status != 200]
+    lab.require(not refused, "recovery", f"{len(refused)} of 100 calls at once are refused when all is well again")
+    await world.sweep()
+    lab.figure("connections", len(opened))
+    lab.figure("largest worker", f"{biggest:.0f} MiB")
+    lab.figure("descriptors back after", f"{back:.1f} s")
+    lab.require(biggest < RSS_MIB, "memory", f"a worker has {biggest:.0f} MiB")
+    lab.require(back <= RECOVER_S, "descriptors", f"descriptors are not given back within {RECOVER_S:g} s")
+    slowest = max(call.answered - call.sent for call in lab.calls)
+    lab.figure("slowest answer", f"{slowest:.2f} s")
+    lab.require(slowest < ANSWER_S, "slow", f"an answer took {slowest:.1f} s")
+    late = [call for call in lab.calls if call.sent > healed + RECOVER_S / 2 and call.status in (0, 503)]
+    lab.require(not late, "recovery", f"{len(late)} calls failed when all was well again")
+
+
+async def _served(lab: Lab, known: Http, session: Session | None) -> None:
+    """Who has a connection is answered, however many want one."""
+    for _ in range(5):
+        call = await lab.world.introspect(session.access if session else "", http=known)
+        lab.require(call.status == 200, "starved", f"on an open connection introspection is answered {call.status}")
+        await asyncio.sleep(0.1)
+
+
+async def _with_few_descriptors(group: Serve) -> None:
+    """Renew the group's workers under a limit that they inherit."""
+    resource.prlimit(group.pid, resource.RLIMIT_NOFILE, (FEW_DESCRIPTORS, FEW_DESCRIPTORS))
+    await _renewed(group)
+
+
+async def _renewed(group: Serve) -> float:
+    before = set(group.workers)
+    group.signal(signal.SIGHUP)
+    return await until(lambda: before.isdisjoint(group.workers) and len(group.workers) == len(before), 30)
+
+
+async def _opened(port: int, count: int) -> list[Line]:
+    lines = []
+    for _ in range(count):
+        try:
+            lines.append(await connect(port))
+        except NoAnswer:
+            continue
+    return lines
+
+
+async def rolling(lab: Lab) -> None:
+    """SIGHUP for each group again and again; then SIGTERM for one while the store says nothing."""
+    rig, world = await lab.set_up(users=24, proxied=True)
+    assert rig.proxy is not None
+    rig.proxy.delay_s = 0.015  # so that at any moment some calls are under way
+    took: list[float] = []
+    async with lab.load(rate=60, mix=(40, 40, 15, 5)).running():
+        for _ in range(lab.pick(1, 10)):
+            for group in rig.groups:
+                took.append(await _renewed(group))
+                await asyncio.sleep(lab.pick(0.5, 1.5))
+        await asyncio.sleep(1)
+    await world.sweep()
+    # A busy machine may not answer a worker in time, who says so then; that is no fault of the restart.
+    failed = [call for call in lab.calls if call.status == 0 or call.result.error == NO_WORKER]
+    lab.figure("restarts", len(took) * 2)
+    lab.figure("failed", len(failed))
+    lab.figure("a group renewed in", f"{max(took):.1f} s at most")
+    lab.require(not failed, "failed", f"{len(failed)} calls failed: {failed[:1]}")
+    rig.proxy.black_hole = True
+    async with lab.load(rate=30).running():
+        await asyncio.sleep(0.3)
+        rig.groups[0].signal(signal.SIGTERM)
+        ended = await until(lambda: not rig.groups[0].runs, EXIT_S + 2)
+    lab.figure("SIGTERM while the store is silent", f"ended in {ended:.1f} s")
+    lab.require(ended <= EXIT_S, "exit", f"not ended within {EXIT_S:g} s after SIGTERM")
+
+
+async def slowloris(lab: Lab) -> None:
+    rig, world = await lab.set_up(users=12)
+    before = sum(open_files(pid) for pid in rig.workers)
+    calm = await _p99(lab.load(rate=60), 1.5)
+    count = lab.pick(300, 2000)
+    storm = [asyncio.create_task(_drip(rig.groups[n % 2].port, n)) for n in range(count)]
+    stormy = await _p99(lab.load(rate=60), HEAD_S - 2)
+    held = [seconds for seconds in await asyncio.gather(*storm) if seconds is not None]
+    back = await until(lambda: sum(open_files(pid) for pid in rig.workers) <= before + 60, 30)
+    await world.sweep()
+    lab.figure("connections", count)
+    lab.figure("longest held", f"{max(held):.1f} s")
+    lab.figure("introspection p99", f"{calm * 1000:.0f} ms before, {stormy * 1000:.0f} ms meanwhile")
+    lab.require(max(held) <= HEAD_S, "held", f"a dripping client was borne for {max(held):.1f} s")
+    lab.require(back < 30, "descriptors", "the descriptors are not given back within 30 s")
+    lab.require(stormy < max(0.25, 3 * calm), "p99", f"p99 of introspection is {stormy * 1000:.0f} ms meanwhile")
+
+
+async def _p99(load: Load, seconds: float) -> float:
+    began = time.monotonic()
+    await load.run(seconds)
+    calls = [call for call in load.world.journal.calls if call.kind == "introspect" and call.sent > began]
+    return percentile([call.answered - call.sent for call in calls], 99)
+
+
+async def _drip(port: int, number: int) -> float | None:
+    """Send a header one byte a second, or nothing at all; seconds until the connection was closed."""
+    try:
+        line = await connect(port)
+    except NoAnswer:
+        return None
+    began = time.monotonic()
+
+    async def sent_on() -> bool:
+        if number % 3 and not line.writer.is_closing():
+            line.writer.write(b"P")
+        try:
+            async with asyncio.timeout(1):
+                return not await line.reader.read(1000)  # the end, after what was said before it
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+
+    await until_it(sent_on, HEAD_S + 1)
+    line.close()
+    return time.monotonic() - began
+
+
+ONE_EACH = Variation(settings={"AUTHSVC_MAX_CONNECTIONS": "1"})
+KILLS = Patch(
+    "web/workers.py", "            self._retired.append(old)\n            old.retire()\n", "            old.kill()\n"
+)
+NO_DEADLINE = Patch("web/limits.py", "\nHEAD_S = 10\n", "\nHEAD_S = 1000\n")
+
+EXPERIMENTS = (
+    Experiment(
+        "exhaustion",
+        11,
+        "thousands of idle connections, one group with 256 descriptors; then the store takes only 50 connections",
+        "answers or 503 within 3 s, no worker above 300 MiB, all is well again after 2.5 s",
+        exhaustion,
+        [Control("a worker takes one connection", ("recovery", "starved"), ONE_EACH)],
+    ),
+    Experiment(
+        "rolling-restart",
+        13,
+        "SIGHUP for each group in turn under load; then SIGTERM while the store is silent",
+        "no call fails; the end within 10 s",
+        rolling,
+        [Control("the old worker is killed when the new one is ready", ("failed",), Variation([KILLS]))],
+    ),
+    Experiment(
+        "slowloris",
+        15,
+        "hundreds of clients who send nothing, or a byte a second",
+        "each is cut off after 12 s at most, the others notice nothing",
+        slowloris,
+        [Control("a header may take for ever", ("held",), Variation([NO_DEADLINE]))],
+    ),
+)

@@ -1,0 +1,77 @@
+"""Writes docs/faults.md from the outcomes of a long run."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+
+from authsvc.store.embedded import _find_binary
+from bench.machine import _processor
+from bench.servers import run
+from faults.checker import INVARIANTS
+from faults.lab import Outcome
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "faults.md"
+
+INTRODUCTION = """\
+# What was broken on purpose
+
+`make faults` runs the service as it is run for real (two times two workers behind nginx, one Valkey that writes each
+change to its disk), breaks something, and replays a journal of every call against what the service promises. Each
+experiment is run again with one guarantee taken out, in a copy of the package or by a setting; the same checks have to
+find that, or the run fails. This page is written by the run.
+"""
+
+NOT_SHOWN = """\
+## What this does not show
+
+- `kill -9` ends a process, not a machine: what the process had written is still in the page cache. Nothing here shows
+  that an fsync reaches the disk, or what is left after a power failure.
+- All processes share one machine and one clock, but where a clock is faked. Packets on loopback are neither lost nor
+  reordered; the proxies delay, swallow, cut and reset whole connections.
+- With two or more replicas `AUTHSVC_DURABILITY=replica` does not outlast every failover: while sentinels that were
+  told to fail over promote one replica, the other may still acknowledge a revocation, which is lost then. Seen in a run
+  with two replicas, so the experiment has one.
+- What a replica lacks of logins and rotations is lost with its primary: only revocations wait for it. And an isolated
+  old primary answers introspections from what it knows until its workers hear of the new one.
+- A worker whose clock is behind hears an expired token for as long as it is behind.
+- A race that was not seen in so many rounds may still exist. The controls show that the checks see such races at all.
+- The durations are of this machine, with everything competing for its cores.
+"""
+
+
+def write(outcomes: Sequence[Outcome], *, long: bool) -> None:
+    rows = [_row(outcome) for outcome in outcomes]
+    text = [INTRODUCTION, "## What is checked after each experiment\n"]
+    text += [f"- **{code}**: {promise}" for code, promise in INVARIANTS.items()]
+    text += ["\n## The experiments\n", "| | what was done | passes when | figures | controls, all red |"]
+    text += [
+        "| --- | --- | --- | --- | --- |",
+        *rows,
+        "",
+        NOT_SHOWN,
+        "## Run on\n",
+        f"- the {'long' if long else 'short'} form",
+        *_machine(),
+    ]
+    PAGE.write_text("\n".join(text) + "\n")
+
+
+def _row(outcome: Outcome) -> str:
+    experiment = outcome.experiment
+    figures = ", ".join(f"{name} {value}" for name, value in outcome.figures.items())
+    controls = "; ".join(what for what, _, _ in outcome.controls) or "none"
+    cells = (f"{experiment.number} {experiment.name}", experiment.injected, experiment.passes, figures, controls)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _machine() -> list[str]:
+    store = run([_find_binary(), "--version"]).split(" sha=")[0].strip()
+    nginx = run(["sh", "-c", "nginx -v 2>&1"]).strip().removeprefix("nginx version: ")
+    packages = ", ".join(f"{name} {version(name)}" for name in ("authsvc", "uvicorn", "redis"))
+    return [
+        f"- {datetime.now(UTC):%d %B %Y}, {_processor()}",
+        f"- Python {python_version()}, {packages}",
+        f"- {store}; {nginx}",
+    ]

@@ -1,0 +1,25 @@
+"""Waiting for something to become true, and telling how long it took."""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
+
+
+async def until(done: Callable[[], bool], seconds: float) -> float:
+    """Seconds until it was done; infinite if it was not in time."""
+
+    async def asked() -> bool:
+        return done()
+
+    return await until_it(asked, seconds)
+
+
+async def until_it(done: Callable[[], Awaitable[bool]], seconds: float) -> float:
+    started = time.monotonic()
+    while True:
+        if await done():
+            return time.monotonic() - started
+        if time.monotonic() - started > seconds:
+            return math.inf
+        await asyncio.sleep(0.02)
