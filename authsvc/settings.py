@@ -1,6 +1,7 @@
 """All that can be configured: one frozen model, read from `AUTHSVC_…` in the environment and nowhere else."""
 
 import os
+import sys
 from collections.abc import Mapping
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
@@ -20,6 +21,11 @@ _PATTERNS = {
     "the last two also as rediss+…",
     "allowed_origins": "whole origins such as https://app.example.org, no wildcard and not null",
 }
+
+
+def _cores() -> int:
+    """How many this process may run on, which may be fewer than there are."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _split(value: object) -> object:
@@ -116,7 +122,7 @@ class Settings(BaseModel):
     @property
     def threads(self) -> int:
         """Password hashes that one worker computes at the same time."""
-        return self.hash_threads or max(1, (os.cpu_count() or 1) // self.workers)
+        return self.hash_threads or max(1, _cores() // self.workers)
 
     @cached_property
     def base_url(self) -> str:

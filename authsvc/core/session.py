@@ -5,6 +5,7 @@ time, and return a new record for the store to swap in.
 """
 
 import hmac
+import re
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import NamedTuple, Self
@@ -20,6 +21,8 @@ MAX_SPENT = 32
 _SHORT = 8
 # Enough of a user agent to tell a device by; some are kilobytes long.
 MAX_LABEL = 120
+# What nearly every browser says of itself, in the same words for twenty years; half of the text, and of no use here.
+_COMMONPLACES = re.compile(r"Mozilla/5\.0 |AppleWebKit/[0-9.]+ \(KHTML, like Gecko\) | Safari/537\.36|Gecko/20100101 ")
 
 
 class Reason(StrEnum):
@@ -68,7 +71,8 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The record `session:<handle>`. Times in epoch seconds, but for `created_ms`; digests by `token.digest`.
 
     end: absolute deadline. idle_s: it also ends that long after `seen`, the last noted use.
-    iat, exp: of the current access token. access_scope: its scope, where it was narrowed.
+    exp: of the current access token. access_scope: its scope, where it was narrowed.
+    proved_at, issued_at, used_at: None until they differ from the time of the login, see `auth_time`, `iat`, `seen`.
     seed: what successors of the refresh token are derived with. spent: short digests, run together.
     """
 
@@ -76,7 +80,6 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     client_id: str
     scope: str = ""
     aud: tuple[str, ...] = ()
-    auth_time: int
     amr: tuple[str, ...] = ()
     device: str | None = None
     ip: str | None = None
@@ -84,11 +87,12 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     created_ms: int
     end: int
     idle_s: int
-    seen: int
     epochs: Epochs
     access: str
-    iat: int
     exp: int
+    proved_at: int | None = None
+    issued_at: int | None = None
+    used_at: int | None = None
     access_scope: str | None = None
     refresh: str | None = None
     seed: str | None = None
@@ -100,6 +104,25 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     def expires_at(self) -> int:
         return self.end
+
+    @property
+    def began(self) -> int:
+        return self.created_ms // 1000
+
+    @property
+    def auth_time(self) -> int:
+        """When the password was last proved."""
+        return self.began if self.proved_at is None else self.proved_at
+
+    @property
+    def iat(self) -> int:
+        """When the current access token was issued."""
+        return self.began if self.issued_at is None else self.issued_at
+
+    @property
+    def seen(self) -> int:
+        """The last use that was noted."""
+        return self.began if self.used_at is None else self.used_at
 
     @property
     def idle_deadline(self) -> int:
@@ -152,7 +175,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def touch_interval_s(self) -> int:
         """How far apart uses are noted: a twentieth of the idle time, at least a minute, at most half the idle time."""
-        return max(min(max(60, self.idle_s // 20), self.idle_s // 2), 1)
+        return self.idle_s // 20 if self.idle_s >= 1200 else max(min(60, self.idle_s // 2), 1)
 
     def due_for_touch(self, now: float) -> bool:
         """Whether a use now is worth a write."""
@@ -167,7 +190,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
         return min(noted + self.touch_interval_s, self.idle_deadline, exp)
 
     def touched(self, now: float) -> Self:
-        return self.but(seen=max(self.seen, int(now)))
+        return self.but(used_at=max(self.seen, int(now)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,18 +233,15 @@ def begin(
         client_id=client.client_id,
         scope=scope,
         aud=client.audience,
-        auth_time=at,
         amr=amr,
         device=device and device[:MAX_LABEL],
         ip=ip,
-        user_agent=user_agent and user_agent[:MAX_LABEL],
+        user_agent=user_agent and _COMMONPLACES.sub("", user_agent)[:MAX_LABEL],
         created_ms=int(now * 1000),
         end=at + lifetimes.session,
         idle_s=lifetimes.idle,
-        seen=at,
         epochs=Epochs.of(user, client, service),
         access="",
-        iat=at,
         exp=at + lifetimes.access,
     )
     return opened(session, handle=handle, refreshable=refreshable)
@@ -265,7 +285,7 @@ def rotate(
         rotated = session.but(
             access=pair.access.digest,
             refresh=pair.refresh.digest if pair.refresh else None,
-            iat=at,
+            issued_at=at,
             exp=min(at + access_ttl_s, session.end),
             access_scope=None if scope == session.scope else scope,
             previous=Previous(
@@ -276,7 +296,7 @@ def rotate(
                 access_scope=session.access_scope,
             ),
             spent=(session.spent + spent.short_digest)[-MAX_SPENT * _SHORT :],
-            seen=max(session.seen, at),
+            used_at=max(session.seen, at),
         )
         return Rotation(Outcome.ROTATED, rotated, pair)
     previous = session.previous
@@ -292,13 +312,13 @@ def renewed(session: Session, handle: str, *, now: float, lifetimes: Lifetimes) 
     at = int(now)
     spent = session.spent + (session.refresh or "")[:_SHORT]
     fresh = session.but(
-        auth_time=at,
-        iat=at,
+        proved_at=at,
+        issued_at=at,
         exp=min(at + lifetimes.access, session.end),
         access_scope=None,
         previous=None,
         spent=spent[-MAX_SPENT * _SHORT :],
-        seen=max(session.seen, at),
+        used_at=max(session.seen, at),
     )
     return opened(fresh, handle=handle, refreshable=session.refresh is not None)
 

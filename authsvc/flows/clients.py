@@ -35,8 +35,8 @@ async def authenticate(deps: Deps, caller: Caller, client_id: str, secret: str |
         limit = (
             Window(throttle.PER_CLIENT, client_id) if client else Window(throttle.PER_ADDRESS, prefixes(caller.ip)[0])
         )
-        await deps.store.throttle.reserve([limit], deps.clock())
-        await deps.store.throttle.settle([limit], right=False)
+        attempt = await deps.store.throttle.reserve([limit], deps.clock())
+        await deps.store.throttle.settle(attempt, right=False)
         known = client.client_id if client else None
         await note(deps, caller, "client.refused", outcome="failure", client_id=known, kept=client is not None)
     raise InvalidClient

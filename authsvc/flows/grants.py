@@ -72,8 +72,10 @@ async def open_session(
             ip=caller.ip if from_user else None,
             user_agent=caller.user_agent if from_user else None,
         )
-        if await deps.store.sessions.add(handle, session, now):
-            await _keep_to_the_cap(deps, caller, user.sub, handle)
+        listed = await deps.store.sessions.add(handle, session, now)
+        if listed is not None:
+            if listed > deps.settings.max_sessions:
+                await _keep_to_the_cap(deps, caller, user.sub, handle)
             await note(
                 deps,
                 caller,
@@ -88,9 +90,7 @@ async def open_session(
 
 
 async def _keep_to_the_cap(deps: Deps, caller: Caller, sub: str, newest: str) -> None:
-    now, most = deps.clock(), deps.settings.max_sessions
-    if await deps.store.sessions.count(sub, now) <= most:
-        return
+    most = deps.settings.max_sessions
     present = await roster(deps, sub)
     # Logins at the same time agree on the order, so together they end just what is too much. What nobody can use any
     # more goes first, or a forgotten browser would push out a phone in use.

@@ -64,7 +64,7 @@ async def authenticate(
     canonical = _canonical(username)
     windows = login_windows(canonical or username, caller.ip)
     try:
-        await deps.store.throttle.reserve(windows, deps.clock())
+        attempt = await deps.store.throttle.reserve(windows, deps.clock())
     except TooManyAttempts:
         await note(deps, caller, f"{event}.throttled", outcome="failure", kept=False)
         raise
@@ -73,10 +73,10 @@ async def authenticate(
     try:
         right = await deps.hasher.verify(credentials.hash if credentials else None, password)
     except (Overloaded, CorruptRecord):
-        await deps.store.throttle.settle(windows, right=None)  # nothing was guessed, nothing proved
+        await deps.store.throttle.settle(attempt, right=None)  # nothing was guessed, nothing proved
         raise
     accepted = right and user is not None and user.status == "active"
-    await deps.store.throttle.settle(windows, right=accepted)
+    await deps.store.throttle.settle(attempt, right=accepted)
     if not accepted or user is None or credentials is None:
         await note(deps, caller, f"{event}.failed", outcome="failure", sub=user.sub if user else None)
         raise InvalidCredentials("unknown username or wrong password")

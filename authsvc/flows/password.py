@@ -145,11 +145,11 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
     code = tokens.parse(presented, Kind.RESET)
     if code is None:
         raise InvalidGrant("the reset code is not valid")
-    await deps.store.throttle.reserve(window, deps.clock())
+    attempt = await deps.store.throttle.reserve(window, deps.clock())
     await service_record(deps)  # a store that was emptied holds no codes either, and that says nothing about this one
     record = await deps.store.codes.find(code.handle)
     valid = record is not None and hmac.compare_digest(record.digest, code.digest) and deps.clock() < record.until
-    await deps.store.throttle.settle(window, right=valid)
+    await deps.store.throttle.settle(attempt, right=valid)
     if record is None or not valid:
         await note(deps, caller, "password.reset", outcome="failure")
         raise InvalidGrant("the reset code is not valid")

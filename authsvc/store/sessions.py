@@ -21,22 +21,27 @@ class Sessions(Records[Session]):
         super().__init__(connection, Session, keys.session)
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
-    async def add(self, handle: str, session: Session, now: float) -> bool:
-        """Store a new session and list it; False if the handle is taken."""
+    async def add(self, handle: str, session: Session, now: float) -> int | None:
+        """Store a new session and list it; None if the handle is taken.
+
+        Returns how many of the user's sessions are listed now, an upper bound of those alive.
+        """
         # The index comes first: a crash in between leaves an entry that names nothing and expires,
         # and not a living session that its owner can't see.
         index = keys.sessions(session.sub)
         ends_ms = session.end * 1000
-        await self._connection.transaction(
+        *_, listed = await self._connection.transaction(
             [
                 ("ZADD", index, session.end, handle),
                 ("ZREMRANGEBYSCORE", index, "-inf", int(now)),
                 ("PEXPIREAT", index, ends_ms, "NX"),
                 ("PEXPIREAT", index, ends_ms, "GT"),
+                ("ZCARD", index),
             ]
         )
         # The digests make it unlike any other record, so it needs no write id, and a million of them pay for none.
-        return await self._connection.create(self.key(handle), session.to_json(), session.end)
+        created = await self._connection.create(self.key(handle), session.to_json(), session.end)
+        return int(listed) if created else None
 
     async def listed(self, sub: str, now: float) -> list[tuple[str, Session]]:
         """The user's sessions whose records exist, oldest first. They may be cut off: ask `decide`."""
@@ -48,10 +53,6 @@ class Sessions(Records[Session]):
         found = zip(names, await self.find_all(names), strict=True)
         present = [(handle, session) for handle, session in found if session is not None]
         return sorted(present, key=lambda pair: (pair[1].created_ms, pair[0]))
-
-    async def count(self, sub: str, now: float) -> int:
-        """How many sessions are listed; an upper bound of those alive."""
-        return int(await self._connection.call("ZCOUNT", keys.sessions(sub), f"({int(now)}", "+inf"))
 
     async def end(self, handle: str, sub: str) -> bool:
         """Delete a session and its entry in the index; False if both were gone."""

@@ -32,19 +32,27 @@ class Window:
         return keys.throttle(self.limit.name, self.of)
 
 
+# An attempt that was counted: the windows, and what was written there, which is mostly still there when it is settled.
+Reservation = dict[Window, bytes]
+
+
 class Throttle:
     """Attempt windows. They fail closed: a store that can't count is a store that can't log in either."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def reserve(self, windows: Sequence[Window], now: float) -> None:
+    async def reserve(self, windows: Sequence[Window], now: float) -> Reservation:
         """Count an attempt in all windows. Raises TooManyAttempts, counting nothing, if any of them is full.
 
         One that is full of attempts still being checked is waited for: they may be right, and then there is room.
         """
-        todo, waits = list(windows), 0
+        counted: Reservation = {}
+        waits = 0
         for _ in range(MAX_CONTENTION):
+            todo = [window for window in windows if window not in counted]
+            if not todo:
+                return counted
             raws = await self._read(todo)
             held = [Attempts() if raw is None else load(Attempts, raw) for raw in raws]
             full = [(w, a) for w, a in zip(todo, held, strict=True) if a.wait_s(w.limit, now) > 0]
@@ -53,23 +61,23 @@ class Throttle:
                     waits += 1
                     await asyncio.sleep(WAIT_S)
                     continue
-                await self.settle([window for window in windows if window not in todo], right=None)
+                await self.settle(counted, right=None)
                 raise TooManyAttempts(math.ceil(max(attempts.wait_s(window.limit, now) for window, attempts in full)))
-            todo = await self._swap(todo, raws, [a.counted(w.limit, now) for w, a in zip(todo, held, strict=True)])
-            if not todo:
-                return
+            counted |= await self._swap(todo, raws, [a.counted(w.limit, now) for w, a in zip(todo, held, strict=True)])
         raise StoreUnavailable("attempts are counted by too many at once")
 
-    async def settle(self, windows: Sequence[Window], *, right: bool | None) -> None:
+    async def settle(self, reservation: Reservation, *, right: bool | None) -> None:
         """Say how a reserved attempt came out; None: it was never looked at."""
-        todo = list(windows)
+        todo = list(reservation)
+        raws: list[bytes | None] = list(reservation.values())
         for _ in range(MAX_CONTENTION):
+            held = [(w, raw) for w, raw in zip(todo, raws, strict=True) if raw is not None]  # others are forgotten
+            judged = [load(Attempts, raw).judged(window.limit, right=right) for window, raw in held]
+            settled = await self._swap([window for window, _ in held], [raw for _, raw in held], judged)
+            todo = [window for window, _ in held if window not in settled]
             if not todo:
                 return
             raws = await self._read(todo)
-            held = [(w, raw) for w, raw in zip(todo, raws, strict=True) if raw is not None]  # others are forgotten
-            judged = [load(Attempts, raw).judged(window.limit, right=right) for window, raw in held]
-            todo = await self._swap([window for window, _ in held], [raw for _, raw in held], judged)
         raise StoreUnavailable("attempts are counted by too many at once")
 
     async def clear(self, windows: Sequence[Window]) -> None:
@@ -81,13 +89,12 @@ class Throttle:
 
     async def _swap(
         self, windows: Sequence[Window], old: Sequence[bytes | None], new: Sequence[Attempts]
-    ) -> list[Window]:
-        """Write what changed; returns the windows that somebody else changed meanwhile."""
+    ) -> Reservation:
+        """Write what changed; returns what was written, without the windows that somebody else changed meanwhile."""
+        written = [dump(attempts) for attempts in new]
         changes = [
-            Change(window.key, raw or b"", dump(attempts), attempts.expires_at())
-            for window, raw, attempts in zip(windows, old, new, strict=True)
+            Change(window.key, raw or b"", value, attempts.expires_at())
+            for window, raw, attempts, value in zip(windows, old, new, written, strict=True)
         ]
-        if not changes:
-            return []
         done = await self._connection.batch([swap_command([change]) for change in changes])
-        return [window for window, applied in zip(windows, done, strict=True) if not applied]
+        return {window: value for window, value, applied in zip(windows, written, done, strict=True) if applied}

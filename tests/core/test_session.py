@@ -274,7 +274,7 @@ def test_touching_moves_only_the_idle_deadline_and_only_forward(by: float) -> No
     session, _ = begun()
     touched = session.touched(NOW + by)
     assert touched.seen == max(NOW, int(NOW + by))
-    assert touched.but(seen=session.seen) == session
+    assert touched.but(used_at=session.used_at) == session
 
 
 def test_the_deadlines_are_exclusive() -> None:

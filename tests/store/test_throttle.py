@@ -23,8 +23,8 @@ def held(valkey: "redis.Redis", window: Window) -> Attempts:
 
 
 async def wrong(deps: Deps, clock: Clock, *windows: Window) -> None:
-    await deps.store.throttle.reserve(windows, clock())
-    await deps.store.throttle.settle(windows, right=False)
+    attempt = await deps.store.throttle.reserve(windows, clock())
+    await deps.store.throttle.settle(attempt, right=False)
 
 
 async def test_parallel_attempts_are_counted_exactly(deps: Deps, clock: Clock, valkey: "redis.Redis") -> None:
