@@ -58,13 +58,14 @@ class Packing(Connection):
     def __init__(self) -> None:
         self.packed: list[bytes] = []
 
-    async def call(self, *command: str | bytes | int) -> Any:
-        self._take(command)
-
-    async def _pipeline(self, commands: Sequence[Command], *, transaction: bool) -> list[Any]:
+    async def batch(self, commands: Sequence[Command]) -> list[Any]:
         for command in commands:
             self._take(command)
         return [None] * len(commands)
+
+    async def transaction(self, commands: Sequence[Command]) -> list[Any]:
+        await self.batch(commands)
+        return [0] * len(commands)
 
     def _take(self, command: Command) -> None:
         self.packed.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub means tuple[..., ...]

@@ -67,7 +67,11 @@ class Previous(Record, frozen=True, kw_only=True, omit_defaults=True):
     access_scope: str | None = None
 
 
-class Session(Record, frozen=True, kw_only=True, omit_defaults=True):
+# Names in the store are as short as they can be and still be understood: a million sessions pay for each letter.
+_STORED = {"client_id": "client", "user_agent": "agent", "created_ms": "created", "idle_s": "idle"}
+
+
+class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STORED):
     """The record `session:<handle>`. Times in epoch seconds, but for `created_ms`; digests by `token.digest`.
 
     end: absolute deadline. idle_s: it also ends that long after `seen`, the last noted use.

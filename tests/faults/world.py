@@ -307,7 +307,7 @@ def state_of(store: Any) -> State:
         return sub in people and normalise(people[sub].get("username", "\u00b7")) == name
 
     def lives(handle: str, session: Json) -> bool:
-        user, client = people.get(session["sub"], {}), kinds["client"].get(session["client_id"], {})
+        user, client = people.get(session["sub"], {}), kinds["client"].get(session["client"], {})
         by_user, by_client, by_service = session["epochs"]
         return (
             user.get("status", "active") == "active"
