@@ -35,6 +35,8 @@ NOT_SHOWN = """\
   with two replicas, so the experiment has one.
 - What a replica lacks of logins and rotations is lost with its primary: only revocations wait for it. And an isolated
   old primary answers introspections from what it knows until its workers hear of the new one.
+- A node without a file that is started again and promoted is an empty store: everything is answered 503 then, by want
+  of a service record. The experiments' nodes under sentinels keep a file.
 - A worker whose clock is behind hears an expired token for as long as it is behind.
 - A race that was not seen in so many rounds may still exist. The controls show that the checks see such races at all.
 - The durations are of this machine, with everything competing for its cores.

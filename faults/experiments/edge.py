@@ -201,7 +201,7 @@ EXPERIMENTS = (
         "rolling-restart",
         13,
         "SIGHUP for each group in turn under load; then SIGTERM while the store is silent",
-        "no call fails; the end within 10 s",
+        "no call is left without a worker; the end within 10 s",
         rolling,
         [Control("the old worker is killed when the new one is ready", ("failed",), Variation([KILLS]))],
     ),

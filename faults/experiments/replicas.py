@@ -56,7 +56,8 @@ async def sentinel_failover(lab: Lab) -> None:
     # A login or a rotation that the replica lacks is lost with the primary: only revocations wait for it.
     lab.tolerated = ("Inv3", "Inv4")
     # One replica: of two, one may acknowledge a revocation while the sentinels are promoting the other.
-    store: Sentinels = await entered(lab, sentinels(lab.directory / "nodes", replicas=1))
+    # With a file: a node that was killed comes back with what it had, should it be promoted before it has caught up.
+    store: Sentinels = await entered(lab, sentinels(lab.directory / "nodes", "appendonly yes", replicas=1))
     url = store.primary().url if lab.variation.skip else store.url
     _, world = await lab.set_up(store_url=url, settings=REPLICA)
     outages: list[float] = []
