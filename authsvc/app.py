@@ -30,7 +30,9 @@ from authsvc.web.routes import ROUTES, Verb
 async def opened(settings: Settings, redis_url: str, clock: Callable[[], float] = time.time) -> AsyncIterator[Deps]:
     """The parts of the service, connected to a store; given back at the end."""
     store = Store(
-        Connection(redis_url, Durability(settings.durability, settings.durability_timeout_ms)),
+        Connection(
+            redis_url, Durability(settings.durability, settings.durability_timeout_ms, settings.durability_replicas)
+        ),
         audit_retention_s=settings.audit_retention_s,
         audit_max_events=settings.audit_max_events,
     )

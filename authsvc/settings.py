@@ -50,6 +50,12 @@ class Settings(BaseModel):
     durability: Literal["local", "replica", "disk"] = Field(
         "local", description="who must have a change before it is answered: the primary; a replica too; or its disk"
     )
+    durability_replicas: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="how many replicas, at the level `replica`: all those that may take over",
+    )
     durability_timeout_ms: int = Field(500, ge=10, le=600, description="how long that is waited for; then 503")
     data_dir: Path = Field(Path("authsvc-data"), description="where the embedded Valkey keeps its files")
     host: str = Field("127.0.0.1", description="address to listen on")

@@ -8,7 +8,8 @@ from authsvc.store.fitness import NOT_SET_UP, Fault, faults_of
 async def faults(deps: Deps) -> list[Fault]:
     """Everything that makes the store unfit, each once. Raises StoreUnavailable."""
     servers = await deps.store.fitness.servers()
-    found = [fault for server in servers for fault in faults_of(server, deps.settings.durability)]
+    asked = (deps.settings.durability, deps.settings.durability_replicas)
+    found = [fault for server in servers for fault in faults_of(server, *asked)]
     # A store that is loading answers no GET, and one that is unfit for another reason need not be asked.
     if not found and await deps.store.services.find("") is None:
         return [NOT_SET_UP]

@@ -8,10 +8,11 @@ Level = Literal["local", "replica", "disk"]
 
 @dataclass(frozen=True, slots=True)
 class Durability:
-    """`local`: the primary has it. `replica`: and a replica has received it. `disk`: and the primary has fsynced it."""
+    """`local`: the primary has it. `replica`: and that many replicas have received it. `disk`: and it is fsynced."""
 
     level: Level = "local"
     timeout_ms: int = 500
+    replicas: int = 1
 
     @property
     def waits(self) -> bool:
@@ -21,12 +22,12 @@ class Durability:
         """What to send behind a write, on its connection. left_s: what the request may still wait; None: no matter."""
         # At least one: zero would wait for ever.
         wait_ms = self.timeout_ms if left_s is None else max(1, min(self.timeout_ms, int(left_s * 1000) - _ANSWER_MS))
-        return ("WAIT", 1, wait_ms) if self.level == "replica" else ("WAITAOF", 1, 0, wait_ms)
+        return ("WAIT", self.replicas, wait_ms) if self.level == "replica" else ("WAITAOF", 1, 0, wait_ms)
 
     def reached(self, reply: Any) -> bool:
         """Whether this reply says so. The server sends the count that it got when the time was up, too."""
         if self.level == "replica":
-            return isinstance(reply, int) and reply >= 1
+            return isinstance(reply, int) and reply >= self.replicas
         return isinstance(reply, list) and bool(reply) and isinstance(reply[0], int) and reply[0] >= 1
 
 

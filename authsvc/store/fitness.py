@@ -37,7 +37,9 @@ EVICTING = Fault("evicting", "the store drops records when memory is short: set 
 NOT_ON_DISK = Fault(
     "not_on_disk", "AUTHSVC_DURABILITY=disk takes a store with appendonly yes and appendfsync always that can write"
 )
-TOO_FEW_REPLICAS = Fault("too_few_replicas", "AUTHSVC_DURABILITY=replica takes a replica that keeps up")
+TOO_FEW_REPLICAS = Fault(
+    "too_few_replicas", "AUTHSVC_DURABILITY=replica takes AUTHSVC_DURABILITY_REPLICAS that keep up"
+)
 NOT_SET_UP = Fault("not_set_up", "the store holds no service record: it was emptied, or never used")
 
 
@@ -98,7 +100,7 @@ class Server:
         return sum(r.get("state") == "online" and 0 <= int(r.get("lag", -1)) <= MAX_LAG_S for r in replicas)
 
 
-def faults_of(server: Server, durability: Durability) -> list[Fault]:
+def faults_of(server: Server, durability: Durability, replicas: int = 1) -> list[Fault]:
     """What makes this store unfit. What it does not say is not held against it."""
     faults = []
     if server.loading:
@@ -112,7 +114,7 @@ def faults_of(server: Server, durability: Durability) -> list[Fault]:
     unsynced = server.appends is False or server.append_fails or server.syncs not in (None, "always")
     if durability == "disk" and unsynced:
         faults.append(NOT_ON_DISK)
-    if durability == "replica" and server.good_replicas == 0:
+    if durability == "replica" and server.good_replicas is not None and server.good_replicas < replicas:
         faults.append(TOO_FEW_REPLICAS)
     return faults
 

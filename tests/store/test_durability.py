@@ -182,6 +182,19 @@ async def test_a_revoked_token_stays_dead_through_a_failover(tmp_path: Path) -> 
             assert await service.active(told["access_token"])
 
 
+async def test_every_replica_that_may_take_over_can_be_waited_for(tmp_path: Path) -> None:
+    """With two that must have it, a revocation that only one has received is not promised."""
+    with topologies.replicated(tmp_path, replicas=2) as store:
+        async with service_on(store.url, durability="replica", durability_replicas=2) as service:
+            await service.user()
+            form = {"token": (await service.login())["access_token"]}
+            store.replicas()[0].kill()
+            assert is_refusal(await service.http.post("/revoke", data=form, auth=service.admin))
+            assert (await service.http.get("/readyz")).status_code == 503
+        async with service_on(store.url, durability="replica", durability_replicas=1) as service:
+            assert (await service.http.post("/revoke", data=form, auth=service.admin)).status_code == 200
+
+
 async def test_on_a_cluster_the_node_of_the_key_is_asked(tmp_path: Path) -> None:
     """The replicas of other nodes have nothing to say about it."""
     with topologies.cluster(tmp_path, replicas=1) as cluster:
@@ -294,6 +307,7 @@ def test_the_wait_fits_into_the_request() -> None:
     assert replica.command(None) == ("WAIT", 1, 500)
     assert replica.command(0.3) == ("WAIT", 1, 250)
     assert replica.command(0.0) == ("WAIT", 1, 1)
+    assert Durability("replica", replicas=2).command(None) == ("WAIT", 2, 500)
     assert disk.command(None) == ("WAITAOF", 1, 0, 500)
     assert [replica.reached(reply) for reply in (0, 1, 2, None, redis.ResponseError())] == [
         False, True, True, False, False,

@@ -149,9 +149,15 @@ def replicas(facts: Facts, found: Inspection) -> Verdict:
         return not_applicable(f"AUTHSVC_DURABILITY={facts.settings.durability} asks for none")
     if good is None:
         return unknown(_SILENT)
-    if good == 0:
-        return failed("none keeps up: every revocation would be answered with 503", "connect a replica")
-    return passed(f"{good} keep up")
+    needed = facts.settings.durability_replicas
+    if good < needed:
+        return failed(f"{good} of {needed} keep up: revocations would be answered with 503", "connect replicas")
+    if good > needed:
+        return warned(
+            f"{good} keep up and {needed} must have a change: one of the others may take over without it",
+            f"set AUTHSVC_DURABILITY_REPLICAS={good} if any of them may be promoted",
+        )
+    return passed(f"{good} keep up, and must have every change")
 
 
 @of_each
