@@ -29,10 +29,9 @@ from authsvc.web.routes import ROUTES, Verb
 @asynccontextmanager
 async def opened(settings: Settings, redis_url: str, clock: Callable[[], float] = time.time) -> AsyncIterator[Deps]:
     """The parts of the service, connected to a store; given back at the end."""
+    durability = Durability(settings.durability, settings.durability_timeout_ms, settings.durability_replicas)
     store = Store(
-        Connection(
-            redis_url, Durability(settings.durability, settings.durability_timeout_ms, settings.durability_replicas)
-        ),
+        Connection(redis_url, durability),
         audit_retention_s=settings.audit_retention_s,
         audit_max_events=settings.audit_max_events,
     )
