@@ -27,6 +27,7 @@ from authsvc.settings import Settings
 from authsvc.store.embedded import _find_binary
 from authsvc.store.urls import StoreUrl
 from tests import topologies
+from tests.flows.contents import Commands
 
 # A script that starts the tests in the background has interrupts ignored, and programs inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -137,6 +138,14 @@ def _plain(url: str) -> "redis.Redis":
         nodes = [ClusterNode(*host) for host in parsed.hosts]  # type: ignore[no-untyped-call]  # as above
         return RedisCluster(startup_nodes=nodes)  # type: ignore[return-value]  # it takes the calls that tests make
     return redis.Redis.from_url(url)
+
+
+@pytest.fixture
+def commands(valkey: "redis.Redis", shape: str) -> Commands:
+    """A count of what is asked of the store."""
+    if shape == "cluster":
+        pytest.skip("commands are counted on one server")
+    return Commands(valkey)
 
 
 @pytest.fixture

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from faults.experiments import ALL
+
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 PAGE = (ROOT / "docs" / "security.md").read_text()
 NAMED = sorted(set(re.findall(r"`([\w/]+\.py)::(\w+)`", PAGE)))
+EXPERIMENTS = {name for names in re.findall(r"`python -m faults --only ([\w,-]+)`", PAGE) for name in names.split(",")}
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
     for part in ("## OWASP", "## RFCs", "## Attacks")
@@ -31,6 +34,12 @@ def test_every_test_that_is_named_exists(path: str, name: str) -> None:
     assert name in functions_of(TESTS / path)
 
 
+def test_every_experiment_that_is_named_exists() -> None:
+    """And has a control, so that it can fail."""
+    assert EXPERIMENTS
+    assert {one.name for one in ALL if one.controls} >= EXPERIMENTS
+
+
 def test_every_row_says_how_it_stands() -> None:
     """What is met names a test, or says why it has none; nothing else claims to be met."""
     known = {"met", "partly", "not done", "not tested", "n/a"}
@@ -40,7 +49,7 @@ def test_every_row_says_how_it_stands() -> None:
     assert len(judged) > 100
     for row in judged:
         if row[-2] == "met":
-            assert re.search(r"`[\w/]+\.py::\w+`|above", row[-1]), row
+            assert re.search(r"`[\w/]+\.py::\w+`|`python -m faults --only |above", row[-1]), row
 
 
 # These tell which of a session's tokens one is that was found to be live before.

@@ -16,6 +16,7 @@ from faults.experiments import (
     replicas,
     slots,
     slow,
+    timing,
 )
 from faults.lab import Experiment
 
@@ -35,6 +36,7 @@ _FAMILIES = (
     replicas,
     slots,
     slow,
+    timing,
 )
 ALL: tuple[Experiment, ...] = tuple(
     sorted((one for family in _FAMILIES for one in family.EXPERIMENTS), key=lambda experiment: experiment.number)

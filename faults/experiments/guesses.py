@@ -1,9 +1,6 @@
-"""Passwords are guessed: many at once, and by how long an answer takes."""
+"""Passwords are guessed, many at once."""
 
 import asyncio
-import random
-import time
-from statistics import median
 
 from faults.http import Http
 from faults.lab import Control, Experiment, Lab
@@ -11,7 +8,6 @@ from faults.variation import Patch, Variation
 
 # What is heard of one account: from one address, and in all.
 FROM_ONE, IN_ALL = 5, 100
-DIFFERENCE_S = 0.005
 
 
 async def brute_force(lab: Lab) -> None:
@@ -47,39 +43,6 @@ async def brute_force(lab: Lab) -> None:
         http.close()
 
 
-async def timing(lab: Lab) -> None:
-    """How long a login takes for a wrong password, a suspended user, one without a password, and nobody."""
-    settings = {"AUTHSVC_ARGON2_MEMORY_KIB": "19456", "AUTHSVC_ARGON2_TIME_COST": "2"}
-    _, world = await lab.set_up(users=18, groups=1, workers=1, settings=settings)
-    for user in world.users[6:12]:
-        await world.suspend(user)
-    bare = [f"bare{number}" for number in range(6)]
-    for name in bare:
-        await world.call("POST", "/admin/users", document={"username": name}, headers=world.admin)
-    states = {
-        "wrong password": [user.username for user in world.users[:6]],
-        "suspended": [user.username for user in world.users[6:12]],
-        "no password": bare,
-        "nobody": [f"nobody{number}" for number in range(6)],
-    }
-    took: dict[str, list[float]] = {state: [] for state in states}
-    bodies = set()
-    for number in range(lab.pick(60, 480)):
-        for state in random.sample(list(states), len(states)):
-            document = {"username": states[state][number % 6], "password": "none of anybody's"}
-            headers = {"X-Forwarded-For": f"192.0.{number // 250}.{number % 250 + 1}"}
-            began = time.monotonic()
-            answer = await world.http.call("POST", "/login", document=document, headers=headers)
-            took[state].append(time.monotonic() - began)
-            bodies.add((answer.status, answer.body, tuple(name for name in answer.headers)))
-    medians = {state: median(values) for state, values in took.items()}
-    difference = max(medians.values()) - min(medians.values())
-    lab.figure("logins of each kind", lab.pick(60, 480))
-    lab.figure("medians", ", ".join(f"{state} {value * 1000:.2f} ms" for state, value in medians.items()))
-    lab.require(difference < DIFFERENCE_S, "timing", f"the medians are {difference * 1000:.1f} ms apart")
-    lab.require(len(bodies) == 1, "answers", f"{len(bodies)} different answers")
-
-
 # The usual mistake: look whether the limit is reached, check the password, and count afterwards.
 CHECK_THEN_COUNT = [
     Patch(
@@ -99,22 +62,7 @@ CHECK_THEN_COUNT = [
         "            await deps.store.throttle.reserve(windows, deps.clock())\n",
     ),
 ]
-NO_DUMMY = Patch(
-    "flows/hasher.py",
-    "        verdict = await",
-    "        if stored is None:\n            return False\n        verdict = await",
-)
-
 EXPERIMENTS = (
-    Experiment(
-        "timing",
-        20,
-        "logins for a wrong password, a suspended user, one without a password and nobody, interleaved",
-        "the medians are less than 5 ms apart, the answers are the same",
-        timing,
-        [Control("nothing is hashed where there is no hash", ("timing",), Variation([NO_DUMMY]))],
-        long_only=True,
-    ),
     Experiment(
         "brute-force",
         21,

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 import subprocess
 import tempfile
@@ -36,15 +37,16 @@ class Valkey:
     def __init__(self, directory: Path) -> None:
         self.socket = directory / "valkey.sock"
         self.url = f"unix://{self.socket}"
-        self._directory = directory
+        self.directory = directory
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str) -> None:
         self.process = subprocess.Popen(
             [_find_binary(), "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "yes",
-             "--appendfsync", "no", "--dir", str(self._directory), *options],
+             "--appendfsync", "no", "--dir", str(self.directory), *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            restore_signals=False,  # Python ignores SIGXFSZ: a file that may not grow is an error, not the end
         )  # fmt: skip
         until(self._listens, 10)
 
@@ -272,6 +274,42 @@ def writes_not_permitted(server: Valkey) -> Iterator[None]:
 
 
 @contextmanager
+def failed_snapshot(server: Valkey) -> Iterator[None]:
+    """MISCONF: the last snapshot could not be put in its place on the disk."""
+    in_its_place = server.directory / "dump.rdb"
+    in_its_place.mkdir()  # permissions would not hold root back
+    with server.operator() as operator:
+        operator.config_set("save", "3600 1")
+        operator.bgsave()
+        until(lambda: operator.info("persistence")["rdb_last_bgsave_status"] == "err", 10)
+        assert "MISCONF" in _refused_write(server)
+        yield
+        in_its_place.rmdir()
+        operator.bgsave()
+        until(lambda: operator.info("persistence")["rdb_last_bgsave_status"] == "ok", 10)
+
+
+@contextmanager
+def full_disk(server: Valkey) -> Iterator[None]:
+    """MISCONF: what was written last could not be appended to the file."""
+    assert server.process is not None
+    with server.operator() as operator:
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        operator.set("filler", "the last that is taken")
+        until(lambda: operator.info("persistence")["aof_last_write_status"] == "err", 10)
+        assert "MISCONF" in _refused_write(server)
+        yield
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        until(lambda: operator.info("persistence")["aof_last_write_status"] == "ok", 10)
+
+
+def _refused_write(server: Valkey) -> str:
+    with server.operator() as operator, pytest.raises(redis.ResponseError) as refusal:
+        operator.set("filler", "refused")
+    return str(refusal.value)
+
+
+@contextmanager
 def writes_paused(server: Valkey) -> Iterator[None]:
     """As Valkey does it during a failover: who writes is kept waiting."""
     with server.operator() as operator:
@@ -293,7 +331,7 @@ async def test_a_demoted_store(own: World, server: Valkey) -> None:
     log.info("read_only: recovery %.3f s", await recovered(own))
 
 
-@pytest.mark.parametrize("outage", [too_few_replicas, writes_not_permitted, writes_paused])
+@pytest.mark.parametrize("outage", [too_few_replicas, writes_not_permitted, writes_paused, failed_snapshot, full_disk])
 async def test_nothing_can_be_written(own: World, server: Valkey, outage: Outage) -> None:
     """Whatever would write is 503 within 1.5 s, revocations above all; then the application is well within 2 s."""
     with outage(server):

@@ -1,10 +1,9 @@
-"""The flows without the web around them: shorthands, and a count of what they ask of the store and the hasher."""
+"""The flows without the web around them: shorthands, and a count of what they ask of the hasher."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import redis
 
 from authsvc.core.client import BUILT_IN, Client
 from authsvc.core.session import Active
@@ -18,7 +17,6 @@ from authsvc.flows.login import login
 from authsvc.flows.refresh import refresh
 from authsvc.store.audit import Event
 from tests.conftest import PASSWORD
-from tests.flows.contents import Commands
 
 HERE = Caller(ip="192.0.2.1", user_agent="a test", request_id="r-1")
 
@@ -85,13 +83,6 @@ async def world_of(deps: Deps) -> World:
 @pytest.fixture
 async def world(deps: Deps) -> World:
     return await world_of(deps)
-
-
-@pytest.fixture
-def commands(valkey: "redis.Redis", shape: str) -> Commands:
-    if shape == "cluster":
-        pytest.skip("commands are counted on one server")
-    return Commands(valkey)
 
 
 @dataclass

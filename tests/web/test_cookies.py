@@ -313,6 +313,16 @@ async def test_a_planted_cookie_is_never_adopted(service: Service, token: str) -
         assert cookie_of(answer) not in (planted, token)
 
 
+async def test_a_browser_has_one_session(service: Service, token: str) -> None:
+    """A login by cookie ends the session whose cookie came along; one for tokens, which replaces none, leaves it."""
+    for_tokens = LOGIN | {"cookie": False}
+    assert (await service.http.post("/login", json=for_tokens, headers=cookie(token))).status_code == 200
+    assert await service.active(token)
+    answer = await service.http.post("/login", json=LOGIN, headers=cookie(token))
+    assert not await service.active(token)
+    assert await service.active(cookie_of(answer))
+
+
 async def test_a_refresh_token_is_no_cookie(service: Service) -> None:
     """Only an access token opens a session by cookie."""
     await service.user()

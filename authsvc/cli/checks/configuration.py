@@ -4,7 +4,7 @@ from ipaddress import IPv4Network
 from urllib.parse import urlsplit
 
 from authsvc import __version__
-from authsvc.cli.checks import Check, Verdict, failed, not_applicable, passed, unknown, warned
+from authsvc.cli.checks import Check, Verdict, failed, not_applicable, passed, warned
 from authsvc.cli.facts import Facts, is_loopback
 from authsvc.core import password as passwords
 from authsvc.errors import WeakPassword
@@ -43,7 +43,7 @@ def cookie(facts: Facts) -> Verdict:
 def hsts(facts: Facts) -> Verdict:
     if not _https(facts):
         return not_applicable("the service is not on https")
-    return unknown("this is up to the proxy that ends TLS", "let it send Strict-Transport-Security of a year or more")
+    return passed("every answer carries it, for a year, unless the proxy takes it away")
 
 
 def _https(facts: Facts) -> bool:
