@@ -46,6 +46,11 @@ class Hasher:
         verdict = await asyncio.wrap_future(self._submit(lambda: self._verify(stored or self._nobody, password)))
         return verdict and stored is not None
 
+    def refuse_if_full(self) -> None:
+        """Raise Overloaded if there is no room for one more now."""
+        if self._room <= 0:
+            raise Overloaded("too many passwords are being checked, try again")
+
     def outdated(self, stored: str) -> bool:
         """Whether the hash was made with other parameters than today's."""
         return self._argon2.check_needs_rehash(stored)
@@ -64,8 +69,7 @@ class Hasher:
             raise Overloaded("the password could not be checked, try again") from error
 
     def _submit(self, work: Callable[[], T]) -> Future[T]:
-        if self._room <= 0:
-            raise Overloaded("too many passwords are being checked, try again")
+        self.refuse_if_full()
         self._room -= 1
         future = self._pool.submit(work)
         loop = asyncio.get_running_loop()
