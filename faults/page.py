@@ -30,9 +30,9 @@ NOT_SHOWN = """\
   that an fsync reaches the disk, or what is left after a power failure.
 - All processes share one machine and one clock, but where a clock is faked. Packets on loopback are neither lost nor
   reordered; the proxies delay, swallow, cut and reset whole connections.
-- With two or more replicas `AUTHSVC_DURABILITY=replica` does not outlast every failover: while sentinels that were
-  told to fail over promote one replica, the other may still acknowledge a revocation, which is lost then. Seen in a run
-  with two replicas, so the experiment has one.
+- With more replicas than `AUTHSVC_DURABILITY_REPLICAS` the level `replica` does not outlast every failover: while
+  sentinels that were told to fail over promote one replica, another may still acknowledge a revocation, which is lost
+  then. Seen in a run with two replicas of which one had to have it; the experiment has one.
 - What a replica lacks of logins and rotations is lost with its primary: only revocations wait for it. And an isolated
   old primary answers introspections from what it knows until its workers hear of the new one.
 - A node without a file that is started again and promoted is an empty store: everything is answered 503 then, by want
