@@ -158,8 +158,31 @@ def settings() -> Settings:
     return Settings(**CHEAP)
 
 
+# How long the store may take, wherever it is looked up.
+BOUNDS = (
+    "authsvc.app.REQUEST_TIMEOUT_S",
+    "authsvc.store.connection.CALL_TIMEOUT_S",
+    "authsvc.store.connection.REPLY_TIMEOUT_S",
+    "authsvc.store.lookup.CALL_TIMEOUT_S",
+    "authsvc.store.cluster_lane.REPLY_TIMEOUT_S",
+    "authsvc.store.cluster._MAP_TIMEOUT_S",
+    "authsvc.store.node.CONNECT_TIMEOUT_S",
+    "authsvc.store.node.POOL_TIMEOUT_S",
+    "authsvc.store.node.SENTINEL_TIMEOUT_S",
+)
+
+
 @pytest.fixture
-async def deps(valkey: "redis.Redis", valkey_url: str, clock: Clock, settings: Settings) -> AsyncIterator[Deps]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that works is waited for, however busy the machine: what happens in time is for tests/faults to say."""
+    for bound in BOUNDS:
+        monkeypatch.setattr(bound, 10.0)
+
+
+@pytest.fixture
+async def deps(
+    patient: None, valkey: "redis.Redis", valkey_url: str, clock: Clock, settings: Settings
+) -> AsyncIterator[Deps]:
     """The parts of the service over the real store, with the service record, the built-in client and no admin."""
     async with opened(settings, valkey_url, clock) as parts:
         started = await bootstrap.first_start(parts)

@@ -108,8 +108,12 @@ async def test_a_record_under_anothers_key_decides_nothing(service: Service, val
         await lookup.session(one)
 
 
-async def test_a_late_reply_reaches_nobody(service: Service, valkey: "redis.Redis", shape: str) -> None:
+async def test_a_late_reply_reaches_nobody(
+    service: Service, valkey: "redis.Redis", shape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A lookup that was given up leaves its reply unread; the next one on the connection gets its own."""
+    for bound in ("authsvc.store.lookup.CALL_TIMEOUT_S", "authsvc.store.cluster_lane.REPLY_TIMEOUT_S"):
+        monkeypatch.setattr(bound, 0.5)
     one, other = await handles(service, 2, 1)
     lookup = service.deps.store.lookup
     await asyncio.gather(lookup.session(one), lookup.session(other))

@@ -146,7 +146,7 @@ def _plain(headers: dict[str, Any]) -> list[tuple[bytes, bytes]]:
 
 
 @pytest.fixture
-def running(valkey: "redis.Redis", valkey_url: str) -> Iterator[Running]:
+def running(patient: None, valkey: "redis.Redis", valkey_url: str) -> Iterator[Running]:
     with asyncio.Runner() as runner:
         parts = opened(Settings(**CHEAP), valkey_url)
         deps = runner.run(parts.__aenter__())
