@@ -123,12 +123,12 @@ async def test_what_no_replica_has_is_not_promised(tmp_path: Path, act: Act) -> 
         async with service_on(store.url, durability="replica", durability_timeout_ms=50) as service:
             someone = await Someone.on(service)
             # Stopped and not cut off: to a connection that wrote nothing it counts as one that has everything.
-            [replica] = store.replicas()
+            primary, [replica] = store.primary(), store.replicas()
             replica.pause()
             first = await act(someone)
             assert is_refusal(first), first.text
             # As if another worker were asked: to a connection that has not written it, all is well.
-            store.primary().call("CLIENT", "KILL", "TYPE", "normal")
+            primary.call("CLIENT", "KILL", "TYPE", "normal")
             if act not in ONCE:
                 again = await act(someone)
                 assert is_refusal(again), again.text
