@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authsvc.errors import AuthError
 from authsvc.flows.deps import Deps
@@ -50,7 +50,7 @@ async def opened(settings: Settings, redis_url: str, clock: Callable[[], float] 
 
 def build(deps: Deps) -> ASGIApp:
     """The web application over parts that are open already and stay open after it."""
-    routes = [Route(verb.path, _route(deps, verb), methods=[verb.method]) for verb in ROUTES]
+    routes = [Route(verb.path, _route(deps, verb), methods=[verb.method, *verb.also]) for verb in ROUTES]
     app = Starlette(
         routes=routes,
         exception_handlers={AuthError: answer, HTTPException: answer_http, Exception: answer_unexpected},
@@ -60,16 +60,27 @@ def build(deps: Deps) -> ASGIApp:
     app.state.contract = openapi.text()
     inner: ASGIApp = app
     if deps.settings.allowed_origins:
-        inner = CORSMiddleware(
-            app,
-            allow_origins=deps.settings.allowed_origins,
-            allow_methods=("GET", "POST", "PATCH", "DELETE"),
-            allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
-            allow_credentials=True,
-        )
+        inner = _for_browsers(app, deps.settings.allowed_origins)
     service: ASGIApp = Envelope(inner)
     share = deps.settings.access_log_share
     return AccessLog(service, share) if share else service
+
+
+def _for_browsers(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
+    """The application with CORS, but for gateways: what one asks about may be a preflight, which would be let pass."""
+    cors = CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST", "PATCH", "DELETE"),
+        allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
+        allow_credentials=True,
+    )
+    gateways = {verb.path for verb in ROUTES if "gateway" in verb.who}
+
+    async def service(scope: Scope, receive: Receive, send: Send) -> None:
+        await (app if scope["path"] in gateways else cors)(scope, receive, send)
+
+    return service
 
 
 def _route(deps: Deps, verb: Verb) -> Callable[[Request], Awaitable[Response]]:

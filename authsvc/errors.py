@@ -49,6 +49,14 @@ class InsufficientRole(AuthError):
     """The user is known and lacks the role that the call demands."""
 
 
+class InsufficientScope(AuthError):
+    """The token is active and lacks a scope that the gateway demands. `scope`: all that it demands."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__("this takes more scope than the token has")
+        self.scope = scope
+
+
 class CrossSite(AuthError):
     """A cookie-authenticated change came from another site, or did not say where it came from."""
 

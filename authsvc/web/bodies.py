@@ -42,6 +42,11 @@ Ttl = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
 Handle = Annotated[str, Field(description="public id of a session", examples=["4fQ0kzPq1LxA"])]
 Text = Annotated[str, StringConstraints(max_length=4096)]
 Subject = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~:@|+=/-]{1,255}$")]
+# Words as a scope has them, single spaces between (RFC 6749 section 3.3).
+Words = Annotated[
+    str,
+    StringConstraints(max_length=1024, pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*$"),
+]
 # Decimal digits: pydantic would also take " 5", "+5", "5.0" and "1_0".
 Digits = Annotated[int, BeforeValidator(_digits)]
 
@@ -167,6 +172,15 @@ class Page(Form):
     model_config = ConfigDict(extra="forbid")
     limit: Digits = Field(100, ge=1, le=1000)
     cursor: str | None = Field(None, max_length=400, description="`next` of the page before")
+
+
+class Demands(Form):
+    """What a gateway demands of a token."""
+
+    model_config = ConfigDict(extra="forbid")
+    scope: Words | None = Field(None, description="all of these scopes")
+    role: Words | None = Field(None, description="all of these roles")
+    audience: Words | None = Field(None, description="one of these audiences")
 
 
 class Problem(Answer):

@@ -103,8 +103,11 @@ async def login_client(deps: Deps, request: Request, client_id: str | None, defa
     return await clients.authenticate(deps, source(request), basic.client_id, basic.secret)
 
 
-async def user_of(deps: Deps, request: Request) -> Me:
-    """The user of the access token or cookie. Raises MissingToken, InvalidToken, InvalidRequest, CrossSite."""
+async def user_of(deps: Deps, request: Request, method: str | None = None) -> Me:
+    """The user of the access token or cookie. Raises MissingToken, InvalidToken, InvalidRequest, CrossSite.
+
+    method: what the cookie is sent for, where that is not this request.
+    """
     header, cookie = _authorization(request), cookies.session_token(request)
     if "access_token" in request.query_params:
         raise InvalidRequest("a token does not belong into a URL")
@@ -116,7 +119,7 @@ async def user_of(deps: Deps, request: Request) -> Me:
             raise InvalidRequest("Authorization: not a bearer token")
         presented = match[1]
     elif cookie is not None:
-        if request.method not in ("GET", "HEAD"):
+        if (request.method if method is None else method) not in ("GET", "HEAD"):
             cookies.refuse_cross_site(request, deps.settings.allowed_origins)
         presented = cookie
     else:

@@ -26,6 +26,7 @@ ANSWERS: dict[type[e.AuthError], tuple[int, str]] = {
     e.MissingToken: (401, "invalid_token"),
     e.InvalidToken: (401, "invalid_token"),  # RFC 6750 section 3.1
     e.InsufficientRole: (403, "insufficient_scope"),
+    e.InsufficientScope: (403, "insufficient_scope"),
     e.UnauthorizedClient: (403, "unauthorized_client"),
     e.AccessDenied: (403, "access_denied"),
     e.CrossSite: (403, "access_denied"),
@@ -120,6 +121,7 @@ def _challenge(error: Exception) -> str | None:
         return f'Bearer realm="{REALM}"'
     if isinstance(error, e.InvalidToken):
         return f'Bearer realm="{REALM}", error="invalid_token", error_description="{plain(str(error))}"'
-    if isinstance(error, e.InsufficientRole):
-        return f'Bearer realm="{REALM}", error="insufficient_scope", error_description="{plain(str(error))}"'
+    if isinstance(error, e.InsufficientRole | e.InsufficientScope):
+        scope = f', scope="{error.scope}"' if isinstance(error, e.InsufficientScope) else ""
+        return f'Bearer realm="{REALM}", error="insufficient_scope", error_description="{plain(str(error))}"{scope}'
     return None

@@ -47,6 +47,10 @@ _DESCRIPTIONS = {
     "introspect": "Unknown, expired, revoked and not for this client are one answer, `active: false` and nothing else. "
     "A refresh token is never `Bearer`.",
     "introspect_batch": "One answer for each token, in their order.",
+    "verify": "Forward-auth, for gateways that ask about each request before they pass it on (`docs/gateways.md`). The "
+    "method is the one of that request, `X-Forwarded-Method` or `X-Original-Method`; it is taken for a change if none "
+    "of these says otherwise, and a change by cookie has to come from this origin or an allowed one. A malformed or "
+    "repeated credential is 401, a demand that is unknown, empty or repeated 403.",
     "events": "Server-sent events: `everything` first, then `forget` with digests of the names of changed keys, and "
     "`heartbeat` every second while nothing can have been missed. `docs/events.md` has the whole contract.",
     "revoke": "With a `token`: 200 also if it is unknown. Admins may name `session_id`, `sub`, `client_id` or `all` "
@@ -75,6 +79,7 @@ _SECURITY: dict[Who, list[dict[str, list[str]]]] = {
     "anyone": [],
     "client": [{"basic": []}],
     "user": [{"bearer": []}, {"cookie": []}],
+    "gateway": [{"bearer": []}, {"cookie": []}],
     "admin": [{"basic": []}, {"bearer": []}, {"cookie": []}],
 }
 _NONE: dict[str, list[str]] = {}  # no scheme: by the form's fields, which OpenAPI has none for, or not needed
@@ -82,6 +87,14 @@ _SHARED: dict[Who, tuple[type[e.AuthError], ...]] = {
     "anyone": (),
     "client": (e.InvalidRequest, e.InvalidClient, e.TooManyAttempts),
     "user": (e.InvalidRequest, e.MissingToken, e.InvalidToken, e.CrossSite),
+    "gateway": (
+        e.MissingToken,
+        e.InvalidToken,
+        e.InsufficientScope,
+        e.InsufficientRole,
+        e.AccessDenied,
+        e.CrossSite,
+    ),
     "admin": (
         e.InvalidRequest,
         e.InvalidClient,
@@ -128,6 +141,13 @@ _COOKIES = {
     "logout": ("204", _COOKIE + "expired, where the call was made with it"),
     "end_session": ("204", _COOKIE + "expired, where the ended session is the one of the cookie"),
     "end_sessions": ("204", _COOKIE + "expired, where this session ended too"),
+}
+_IDENTITY = {
+    "X-Auth-Subject": "whose token it is",
+    "X-Auth-Username": "percent-encoded UTF-8; empty if there is none",
+    "X-Auth-Roles": "with single spaces between",
+    "X-Auth-Scope": "with single spaces between",
+    "X-Auth-Session": "the session's public id",
 }
 _HEADERS: dict[str, dict[str, Any]] = {
     "RequestId": {
@@ -188,7 +208,11 @@ def document() -> dict[str, Any]:
     paths: dict[str, Any] = {}
     failures: dict[str, Any] = {}
     for verb in ROUTES:
-        paths.setdefault(path_of(verb), {})[verb.method.lower()] = _operation(verb, failures)
+        operation = _operation(verb, failures)
+        operations = paths.setdefault(path_of(verb), {})
+        operations[verb.method.lower()] = operation
+        for method in verb.also:
+            operations[method.lower()] = operation | {"operationId": f"{operation['operationId']}_{method.lower()}"}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -240,7 +264,7 @@ def _tag(verb: Verb) -> str:
         return verb.path.split("/")[2]
     if verb.who == ("user",) or verb.path == "/password/reset":
         return "account"
-    return "tokens" if verb.takes else "service"
+    return "tokens" if verb.takes or verb.who == ("gateway",) else "service"
 
 
 def _security(verb: Verb) -> list[dict[str, list[str]]]:
@@ -307,7 +331,10 @@ def _responses(verb: Verb, failures: dict[str, Any]) -> dict[str, Any]:
 
 def _success(verb: Verb) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "done", "headers": _headers()}
-    if verb.gives:
+    if verb.who == ("gateway",):
+        text = {"required": True, "schema": {"type": "string"}}
+        success["headers"] |= {name: {"description": about, **text} for name, about in _IDENTITY.items()}
+    elif verb.gives:
         success["content"] = {JSON: _schema(verb.gives)}
     elif verb.path == "/openapi.yaml":
         success["content"] = {"application/yaml": {"schema": {"type": "object", "required": ["openapi", "paths"]}}}
@@ -339,7 +366,7 @@ def _errors(verb: Verb) -> set[type[e.AuthError]]:
     found = set(verb.errors) | set(_OF_EVERY_CALL) | {error for who in verb.who for error in _SHARED[who]}
     if verb.takes:
         found.update(_OF_A_BODY)
-    if verb.query:
+    if verb.query and verb.who != ("gateway",):
         found.add(e.InvalidRequest)
     if verb.who != ("anyone",) or verb.takes:
         found.add(e.StoreUnavailable)

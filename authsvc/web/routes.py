@@ -10,14 +10,17 @@ from starlette.responses import Response
 
 from authsvc import errors as e
 from authsvc.flows.deps import Deps
-from authsvc.web import account, admin, bodies, events, meta, tokens
+from authsvc.web import account, admin, bodies, events, meta, tokens, verify
 
-Who = Literal["anyone", "client", "user", "admin"]
+Who = Literal["anyone", "client", "user", "admin", "gateway"]
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One call. `who` decides which errors every such call shares; `errors` are those of its own."""
+    """One call. `who` decides which errors every such call shares; `errors` are those of its own.
+
+    also: other methods that are the same call.
+    """
 
     method: str
     path: str
@@ -30,6 +33,7 @@ class Verb:
     status: int = 200
     errors: tuple[type[e.AuthError], ...] = ()
     optional_body: bool = False
+    also: tuple[str, ...] = ()
 
 
 _SECRET = (e.TooManyAttempts,)
@@ -49,6 +53,8 @@ ROUTES: tuple[Verb, ...] = (
          takes=bodies.RevokeForm, errors=(e.NotFound,)),
     Verb("POST", "/tokens", tokens.issue, "Issue a token for a user authenticated elsewhere", ("client",),
          takes=bodies.Issue, gives=bodies.Tokens, errors=(e.UnauthorizedClient, e.AccessDenied, e.InvalidScope)),
+    Verb("GET", "/verify", verify.verify, "May this request pass, and whose is it?", ("gateway",), query=bodies.Demands,
+         also=verify.METHODS),
     Verb("GET", "/events", events.events, "What to forget, for those who cache", ("client",),
          errors=(e.UnauthorizedClient,)),
     Verb("POST", "/logout", account.logout, "End this session", ("user",), status=204),

@@ -214,6 +214,7 @@ CALLS = [
          auth=_admin, second=r"\+ (session|listed):"),
     Call("log out", "POST /logout", _at("/logout"), 204, bearer=_phone),
     Call("who am I", "GET /me", _at("/me"), bearer=_phone, reads=True),
+    Call("may it pass", "GET /verify", _at("/verify"), bearer=_phone, reads=True),
     Call("my sessions", "GET /sessions", _at("/sessions"), bearer=_phone, reads=True),
     Call("end others", "DELETE /sessions", _at("/sessions"), 204, bearer=_phone),
     Call("end all", "DELETE /sessions", _at("/sessions?all=true"), 204, bearer=_phone),
