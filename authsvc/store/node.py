@@ -25,7 +25,7 @@ from authsvc.store.urls import StoreUrl
 
 log = logging.getLogger(__name__)
 
-_READS = {"GET", "MGET", "EXISTS", "PTTL", "SCAN", "ZCOUNT", "ZRANGE", "XRANGE", "XREVRANGE"}
+_READS = {"GET", "MGET", "EXISTS", "PTTL", "SCAN", "ZRANGE", "XRANGE", "XREVRANGE"}
 
 Command = tuple[str | bytes | int, ...]
 
