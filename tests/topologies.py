@@ -292,6 +292,20 @@ class Cluster:
             for node in (target, source, *self.primaries()):
                 node.call("CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
+    def add(self) -> Server:
+        """One more primary, which has no slots yet; returns when all know it and it knows them."""
+        first, number = self.nodes[0], len(self.nodes)
+        bus = free_port()
+        options = [line for line in first.options if not line.startswith("cluster-port")]
+        place = first.directory.parent / f"node-{number}"
+        node = Server(place, (*options, f"cluster-port {bus}"), first.password, first.binary)
+        self.nodes.append(node)
+        first.call("CLUSTER", "MEET", _HOST, node.start().port, bus)
+        until(
+            lambda: all(len(_known(one)) == number + 1 for one in self.nodes if not one._ended()) and self.whole(), 20
+        )
+        return node
+
     def whole(self) -> bool:
         """Whether every node knows that every slot is served."""
         return all("cluster_state:ok" in str(node.call("CLUSTER", "INFO")) for node in self.nodes if not node._ended())

@@ -11,17 +11,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from redis.asyncio.connection import AbstractConnection, Connection
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, ResponseError, TryAgainError
 
-from authsvc.store.node import Node
-from authsvc.store.topology import Parcel, deliver_to
+from authsvc.store import cluster_shards
+from authsvc.store.node import Address, Node
+from authsvc.store.topology import Heard, Parcel, deliver_to
 from authsvc.store.urls import StoreUrl
 
-Address = tuple[str, int]
 # Where a key is, and whether one has to say ASKING first.
 Route = tuple[Node, bool]
 K = TypeVar("K")
@@ -32,6 +32,7 @@ MAX_ATTEMPTS = 5
 _PAUSE_S = 0.05
 # A node that does not say quickly what it knows of the others is passed over.
 _MAP_TIMEOUT_S = 0.25
+_SHARDS = ("CLUSTER", "SHARDS")
 
 Redirected = (MovedError, AskError, TryAgainError, ClusterDownError)
 
@@ -50,6 +51,17 @@ class Cluster:
         if not self._owners:
             await self.refresh()
         return list(dict.fromkeys(owner for owner in self._owners if owner is not None))  # by their lowest slots
+
+    async def writable(self) -> Sequence[Node]:
+        host, shards = await self._ask_one(*_SHARDS)
+        tls = self._url.options.get("connection_class") is SSLConnection
+        return [self._node(address) for address in cluster_shards.addresses(shards, host, tls=tls)]
+
+    async def covered(self, heard: Sequence[Heard]) -> bool:
+        # All are asked: one that has lost a slot or got another knows it at once, the others when they are told.
+        ids = await asyncio.gather(*(one.ask("CLUSTER", "MYID") for one in heard))
+        told = await asyncio.gather(*(one.ask(*_SHARDS) for one in heard))
+        return all(cluster_shards.covered(shards, ids) for shards in told)
 
     async def deliver(self, parcels: Sequence[Parcel]) -> list[list[Any]]:
         delivered: list[list[Any]] = [[] for _ in parcels]
@@ -125,21 +137,27 @@ class Cluster:
         return self._reading
 
     async def _refresh(self) -> None:
+        host, slots = await self._ask_one("CLUSTER", "SLOTS")
+        # A node that does not know its own name says nothing for it.
+        ranges = [(low, high, ((owner[0] or b"").decode() or host, owner[1])) for low, high, owner, *_ in slots]
+        await self._redraw(ranges)
+
+    async def _ask_one(self, *command: str) -> tuple[str, list[Any]]:
+        """The host of a node, and what it told. Raises what redis-py raises when nobody tells anything."""
         known = list(self._nodes)
         random.shuffle(known)
         error: Exception = ClusterDownError("CLUSTERDOWN no node is known")
         for address in dict.fromkeys((*known, *self._url.hosts)):
             try:
-                ranges = await self._ask(address)
+                told = await self._ask(address, command)
             except (RedisError, OSError, TimeoutError) as failure:
                 error = failure
                 continue
-            if ranges:
-                await self._redraw(ranges)
-                return
+            if told:
+                return address[0], told
         raise error
 
-    async def _ask(self, address: Address) -> list[tuple[int, int, Address]]:
+    async def _ask(self, address: Address, command: Sequence[str]) -> list[Any]:
         """What this node knows, on a connection for this once: it may well be a replica."""
         kind: type[AbstractConnection] = self._url.options.get("connection_class", Connection)
         options = {name: value for name, value in self._url.options.items() if name != "connection_class"}
@@ -148,12 +166,11 @@ class Cluster:
         try:
             async with asyncio.timeout(_MAP_TIMEOUT_S):
                 await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
-                await connection.send_command("CLUSTER", "SLOTS")
-                slots = await connection.read_response()
+                await connection.send_command(*command)
+                told: list[Any] = await connection.read_response()
+                return told
         finally:
             await connection.disconnect(nowait=True)
-        # A node that does not know its own name says nothing for it.
-        return [(low, high, ((owner[0] or b"").decode() or host, owner[1])) for low, high, owner, *_ in slots]
 
     async def _redraw(self, ranges: Iterable[tuple[int, int, Address]]) -> None:
         owners: list[Node | None] = [None] * SLOTS

@@ -22,7 +22,7 @@ from authsvc.store.cluster_lane import ClusterLane
 from authsvc.store.durability import Durability
 from authsvc.store.node import REPLY_TIMEOUT_S, Node
 from authsvc.store.node import Command as Command
-from authsvc.store.topology import Parcel, Single, Topology
+from authsvc.store.topology import Heard, Parcel, Single, Topology
 from authsvc.store.urls import StoreUrl
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,12 @@ class Connection:
     async def listeners(self) -> list[AbstractConnection]:
         """A connection of its own to each primary, not yet connected, for one who listens to it; speaks RESP3."""
         async with answering():
-            return [primary.new_listener() for primary in await self._topology.primaries()]
+            return [primary.new_listener() for primary in await self._topology.writable()]
+
+    async def check_covered(self, heard: Sequence[Heard]) -> None:
+        """Make sure, by asking, that those listened to are all on which a key may be changed."""
+        if not await self._topology.covered(heard):
+            raise StoreUnavailable("there is another primary")
 
     async def ask_primaries(self, commands: Sequence[Command]) -> list[list[Any]]:
         """The replies of every primary, one after the other. A reply is None where the server refuses to tell."""

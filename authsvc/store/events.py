@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from authsvc.errors import StoreUnavailable
 from authsvc.store import keys
-from authsvc.store.connection import Connection, patience
+from authsvc.store.connection import Connection, meaning, patience
 from authsvc.store.tracking import Tracking
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
+# Below a second with what it takes to notice: a store that is silent is as good as none.
+ANSWER_TIMEOUT_S = 0.8
 # Digests in one announcement.
 MAX_DIGESTS = 1000
 # Keys changed in one turn of the event loop; of more than these it is cheaper for everybody to forget everything.
@@ -165,13 +167,16 @@ class Changes:
                 await tracking.close()
 
     async def _beat(self, trackings: Sequence[Tracking]) -> None:
-        """Give a sign of life each second, for as long as every primary answers."""
+        """Give a sign of life each second, for as long as every primary answers, and knows of no other."""
         loop = asyncio.get_running_loop()
         while True:
             due, at = loop.time() + HEARTBEAT_S, now_ms()
-            async with asyncio.TaskGroup() as group:
-                for tracking in trackings:
-                    group.create_task(tracking.ping())
+            with meaning():
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    async with asyncio.TaskGroup() as group:
+                        for tracking in trackings:
+                            group.create_task(tracking.check_role())
+                    await self._connection.check_covered(trackings)
             self._flush()  # what was heard before the answer is told before the sign of life
             if not self._live:
                 # Only now: before, tracking was off and anything may have changed. From here on all is announced.

@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
+from redis.utils import str_if_bytes
 
 from authsvc.store.breaker import Breaker, timed
 from authsvc.store.urls import StoreUrl
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 _READS = {"GET", "MGET", "EXISTS", "PTTL", "SCAN", "ZRANGE", "XRANGE", "XREVRANGE"}
 
 Command = tuple[str | bytes | int, ...]
+Address = tuple[str, int]
 
 CONNECT_TIMEOUT_S = 0.5
 REPLY_TIMEOUT_S = 0.5
@@ -57,6 +59,11 @@ class _OnPrimary(AbstractConnection):
         except RuntimeError as error:  # what uvloop raises for a connection that was reset, where asyncio says so
             await self.disconnect(nowait=True)
             raise RedisConnectionError("the connection was reset") from error
+
+
+def address_of(connection: AbstractConnection) -> Address:
+    """Of what speaks TCP; nobody asks for another."""
+    return getattr(connection, "host", ""), getattr(connection, "port", 0)
 
 
 async def check_role(connection: AbstractConnection) -> None:
@@ -93,6 +100,22 @@ class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
     """Asks the sentinels for the primary whenever it connects."""
 
 
+class _Sentinels(Sentinel):
+    """Puts the sentinel that answered first, and loses none.
+
+    redis-py swaps two places of the list that it found before it waited; when several ask at once, one sentinel is in
+    the list twice and another no longer, for good.
+    """
+
+    async def discover_master(self, service_name: str) -> Address:
+        everyone = tuple(self.sentinels)
+        try:
+            found: Address = await super().discover_master(service_name)
+            return found
+        finally:
+            self.sentinels[:] = dict.fromkeys((*self.sentinels, *everyone))
+
+
 class Node:
     """Every method raises StoreUnavailable when it could not get an answer.
 
@@ -122,7 +145,7 @@ class Node:
         tls = url.options.get("connection_class") is SSLConnection
         made = _TlsBehindSentinel if tls else _BehindSentinel
         theirs = {name: value for name, value in url.sentinel_options.items() if name != "connection_class"}
-        sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no types here
+        sentinel = _Sentinels(  # type: ignore[no-untyped-call]  # redis-py has no types here
             url.hosts,
             sentinel_kwargs=theirs
             | {
@@ -188,6 +211,19 @@ class Node:
         connection: AbstractConnection = self._pool.connection_class(**options)
         return connection
 
+    async def is_named(self, address: Address) -> bool:
+        """Whether most sentinels answer, and all of these call this one the primary; without sentinels it is.
+
+        All, for they learn of a failover one after the other, and whoever asks one that knows goes to the new primary.
+        """
+        if not isinstance(self._pool, _SentinelPool):
+            return True
+        sentinels = self._pool.sentinel_manager.sentinels
+        ask = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._pool.service_name)
+        told = await asyncio.gather(*(one.execute_command(*ask) for one in sentinels), return_exceptions=True)
+        named = [tuple(map(str_if_bytes, answer)) for answer in told if isinstance(answer, list | tuple)]
+        return 2 * len(named) > len(sentinels) and set(named) == {(address[0], str(address[1]))}
+
     async def drop(self) -> None:
         """Part with every connection: the next ones are made to whoever is the primary then."""
         for connection in self._lanes:
@@ -226,7 +262,7 @@ class Node:
         elif isinstance(self._pool, _SentinelPool):
             # One that was cut off, or stopped for a while, does not know that it has been replaced.
             named = await self._pool.sentinel_manager.discover_master(self._pool.service_name)
-            if named != (getattr(connection, "host", None), getattr(connection, "port", None)):
+            if named != address_of(connection):
                 await connection.disconnect(nowait=True)
                 raise NotPrimary("REPLACED")
         await check_role(connection)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from authsvc.store.node import Command, Node
+from authsvc.store.node import Address, Command, Node
 
 
 class Parcel(NamedTuple):
@@ -11,6 +11,17 @@ class Parcel(NamedTuple):
 
     key: str
     commands: Sequence[Command]
+
+
+class Heard(Protocol):
+    """A server that is being listened to."""
+
+    @property
+    def address(self) -> Address:
+        """Where it was found."""
+
+    async def ask(self, *command: str) -> Any:
+        """Its reply."""
 
 
 class Topology(Protocol):
@@ -21,6 +32,12 @@ class Topology(Protocol):
 
     async def primaries(self) -> Sequence[Node]:
         """All that hold keys, in an order that a failover does not change."""
+
+    async def writable(self) -> Sequence[Node]:
+        """All on which a key may be changed, as is known now."""
+
+    async def covered(self, heard: Sequence[Heard]) -> bool:
+        """Whether these are all on which a key may be changed, as is known now."""
 
     async def close(self) -> None: ...
 
@@ -36,6 +53,12 @@ class Single:
 
     async def primaries(self) -> Sequence[Node]:
         return [self.node]
+
+    async def writable(self) -> Sequence[Node]:
+        return [self.node]
+
+    async def covered(self, heard: Sequence[Heard]) -> bool:
+        return await self.node.is_named(heard[0].address)
 
     async def close(self) -> None:
         await self.node.close()

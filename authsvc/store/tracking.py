@@ -7,16 +7,14 @@ renamed, expired, evicted or flushed, by whomever, after the change and never wi
 import asyncio
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.asyncio.connection import AbstractConnection
 
 from authsvc.errors import StoreUnavailable
 from authsvc.store import keys
 from authsvc.store.connection import answering, meaning
-
-# Below a second with what it takes to notice: a store that is silent is as good as none.
-PING_TIMEOUT_S = 0.8
+from authsvc.store.node import Address, address_of
 
 # No NOLOOP: this connection writes nothing, and a change is to be announced whoever made it.
 _TRACK = ("CLIENT", "TRACKING", "ON", "BCAST")
@@ -32,14 +30,18 @@ class Tracking:
     def __init__(self, connection: AbstractConnection, heard: Heard) -> None:
         self._connection = connection
         self._heard = heard
-        self._answer: asyncio.Future[dict[bytes, Any]]
+        self._answer: asyncio.Future[Any]
+
+    @property
+    def address(self) -> Address:
+        return address_of(self._connection)
 
     async def open(self) -> None:
         """Connect, and return when every change from then on will be announced."""
         async with answering():
             await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
             # Without a handler redis-py drops announcements; there is no other way to set it.
-            self._connection._parser.set_invalidation_push_handler(_as_it_is)  # type: ignore[attr-defined]
+            self._connection._parser.set_invalidation_push_handler(_announced)  # type: ignore[attr-defined]
             await self._connection.send_command(*_TRACK, *(word for name in _PREFIXES for word in ("PREFIX", name)))
             await self._connection.read_response()
 
@@ -50,30 +52,34 @@ class Tracking:
                 # One message at a time: otherwise redis-py reads on to the next reply by recursion, and a thousand
                 # announcements before it are one level too deep.
                 message = await self._connection.read_response(push_request=True, timeout=math.inf)
-                if isinstance(message, dict):
-                    if not self._answer.done():  # given up a moment ago
-                        self._answer.set_result(message)
-                elif message[0] == b"invalidate":
-                    self._heard(message[1])
+                if isinstance(message, _Announced):
+                    self._heard(message.names)
+                elif not self._answer.done():  # given up a moment ago
+                    self._answer.set_result(message)
 
-    async def ping(self) -> None:
-        """Have the store answer on this very connection, and as a primary; `listen` has to be running.
+    async def ask(self, *command: str) -> Any:
+        """The reply on this very connection; `listen` has to be running. One at a time.
 
         The store sends what it announces of a change before it acknowledges the change to who made it. So whatever was
         acknowledged before this was called has been heard when it returns.
         """
         self._answer = asyncio.get_running_loop().create_future()
         with meaning():
-            async with asyncio.timeout(PING_TIMEOUT_S):
-                # Unlike PING it tells the role too, and unlike ROLE everybody may call it.
-                await self._connection.send_command("HELLO")
-                answer = await self._answer
-        if answer[b"role"] != b"master":
+            await self._connection.send_command(*command)
+            return await self._answer
+
+    async def check_role(self) -> None:
+        # Unlike PING it tells the role, and unlike ROLE everybody may call it.
+        if (await self.ask("HELLO"))[b"role"] != b"master":
             raise StoreUnavailable("the primary has become a replica")
 
     async def close(self) -> None:
         await self._connection.disconnect(nowait=True)
 
 
-async def _as_it_is(message: list[Any]) -> list[Any]:
-    return message
+class _Announced(NamedTuple):
+    names: list[bytes] | None
+
+
+async def _announced(message: list[Any]) -> _Announced:
+    return _Announced(message[1])

@@ -75,14 +75,14 @@ async def test_a_heartbeat_says_when(service: Service) -> None:
 async def test_a_heartbeat_counts_from_the_question(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """A heartbeat's moment is before the store was asked: what changes while it answers is not vouched for."""
     asked = []
-    ping = Tracking.ping
+    check_role = Tracking.check_role
 
     async def slowly(self: Tracking) -> None:
         asked.append(now_ms())
-        await ping(self)
+        await check_role(self)
         await asyncio.sleep(0.2)
 
-    monkeypatch.setattr(Tracking, "ping", slowly)
+    monkeypatch.setattr(Tracking, "check_role", slowly)
     async with Stream(service.app, service.admin) as stream:
         beats = [await stream.next("heartbeat") for _ in range(2)]
     assert all(beat.data["at"] <= moment for beat, moment in zip(beats, asked, strict=False))
