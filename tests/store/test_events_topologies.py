@@ -112,6 +112,24 @@ async def test_a_failover_under_sentinels(tmp_path: Path, how: str) -> None:
             assert untold(listener, written) == []
 
 
+async def test_the_sentinels_name_another_while_the_old_one_lives(tmp_path: Path) -> None:
+    """A primary that has been replaced and does not know it, as one that was cut off, is not listened to any longer."""
+    with topologies.sentinels(tmp_path) as watched:
+        async with world(watched.url) as (listener, written):
+            since, chosen = len(listener.told), watched.replicas()[0]
+            chosen.call("REPLICAOF", "NO", "ONE")
+            held = int(chosen.call("DBSIZE"))
+            for sentinel in watched.sentinels:
+                sentinel.call("SENTINEL", "REMOVE", topologies.SERVICE)
+                sentinel.call("SENTINEL", "MONITOR", topologies.SERVICE, "127.0.0.1", chosen.port, 2)
+            await listener.until(lambda: int(chosen.call("DBSIZE")) > held + 20, BACK_WITHIN_S)
+            await listener.until(lambda: "everything" in listener.names(since), BACK_WITHIN_S)
+            await goes_on(listener, written)
+            assert sum(node.is_primary() for node in watched.nodes) == 2
+            written.forget_what_is_lost(chosen)
+            assert untold(listener, written) == []
+
+
 @pytest.mark.parametrize("how", ["kill -9", "CLUSTER FAILOVER"])
 async def test_a_failover_in_a_cluster(tmp_path: Path, how: str) -> None:
     """The same for one primary of a cluster, of which the others stay."""

@@ -361,6 +361,22 @@ async def test_swaps_and_scans(tmp_path: Path) -> None:
         await connection.close()
 
 
+async def test_no_sentinel_is_forgotten(tmp_path: Path) -> None:
+    """One that was dead while several asked at once is asked again when it is the only one that lives."""
+    with topologies.sentinels(tmp_path, replicas=1) as watched:
+        first, *others = watched.sentinels
+        connection = Connection(watched.url)
+        first.kill()
+        await asyncio.gather(*(connection.call("GET", "service") for _ in range(8)))
+        first.start()
+        for other in others:
+            other.kill()
+        [listener] = await connection.listeners()
+        await listener.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+        await listener.disconnect()
+        await connection.close()
+
+
 async def test_no_sentinel_answers(tmp_path: Path) -> None:
     """It says that the store can't be asked; a URL without the service's name is refused at once."""
     connection = Connection(f"redis+sentinel://127.0.0.1:{topologies.free_port()}/authsvc")
