@@ -56,6 +56,7 @@ class JsonLines(logging.Formatter):
 
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises StartupError."""
+    given = dict(os.environ)
     log_to_stderr()
     raise_descriptors()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # also while starting: the embedded store is stopped then
@@ -72,7 +73,10 @@ def serve(settings: Settings) -> None:
         if admin is not None:
             print(walk(settings.base_url, *admin), flush=True)  # noqa: T201
         # Worker processes begin afresh and read the environment themselves.
-        settings.but(redis_url=url).export()
+        fixed: dict[str, object] = {"port": settings.port}
+        if settings.redis_url is None:
+            fixed["redis_url"] = url
+        settings.but(**fixed).export()
         config = uvicorn.Config(
             "authsvc.serve:worker",
             factory=True,
@@ -91,7 +95,7 @@ def serve(settings: Settings) -> None:
         if settings.workers == 1:
             Server(config).run(sockets=[listening])
         else:
-            Workers(config, sockets=[listening]).run()
+            Workers(config, [listening], lambda: Settings.from_environment(given).but(**fixed).export()).run()
 
 
 @contextmanager

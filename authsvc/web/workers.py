@@ -8,6 +8,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from socket import socket
 
 from uvicorn import Config
@@ -51,11 +52,15 @@ class Worker(Process):
 
 
 class Workers:
-    """As many workers as configured, over sockets that they share."""
+    """As many workers as configured, over sockets that they share.
 
-    def __init__(self, config: Config, sockets: list[socket]) -> None:
+    reread: puts the settings, which may have changed in their files, where new workers find them; or StartupError.
+    """
+
+    def __init__(self, config: Config, sockets: list[socket], reread: Callable[[], None]) -> None:
         self._config = config
         self._sockets = sockets
+        self._reread = reread
         self._workers: list[Worker] = []
         self._retired: list[Worker] = []
         self._stopping = threading.Event()
@@ -99,7 +104,12 @@ class Workers:
             self._workers[at] = self._begin()
 
     def _renew(self) -> None:
-        """Retire each worker once another is ready in its place."""
+        """Retire each worker once another is ready in its place, with the settings as they are now."""
+        try:
+            self._reread()
+        except StartupError as error:
+            log.error("the workers stay as they are: %s", error)
+            return
         for at, old in enumerate(self._workers):
             new = self._begin()
             if not new.wait_until_ready(READY_WITHIN_S, self._stopping):

@@ -145,6 +145,35 @@ def test_sighup_loses_no_request(new_server: NewServer) -> None:
     assert "Traceback" not in server.log
 
 
+def test_sighup_reads_the_files_of_settings_again(new_server: NewServer, tmp_path: Path) -> None:
+    """A setting from a file has its new value after SIGHUP; with one that is wrong the workers stay, and it is said."""
+    issuer, cap = tmp_path / "issuer", tmp_path / "cap"
+    issuer.write_text("https://old.example")
+    cap.write_text("50")
+    server = new_server(
+        AUTHSVC_WORKERS="2", AUTHSVC_ISSUER_FILE=str(issuer), AUTHSVC_MAX_SESSIONS_FILE=str(cap)
+    ).start()
+    assert server.process is not None
+
+    def told() -> str:
+        return str(httpx.get(f"{server.url}/.well-known/oauth-authorization-server").json()["issuer"])
+
+    until(lambda: len(workers_of(server)) == 2)
+    old = set(workers_of(server))
+    assert told() == "https://old.example"
+    issuer.write_text("https://new.example")
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: len(now := set(workers_of(server))) == 2 and not now & old, 40)
+    assert {told() for _ in range(20)} == {"https://new.example"}
+    kept = set(workers_of(server))
+    cap.write_text("many")
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: "AUTHSVC_MAX_SESSIONS" in server.log)
+    assert "many" not in server.log
+    assert set(workers_of(server)) == kept
+    assert told() == "https://new.example"
+
+
 def test_sigterm_while_workers_are_replaced(new_server: NewServer) -> None:
     """The way out is open all the time."""
     server = new_server(AUTHSVC_WORKERS="2").start()
