@@ -87,7 +87,9 @@ async def answer_http(request: Request, error: Exception) -> Response:
         response = problem(405, "method_not_allowed", "this path takes other methods")
         response.headers["Allow"] = ", ".join(sorted(_methods(request)))
         return response
-    return problem(error.status_code, "not_found" if error.status_code == 404 else "invalid_request", error.detail)
+    if error.status_code == 404:
+        return problem(404, "not_found", "there is no such path; /openapi.yaml lists those there are")
+    return problem(error.status_code, "invalid_request", error.detail)
 
 
 async def answer_unexpected(request: Request, error: Exception) -> Response:

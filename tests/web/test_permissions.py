@@ -240,6 +240,20 @@ async def test_a_client_with_issue_makes_no_admins(service: Service) -> None:
     assert_problem(answer, 404, "not_found")
 
 
+async def test_an_admins_token_for_others_has_no_power_here(service: Service) -> None:
+    """A resource server that is sent an admin's token can't administer with it, unless the audience has the issuer."""
+    ada = await service.user("ada")
+    await service.user("root", roles=("admin",))
+    for audience, status in ((("orders",), 403), (("orders", service.deps.settings.base_url), 200), ((), 200)):
+        client, _ = await service.client(audience=audience, public=True)
+        tokens = await service.login("root", client_id=client.client_id)
+        headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+        assert (await service.http.get("/admin/users", headers=headers)).status_code == status
+        revoked = await service.http.post("/revoke", data={"sub": ada.sub}, headers=headers)
+        assert revoked.status_code == status, revoked.text
+        assert (await service.http.get("/me", headers=headers)).status_code == 200
+
+
 async def test_identity_headers_of_a_caller_mean_nothing(service: Service) -> None:
     """Headers that gateways set for others say nothing here."""
     user = await service.user("root", roles=("admin",))
