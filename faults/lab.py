@@ -84,11 +84,16 @@ class Lab:
 
 @dataclass(frozen=True)
 class Control:
-    """A guarantee that is taken out, and what has to be found then: at least one of these codes."""
+    """A guarantee that is taken out, and what has to be found then: at least one of these codes.
+
+    goes: how often it may be tried until it is red, where what is found then depends on chance. An experiment that is
+    to find nothing has one.
+    """
 
     what: str
     finds: tuple[str, ...]
     variation: Variation
+    goes: int = 1
 
 
 @dataclass(frozen=True)
@@ -127,15 +132,20 @@ async def conduct(experiment: Experiment, directory: Path, *, long: bool, soak_s
     controls = []
     kept = [plain.directory] if plain.violations else []
     for number, control in enumerate(experiment.controls, 1):
-        place = directory / f"{experiment.name}-control-{number}"
-        # Always short: it has to be found, not measured.
-        broken = await _once(experiment, place, control.variation, long=False, soak_s=soak_s)
-        hits = [found for found in broken.violations if found.code in control.finds]
-        codes = Counter(found.code for found in broken.violations)
+        tried = []
+        for go in range(1, control.goes + 1):
+            place = directory / f"{experiment.name}-control-{number}-{go}"
+            # Always short: it has to be found, not measured.
+            tried.append(await _once(experiment, place, control.variation, long=False, soak_s=soak_s))
+            hits = [found for found in tried[-1].violations if found.code in control.finds]
+            if hits:
+                break
+        else:
+            kept += [lab.directory for lab in tried]
+        codes = Counter(found.code for found in tried[-1].violations)
         counted = ", ".join(f"{count} {code}" for code, count in codes.items()) or "nothing was found"
-        controls.append((control.what, bool(hits), counted + (f", such as: {hits[0].text[:120]}" if hits else "")))
-        if not hits:
-            kept.append(broken.directory)
+        told = counted + (f", such as: {hits[0].text[:120]}" if hits else "")
+        controls.append((control.what, bool(hits), told + (f" (go {go})" if control.goes > 1 else "")))
     for lab in {directory / experiment.name, *directory.glob(f"{experiment.name}-control-*")} - set(kept):
         shutil.rmtree(lab, ignore_errors=True)
     seconds = time.monotonic() - started

@@ -10,7 +10,7 @@ from authsvc.store.embedded import _find_binary
 from bench.machine import _processor
 from bench.servers import run
 from faults.checker import INVARIANTS
-from faults.lab import Outcome
+from faults.lab import Control, Outcome
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "faults.md"
 
@@ -20,7 +20,8 @@ INTRODUCTION = """\
 `make faults` runs the service as it is run for real (two times two workers behind nginx, one Valkey that writes each
 change to its disk), breaks something, and replays a journal of every call against what the service promises. Each
 experiment is run again with one guarantee taken out, in a copy of the package or by a setting; the same checks have to
-find that, or the run fails. This page is written by the run.
+find that, or the run fails. What a control breaks may show by chance only: where the table says so, it has some goes,
+of which one has to be red. An experiment has one go. This page is written by the run.
 """
 
 NOT_SHOWN = """\
@@ -63,9 +64,13 @@ def write(outcomes: Sequence[Outcome], *, long: bool) -> None:
 def _row(outcome: Outcome) -> str:
     experiment = outcome.experiment
     figures = ", ".join(f"{name} {value}" for name, value in outcome.figures.items())
-    controls = "; ".join(what for what, _, _ in outcome.controls) or "none"
+    controls = "; ".join(_named(control) for control in experiment.controls)
     cells = (f"{experiment.number} {experiment.name}", experiment.injected, experiment.passes, figures, controls)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _named(control: Control) -> str:
+    return control.what + (f" (up to {control.goes} goes)" if control.goes > 1 else "")
 
 
 def _machine() -> list[str]:

@@ -47,16 +47,17 @@ async def brute_force(lab: Lab) -> None:
 CHECK_THEN_COUNT = [
     Patch(
         "flows/login.py",
-        "        await deps.store.throttle.reserve(windows, deps.clock())\n",
+        "        attempt = await deps.store.throttle.reserve(windows, deps.clock())\n",
         "        from authsvc.core.throttle import Attempts\n"
         "        from authsvc.store.records import load\n"
         "        for window, raw in zip(windows, await deps.store.throttle._read(windows)):\n"
         "            if raw is not None and load(Attempts, raw).wait_s(window.limit, deps.clock()) > 0:\n"
-        "                raise TooManyAttempts(1)\n",
+        "                raise TooManyAttempts(1)\n"
+        "        attempt = {}\n",
     ),
     Patch(
         "flows/login.py",
-        "    await deps.store.throttle.settle(windows, right=accepted)\n",
+        "    await deps.store.throttle.settle(attempt, right=accepted)\n",
         "    if not accepted:\n"
         "        with suppress(TooManyAttempts):\n"
         "            await deps.store.throttle.reserve(windows, deps.clock())\n",

@@ -1,0 +1,42 @@
+"""The negative controls of the fault suite still fit the package that they break."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from faults.experiments import ALL
+from faults.lab import Control, Experiment
+from faults.processes import FaultsError
+from faults.variation import Patch, Variation
+
+CONTROLS = [(experiment, control) for experiment in ALL for control in experiment.controls]
+
+
+def test_every_experiment_has_a_control() -> None:
+    """An experiment that can't turn red shows nothing."""
+    assert not [experiment.name for experiment in ALL if not experiment.controls]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "control"),
+    [pytest.param(e, c, id=f"{e.name}: {c.what}") for e, c in CONTROLS if c.variation.patches],
+)
+def test_a_control_fits_the_package(experiment: Experiment, control: Control, tmp_path: Path) -> None:
+    """Each patch finds its text exactly once, and what comes of it compiles and names nothing that is not there."""
+    package = control.variation.package(tmp_path)
+    assert package is not None
+    changed = sorted({package / "authsvc" / patch.file for patch in control.variation.patches})
+    for file in changed:
+        compile(file.read_text(), file, "exec")
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", *map(str, changed)]
+    checked = subprocess.run(ruff, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, f"{experiment.name}: {checked.stdout}{checked.stderr}"
+
+
+@pytest.mark.parametrize("text", ["a text that is nowhere", "import"], ids=["missing", "ambiguous"])
+def test_a_control_that_does_not_fit_is_refused(text: str, tmp_path: Path) -> None:
+    """A patch whose text is not there, or there twice, is an error, not a control that breaks nothing."""
+    with pytest.raises(FaultsError, match="what a control replaces"):
+        Variation([Patch("store/node.py", text, "")]).package(tmp_path)
