@@ -41,6 +41,7 @@ ONLY_IN = {
     "starlette": {"web", "app", "serve", "sdk"},  # of the SDK only `authsvc.sdk.starlette`, which its tests see to
     "uvicorn": {"web", "app", "serve"},
     "argon2": {"flows"},
+    "bcrypt": {"core"},
     "click": {"cli"},
     "httpx": {"sdk"},
 }

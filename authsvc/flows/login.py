@@ -1,5 +1,6 @@
 """Logging in with a username and a password."""
 
+import time
 from contextlib import suppress
 
 from authsvc.core import scope as scopes
@@ -71,6 +72,7 @@ async def authenticate(
         raise
     found = await deps.store.users.find_by_name(canonical or "")
     user, credentials = found or (None, None)
+    began = time.monotonic()
     try:
         right = await deps.hasher.verify(credentials.hash if credentials else None, password)
     except (Overloaded, CorruptRecord):
@@ -79,6 +81,7 @@ async def authenticate(
     accepted = right and user is not None and user.status == "active"
     await deps.store.throttle.settle(attempt, right=accepted)
     if not accepted or user is None or credentials is None:
+        await deps.hasher.even_out(began)
         await note(deps, caller, f"{event}.failed", outcome="failure", sub=user.sub if user else None)
         raise InvalidCredentials("unknown username or wrong password")
     return user, credentials

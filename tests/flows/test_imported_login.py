@@ -1,0 +1,112 @@
+"""The first login of somebody whose password another system hashed."""
+
+import time
+
+import bcrypt
+import pytest
+
+from authsvc.core import foreign
+from authsvc.core.user import Credentials
+from authsvc.errors import CorruptRecord, InvalidCredentials, TooManyAttempts, WrongPassword
+from authsvc.flows.deps import Deps
+from authsvc.flows.password import change_password
+from tests.conftest import PASSWORD as ANOTHER
+from tests.flows.conftest import HERE, World, world_of
+from tests.hashes import PASSWORD, SAMPLES
+
+
+@pytest.fixture
+async def world(deps: Deps) -> World:
+    return await world_of(deps)
+
+
+async def imported(world: World, hash_: str, name: str = "ada") -> str:
+    user = await world.user(name)
+    await world.deps.store.credentials.swap(user.sub, lambda held: held.but(hash=hash_))
+    return user.sub
+
+
+async def stored(world: World, sub: str) -> str:
+    held = await world.deps.store.credentials.find(sub)
+    assert held is not None
+    assert held.hash is not None
+    return held.hash
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+async def test_the_first_login_makes_it_argon2id(world: World, name: str) -> None:
+    """A wrong password does not, the right one does, at once; from then on it is a hash like any other."""
+    text = foreign.accept(SAMPLES[name])
+    sub = await imported(world, text)
+    with pytest.raises(InvalidCredentials):
+        await world.login(password=PASSWORD + "!")
+    assert await stored(world, sub) == text
+    await world.login(password=PASSWORD)
+    fresh = await stored(world, sub)
+    assert fresh.startswith("$argon2id$v=19$m=8,t=1,p=1$")
+    await world.login(password=PASSWORD)
+    assert await stored(world, sub) == fresh
+
+
+async def test_a_wrong_password_counts_like_any_other(world: World) -> None:
+    """The throttle does not care who made the hash."""
+    await imported(world, SAMPLES["devise"])
+    for _ in range(5):
+        with pytest.raises(InvalidCredentials):
+            await world.login(password="wrong")
+    with pytest.raises(TooManyAttempts):
+        await world.login(password=PASSWORD)
+
+
+async def test_a_password_changed_meanwhile_is_not_put_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new hash takes the place of the imported one only."""
+    sub = await imported(world, SAMPLES["devise"])
+    hash_ = world.deps.hasher.hash
+
+    async def slowly(password: str) -> str:
+        await world.deps.store.credentials.swap(sub, lambda _: Credentials(hash="$argon2id$changed"))
+        return await hash_(password)
+
+    monkeypatch.setattr(world.deps.hasher, "hash", slowly)
+    await world.login(password=PASSWORD)
+    assert await stored(world, sub) == "$argon2id$changed"
+
+
+async def test_an_imported_password_can_be_changed(world: World) -> None:
+    """It proves who one is, as any does, and a wrong one does not."""
+    await imported(world, SAMPLES["django pbkdf2"])
+    me = await world.me(await world.login(password=PASSWORD))
+    await imported_again(world, me.user.sub)
+    with pytest.raises(WrongPassword):
+        await change_password(world.deps, HERE, me, "wrong", ANOTHER)
+    await change_password(world.deps, HERE, me, PASSWORD, ANOTHER)
+    await world.login(password=ANOTHER)
+
+
+async def imported_again(world: World, sub: str) -> None:
+    await world.deps.store.credentials.swap(sub, lambda held: held.but(hash=SAMPLES["passlib scrypt"]))
+
+
+async def test_a_damaged_hash_is_not_a_wrong_password(world: World) -> None:
+    """Nothing is known then: it is an error of ours, and the attempt is not counted."""
+    await imported(world, "$pbkdf2-sha256$damaged")
+    for _ in range(8):
+        with pytest.raises(CorruptRecord):
+            await world.login(password=PASSWORD)
+
+
+async def test_refusals_take_as_long_as_the_slowest_imported_hash(world: World) -> None:
+    """Once one was checked, it can't be told by time from a name that nobody has, or a hash that is fast."""
+    slow = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()
+    await imported(world, slow)
+    await world.user("bea")
+    before = time.thread_time()
+    foreign.verify(slow, "wrong")
+    costs = time.thread_time() - before
+    with pytest.raises(InvalidCredentials):
+        await world.login("ada", "wrong")
+    for name in ("nobody", "bea"):
+        began = time.monotonic()
+        with pytest.raises(InvalidCredentials):
+            await world.login(name, "wrong")
+        assert time.monotonic() - began > costs / 2
