@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test topologies check openapi bench faults clean
+.PHONY: run test topologies check openapi docs bench faults clean
 
 run: $(VENV)/installed
 	exec $(BIN)/authsvc serve
@@ -25,6 +25,10 @@ check: $(VENV)/installed
 openapi: $(VENV)/installed
 	$(BIN)/authsvc openapi > openapi.yaml
 
+# The documentation as a site, in site/; a warning is a failure.
+docs: $(VENV)/installed
+	$(BIN)/properdocs build --strict --config-file mkdocs.yml
+
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("authsvc needs Python 3.11 or newer; set PYTHON=python3.x") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
@@ -40,4 +44,4 @@ faults: $(VENV)/installed
 	$(BIN)/python -m faults --long
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis

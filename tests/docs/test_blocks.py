@@ -1,0 +1,144 @@
+"""Every fenced block of README and docs is run, or parsed, or says why neither can be done here."""
+
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+import yaml
+
+from tests.docs.blocks import OPTIONS, ROOT, Block, blocks_of, documented
+from tests.docs.walk import BEYOND, PageServer, walk
+from tests.e2e.conftest import free_port
+
+PAGES = {str(page.relative_to(ROOT)): blocks_of(page) for page in documented()}
+BLOCKS = [block for blocks in PAGES.values() for block in blocks]
+RUN = {"sh", "python"}
+# `text` is what no program reads: a layout, an answer with an ellipsis.
+LANGUAGES = RUN | {"json", "yaml", "toml", "nginx", "caddy", "js", "html", "ini", "text"}
+UNTOUCHED = [block for block in BLOCKS if "no-run" in block.options]
+
+
+def of(*languages: str) -> pytest.MarkDecorator:
+    found = [b for b in BLOCKS if b.language in languages and "no-run" not in b.options]
+    return pytest.mark.parametrize("block", found, ids=lambda block: block.place)
+
+
+def test_every_block_says_what_it_is() -> None:
+    """A language that is checked, options that mean something, and a reason where nothing is run."""
+    for block in BLOCKS:
+        assert block.language in LANGUAGES | {"serve"}, f"{block.place}: ```{block.language}: which of {LANGUAGES}?"
+        assert block.options.keys() <= OPTIONS, block.place
+        assert len(block.options.get("no-run", "a reason")) >= 8, f"{block.place}: no-run wants a reason"
+
+
+@of("sh")
+def test_commands_stay_in_their_folder(block: Block) -> None:
+    """What would change the machine of whoever runs the tests is not run, and says why."""
+    found = BEYOND.search(block.code)
+    assert found is None, f'{block.place}: {found and found[0].strip()!r} is not run here: ```sh no-run="why"'
+
+
+@pytest.fixture
+def page_server(tmp_path: Path) -> Iterator[PageServer]:
+    server = PageServer(tmp_path, free_port(), {"AUTHSVC_DATA_DIR": str(tmp_path / "authsvc-data")})
+    # The parameters of argon2 as they are for a reader: `authsvc check` looks at them.
+    server.environment |= {"AUTHSVC_ARGON2_MEMORY_KIB": "19456", "AUTHSVC_ARGON2_TIME_COST": "2"}
+    yield server
+    server.clean_up()
+
+
+@pytest.mark.parametrize("name", [name for name, blocks in PAGES.items() if {b.language for b in blocks} & RUN])
+def test_a_page_does_what_it_says(name: str, page_server: PageServer) -> None:
+    """All of its commands and programs succeed in their order, beside a service that has just been started."""
+    blocks = PAGES[name]
+    if shutil.which("bash") is None or shutil.which("curl") is None:
+        pytest.skip("no bash or no curl here")
+    for block in blocks:
+        if block.language == "serve":
+            page_server.environment |= dict(line.split("=", 1) for line in block.code.split())
+    page_server.start()
+    done = walk(page_server, blocks)
+    told = "\n".join(line for line in done.stderr.splitlines() if line)
+    assert done.returncode == 0, f"{name} ended with {done.returncode}\n{done.stdout}\n{told}\n{page_server.log}"
+
+
+@pytest.mark.parametrize("block", UNTOUCHED, ids=lambda block: block.place)
+def test_what_is_not_run(block: Block) -> None:
+    """Listed by its reason, and parsed all the same."""
+    if block.language == "sh" and shutil.which("bash") is not None:
+        done = subprocess.run(["bash", "-n"], input=block.code, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{block.place}\n{done.stderr}"
+    pytest.skip(f"not run: {block.options['no-run']}")
+
+
+@of("json", "yaml", "toml")
+def test_data_parses(block: Block) -> None:
+    match block.language:
+        case "json":
+            json.loads(block.code)
+        case "yaml":
+            list(yaml.safe_load_all(block.code))
+        case "toml":
+            tomllib.loads(block.code)
+
+
+@of("js")
+def test_scripts_parse(block: Block, tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node here")
+    path = tmp_path / "block.mjs"
+    path.write_text(block.code)
+    done = subprocess.run([node, "--check", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{block.place}\n{done.stderr}"
+
+
+NGINX = """
+pid {directory}/nginx.pid;
+events {{}}
+http {{
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+{code}
+}}
+"""
+
+
+@of("nginx")
+def test_nginx_takes_it(block: Block, tmp_path: Path) -> None:
+    """With a certificate that is there, and a port that is free."""
+    nginx = shutil.which("nginx")
+    if nginx is None:
+        pytest.skip("no nginx here: apt-get install nginx-light")
+    pair = trustme.CA().issue_cert("auth.example.org")
+    pair.private_key_and_cert_chain_pem.write_to_path(tmp_path / "pair.pem")
+    code = re.sub(r"(ssl_certificate(?:_key)?\s+)\S+;", rf"\g<1>{tmp_path}/pair.pem;", block.code)
+    code = re.sub(r"listen (?:\S+:)?\d+", lambda _: f"listen 127.0.0.1:{free_port()}", code)
+    code = re.sub(r"(include\s+)(?=\S+;)(?!/)", rf"\g<1>{ROOT}/deploy/nginx/", code)
+    if "server {" not in code:
+        code = f"server {{ listen 127.0.0.1:{free_port()};\n{code}\n}}"
+    path = tmp_path / "nginx.conf"
+    path.write_text(NGINX.format(directory=tmp_path, code=code))
+    command = [nginx, "-t", "-c", str(path), "-e", str(tmp_path / "error.log")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{block.place}\n{done.stderr}"
+
+
+@of("caddy")
+def test_caddy_takes_it(block: Block, tmp_path: Path) -> None:
+    caddy = shutil.which("caddy")
+    if caddy is None:
+        pytest.skip("no caddy here: apt-get install caddy")
+    (tmp_path / "Caddyfile").write_text(block.code)
+    command = [caddy, "adapt", "--adapter", "caddyfile", "--validate", "--config", str(tmp_path / "Caddyfile")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{block.place}\n{done.stderr}"

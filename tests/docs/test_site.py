@@ -1,0 +1,117 @@
+"""The site: it builds without a warning, reads as it is written, and loads nothing from elsewhere."""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+from tests.docs.blocks import ROOT, documented
+
+# What one and the same thing is for who reads the Markdown and in the page.
+_SAME = {"fence": "pre", "list_item_open": "li", "table_open": "table", "heading_open": "h", "blockquote_open": "quote"}
+_TAGS = {"pre": "pre", "li": "li", "table": "table", "blockquote": "quote"} | {f"h{n}": "h" for n in range(1, 7)}
+
+
+class Html(HTMLParser):
+    """What of a page matters here: the addresses it loads, its anchors, and what its text is made of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+        self.made_of: Counter[str] = Counter()
+        self._depth = 0  # within the text of the page
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag in {"link", "script", "img", "iframe", "source", "audio", "video", "object", "form"}:
+            self.loads += [given[name] for name in ("href", "src", "data", "action") if name in given]
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
+        self.anchors |= {given[name] for name in ("id", "name") if name in given}
+        if given.get("role") == "main" or self._depth:
+            self._depth += tag == "div"
+            self.made_of[_TAGS.get(tag, "")] += tag in _TAGS
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._depth and tag == "div":
+            self._depth -= 1
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site; its links and anchors are checked while it is built."""
+    target = tmp_path_factory.mktemp("site")
+    command = [
+        sys.executable,
+        "-m",
+        "properdocs",
+        "build",
+        "--strict",
+        "-f",
+        str(ROOT / "mkdocs.yml"),
+        "-d",
+        str(target),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr, done.stderr
+    return target
+
+
+def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+    """No script, style, font, picture or form of another host: the site works without the internet."""
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 20
+    for page in pages:
+        abroad = [one for one in Html(page.read_text()).loads if re.match(r"([a-z]+:)?//", one)]
+        assert abroad == [], page.name
+    for style in site.rglob("*.css"):
+        assert re.findall(r"(?:url\(|@import\s+)[\"']?(?:https?:)?//[^)\s]+", style.read_text()) == [], style.name
+    for picture in site.rglob("*.svg"):
+        assert re.findall(r"(?:href|src)=\"(?:https?:)?//", picture.read_text()) == [], picture.name
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in documented() if page.is_relative_to(ROOT / "docs")], ids=lambda page: page.name
+)
+def test_a_page_reads_as_it_is_written(site: Path, page: Path) -> None:
+    """As many lists, tables, headings and blocks as other readers of Markdown see: lists nest by four spaces here."""
+    built = site / page.relative_to(ROOT / "docs").with_suffix(".html")
+    tokens = MarkdownIt("commonmark").enable("table").parse(page.read_text())
+    written = Counter(_SAME[token.type] for token in tokens if token.type in _SAME)
+    found = Html(built.read_text()).made_of
+    assert {kind: found[kind] for kind in _SAME.values()} == {kind: written[kind] for kind in _SAME.values()}
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_of_the_repository_hold(site: Path, name: str) -> None:
+    """Files and anchors that the pages beside docs/ link to exist."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", (ROOT / name).read_text()):
+        path, _, anchor = target.partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        assert (ROOT / path).exists(), target
+        if anchor and path.startswith("docs/"):
+            built = site / Path(path).relative_to("docs").with_suffix(".html")
+            assert anchor in Html(built.read_text()).anchors, target
+
+
+def test_every_page_is_within_reach(site: Path) -> None:
+    """From the first page, by links alone."""
+    seen, left = set(), [site / "index.html"]
+    while left:
+        page = left.pop()
+        if page in seen or page.suffix != ".html":
+            continue
+        seen.add(page)
+        links = [link.partition("#")[0] for link in Html(page.read_text()).links]
+        left += [(page.parent / link).resolve() for link in links if link and not re.match(r"[a-z]+:|//|/", link)]
+    assert {page for page in site.rglob("*.html") if page.name not in {"404.html", "search.html"}} <= seen

@@ -1,0 +1,175 @@
+"""Pages of the reference that are made from the code: settings, calls, the list of decisions."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from authsvc.settings import PREFIX, Settings
+
+_WHO = {
+    "basic": "a client, by HTTP Basic",
+    "bearer": "a user, by `Authorization: Bearer`",
+    "cookie": "a user, by the cookie",
+}
+# What every call may answer, said once.
+_COMMON = ("413", "415", "431", "500", "503")
+_BOUNDS = {"minimum": "≥ {}", "maximum": "≤ {}", "minLength": "{} characters or more", "maxLength": "≤ {} characters"}
+_BOUNDS |= {"maxItems": "≤ {} of them"}
+
+
+def pages(root: Path) -> dict[str, str]:
+    """The text of each page by its place under docs/."""
+    contract = yaml.safe_load((root / "openapi.yaml").read_text())
+    return {
+        "reference/settings.md": settings(),
+        "reference/calls.md": "\n".join(_Calls(contract).lines()),
+        "decisions/index.md": decisions(root / "docs" / "decisions"),
+    }
+
+
+def settings() -> str:
+    """Every setting, from the model."""
+    fields = Settings.model_json_schema()["properties"]
+    rows = [
+        f"| `{PREFIX}{name.upper()}` | {_type(field, {})} | {_default(name, field)} | {field.get('description', '')} |"
+        for name, field in fields.items()
+    ]
+    return _SETTINGS + "\n".join(rows) + "\n"
+
+
+_SETTINGS = """# Settings
+
+Every setting there is, made from the model that reads them (`authsvc/settings.py`). They are environment variables;
+nothing else configures the service.
+
+- Each may have `_FILE` at the end of its name, and is then read from the file that its value names: for secrets that
+  are mounted. Both at once are refused.
+- Lists are words with spaces or commas between.
+- What is unknown or wrong ends the start with one line that names the variable and never its value.
+- `authsvc check` says what of the settings is not as it should be.
+
+| variable | takes | default | |
+| --- | --- | --- | --- |
+"""
+
+
+def _default(name: str, field: dict[str, Any]) -> str:
+    value = field.get("default")
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return " ".join(f"`{one}`" for one in value) or "none"
+    return f"`{value}`"
+
+
+def _type(field: dict[str, Any], schemas: dict[str, Any]) -> str:
+    """A type in words, with its bounds."""
+    if "$ref" in field:
+        field = schemas[field["$ref"].rpartition("/")[2]]
+    if "anyOf" in field:
+        kinds = [_type(kind, schemas) for kind in field["anyOf"] if kind.get("type") != "null"]
+        return ", or ".join(dict.fromkeys(kinds))
+    if "enum" in field:
+        return " or ".join(f"`{one}`" for one in field["enum"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    if field.get("type") == "array":
+        words = f"list of {_type(field.get('items', {}), schemas)}" if "items" in field else "list of words"
+    else:
+        words = {"integer": "whole number", "boolean": "yes or no"}.get(field.get("type", ""), field.get("type", "any"))
+    bounds = [text.format(field[name]) for name, text in _BOUNDS.items() if name in field]
+    return ", ".join([words, *bounds])
+
+
+class _Calls:
+    """The contract as a page."""
+
+    def __init__(self, contract: dict[str, Any]) -> None:
+        self._contract = contract
+        self._schemas: dict[str, Any] = contract["components"]["schemas"]
+        self._answers: dict[str, Any] = contract["components"]["responses"]
+
+    def lines(self) -> Iterator[str]:
+        yield "# Calls"
+        yield ""
+        yield "Every call of the service, made from the contract, [openapi.yaml](../../openapi.yaml), which is also"
+        yield "served at `/openapi.yaml`."
+        yield ""
+        yield from self._contract["info"]["description"].splitlines()[2:]
+        yield f"- Any call may answer {', '.join(_COMMON)}, too; the tables have what else it refuses with."
+        for tag in self._contract["tags"]:
+            yield from ["", f"## {tag['name'].capitalize()}", "", f"{tag['description'].capitalize()}."]
+            for path, verbs in self._contract["paths"].items():
+                for method, call in verbs.items():
+                    if call["tags"] == [tag["name"]]:
+                        yield from self._call(method.upper(), path, call)
+
+    def _call(self, method: str, path: str, call: dict[str, Any]) -> Iterator[str]:
+        yield from ["", f"### {method} {path}", "", f"**{call['summary']}**", ""]
+        if text := call.get("description"):
+            yield from [text, ""]
+        yield from [f"Who: {self._who(call)}.", ""]
+        parameters = [one for one in call.get("parameters", ()) if "$ref" not in one]
+        if parameters:
+            yield from ["| parameter | takes | |", "| --- | --- | --- |"]
+            for one in parameters:
+                about = one.get("description", "")
+                yield f"| `{one['name']}`, in the {one['in']} | {_type(one['schema'], self._schemas)} | {about} |"
+            yield ""
+        if "requestBody" in call:
+            ((kind, body),) = call["requestBody"]["content"].items()
+            yield from [f"Takes `{kind}`:", "", *self._fields(body["schema"]), ""]
+        for status, answer in call["responses"].items():
+            if status.startswith("2"):
+                yield from self._given(status, answer)
+        refusals = [(status, one) for status, one in call["responses"].items() if status[0] != "2"]
+        rows = [row for status, one in refusals if status not in _COMMON for row in self._refusal(status, one)]
+        if rows:
+            yield from ["| refused with | |", "| --- | --- |", *rows]
+
+    def _who(self, call: dict[str, Any]) -> str:
+        ways = [next(iter(way), None) for way in call.get("security", ())]
+        named = [_WHO[way] for way in ways if way]
+        if not named:
+            return "anyone"
+        return "; or ".join(named) + ("; or without either, as the call says" if None in ways else "")
+
+    def _given(self, status: str, answer: dict[str, Any]) -> Iterator[str]:
+        answer = self._answers[answer["$ref"].rpartition("/")[2]] if "$ref" in answer else answer
+        schema = answer.get("content", {}).get("application/json", {}).get("schema")
+        fields = list(self._fields(schema)) if schema else []
+        kind = next(iter(answer.get("content", {})), None)
+        told = ":" if fields else f", `{kind}`." if kind else ", without a body."
+        yield from [f"Answers {status}{told}", "", *fields, ""]
+
+    def _fields(self, schema: dict[str, Any]) -> Iterator[str]:
+        if "$ref" in schema:
+            schema = self._schemas[schema["$ref"].rpartition("/")[2]]
+        if "properties" not in schema:
+            return
+        required = set(schema.get("required", ()))
+        yield from ["| field | is | |", "| --- | --- | --- |"]
+        for name, field in schema["properties"].items():
+            about = "" if name in required else "optional"
+            words = ": ".join(filter(None, [about, field.get("description", "").replace("\n", " ")]))
+            yield f"| `{name}` | {_type(field, self._schemas)} | {words} |"
+
+    def _refusal(self, status: str, answer: dict[str, Any]) -> Iterator[str]:
+        described = self._answers[answer["$ref"].rpartition("/")[2]]["description"]
+        for line in re.split(r"\n(?=- )", described):
+            code, _, words = line.removeprefix("- ").partition(": ")
+            yield f"| {status} {code} | {' '.join(words.split())} |"
+
+
+def decisions(directory: Path) -> str:
+    """The list of decisions, by their titles."""
+    titles = {path.name: path.read_text().partition("\n")[0].lstrip("# ") for path in sorted(directory.glob("0*.md"))}
+    rows = [f"- [{title}]({name})" for name, title in titles.items()]
+    return (
+        "# Decisions\n\nWhy things are as they are, where that would look wrong to a newcomer.\n\n"
+        + "\n".join(rows)
+        + "\n"
+    )

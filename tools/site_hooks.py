@@ -1,0 +1,59 @@
+"""What the site has beyond docs/: pages made from the code, and the repository's files that pages link to."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from properdocs.config.defaults import ProperDocsConfig
+from properdocs.structure.files import File, Files
+from properdocs.structure.pages import Page
+
+from tools import reference
+
+ROOT = Path(__file__).parents[1]
+# A link, or a picture, with what comes before its target.
+_LINK = re.compile(r"(?P<before>!?\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\()(?P<target>[^)\s#]+)(?P<after>#[^)]*)?\)")
+_COMMENT = re.compile(r"^<!--.*?-->\n?", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^(?P<fence> *```+)(?P<language>\w+)[ ]+\S.*$", re.MULTILINE)
+
+
+def on_config(config: ProperDocsConfig) -> ProperDocsConfig:
+    """Make no page for addresses that are none: where the site will be is not known, and its links would be wrong."""
+    config.theme.static_templates.discard("404.html")
+    return config
+
+
+def on_files(files: Files, config: ProperDocsConfig) -> Files:
+    """Add the pages that are made from the code."""
+    for uri, text in reference.pages(ROOT).items():
+        files.append(File.generated(config, uri, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: ProperDocsConfig, files: Files) -> str:
+    """Leave out what is for the tests, and let links to files of the repository lead to copies of them."""
+    text = _FENCE.sub(r"\g<fence>\g<language>", _COMMENT.sub("", markdown))
+    docs = Path(config.docs_dir)
+    here = (docs / page.file.src_uri).parent
+
+    def replaced(link: re.Match[str]) -> str:
+        target = (here / link["target"]).resolve()
+        if ":" in link["target"] or target.is_relative_to(docs) or not target.is_relative_to(ROOT):
+            return link[0]
+        if target.is_dir():  # there is nothing to show; that it exists is known now
+            return link["text"]
+        if not target.is_file():
+            return link[0]  # the build says that there is none, and fails
+        uri = f"source/{target.relative_to(ROOT)}"
+        if files.get_file_from_path(uri) is None:
+            files.append(File.generated(config, uri, abs_src_path=str(target)))
+        up = "../" * page.file.src_uri.count("/")
+        return f"{link['before']}{up}{uri})"
+
+    return "".join(_outside_code(text, replaced))
+
+
+def _outside_code(text: str, replaced: Callable[[re.Match[str]], str]) -> Iterator[str]:
+    """The text with its links replaced, but for those within fenced blocks."""
+    for part in re.split(r"(^ *```.*?^ *```$)", text, flags=re.DOTALL | re.MULTILINE):
+        yield part if part.lstrip().startswith("```") else _LINK.sub(replaced, part)
