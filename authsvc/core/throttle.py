@@ -69,7 +69,10 @@ class Attempts(Record, frozen=True, kw_only=True, omit_defaults=True):
             return self.but(count=1, pending=1, last=now, until=int(now) + limit.memory_s)
         # A limit with waiting remembers from the last attempt on, a window from its first.
         until = int(now) + limit.memory_s if limit.base_s else self.until
-        return self.but(count=self.count + 1, pending=self.pending + 1, last=now, until=until)
+        # Who was checking those before has died, then: nobody will judge them, and they are wrong ones like others,
+        # which a right one clears. Else each crash would cost the account an attempt for as long as it is used.
+        pending = self.pending if now - self.last < PENDING_S else 0
+        return self.but(count=self.count + 1, pending=pending + 1, last=now, until=until)
 
     def judged(self, limit: Limit, *, right: bool | None) -> Self:
         """After one attempt was checked. A wrong one stays counted; a right one ends a row of wrong ones.

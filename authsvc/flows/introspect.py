@@ -18,7 +18,11 @@ async def look_up(deps: Deps, presented: str, kind: Kind | None = None) -> Activ
     token = tokens.parse(presented, kind)
     if token is None:  # not a shape we issue: answered without a round trip
         return Inactive(Reason.UNKNOWN)
-    return _verdict(deps, token, await deps.store.lookup.session(token.handle), deps.clock())
+    found, now = await deps.store.lookup.session(token.handle), deps.clock()
+    verdict = _verdict(token, found, now)
+    if isinstance(verdict, Active):
+        _note_use(deps, verdict, now)
+    return verdict
 
 
 async def introspect(
@@ -44,21 +48,23 @@ def answers(deps: Deps, found: Answer, secret: str, asked: Sequence[Token | None
         return None
     told = []
     for token in asked:
-        verdict = _verdict(deps, token, found.session(token.handle), now) if token else None
+        verdict = _verdict(token, found.session(token.handle), now) if token else None
+        # To be told that it is inactive is no use of it: others could keep a session alive that way.
         if isinstance(verdict, Active) and client.hears_about(verdict.session.aud):
+            _note_use(deps, verdict, now)
             told.append(described(verdict, deps.settings.base_url, now))
         else:
             told.append(INACTIVE)
     return told
 
 
-def _verdict(deps: Deps, token: Token, found: Found | None, now: float) -> Active | Inactive:
-    if found is None:
-        return Inactive(Reason.UNKNOWN)
-    verdict = decide(found, token, now)
-    if isinstance(verdict, Active) and verdict.session.due_for_touch(now):
-        deps.store.sessions.touch(verdict.handle, now)
-    return verdict
+def _verdict(token: Token, found: Found | None, now: float) -> Active | Inactive:
+    return Inactive(Reason.UNKNOWN) if found is None else decide(found, token, now)
+
+
+def _note_use(deps: Deps, active: Active, now: float) -> None:
+    if active.session.due_for_touch(now):
+        deps.store.sessions.touch(active.handle, now)
 
 
 def described(active: Active, issuer: str, now: float) -> dict[str, Any]:

@@ -10,7 +10,14 @@ from authsvc.core.client import Client
 from authsvc.core.password import MAX_BYTES, too_long
 from authsvc.core.user import Credentials, User
 from authsvc.core.username import normalise
-from authsvc.errors import CorruptRecord, InvalidCredentials, InvalidRequest, NotFound, Overloaded, TooManyAttempts
+from authsvc.errors import (
+    InvalidCredentials,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    StoreUnavailable,
+    TooManyAttempts,
+)
 from authsvc.flows.deps import Caller, Deps, note
 from authsvc.flows.grants import Grant, open_session
 from authsvc.flows.roster import service_record
@@ -70,13 +77,14 @@ async def authenticate(
     except TooManyAttempts:
         await note(deps, caller, f"{event}.throttled", outcome="failure", kept=False)
         raise
-    found = await deps.store.users.find_by_name(canonical or "")
-    user, credentials = found or (None, None)
-    began = time.monotonic()
     try:
+        found = await deps.store.users.find_by_name(canonical or "")
+        user, credentials = found or (None, None)
+        began = time.monotonic()
         right = await deps.hasher.verify(credentials.hash if credentials else None, password)
-    except (Overloaded, CorruptRecord):
-        await deps.store.throttle.settle(attempt, right=None)  # nothing was guessed, nothing proved
+    except (Overloaded, StoreUnavailable):
+        with suppress(StoreUnavailable):
+            await deps.store.throttle.settle(attempt, right=None)  # nothing was guessed, nothing proved
         raise
     accepted = right and user is not None and user.status == "active"
     await deps.store.throttle.settle(attempt, right=accepted)

@@ -100,6 +100,18 @@ def test_attempts_under_way_may_be_waited_for() -> None:
     assert not wrong(limit, limit.free).counted(limit, NOW).undecided(limit, NOW)
 
 
+@pytest.mark.parametrize("limit", [PER_ACCOUNT_AND_ADDRESS, PER_ACCOUNT], ids=lambda limit: limit.name)
+def test_a_right_attempt_clears_what_nobody_will_judge(limit: Limit) -> None:
+    """Attempts whose worker died count as wrong until somebody proves the secret, and not for as long as it is used."""
+    died = Attempts()
+    for _ in range(limit.free - 1):
+        died = died.counted(limit, NOW)
+    cleared = died.counted(limit, NOW + PENDING_S).judged(limit, right=True)
+    assert (cleared.count, cleared.pending) == (0, 0)
+    still = died.counted(limit, NOW + PENDING_S).judged(limit, right=False)
+    assert (still.count, still.pending) == (limit.free, 0)
+
+
 def test_verdicts_never_count_below_nothing() -> None:
     """A verdict that comes twice, after a lost reply, or after all was forgotten, leaves no negative count."""
     for right in (True, False, None):

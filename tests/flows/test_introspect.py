@@ -208,3 +208,16 @@ async def test_a_use_is_written_seldom(world: World, clock: Clock, commands: Com
         assert await world.active(grant.refresh_token)
     await world.deps.store.sessions.finish()
     assert commands.seen()["eval"] == 1
+
+
+async def test_being_told_nothing_is_no_use(world: World, service: Service, clock: Clock) -> None:
+    """Who hears nothing about a token, for it is for others, keeps no session from ending idle."""
+    await world.user()
+    _, stranger = await service.client("introspect", audience=("other",))
+    grant = await world.login(cookie=True)
+    ends = clock() + 30 * 60
+    while clock() < ends:
+        clock.forward(25 * 60)
+        assert await service.introspect(grant.access_token, stranger) == {"active": False}
+        await world.deps.store.sessions.finish()
+    assert not await world.active(grant.access_token)
