@@ -1,9 +1,14 @@
 """More connections than there is room for, slower than anybody needs, while workers come and go."""
 
 import asyncio
+import math
 import resource
 import signal
 import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import cast
 
 from faults.http import Http, Line, NoAnswer, connect
 from faults.lab import Control, Experiment, Lab
@@ -12,14 +17,18 @@ from faults.nginx import NO_WORKER
 from faults.processes import Serve, open_files, rss_mib
 from faults.statistics import percentile
 from faults.variation import Patch, Variation
-from faults.waiting import until, until_it
+from faults.waiting import until
 from faults.world import Session
 
 RSS_MIB = 300.0
 RECOVER_S = 5.0
 ANSWER_S = 3.0
-# A dripping client is cut off after 10 s, looked at once a second.
-HEAD_S = 12.0
+# A dripping client is cut off after 10 s, looked at once a second; the rest is for a busy machine.
+HELD_S = 15.0
+# What the others may notice of it, on cores that are all busy.
+P99_S = 0.5
+# How long the others are watched meanwhile.
+DRIPPED_S = 9.0
 EXIT_S = 10.0
 FEW_DESCRIPTORS = 256
 
@@ -138,17 +147,20 @@ async def slowloris(lab: Lab) -> None:
     before = sum(open_files(pid) for pid in rig.workers)
     calm = await _p99(lab.load(rate=60), 1.5)
     count = lab.pick(300, 2000)
-    storm = [asyncio.create_task(_drip(rig.groups[n % 2].port, n)) for n in range(count)]
-    stormy = await _p99(lab.load(rate=60), HEAD_S - 2)
-    held = [seconds for seconds in await asyncio.gather(*storm) if seconds is not None]
+    drippers = await _drippers([group.port for group in rig.groups], count)
+    storm = asyncio.create_task(_dripping(drippers, HELD_S + 1))
+    stormy = await _p99(lab.load(rate=60), DRIPPED_S)
+    await storm
+    longest = max(dripper.ended - dripper.opened for dripper in drippers)
     back = await until(lambda: sum(open_files(pid) for pid in rig.workers) <= before + 60, 30)
     await world.sweep()
-    lab.figure("connections", count)
-    lab.figure("longest held", f"{max(held):.1f} s")
+    lab.figure("connections", len(drippers))
+    lab.figure("longest held", f"{longest:.1f} s")
     lab.figure("introspection p99", f"{calm * 1000:.0f} ms before, {stormy * 1000:.0f} ms meanwhile")
-    lab.require(max(held) <= HEAD_S, "held", f"a dripping client was borne for {max(held):.1f} s")
+    lab.require(len(drippers) > 0.9 * count, "setup", f"only {len(drippers)} connections were opened")
+    lab.require(longest <= HELD_S, "held", f"a dripping client was borne for {longest:.1f} s")
     lab.require(back < 30, "descriptors", "the descriptors are not given back within 30 s")
-    lab.require(stormy < max(0.25, 3 * calm), "p99", f"p99 of introspection is {stormy * 1000:.0f} ms meanwhile")
+    lab.require(stormy < max(P99_S, 5 * calm), "p99", f"p99 of introspection is {stormy * 1000:.0f} ms meanwhile")
 
 
 async def _p99(load: Load, seconds: float) -> float:
@@ -158,33 +170,66 @@ async def _p99(load: Load, seconds: float) -> float:
     return percentile([call.answered - call.sent for call in calls], 99)
 
 
-async def _drip(port: int, number: int) -> float | None:
-    """Send a header one byte a second, or nothing at all; seconds until the connection was closed."""
-    try:
-        line = await connect(port)
-    except NoAnswer:
-        return None
-    began = time.monotonic()
+class _Dripper(asyncio.Protocol):
+    """A client that sends a header one byte a second, or nothing at all, until it is told that this is the end.
 
-    async def sent_on() -> bool:
-        if number % 3 and not line.writer.is_closing():
-            line.writer.write(b"P")
-        try:
-            async with asyncio.timeout(1):
-                return not await line.reader.read(1000)  # the end, after what was said before it
-        except TimeoutError:
-            return False
-        except OSError:
-            return True
+    Thousands of tasks with timers of their own would see that end late themselves.
+    """
 
-    await until_it(sent_on, HEAD_S + 1)
-    line.close()
-    return time.monotonic() - began
+    def __init__(self, *, silent: bool) -> None:
+        self.silent = silent
+        self.opened = time.monotonic()
+        self.ended = math.inf
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def eof_received(self) -> None:
+        self.ended = min(self.ended, time.monotonic())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended = min(self.ended, time.monotonic())
+
+    def drip(self) -> None:
+        if self._transport is not None and not self.silent and self.ended == math.inf:
+            self._transport.write(b"P")
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+async def _drippers(ports: Sequence[int], count: int) -> list[_Dripper]:
+    """Clients that are connected to the ports in turn; a third of them say nothing."""
+    loop = asyncio.get_running_loop()
+    found = []
+    for number in range(count):
+        made = partial(_Dripper, silent=number % 3 == 0)
+        with suppress(OSError):
+            found.append((await loop.create_connection(made, "127.0.0.1", ports[number % len(ports)]))[1])
+    return found
+
+
+async def _dripping(drippers: Sequence[_Dripper], seconds: float) -> None:
+    """Until all have been cut off, or the time is over."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and any(dripper.ended == math.inf for dripper in drippers):
+        for dripper in drippers:
+            dripper.drip()
+        await asyncio.sleep(1)
+    for dripper in drippers:
+        dripper.close()
 
 
 ONE_EACH = Variation(settings={"AUTHSVC_MAX_CONNECTIONS": "1"})
 KILLS = Patch(
     "web/workers.py", "            self._retired.append(old)\n            old.retire()\n", "            old.kill()\n"
+)
+NO_CAP = Patch(
+    "web/limits.py",
+    "self.max_connections = max(1, min(max_connections, descriptors - RESERVED_DESCRIPTORS))",
+    "self.max_connections = 10**9 + 0 * descriptors",
 )
 NO_DEADLINE = Patch("web/limits.py", "\nHEAD_S = 10\n", "\nHEAD_S = 1000\n")
 
@@ -195,7 +240,10 @@ EXPERIMENTS = (
         "thousands of idle connections, one group with 256 descriptors; then the store takes only 50 connections",
         "answers or 503 within 3 s, no worker above 300 MiB, all is well again after 2.5 s",
         exhaustion,
-        [Control("a worker takes one connection", ("recovery", "starved"), ONE_EACH)],
+        [
+            Control("a worker takes one connection", ("recovery", "starved"), ONE_EACH),
+            Control("connections are taken until there are no descriptors", ("starved",), Variation([NO_CAP])),
+        ],
     ),
     Experiment(
         "rolling-restart",
@@ -209,7 +257,7 @@ EXPERIMENTS = (
         "slowloris",
         15,
         "hundreds of clients who send nothing, or a byte a second",
-        "each is cut off after 12 s at most, the others notice nothing",
+        "each is cut off after 15 s at most; p99 of introspection stays under 500 ms, or five times what it was",
         slowloris,
         [Control("a header may take for ever", ("held",), Variation([NO_DEADLINE]))],
     ),

@@ -67,6 +67,27 @@ async def _old_generation(lab: Lab, user: User) -> None:
     lab.require(after.result.active is False, "reuse", "the session goes on after a reuse")
 
 
+async def strict_races(lab: Lab) -> None:
+    """Without a grace one of those who present a token gets the pair, and the others end the session, as any reuse."""
+    lab.grace_s = 0
+    _, world = await lab.set_up(users=12, settings={"AUTHSVC_REFRESH_GRACE_S": "0"})
+    rounds = lab.pick(12, 300)
+    for number in range(rounds):
+        session = await _login(world, world.users[number % 12])
+        presented = session.refresh
+        calls = await asyncio.gather(*[world.refresh(session, presented) for _ in range(AT_ONCE)])
+        winners = [call for call in calls if call.status == 200]
+        refused = [call for call in calls if call.status == 400 and call.result.error == "invalid_grant"]
+        lab.require(len(winners) == 1, "winners", f"one token was exchanged {len(winners)} times")
+        others = AT_ONCE - len(winners)
+        lab.require(len(refused) == others, "refused", f"{len(refused)} of {others} were told invalid_grant")
+        after = [await world.introspect(token) for token in (session.access, session.refresh)]
+        ended = all(call.result.active is False for call in after)
+        lab.require(ended, "fate", "the session goes on after a reuse")
+    await world.sweep()
+    lab.figure("rounds", f"{rounds} of {AT_ONCE} at once")
+
+
 async def revoke_races(lab: Lab) -> None:
     """End sessions while they are being refreshed and opened; afterwards everything acknowledged has to hold."""
     rig, world = await lab.set_up(users=16, proxied=True)
@@ -145,6 +166,17 @@ EXPERIMENTS = (
         "one pair for all within the grace, afterwards the session ends",
         refresh_races,
         [Control("successors are made at random, not derived", ("Inv4", "pairs"), Variation([RANDOM_SUCCESSOR]))],
+    ),
+    Experiment(
+        "strict-races",
+        16,
+        "50 clients present one refresh token at once, with AUTHSVC_REFRESH_GRACE_S=0",
+        "exactly one gets a pair, all others `invalid_grant`; the session has ended then, as after any reuse",
+        strict_races,
+        [
+            Control("a grace of ten seconds", ("winners",), Variation(settings={"AUTHSVC_REFRESH_GRACE_S": "10"})),
+            Control("records are read and set, not compared and swapped", ("winners", "fate"), Variation([BLIND])),
+        ],
     ),
     Experiment(
         "revoke-races",
