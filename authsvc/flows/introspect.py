@@ -18,11 +18,7 @@ async def look_up(deps: Deps, presented: str, kind: Kind | None = None) -> Activ
     token = tokens.parse(presented, kind)
     if token is None:  # not a shape we issue: answered without a round trip
         return Inactive(Reason.UNKNOWN)
-    found, now = await deps.store.lookup.session(token.handle), deps.clock()
-    verdict = _verdict(token, found, now)
-    if isinstance(verdict, Active):
-        _note_use(deps, verdict, now)
-    return verdict
+    return judged(deps, token, await deps.store.lookup.session(token.handle), deps.clock())
 
 
 async def introspect(
@@ -56,6 +52,14 @@ def answers(deps: Deps, found: Answer, secret: str, asked: Sequence[Token | None
         else:
             told.append(INACTIVE)
     return told
+
+
+def judged(deps: Deps, token: Token, found: Found | None, now: float) -> Active | Inactive:
+    """Decide about a token once its session has been read; an active one is noted as used."""
+    verdict = _verdict(token, found, now)
+    if isinstance(verdict, Active):
+        _note_use(deps, verdict, now)
+    return verdict
 
 
 def _verdict(token: Token, found: Found | None, now: float) -> Active | Inactive:

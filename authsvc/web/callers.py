@@ -28,6 +28,8 @@ from authsvc.flows.introspect import look_up
 from authsvc.web import cookies
 from authsvc.web.bodies import ClientForm
 
+NOT_ACTIVE = "the access token is not active"
+
 _BEARER = re.compile(r"bearer ([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
 _BASIC = re.compile(r"basic ([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
 
@@ -126,7 +128,7 @@ async def user_of(deps: Deps, request: Request, method: str | None = None) -> Me
         raise MissingToken("log in first")
     verdict = await look_up(deps, presented, Kind.ACCESS)
     if isinstance(verdict, Inactive):
-        raise InvalidToken("the access token is not active")
+        raise InvalidToken(NOT_ACTIVE)
     return Me(verdict, source(request, f"user:{verdict.user.sub}"), header is None)
 
 

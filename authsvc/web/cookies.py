@@ -1,5 +1,6 @@
 """The session cookie of first-party web apps, and where a request that carries it may come from."""
 
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -22,9 +23,14 @@ def clear_session(response: Response) -> None:
 
 def session_token(request: Request) -> str | None:
     """The token in the cookie. Raises InvalidRequest if there are two: one of them was planted."""
+    return token_in(request.headers.getlist("cookie"))
+
+
+def token_in(fields: Iterable[str]) -> str | None:
+    """Like `session_token`, from the values of the Cookie fields."""
     values = [
         value.strip()
-        for header in request.headers.getlist("cookie")
+        for header in fields
         for name, _, value in (pair.partition("=") for pair in header.split(";"))
         if name.strip() == NAME
     ]

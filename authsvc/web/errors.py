@@ -56,14 +56,14 @@ _DESCRIPTIONS: dict[type[Exception], str] = {
 
 async def answer(request: Request, error: Exception) -> Response:
     """The handler of every AuthError."""
-    response = rendered(error)
-    if isinstance(error, e.InvalidToken) and cookies.NAME in request.cookies:
-        cookies.clear_session(response)  # the session is over: the browser and we agree on that
-    return response
+    return rendered(error, by_cookie=cookies.NAME in request.cookies)
 
 
-def rendered(error: Exception) -> Response:
-    """Render an AuthError. What is not in the table is a 500, never a success."""
+def rendered(error: Exception, *, by_cookie: bool) -> Response:
+    """Render an AuthError. What is not in the table is a 500, never a success.
+
+    by_cookie: the session cookie was sent.
+    """
     status, code = ANSWERS.get(type(error), (500, "server_error")) if isinstance(error, e.AuthError) else (500, "")
     if status == 500:
         return problem(500, "server_error", "something went wrong here")
@@ -76,6 +76,8 @@ def rendered(error: Exception) -> Response:
     challenge = _challenge(error)
     if challenge:
         response.headers["WWW-Authenticate"] = challenge
+    if by_cookie and isinstance(error, e.InvalidToken):
+        cookies.clear_session(response)  # the session is over: the browser and we agree on that
     return response
 
 

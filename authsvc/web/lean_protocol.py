@@ -6,12 +6,13 @@ from typing import Any
 
 from authsvc.store.lookup import Answer
 from authsvc.web import limits
-from authsvc.web.lean import MAX_BYTES, Lean, Plain, without_body
+from authsvc.web.lean import Lean
+from authsvc.web.plain import MAX_BYTES, Plain, without_body
 from authsvc.web.protocol import BoundedProtocol
 
 
 class LeanProtocol(BoundedProtocol):
-    """One connection, whose plain introspections are answered without a scope, a task or messages of their own.
+    """One connection, whose plain requests are answered without a scope, a task or messages of their own.
 
     Only between two requests is anything offered to the short way: the bytes that follow a refused head, or that a
     proxy takes for a body, are never a request of their own.
@@ -20,7 +21,7 @@ class LeanProtocol(BoundedProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._lean: Lean = self.app_state["lean"]
-        # An introspection under way, and the last one that is done.
+        # A plain request under way, and the last one that is done.
         self._asked: Future[Answer] | None = None
         self._told: Future[Answer] | None = None
         # What has arrived and has to wait: for an answer that goes first, or for its body.

@@ -5,39 +5,48 @@ Gateways understand 200, 401, 403 and 503 and take anything else for a fault of 
 about a token that they hold.
 """
 
+from functools import lru_cache
 from urllib.parse import quote
 
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from authsvc.core.session import Active
-from authsvc.errors import AccessDenied, InsufficientRole, InsufficientScope, InvalidRequest, InvalidToken
+from authsvc.core.session import Active, Inactive
+from authsvc.errors import (
+    AccessDenied,
+    CorruptRecord,
+    InsufficientRole,
+    InsufficientScope,
+    InvalidRequest,
+    InvalidToken,
+)
 from authsvc.flows.deps import Deps
 from authsvc.web import bodies, callers
-from authsvc.web.input import query
+from authsvc.web.input import load_form, validated
 
 # Besides GET and HEAD: Envoy asks with the method of the request that it asks about.
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
 # Where gateways say what that method was.
-_METHOD_HEADERS = ("x-forwarded-method", "x-original-method")
+METHOD_HEADERS = ("x-forwarded-method", "x-original-method")
 
 
 async def verify(deps: Deps, request: Request) -> Response:
-    demands = demanded(request)
+    demands = demanded(request.scope["query_string"])
     try:
         me = await callers.user_of(deps, request, method_of(request))
     except InvalidRequest as error:
         raise InvalidToken(str(error)) from None
-    check(me.active, demands)
-    return Response(headers=identity(me.active))
+    return Response(headers=passing(me.active, demands))
 
 
-def demanded(request: Request) -> bodies.Demands:
+@lru_cache(maxsize=128)  # a gateway has few sets of demands
+def demanded(query: bytes) -> bodies.Demands:
     """What the gateway demands of the token. Raises AccessDenied: an unreadable demand is not none."""
     try:
-        if not all(value for _, value in request.query_params.multi_items()):
+        if not all(value for _, value in QueryParams(query).multi_items()):
             raise InvalidRequest("a demand is empty")
-        return query(request, bodies.Demands)
+        return validated(bodies.Demands, load_form(query))
     except InvalidRequest as error:
         raise AccessDenied(f"the gateway's demands: {error}") from None
 
@@ -50,28 +59,38 @@ def method_of(request: Request) -> str:
     """
     if request.method not in ("GET", "HEAD"):
         return request.method
-    said = {value for name in _METHOD_HEADERS for value in request.headers.getlist(name)}
+    said = {value for name in METHOD_HEADERS for value in request.headers.getlist(name)}
     return said.pop() if len(said) == 1 else ""
 
 
-def check(active: Active, demands: bodies.Demands) -> None:
-    """Raise InvalidToken, InsufficientScope or InsufficientRole unless the token meets every demand."""
+def passing(verdict: Active | Inactive, demands: bodies.Demands) -> dict[str, str]:
+    """Who it is, in headers. Raises InvalidToken, InsufficientScope or InsufficientRole unless every demand is met."""
+    if isinstance(verdict, Inactive):
+        raise InvalidToken(callers.NOT_ACTIVE)
     # Like in an introspection, a token for others is none.
-    if demands.audience and set(demands.audience.split()).isdisjoint(active.session.aud):
-        raise InvalidToken("the access token is not active")
-    if demands.scope and not set(demands.scope.split()) <= set(active.scope.split()):
+    if demands.audience and set(demands.audience.split()).isdisjoint(verdict.session.aud):
+        raise InvalidToken(callers.NOT_ACTIVE)
+    if demands.scope and not set(demands.scope.split()) <= set(verdict.scope.split()):
         raise InsufficientScope(demands.scope)
-    if demands.role and not set(demands.role.split()) <= set(active.user.roles):
+    if demands.role and not set(demands.role.split()) <= set(verdict.user.roles):
         raise InsufficientRole(f"this takes the role {demands.role}")
+    return identity(verdict)
 
 
 def identity(active: Active) -> dict[str, str]:
-    """Always all of them, empty where there is nothing to say: what a client sent by that name is overwritten."""
-    return {
-        "X-Auth-Subject": active.user.sub,
+    """Always all of them, empty where there is nothing to say: what a client sent by that name is overwritten.
+
+    Raises CorruptRecord for what fits into no header.
+    """
+    who = {
+        "x-auth-subject": active.user.sub,
         # Letters, digits and . _ ~ - @ + stay, everything else is percent-encoded UTF-8: headers are ASCII.
-        "X-Auth-Username": quote(active.user.username or "", safe="@+"),
-        "X-Auth-Roles": " ".join(active.user.roles),
-        "X-Auth-Scope": active.scope,
-        "X-Auth-Session": active.handle,
+        "x-auth-username": quote(active.user.username or "", safe="@+"),
+        "x-auth-roles": " ".join(active.user.roles),
+        "x-auth-scope": active.scope,
+        "x-auth-session": active.handle,
     }
+    said = "".join(who.values())
+    if not (said.isascii() and said.isprintable()):  # no call of ours writes such a record
+        raise CorruptRecord("a subject, role or scope with a character that fits into no header")
+    return who

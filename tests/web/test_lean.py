@@ -2,107 +2,21 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from uvicorn.server import ServerState
 
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
-from authsvc.store.lookup import Answer
-from authsvc.web import lean
 from authsvc.web.bodies import IntrospectForm
 from authsvc.web.input import load_form, validated
-from authsvc.web.lean_protocol import LeanProtocol
-from authsvc.web.limits import Load
-from authsvc.web.protocol import BoundedProtocol
+from authsvc.web.plain import MAX_BYTES, Introspection, read, without_body
 from tests.conftest import Service
-
-FORM = b"application/x-www-form-urlencoded"
-Headers = list[tuple[bytes, bytes]]
-
-
-def request_of(headers: Headers, body: bytes, target: bytes = b"/introspect") -> bytes:
-    fields = [(b"Host", b"auth.test"), *headers, (b"Content-Length", b"%d" % len(body))]
-    lines = b"".join(b"%s: %s\r\n" % field for field in fields)
-    return b"POST %s HTTP/1.1\r\n%s\r\n%s" % (target, lines, body)
-
-
-class Counting(lean.Lean):
-    """The short way, counting the answers that it gave."""
-
-    given = 0
-
-    def answer(
-        self, plain: lean.Plain, found: "asyncio.Future[Answer]", servers: lean.Headers, *, last: bool
-    ) -> bytes | None:
-        answer = super().answer(plain, found, servers, last=last)
-        self.given += answer is not None
-        return answer
-
-
-class Connection:
-    """One connection to a server, as a client has it."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    async def answer(self) -> tuple[int, dict[bytes, bytes], bytes]:
-        """Status, headers without the request's id, body."""
-        head = (await self.reader.readuntil(b"\r\n\r\n"))[:-4].split(b"\r\n")
-        headers = {name.lower(): value for name, _, value in (line.partition(b": ") for line in head[1:])}
-        headers.pop(b"x-request-id")
-        body = await self.reader.readexactly(int(headers[b"content-length"]))
-        return int(head[0].split()[1]), headers, body
-
-    async def ask(self, request: bytes) -> tuple[int, dict[bytes, bytes], bytes]:
-        self.writer.write(request)
-        return await self.answer()
-
-
-class Served:
-    """The service on a real socket, with the short way or without."""
-
-    def __init__(self, service: Service, *, quick: bool) -> None:
-        self.lean = Counting(service.deps)
-        self.load = Load()
-        self.state = ServerState()
-        self.state.default_headers = [(b"date", b"today"), (b"strict-transport-security", b"max-age=31536000")]
-        self.quick = quick
-        self.config = uvicorn.Config(service.app, lifespan="off", log_config=None, server_header=False)
-        self.config.load()
-        self.protocols: list[BoundedProtocol] = []
-
-    def protocol(self) -> BoundedProtocol:
-        made = (LeanProtocol if self.quick else BoundedProtocol)(
-            config=self.config, server_state=self.state, app_state={"lean": self.lean, "load": self.load}
-        )
-        self.protocols.append(made)
-        return made
-
-    @asynccontextmanager
-    async def connected(self) -> AsyncIterator[Connection]:
-        async with self.listening() as address:
-            reader, writer = await asyncio.open_connection(*address)
-            yield Connection(reader, writer)
-            writer.close()
-            await writer.wait_closed()
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[tuple[str, int]]:
-        server = await asyncio.get_running_loop().create_server(self.protocol, "127.0.0.1", 0)
-        async with server:
-            yield server.sockets[0].getsockname()
-
-
-def basic(client_id: str, secret: str) -> bytes:
-    return b"Basic " + base64.b64encode(f"{client_id}:{secret}".encode())
+from tests.web.served import FORM, Connection, Served, basic, request_of
 
 
 async def cases(service: Service) -> list[tuple[str, bytes, bool]]:
@@ -299,8 +213,9 @@ BODIES = st.one_of(
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_lean_parser_agrees_with_the_general_one(body: bytes) -> None:
     """Whatever the lean parser takes, the general parsers take too, and read the same out of it."""
-    plain = lean.read(request_of([(b"content-type", FORM), (b"authorization", basic("client-1", "sec_x"))], body))
+    plain = read(request_of([(b"content-type", FORM), (b"authorization", basic("client-1", "sec_x"))], body))
     if plain is not None:
+        assert isinstance(plain, Introspection)
         assert tokens.parse(validated(IntrospectForm, load_form(body)).token) == plain.token
 
 
@@ -312,8 +227,9 @@ def test_the_lean_parser_agrees_with_the_general_one(body: bytes) -> None:
 def test_credentials_are_read_the_same(client_id: str, secret: str) -> None:
     """Credentials that RFC 6749 has form-urlencoded are left to the general parser, unless they need no decoding."""
     header = b"Basic " + base64.b64encode(f"{client_id}:{secret}".encode())
-    plain = lean.read(request_of([(b"content-type", FORM), (b"authorization", header)], b"token=x"))
+    plain = read(request_of([(b"content-type", FORM), (b"authorization", header)], b"token=x"))
     if plain is not None:
+        assert isinstance(plain, Introspection)
         assert (plain.client_id, plain.secret) == (client_id, secret)
         assert "%" not in client_id + secret
         assert "+" not in client_id + secret
@@ -396,7 +312,7 @@ def test_odd_heads_go_the_general_way(line: bytes, name: bytes, colon: bytes, va
     """A field that is not one of the plainest form, or that says anything about the body, is not for the lean path."""
     whole = request_of([(b"content-type", FORM), (b"authorization", basic("client-1", "sec_x"))], b"token=x")
     odd = whole.replace(b"\r\n", line + name + colon + value + b"\r\n", 1)
-    plain = lean.read(odd)
+    plain = read(odd)
     if (line, name, colon) != (b"\r\n", b"X-A", b": "):
         assert plain is None
     elif plain is not None:
@@ -406,18 +322,16 @@ def test_odd_heads_go_the_general_way(line: bytes, name: bytes, colon: bytes, va
 def test_what_waits_for_us_is_not_waited_for() -> None:
     """A head is not kept back when its client waits for `100 Continue`, or when no body follows."""
     headers = [(b"content-type", FORM), (b"authorization", basic("client-1", "sec_x"))]
-    assert lean.without_body(request_of(headers, b"token=x")[: -len(b"token=x")])
-    assert not lean.without_body(request_of(headers, b""))
-    assert not lean.without_body(request_of([*headers, (b"Expect", b"100-continue")], b"token=x")[: -len(b"token=x")])
-    assert not lean.without_body(
-        request_of([*headers, (b"X-A", b"y" * lean.MAX_BYTES)], b"token=x")[: -len(b"token=x")]
-    )
+    assert without_body(request_of(headers, b"token=x")[: -len(b"token=x")])
+    assert not without_body(request_of(headers, b""))
+    assert not without_body(request_of([*headers, (b"Expect", b"100-continue")], b"token=x")[: -len(b"token=x")])
+    assert not without_body(request_of([*headers, (b"X-A", b"y" * MAX_BYTES)], b"token=x")[: -len(b"token=x")])
 
 
 def test_errors_are_ours() -> None:
     """What the lean parser can't read never raises."""
     for header in (b"Basic", b"Basic ===", b"Basic \xff", b"basic eDp5", b"Basic " + base64.b64encode(b"\xff:x")):
-        assert lean.read(request_of([(b"content-type", FORM), (b"authorization", header)], b"token=x")) is None
+        assert read(request_of([(b"content-type", FORM), (b"authorization", header)], b"token=x")) is None
     for raw in (b"", b"\r\n\r\n", b"POST /introspect HTTP/1.1\r\n\r\n", b"POST /introspect HTTP/1.1\r\n\r\ntoken=x"):
-        assert lean.read(raw) is None
-        assert not lean.without_body(raw)
+        assert read(raw) is None
+        assert not without_body(raw)

@@ -90,7 +90,7 @@ def test_no_name_breaks_out_of_its_header(username: str) -> None:
 
     somebody: Any = Somebody()
     somebody.user, somebody.user.username = somebody, username
-    sent = identity(somebody)["X-Auth-Username"]
+    sent = identity(somebody)["x-auth-username"]
     assert sent.isascii()
     assert sent.isprintable()
     assert not set(sent) & set(" ,;\"'\\:=&<>")
