@@ -21,8 +21,11 @@ MAX_SPENT = 32
 _SHORT = 8
 # Enough of a user agent to tell a device by; some are kilobytes long.
 MAX_LABEL = 120
-# What nearly every browser says of itself, in the same words for twenty years; half of the text, and of no use here.
-_COMMONPLACES = re.compile(r"Mozilla/5\.0 |AppleWebKit/[0-9.]+ \(KHTML, like Gecko\) | Safari/537\.36|Gecko/20100101 ")
+# What nearly every browser says of itself, in the same words for years; most of the text, and of no use here.
+_COMMONPLACES = re.compile(
+    r"Mozilla/5\.0 |AppleWebKit/[0-9.]+ \(KHTML, like Gecko\) | Safari/537\.36|Gecko/20100101 "
+    r"|X11; |; Win64; x64|(?<=/[0-9]{3})\.0\.0\.0(?![0-9.])"
+)
 
 
 class Reason(StrEnum):
@@ -68,14 +71,22 @@ class Previous(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 # Names in the store are as short as they can be and still be understood: a million sessions pay for each letter.
-_STORED = {"client_id": "client", "user_agent": "agent", "created_ms": "created", "idle_s": "idle"}
+# Tokens go by their prefixes.
+_STORED = {
+    "client_id": "cid",
+    "user_agent": "ua",
+    "created_ms": "at",
+    "lifetimes": "for",
+    "access": "tok",
+    "refresh": "ref",
+}
 
 
 class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STORED):
     """The record `session:<handle>`. Times in epoch seconds, but for `created_ms`; digests by `token.digest`.
 
-    end: absolute deadline. idle_s: it also ends that long after `seen`, the last noted use.
-    exp: of the current access token. access_scope: its scope, where it was narrowed.
+    lifetimes: of the current access token since it was issued, since `seen` (the last noted use), since the login.
+    access_scope: of the current access token, where it was narrowed.
     proved_at, issued_at, used_at: None until they differ from the time of the login, see `auth_time`, `iat`, `seen`.
     seed: what successors of the refresh token are derived with. spent: short digests, run together.
     """
@@ -89,11 +100,9 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
     ip: str | None = None
     user_agent: str | None = None
     created_ms: int
-    end: int
-    idle_s: int
+    lifetimes: Lifetimes
     epochs: Epochs
     access: str
-    exp: int
     proved_at: int | None = None
     issued_at: int | None = None
     used_at: int | None = None
@@ -110,46 +119,66 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
         return self.end
 
     @property
-    def began(self) -> int:
-        return self.created_ms // 1000
+    def end(self) -> int:
+        """The deadline that no use moves."""
+        return self.created_ms // 1000 + self.lifetimes.session
+
+    @property
+    def exp(self) -> int:
+        """When the current access token expires, if nothing ends it before."""
+        began, lifetimes = self.created_ms // 1000, self.lifetimes
+        issued = began if self.issued_at is None else self.issued_at
+        return min(issued + lifetimes.access, began + lifetimes.session)
+
+    @property
+    def granted(self) -> str:
+        """The scope of the current access token, which may have been narrowed."""
+        return self.scope if self.access_scope is None else self.access_scope
 
     @property
     def auth_time(self) -> int:
         """When the password was last proved."""
-        return self.began if self.proved_at is None else self.proved_at
+        return self.created_ms // 1000 if self.proved_at is None else self.proved_at
 
     @property
     def iat(self) -> int:
         """When the current access token was issued."""
-        return self.began if self.issued_at is None else self.issued_at
+        return self.created_ms // 1000 if self.issued_at is None else self.issued_at
 
     @property
     def seen(self) -> int:
         """The last use that was noted."""
-        return self.began if self.used_at is None else self.used_at
+        return self.created_ms // 1000 if self.used_at is None else self.used_at
+
+    @property
+    def idle_s(self) -> int:
+        return self.lifetimes.idle
 
     @property
     def idle_deadline(self) -> int:
-        return self.seen + self.idle_s
+        return self.seen + self.lifetimes.idle
 
     def ended(self, now: float) -> Reason | None:
         if now >= self.end:
             return Reason.ENDED
-        if now >= self.idle_deadline:
+        if now >= self.seen + self.lifetimes.idle:
             return Reason.IDLE
         return None
 
-    def refuses(self, token: Token, now: float) -> Reason | None:
-        """Why this token does not open the session right now; None if it does. Compares in constant time."""
+    def hear(self, token: Token, now: float) -> "Heard | Reason":
+        """What this token stands for, or why it does not open the session right now. Compares in constant time."""
         presented = token.digest
         if token.kind is Kind.ACCESS:
             if hmac.compare_digest(self.access, presented):
-                return None if now < self.exp else Reason.EXPIRED
-            if self.previous and hmac.compare_digest(self.previous.access, presented):
-                return None if now < self.previous.access_until else Reason.SPENT
+                exp = self.exp
+                return Heard(self.granted, exp) if now < exp else Reason.EXPIRED
+            previous = self.previous
+            if previous and hmac.compare_digest(previous.access, presented):
+                scope = self.scope if previous.access_scope is None else previous.access_scope
+                return Heard(scope, previous.access_until) if now < previous.access_until else Reason.SPENT
         elif token.kind is Kind.REFRESH and self.refresh:
             if hmac.compare_digest(self.refresh, presented):
-                return None
+                return Heard(self.scope, self.end)
             if self.was_spent(token):
                 return Reason.SPENT
         return Reason.FORGED
@@ -160,26 +189,11 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
         spent = [self.spent[at : at + _SHORT] for at in range(0, len(self.spent), _SHORT)]
         return any([hmac.compare_digest(short, other) for other in spent])  # noqa: C419 - compares them all
 
-    def expiry_of(self, token: Token) -> int:
-        """Until when a live token of this session is heard, if nothing else ends it."""
-        if token.kind is Kind.REFRESH:
-            return self.end
-        previous = self.previous
-        return previous.access_until if previous and previous.access == token.digest else self.exp
-
-    def scope_of(self, token: Token) -> str:
-        """What a live token of this session allows: an access token may have been narrowed."""
-        narrowed = None
-        if token.kind is Kind.ACCESS:
-            previous = self.previous
-            by_previous = previous is not None and previous.access == token.digest
-            narrowed = previous.access_scope if previous and by_previous else self.access_scope
-        return self.scope if narrowed is None else narrowed
-
     @property
     def touch_interval_s(self) -> int:
         """How far apart uses are noted: a twentieth of the idle time, at least a minute, at most half the idle time."""
-        return self.idle_s // 20 if self.idle_s >= 1200 else max(min(60, self.idle_s // 2), 1)
+        idle_s = self.lifetimes.idle
+        return idle_s // 20 if idle_s >= 1200 else max(min(60, idle_s // 2), 1)
 
     def due_for_touch(self, now: float) -> bool:
         """Whether a use now is worth a write."""
@@ -190,11 +204,19 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
 
         exp: of the token. The idle deadline is the one before this use, for a use may fail to be noted.
         """
-        noted = int(now) if self.due_for_touch(now) else self.seen
-        return min(noted + self.touch_interval_s, self.idle_deadline, exp)
+        seen, interval_s = self.seen, self.touch_interval_s
+        noted = int(now) if now - seen >= interval_s else seen
+        return min(noted + interval_s, seen + self.lifetimes.idle, exp)
 
     def touched(self, now: float) -> Self:
         return self.but(used_at=max(self.seen, int(now)))
+
+
+class Heard(NamedTuple):
+    """What a live token of a session stands for, if nothing else ends it."""
+
+    scope: str
+    exp: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +253,6 @@ def begin(
     user_agent: str | None = None,
 ) -> tuple[Session, Pair]:
     """Make the record of a new login, under the epochs that were read before the password was checked."""
-    at = int(now)
     session = Session(
         sub=user.sub,
         client_id=client.client_id,
@@ -242,11 +263,9 @@ def begin(
         ip=ip,
         user_agent=user_agent and _COMMONPLACES.sub("", user_agent)[:MAX_LABEL],
         created_ms=int(now * 1000),
-        end=at + lifetimes.session,
-        idle_s=lifetimes.idle,
+        lifetimes=lifetimes,
         epochs=Epochs.of(user, client, service),
         access="",
-        exp=at + lifetimes.access,
     )
     return opened(session, handle=handle, refreshable=refreshable)
 
@@ -290,7 +309,7 @@ def rotate(
             access=pair.access.digest,
             refresh=pair.refresh.digest if pair.refresh else None,
             issued_at=at,
-            exp=min(at + access_ttl_s, session.end),
+            lifetimes=session.lifetimes._replace(access=access_ttl_s),
             access_scope=None if scope == session.scope else scope,
             previous=Previous(
                 access=session.access,
@@ -318,7 +337,7 @@ def renewed(session: Session, handle: str, *, now: float, lifetimes: Lifetimes) 
     fresh = session.but(
         proved_at=at,
         issued_at=at,
-        exp=min(at + lifetimes.access, session.end),
+        lifetimes=session.lifetimes._replace(access=lifetimes.access),
         access_scope=None,
         previous=None,
         spent=spent[-MAX_SPENT * _SHORT :],
@@ -377,10 +396,13 @@ def standing(found: Found, now: float) -> Reason | None:
 
 def decide(found: Found, token: Token, now: float) -> Active | Inactive:
     """Whether a token is active. Every way out but the last line is a no."""
-    session, user, client = found.session, found.user, found.client
-    reason = session.refuses(token, now) or standing(found, now)
+    heard = found.session.hear(token, now)
+    if isinstance(heard, Reason):
+        return Inactive(heard)
+    reason = standing(found, now)
     if reason is not None:
         return Inactive(reason)
+    handle, session, user, client, _ = found
     if user is None or client is None:  # what `standing` has said already, for the type checker to see
         return Inactive(Reason.UNKNOWN)
-    return Active(found.handle, token.kind, session.scope_of(token), session.expiry_of(token), session, user, client)
+    return Active(handle, token.kind, heard.scope, heard.exp, session, user, client)

@@ -19,6 +19,7 @@ ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 HANDLE_LENGTH = 12
 SECRET_LENGTH = 27
 LENGTH = 49
+DIGEST_LENGTH = 27
 
 _SHAPE = re.compile(r"(tok|ref|rst|sec)_[0-9A-Za-z]{45}")
 _HANDLE = re.compile(r"[0-9A-Za-z]{12}")
@@ -61,7 +62,7 @@ class Token(Struct, frozen=True):
 
 def parse(text: str, kind: Kind | None = None) -> Token | None:
     """Recognise a token of `kind` (any, if None); None for whatever is not of the shape or fails its check digits."""
-    if not _SHAPE.fullmatch(text) or text[_BODY_END:] != _check(text[:_BODY_END]):
+    if _SHAPE.fullmatch(text) is None or text[_BODY_END:] != _check(text[:_BODY_END]):
         return None
     found = _KINDS[text[:3]]
     return Token(text, found, text[4:_HANDLE_END]) if kind is None or kind is found else None
@@ -96,8 +97,11 @@ def successor(seed: str, spent: Token, kind: Kind) -> Token:
 
 
 def digest(text: str) -> str:
-    """SHA-256 as 43 characters of unpadded base64: the stored form of a secret of full entropy."""
-    return b2a_base64(sha256(text.encode()).digest(), newline=False)[:43].decode()
+    """The stored form of a secret of full entropy: as much of its SHA-256 as it has itself, 27 characters of base64.
+
+    Whoever has it has to find the secret, or another text with the same 162 bits: neither is easier than the other.
+    """
+    return b2a_base64(sha256(text.encode()).digest(), newline=False)[:DIGEST_LENGTH].decode()
 
 
 def _assemble(kind: Kind, handle: str, secret: int) -> Token:

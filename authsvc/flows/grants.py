@@ -28,7 +28,7 @@ class Grant:
     def of(cls, handle: str, session: Session, pair: Pair, now: float) -> "Grant":
         return cls(
             session_id=handle,
-            scope=session.scope_of(pair.access),
+            scope=session.granted,
             expires_in=max(session.exp - int(now), 0),
             session_ends_in=max(session.end - int(now), 0),
             access_token=pair.access.text,

@@ -22,7 +22,7 @@ async def revoke_token(deps: Deps, caller: Caller, client: Client | None, presen
         await deps.store.sessions.confirm_gone(token.handle)
         return
     # A spent or expired token still names its session: whoever wants it gone wants the session gone.
-    if session.refuses(token, deps.clock()) is Reason.FORGED:
+    if session.hear(token, deps.clock()) is Reason.FORGED:
         return
     if client is not None and not _may_take_back(client, session):
         raise UnauthorizedClient("the token was issued to another client")

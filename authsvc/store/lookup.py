@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
+from msgspec.json import Decoder
+
 from authsvc.core.client import Client
 from authsvc.core.record import Service
 from authsvc.core.session import Found, Session
@@ -19,12 +21,14 @@ from authsvc.errors import CorruptRecord, StoreUnavailable
 from authsvc.store import keys
 from authsvc.store.cluster_lane import ClusterLane
 from authsvc.store.connection import CALL_TIMEOUT_S, Connection, Lane, answering, is_bounded
-from authsvc.store.records import load
+from authsvc.store.records import UNREADABLE, load
 
 # Two batches travel while the next one gathers: one more would only make them smaller.
 MAX_IN_FLIGHT = 2
 # A batch is sent when it has this many sessions, though more are waiting; one caller's always travel together.
 MAX_SESSIONS = 1000
+
+_SESSION, _USER = Decoder(Session), Decoder(User)
 
 R = TypeVar("R")
 # A record that does not parse, or is on a node that does not answer, is kept as its error, to be raised for those who
@@ -156,7 +160,7 @@ async def _read(lane: Lane | ClusterLane, batch: list[_Asked]) -> Read:
     subs = {session.sub for session in readable}
     ids = {session.client_id for session in readable}
     wanted = [*[keys.user(sub) for sub in subs], *[keys.client(id_) for id_ in ids]]
-    raws = list(await lane.mget(wanted, give_up_at)) if wanted else []
+    raws = await lane.mget(wanted, give_up_at) if wanted else []
     users = _parse(subs, raws[: len(subs)], _user)
     clients = _parse(ids, raws[len(subs) :], _client)
     return asking, {handle: _found(handle, session, users, clients, service) for handle, session in sessions.items()}
@@ -172,6 +176,8 @@ def _parse(ids: Collection[str], raws: Sequence[Raw], parse: Callable[[bytes, st
                 parsed[id_] = parse(raw, id_)
             except CorruptRecord as error:
                 parsed[id_] = error
+            except UNREADABLE:
+                parsed[id_] = CorruptRecord("a stored record does not parse")
     return parsed
 
 
@@ -195,11 +201,11 @@ def _unless_corrupt(record: R | StoreUnavailable | None) -> R | None:
 
 
 def _session(raw: bytes, handle: str) -> Session:
-    return load(Session, raw)  # bound to its key by the digest of the token that names it
+    return _SESSION.decode(raw)  # bound to its key by the digest of the token that names it
 
 
 def _user(raw: bytes, sub: str) -> User:
-    user = load(User, raw)
+    user = _USER.decode(raw)
     if user.sub != sub:
         raise CorruptRecord("a user record under another's key")
     return user

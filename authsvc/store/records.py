@@ -12,11 +12,15 @@ from authsvc.store.connection import MAX_CONTENTION, Change, Connection, stamped
 R = TypeVar("R", bound=Record)
 
 
+# What decoding a damaged record raises.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+
+
 def load(model: type[R], raw: bytes) -> R:
     """Parse a stored record. Raises CorruptRecord: a record nobody can read decides nothing."""
     try:
         return msgspec.json.decode(raw, type=model)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise CorruptRecord(f"a stored {model.__name__.lower()} does not parse") from error
 
 

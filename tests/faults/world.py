@@ -280,8 +280,8 @@ def restore(store: "redis.Redis", snapshot: Snapshot) -> None:
 
 State = dict[str, Json]
 # What is random in a record. Two runs differ in it, so of these only the change is compared.
-_RANDOM = {"access", "refresh", "seed", "hash", "digest", "secrets", "spent", "previous", "reset_code", "sub", "until"}
-_RANDOM |= {"client_id", "created_ms"}
+_RANDOM = {"tok", "ref", "seed", "hash", "digest", "secrets", "spent", "previous", "reset_code", "sub", "until"}
+_RANDOM |= {"cid", "client_id", "at"}
 
 
 # Any: redis-py types a reply as everything that it could be under any protocol.
@@ -308,7 +308,7 @@ def state_of(store: Any) -> State:
         return sub in people and normalise(people[sub].get("username", "\u00b7")) == name
 
     def lives(handle: str, session: Json) -> bool:
-        user, client = people.get(session["sub"], {}), kinds["client"].get(session["client"], {})
+        user, client = people.get(session["sub"], {}), kinds["client"].get(session["cid"], {})
         by_user, by_client, by_service = session["epochs"]
         return (
             user.get("status", "active") == "active"
