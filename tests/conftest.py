@@ -1,6 +1,7 @@
 """A real Valkey for every test that touches the store; a clock that tests move; the service over both."""
 
 import asyncio
+import os
 import shutil
 import signal
 import subprocess
@@ -28,12 +29,20 @@ from authsvc.store.embedded import _find_binary
 from authsvc.store.urls import StoreUrl
 from tests import topologies
 from tests.flows.contents import Commands
+from tests.stores import Secrets
 
 # A script that starts the tests in the background has interrupts ignored, and programs inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PASSWORD = "a walk by the river"
+
+# Of the store, in deploy/valkey/users.acl.
+SERVICE_USER = "authsvc"
+# Where syncing each write, as the store does, takes no time. That it lasts is for tests/e2e to say.
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+# What the service asks for and does without: how the store is configured, and who its users are, tells passwords too.
+DONE_WITHOUT = {"config|get", "acl|getuser"}
 
 # Argon2's cheapest parameters: what is tested is never how long a hash takes.
 CHEAP = {"argon2_time_cost": 1, "argon2_memory_kib": 8, "argon2_parallelism": 1, "hash_threads": 2}
@@ -70,19 +79,33 @@ def shape(request: pytest.FixtureRequest) -> str:
     return chosen
 
 
+@dataclass(frozen=True)
+class SharedStore:
+    """`url`: the service's, with no more rights than it is given in production; `everything`: the tests'."""
+
+    url: str
+    everything: str
+
+
 @pytest.fixture(scope="session")
-def valkey_url(shape: str) -> Iterator[str]:
-    """One store for the whole run of this process, without persistence."""
-    with tempfile.TemporaryDirectory(prefix="authsvc-test-") as name:
+def shared_store(shape: str) -> Iterator[SharedStore]:
+    """One store for the whole run of this process; where it is one server, the very one that deploy/valkey makes."""
+    with tempfile.TemporaryDirectory(prefix="authsvc-test-", dir=MEMORY) as name:
         directory = Path(name)
         if shape == "sentinel":
             with topologies.sentinels(directory, replicas=1) as watched:
-                yield watched.url
+                yield SharedStore(watched.url, watched.url)
         elif shape == "cluster":
             with topologies.cluster(directory) as cluster:
-                yield cluster.url
+                yield SharedStore(cluster.url, cluster.url)
         else:
-            yield from _on_a_socket(directory, _find_binary() if shape == "standalone" else _redis_server())
+            yield from _as_shipped(directory, _find_binary() if shape == "standalone" else _redis_server())
+
+
+@pytest.fixture(scope="session")
+def valkey_url(shared_store: SharedStore) -> str:
+    """What the service is given."""
+    return shared_store.url
 
 
 def _redis_server() -> str:
@@ -92,19 +115,21 @@ def _redis_server() -> str:
     return found
 
 
-def _on_a_socket(directory: Path, binary: str) -> Iterator[str]:
+def _as_shipped(directory: Path, binary: str) -> Iterator[SharedStore]:
     socket = directory / "valkey.sock"
+    secrets = Secrets.made(directory / "secrets", f"unix://{socket}", binary)
+    secrets.rewrite(f"{secrets.users.read_text()}user tests on nopass ~* &* +@all\n")
     process = subprocess.Popen(
-        [binary, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(directory)],
+        [binary, *secrets.options, "--port", "0", "--unixsocket", str(socket), "--dir", str(directory)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    url = f"unix://{socket}"
+    store = SharedStore(secrets.url, f"unix://tests:any@{socket}")
     try:
-        _wait_for(url)
-        yield url
+        _wait_for(store.everything)
+        yield store
     finally:
-        process.terminate()
+        process.kill()
         process.wait()
 
 
@@ -121,12 +146,22 @@ def _wait_for(url: str) -> None:
 
 
 @pytest.fixture
-def valkey(valkey_url: str) -> Iterator["redis.Redis"]:
-    """A plain connection to the store, emptied: for looking into it and for meddling with it."""
-    with _plain(valkey_url) as client:
+def valkey(shared_store: SharedStore, shape: str) -> Iterator["redis.Redis"]:
+    """A plain connection to the store, emptied: for looking into it and for meddling with it.
+
+    Afterwards the store must not have refused the service anything for want of rights.
+    """
+    with _plain(shared_store.everything) as client:
         client.flushall()
         client.config_set("maxmemory", 0)
+        if shape == "cluster":
+            yield client
+            return
+        client.acl_log_reset()
         yield client
+        log = client.acl_log()
+        refused = {entry["object"] for entry in log if entry["username"] == SERVICE_USER} - DONE_WITHOUT
+        assert not refused, "the service's user lacks a right: deploy/valkey/users.acl"
 
 
 def _plain(url: str) -> "redis.Redis":

@@ -1,5 +1,6 @@
-"""Stores that are configured in some way: real servers on a socket of their own."""
+"""Stores that are configured in some way: real servers on a socket of their own. Also the one that deploy/ ships."""
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -25,6 +26,8 @@ class StoreProcess:
 
     directory: Path
     process: "subprocess.Popen[bytes]"
+    user: str | None = None
+    password: str | None = None
 
     @property
     def socket(self) -> Path:
@@ -35,7 +38,10 @@ class StoreProcess:
         return f"unix://{self.socket}"
 
     def connect(self) -> "redis.Redis":
-        return redis.Redis(unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0), decode_responses=True)
+        return redis.Redis(
+            unix_socket_path=str(self.socket), username=self.user, password=self.password,
+            retry=Retry(NoBackoff(), 0), decode_responses=True,
+        )  # fmt: skip
 
     def answers(self) -> bool:
         assert self.process.poll() is None, (self.directory / "log").read_text()
@@ -50,17 +56,29 @@ class StoreProcess:
 
 @contextmanager
 def running_store(
-    *options: str, binary: str | None = None, port: int = 0, directory: Path | None = None
+    *options: str,
+    binary: str | None = None,
+    port: int = 0,
+    directory: Path | None = None,
+    shipped: "Secrets | None" = None,
 ) -> Iterator[StoreProcess]:
-    """A server with these options of its command line, without persistence unless they say otherwise."""
+    """A server with these options of its command line, without persistence unless they say otherwise.
+
+    shipped: with the configuration and the users of deploy/valkey, reached as their operator.
+    """
     with tempfile.TemporaryDirectory(prefix="authsvc-store-") as fresh:
         where = directory or Path(fresh)
         place = ["--unixsocket", str(where / "store.sock"), "--dir", str(where)]
+        given = shipped.options if shipped else ()
         with (where / "log").open("wb") as log:
             process = subprocess.Popen(
-                [binary or _find_binary(), "--port", str(port), *place, *_DEFAULTS, *options], stdout=log, stderr=log
+                [binary or _find_binary(), *given, "--port", str(port), *place, *_DEFAULTS, *options],
+                stdout=log,
+                stderr=log,
             )
         store = StoreProcess(where, process)
+        if shipped:
+            store.user, store.password = "operator", shipped.operator_password
         try:
             until(store.answers)
             yield store
@@ -69,11 +87,53 @@ def running_store(
             process.wait()
 
 
-def rights_of_the_docs() -> list[str]:
-    """What docs/security.md lets the service's user of the store do, as arguments of ACL SETUSER."""
-    text = (Path(__file__).parent.parent / "docs" / "security.md").read_text()
-    (line,) = (line for line in text.splitlines() if line.startswith("ACL SETUSER authsvc on >PASSWORD "))
-    return line.split()[5:]
+# As docs/deploy.md says.
+UNKNOWN_TO_REDIS_7_0 = r" \+waitaof| \+client\|setinfo"
+SHIPPED = Path(__file__).parent.parent / "deploy" / "valkey"
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What make-secrets.sh leaves: the users of the store, and what they get in with."""
+
+    directory: Path
+
+    @classmethod
+    def made(cls, directory: Path, url: str, binary: str | None = None) -> "Secrets":
+        """Run it as an operator does. binary: the server that they are for; a Redis 7.0 does not know all rights."""
+        subprocess.run(["sh", str(SHIPPED / "make-secrets.sh"), str(directory), url], check=True)
+        secrets = cls(directory)
+        if binary is not None and " v=7.0." in subprocess.run([binary, "-v"], capture_output=True, text=True).stdout:
+            secrets.rewrite(re.sub(UNKNOWN_TO_REDIS_7_0, "", secrets.users.read_text()))
+        return secrets
+
+    @property
+    def users(self) -> Path:
+        return self.directory / "users.acl"
+
+    @property
+    def url(self) -> str:
+        """The service's."""
+        return (self.directory / "redis_url").read_text().strip()
+
+    @property
+    def operator_password(self) -> str:
+        return (self.directory / "operator_password").read_text().strip()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """A server's command line: our configuration and these users."""
+        return (str(SHIPPED / "valkey.conf"), "--aclfile", str(self.users))
+
+    def rewrite(self, users: str) -> None:
+        self.users.chmod(0o600)
+        self.users.write_text(users)
+
+
+def rights_of_the_service() -> list[str]:
+    """What deploy/valkey/users.acl lets the service's user of the store do, as arguments of ACL SETUSER."""
+    (line,) = (line for line in (SHIPPED / "users.acl").read_text().splitlines() if line.startswith("user authsvc "))
+    return line.split()[4:]
 
 
 def debian_redis() -> str | None:

@@ -18,7 +18,7 @@ from authsvc.settings import Settings
 from authsvc.store import fitness
 from authsvc.store.inspection import Inspection
 from tests.e2e.conftest import PASSWORD, Server, free_port, run
-from tests.stores import StoreProcess, debian_redis, rights_of_the_docs, running_store
+from tests.stores import StoreProcess, debian_redis, rights_of_the_service, running_store
 
 NOW = 1_800_000_000.0
 SOUND = {"issuer": "https://auth.example.org"}
@@ -307,10 +307,10 @@ def test_a_badly_configured_store_fails(tmp_path: Path, options: list[str], dura
 
 
 def test_a_user_of_least_privilege(tmp_path: Path) -> None:
-    """With the rights that docs/security.md names all works, and the check can still see most."""
+    """With the rights of deploy/valkey/users.acl all works, and the check can still see most."""
     with running_store(*SYNCED) as store, store.connect() as operator:
         use(store, tmp_path)
-        operator.execute_command("ACL", "SETUSER", "authsvc", "on", ">pw", *rights_of_the_docs())
+        operator.execute_command("ACL", "SETUSER", "authsvc", "on", ">pw", *rights_of_the_service())
         url = f"unix://authsvc:pw@{store.socket}"
         status, rows = checked(url, tmp_path, **SOUNDLY)
         assert status == 0

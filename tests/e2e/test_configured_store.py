@@ -11,14 +11,14 @@ import redis
 from authsvc.store.embedded import _find_binary
 from tests.e2e.conftest import PASSWORD, Server, free_port, run
 from tests.processes import until
-from tests.stores import rights_of_the_docs
+from tests.stores import rights_of_the_service
 
 
 @pytest.fixture(params=["valkey", "redis-server", "least privilege"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A server over TCP, with a password; once the Valkey that is found, once the redis-server on the PATH.
 
-    With least privilege the service has a user of its own, with the rights that docs/security.md names and no more.
+    With least privilege the service has a user of its own, with the rights of deploy/valkey/users.acl and no more.
     """
     binary = shutil.which("redis-server") if request.param == "redis-server" else _find_binary()
     if binary is None:
@@ -31,7 +31,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         until(lambda: _answers(url))
         if request.param == "least privilege":
             with redis.Redis.from_url(url) as operator:
-                operator.execute_command("ACL", "SETUSER", "authsvc", "on", ">s3cret", *rights_of_the_docs())
+                operator.execute_command("ACL", "SETUSER", "authsvc", "on", ">s3cret", *rights_of_the_service())
             url = f"redis://authsvc:s3cret@127.0.0.1:{port}/0"
         yield url
     finally:

@@ -1,4 +1,4 @@
-"""TLS to the store: a server with a certificate of one's own authority is used, any other is refused."""
+"""TLS to the store (deploy/valkey/tls.conf): only a certificate of one's own authority, for that name, will do."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from authsvc.errors import StoreUnavailable
 from authsvc.store.connection import Connection
 from tests.e2e.conftest import free_port
-from tests.stores import debian_redis, running_store
+from tests.stores import SHIPPED, Secrets, debian_redis, running_store
 
 
 def certificate(directory: Path, name: str, host: str) -> Path:
@@ -44,15 +44,19 @@ async def test_the_certificate_of_the_store_is_verified(
         pytest.skip("no redis-server (with TLS) or no openssl on the PATH")
     own, _ = certificate(tmp_path, "own", name), certificate(tmp_path, "other", name)
     port = free_port()
-    tls = ("--tls-port", str(port), "--tls-cert-file", str(own), "--tls-key-file", str(tmp_path / "own.key"))
-    with running_store(*tls, "--tls-auth-clients", "no", binary=debian_redis()):
+    secrets = Secrets.made(tmp_path / "secrets", f"rediss://localhost:{port}/0", debian_redis())
+    tls = [
+        *("--include", str(SHIPPED / "tls.conf"), "--tls-port", str(port), "--tls-ca-cert-file", str(own)),
+        *("--tls-cert-file", str(own), "--tls-key-file", str(tmp_path / "own.key")),
+    ]
+    with running_store(*tls, binary=debian_redis(), shipped=secrets):
         authority = f"?ssl_ca_certs={tmp_path / trusted}.crt" if trusted else ""
-        connection = Connection(f"rediss://localhost:{port}/0{authority}")
+        connection = Connection(secrets.url + authority)
         try:
             if accepted:
-                assert await connection.call("GET", "nothing") is None
+                assert await connection.call("GET", "session:none") is None
             else:
                 with pytest.raises(StoreUnavailable):
-                    await connection.call("GET", "nothing")
+                    await connection.call("GET", "session:none")
         finally:
             await connection.close()

@@ -18,7 +18,7 @@ from tests.faults.world import MAX_SESSIONS, World, make
 async def proxy(valkey: "redis.Redis", valkey_url: str) -> AsyncIterator[Proxy]:
     """In front of the shared store, which is empty."""
     with tempfile.TemporaryDirectory(prefix="authsvc-proxy-") as directory:
-        async with Proxy(Path(directory) / "s", Path(valkey_url.removeprefix("unix://"))) as proxy:
+        async with Proxy(Path(directory) / "s", valkey_url) as proxy:
             yield proxy
 
 

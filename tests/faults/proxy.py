@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 import hiredis
 
@@ -48,7 +49,7 @@ class Proxy:
     """
 
     path: Path
-    upstream: Path
+    store: str  # its url, on a unix socket
     delay_s: float = 0
     hang: bool = False
     commands: list[str] = field(default_factory=list)
@@ -58,7 +59,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        return f"unix://{self.path}"
+        return urlsplit(self.store)._replace(path=str(self.path)).geturl()
 
     async def __aenter__(self) -> Self:
         await self.accept()
@@ -98,7 +99,7 @@ class Proxy:
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            store_reader, store_writer = await asyncio.open_unix_connection(self.upstream)
+            store_reader, store_writer = await asyncio.open_unix_connection(urlsplit(self.store).path)
         except OSError:
             writer.close()
             return

@@ -389,7 +389,7 @@ async def test_hanging_from_any_command_on(world: World, proxy: Proxy, name: str
     async def hanging(at: int) -> None:
         path = proxy.path.with_name(f"s{at}")
         async with (
-            Proxy(path, proxy.upstream) as own_proxy,
+            Proxy(path, proxy.store) as own_proxy,
             opened(world.deps.settings, own_proxy.url, world.clock) as deps,
             client_of(build(deps)) as http,
         ):

@@ -1,0 +1,122 @@
+"""The store that deploy/valkey makes: what it keeps, who gets in, what they may do. Most tests run on it."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from authsvc.cli.checks.store import CHECKS
+from authsvc.store.embedded import _find_binary
+from authsvc.store.inspection import DANGEROUS
+from tests.e2e.conftest import run
+from tests.stores import SHIPPED, Secrets, StoreProcess, rights_of_the_service, running_store
+
+URL = "redis://127.0.0.1:6379/0"
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Secrets:
+    return Secrets.made(tmp_path_factory.mktemp("store") / "secrets", URL)
+
+
+@pytest.fixture(scope="module")
+def store(secrets: Secrets) -> Iterator[StoreProcess]:
+    with running_store(shipped=secrets) as store:
+        yield store
+
+
+@pytest.fixture
+def operator(store: StoreProcess) -> Iterator["redis.Redis"]:
+    with store.connect() as operator:
+        yield operator
+
+
+def user(operator: "redis.Redis", name: str) -> dict[str, Any]:
+    found: Any = operator.acl_getuser(name)
+    return dict(found)
+
+
+def test_what_is_acknowledged_is_kept(operator: "redis.Redis") -> None:
+    """Each write is on the disk before it is acknowledged, and nothing is ever evicted."""
+    found = operator.config_get("append*", "maxmemory*", "aof-load-truncated", "save", "protected-mode")
+    assert found.items() >= {
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "maxmemory-policy": "noeviction",
+        "maxmemory": str(2**30),
+        "aof-load-truncated": "yes",
+        "save": "",
+        "protected-mode": "yes",
+    }.items()  # fmt: skip
+
+
+def test_nobody_gets_in_without_a_name(store: StoreProcess, operator: "redis.Redis") -> None:
+    """`default` is off and has no empty password, which also is what protected mode looks at."""
+    with redis.Redis(unix_socket_path=str(store.socket)) as nobody, pytest.raises(redis.AuthenticationError):
+        nobody.ping()
+    flags = user(operator, "default")["flags"]
+    assert "off" in flags
+    assert "nopass" not in flags
+
+
+def test_the_service_may_do_what_it_needs(operator: "redis.Redis") -> None:
+    """Of all commands and subcommands there are, those that the file names, on the keys of store/keys.py."""
+    found = user(operator, "authsvc")
+    rights = rights_of_the_service()
+    assert set(found["commands"]) >= {right for right in rights if right.startswith("+")}
+    assert found["categories"] == ["-@all"]
+    assert found["channels"] == []
+    assert "~*" not in found["keys"]
+    for command in DANGEROUS.values():
+        assert "no permissions" in str(operator.acl_dryrun("authsvc", *command)), command
+    assert "no permissions" in str(operator.acl_dryrun("authsvc", "GET", "somebody-else"))
+    assert operator.acl_dryrun("authsvc", "GET", "session:x") == "OK"
+
+
+@pytest.mark.parametrize(
+    "command", [("FLUSHALL",), ("FLUSHDB",), ("SWAPDB", "0", "1"), ("KEYS", "*"), ("DEBUG", "SLEEP", "0")]
+)
+def test_not_even_people_empty_it(operator: "redis.Redis", command: tuple[str, ...]) -> None:
+    """What ends everything, or keeps the service waiting, is a slip; the rest an operator may do."""
+    with pytest.raises(redis.ResponseError, match=r"no permissions|not allowed"):
+        operator.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py has no types here
+
+
+def test_a_file_that_was_not_filled_in_opens_no_door(tmp_path: Path) -> None:
+    """The file as it is in the repository names no password: a store that is given it does not start."""
+    options = [str(SHIPPED / "valkey.conf"), "--aclfile", str(SHIPPED / "users.acl"), "--port", "0"]
+    ended = subprocess.run([_find_binary(), *options], cwd=tmp_path, capture_output=True, text=True, timeout=20)
+    assert ended.returncode != 0
+    assert "ACL" in ended.stdout
+
+
+def test_passwords_are_made_once(secrets: Secrets) -> None:
+    """Each run makes others, never over those in use; only the owner of the folder gets at them."""
+    users = secrets.users.read_text()
+    again = subprocess.run(["sh", str(SHIPPED / "make-secrets.sh"), str(secrets.directory)], capture_output=True)
+    assert again.returncode == 1
+    assert secrets.users.read_text() == users
+    assert secrets.directory.stat().st_mode & 0o077 == 0
+    assert secrets.operator_password not in users
+    assert secrets.url.removesuffix("@127.0.0.1:6379/0").rpartition(":")[2] not in users
+    assert len(secrets.operator_password) == 64
+
+
+def test_the_check_is_content(store: StoreProcess, secrets: Secrets, operator: "redis.Redis", tmp_path: Path) -> None:
+    """`authsvc check` objects to nothing about the store; an operator's rights tell it what the service's don't."""
+    operator.set("service", json.dumps({"epoch": int(time.time() * 1000)}))
+    service_url = secrets.url.replace("redis://", "unix://").replace("127.0.0.1:6379/0", str(store.socket))
+    operator_url = f"unix://operator:{secrets.operator_password}@{store.socket}"
+    for url, others in (
+        (service_url, {"sync to disk": "unknown", "file cut short": "unknown"}),
+        (operator_url, {"rights in the store": "warn"}),
+    ):
+        done = run("check", "--json", cwd=tmp_path, AUTHSVC_REDIS_URL=url)
+        rows = {row["check"]: row["result"] for row in json.loads(done.stdout)["checks"]}
+        found = {name: rows[name] for name in (check.name for check in CHECKS)}
+        assert {name: result for name, result in found.items() if result not in ("pass", "n/a")} == others
