@@ -120,3 +120,17 @@ def test_the_check_is_content(store: StoreProcess, secrets: Secrets, operator: "
         rows = {row["check"]: row["result"] for row in json.loads(done.stdout)["checks"]}
         found = {name: rows[name] for name in (check.name for check in CHECKS)}
         assert {name: result for name, result in found.items() if result not in ("pass", "n/a")} == others
+
+
+def test_a_password_is_changed_without_a_gap(store: StoreProcess, operator: "redis.Redis") -> None:
+    """The new one is good before the old one is taken away."""
+    operator.execute_command("ACL", "SETUSER", "authsvc", ">new", ">newer")  # type: ignore[no-untyped-call]  # as above
+    for password in ("new", "newer"):
+        with redis.Redis(unix_socket_path=str(store.socket), username="authsvc", password=password) as service:
+            assert service.ping()
+    operator.execute_command("ACL", "SETUSER", "authsvc", "<new")  # type: ignore[no-untyped-call]  # as above
+    with (
+        redis.Redis(unix_socket_path=str(store.socket), username="authsvc", password="new") as service,
+        pytest.raises(redis.AuthenticationError),
+    ):
+        service.ping()
