@@ -6,7 +6,7 @@
 | `user:{<sub>}`           | JSON          | the user's life          | deleting the user                   |
 | `credentials:{<sub>}`    | JSON          | the user's life          | deleting the user                   |
 | `sessions:{<sub>}`       | sorted set    | its last session's end   | drops its dead on every use         |
-| `login:<canonical name>` | sub           | the user's life          | deleting or renaming the user       |
+| `login:<canonical name>` | sub [nonce]   | the user's life          | deleting or renaming the user       |
 | `client:<client_id>`     | JSON          | the client's life        | deleting the client                 |
 | `service`                | JSON          | for ever                 | nobody                              |
 | `audit`                  | stream        | its retention            | trims itself by age                 |

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from secrets import token_urlsafe
 
 from authsvc.core.user import Credentials, User
 from authsvc.core.username import normalise
@@ -32,9 +33,9 @@ class Users(Records[User]):
         return None if user is None else (load(User, user), load_if(Credentials, credentials))
 
     async def find_by_name(self, canonical_name: str) -> tuple[User, Credentials | None] | None:
-        sub = await self._connection.call("GET", keys.login(canonical_name))
+        entry = await self._connection.call("GET", keys.login(canonical_name))
         # A name nobody has is looked up just as long. Not as "": an empty tag would put the two keys into two slots.
-        found = await self.find_both(sub.decode() if sub else "-")
+        found = await self.find_both(_sub(entry) if entry else "-")
         return found if found and found[0].answers_to(canonical_name) else None
 
     async def register(self, user: User, credentials: Credentials) -> None:
@@ -59,6 +60,7 @@ class Users(Records[User]):
         """Apply `change` and give the user another name. Raises UsernameTaken, NotFound."""
         # Reserve, take, switch, release: after a crash anywhere the user answers to one of the names or to both.
         reserved = await self.change(sub, lambda user: user.but(renaming_to=name))
+        former = await self._entry(reserved.username)
         try:
             await self._take_name(reserved)
         except UsernameTaken:
@@ -72,7 +74,7 @@ class Users(Records[User]):
 
         renamed = await self.change(sub, finish)
         if reserved.username and not renamed.answers_to(normalise(reserved.username)):
-            await self._release_name(reserved.username, sub)
+            await self._release_name(reserved.username, sub, former)
         return renamed
 
     async def _take_name(self, user: User) -> None:
@@ -81,9 +83,14 @@ class Users(Records[User]):
         mine, waits = user.sub.encode(), 0
         for _ in range(MAX_CONTENTION):
             held = await self._connection.call("SET", key, mine, "NX", "GET")
-            if held is None or held == mine:
+            if held is None:
                 return
-            holder = await self.find(held.decode())
+            if _sub(held) == user.sub:
+                # Perhaps a rename away from this name has yet to release it: not what is written now.
+                if await self._connection.swap([Change(key, held, b"%s %s" % (mine, token_urlsafe(6).encode()))]):
+                    return
+                continue
+            holder = await self.find(_sub(held))
             if holder is not None and holder.answers_to(name):
                 # "Taken" by a user whose registration broke off would be a lie in a few seconds.
                 if await self._connection.call("PTTL", self.key(holder.sub)) == -1:
@@ -97,8 +104,15 @@ class Users(Records[User]):
                 return
         raise StoreUnavailable("a name is claimed by too many at once")
 
-    async def _release_name(self, name: str, sub: str) -> None:
-        await self._connection.swap([Change(keys.login(normalise(name)), sub.encode(), b"")])
+    async def _entry(self, name: str | None) -> bytes | None:
+        """What the index holds for a name."""
+        raw: bytes | None = None if name is None else await self._connection.call("GET", keys.login(normalise(name)))
+        return raw
+
+    async def _release_name(self, name: str, sub: str, entry: bytes | None) -> None:
+        """Give up a name, if it is held by this very entry; one that was written since is not ours to take away."""
+        if entry is not None and _sub(entry) == sub:
+            await self._connection.swap([Change(keys.login(normalise(name)), entry, b"")])
 
     async def swap_both(
         self, sub: str, change: Callable[[User, Credentials | None], tuple[User, Credentials | None]]
@@ -123,5 +137,10 @@ class Users(Records[User]):
         await self._connection.delete(keys.user(sub), keys.credentials(sub))  # from here on nothing opens
         for name in (user.username, user.renaming_to):
             if name:
-                await self._release_name(name, sub)
+                await self._release_name(name, sub, await self._entry(name))
         return user
+
+
+def _sub(entry: bytes) -> str:
+    """Whom an entry of the index names: the first word, a second one only makes it unlike those before it."""
+    return entry.partition(b" ")[0].decode()

@@ -299,7 +299,7 @@ def state_of(store: Any) -> State:
         if name == "service":
             service = json.loads(store.get(key) or b"{}")
         elif kind == "login":
-            logins[id_] = (store.get(key) or b"").decode()
+            logins[id_] = (store.get(key) or b"").decode().partition(" ")[0]  # behind it may be a nonce
         elif kind in kinds and (kind not in ("user", "credentials") or store.pttl(key) == -1):
             kinds[kind][id_.strip("{}")] = json.loads(store.get(key) or b"{}")
     people = kinds["user"]

@@ -1,5 +1,6 @@
 """Administering users."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -178,6 +179,39 @@ async def test_a_rename_that_broke_off(world: World, valkey: "redis.Redis") -> N
     with pytest.raises(InvalidCredentials):
         await world.login("ada")
     assert (await world.user("ada")).sub != ada.sub
+
+
+@pytest.mark.parametrize("switched", [False, True], ids=["taken", "switched"])
+async def test_a_name_that_is_taken_back_stays(world: World, switched: bool) -> None:
+    """A rename that is slow to release the old name takes it from nobody, not even from the same user."""
+    ada = await world.user("ada")
+    store = world.deps.store.users
+    really, first, second = store._release_name, asyncio.Event(), asyncio.Event()
+
+    async def slowly(name: str, sub: str, entry: bytes | None) -> None:
+        if name == "ada":
+            first.set()
+            await second.wait()
+        await really(name, sub, entry)
+
+    take_name = store._take_name
+
+    async def taken(user: User) -> None:
+        await take_name(user)
+        if user.renaming_to == "ada" and not switched:
+            second.set()
+            await away
+
+    store._release_name, store._take_name = slowly, taken  # type: ignore[method-assign]
+    away = asyncio.create_task(users.update(world.deps, OPERATOR, ada.sub, username="bea"))
+    await first.wait()
+    await users.update(world.deps, OPERATOR, ada.sub, username="ada")
+    second.set()
+    await away
+    with pytest.raises(UsernameTaken):
+        await world.user("ada")
+    assert (await world.me(await world.login("ada"))).user.sub == ada.sub
+    assert (await world.user("bea")).sub != ada.sub
 
 
 async def test_a_half_made_user_removes_itself(world: World, valkey: "redis.Redis", clock: Clock) -> None:
