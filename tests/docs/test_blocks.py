@@ -123,7 +123,7 @@ def test_nginx_takes_it(block: Block, tmp_path: Path) -> None:
     pair.private_key_and_cert_chain_pem.write_to_path(tmp_path / "pair.pem")
     code = re.sub(r"(ssl_certificate(?:_key)?\s+)\S+;", rf"\g<1>{tmp_path}/pair.pem;", block.code)
     code = re.sub(r"listen (?:\S+:)?\d+", lambda _: f"listen 127.0.0.1:{free_port()}", code)
-    code = re.sub(r"(include\s+)(?=\S+;)(?!/)", rf"\g<1>{ROOT}/deploy/nginx/", code)
+    code = re.sub(r"(include\s+)(?=[^/\s]+;)", rf"\g<1>{ROOT}/deploy/nginx/", code)
     if "server {" not in code:
         code = f"server {{ listen 127.0.0.1:{free_port()};\n{code}\n}}"
     path = tmp_path / "nginx.conf"

@@ -5,6 +5,7 @@ What is replaced, and nothing else:
 - A line that starts the service (`make run`, or one that ends in `authsvc serve`) is left out: it runs already, in the
   same folder, with what `<!-- serve: NAME=value -->` says. Of other lines with `make` the target has to exist.
 - `http://127.0.0.1:8000` and `https://auth.example.org` are where it runs; `client_id:client_secret` is its admin.
+- 9000, the port of a reader's own application, is one that is free.
 - `curl` fails where the answer is an error, unless the block says `refused`.
 
 Blocks of `sh` run one after another with `set -euo pipefail`. A block with `file="NAME"` is written to that file. The
@@ -19,10 +20,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.docs.blocks import ROOT, Block
-from tests.e2e.conftest import Server
+from tests.e2e.conftest import Server, free_port
 
 URL = "http://127.0.0.1:8000"
 PUBLIC_URL = "https://auth.example.org"
@@ -35,15 +37,18 @@ BEYOND = re.compile(
 )
 
 
+@dataclass
 class PageServer(Server):
     """A service as a page has it: its store in `authsvc-data` of the folder, its log in `service.log`."""
+
+    application_port: int = field(default_factory=free_port)
 
     @property
     def data_dir(self) -> Path:
         return self.directory / "authsvc-data"
 
 
-def walk(server: Server, blocks: list[Block]) -> "subprocess.CompletedProcess[str]":
+def walk(server: PageServer, blocks: list[Block]) -> "subprocess.CompletedProcess[str]":
     """Run what a page says, beside a service that was started in the folder."""
     folder = server.directory
     (folder / "service.log").symlink_to("stderr")
@@ -67,7 +72,7 @@ def walk(server: Server, blocks: list[Block]) -> "subprocess.CompletedProcess[st
     )  # fmt: skip
 
 
-def _script(server: Server, folder: Path, blocks: list[Block]) -> Iterator[str]:
+def _script(server: PageServer, folder: Path, blocks: list[Block]) -> Iterator[str]:
     yield "set -euo pipefail"
     yield "trap 'jobs -p | xargs -r kill 2>/dev/null' EXIT"  # what a page starts in the background ends with it
     program = [block for block in blocks if block.language == "python" and "file" not in block.options]
@@ -89,8 +94,9 @@ def _script(server: Server, folder: Path, blocks: list[Block]) -> Iterator[str]:
             yield f"python -m tests.docs.program {path}"
 
 
-def replaced(server: Server, code: str) -> str:
+def replaced(server: PageServer, code: str) -> str:
     """The code with the address and the admin of this service."""
+    code = re.sub(r"\b9000\b", str(server.application_port), code)
     code = code.replace(URL, server.url).replace(PUBLIC_URL, server.url)
     return code.replace("client_id:client_secret", ":".join(server.admin))
 
