@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from authsvc.errors import AuthError
 from authsvc.flows.deps import Deps
 from authsvc.flows.hasher import Hasher
+from authsvc.metrics import Call, Metrics
 from authsvc.settings import Settings
 from authsvc.store import Store
 from authsvc.store.connection import REQUEST_TIMEOUT_S, Connection, patience
@@ -23,15 +24,24 @@ from authsvc.web import openapi
 from authsvc.web.access_log import AccessLog
 from authsvc.web.envelope import Envelope
 from authsvc.web.errors import answer, answer_http, answer_unexpected
+from authsvc.web.measured import ROUTE, Measured
 from authsvc.web.routes import ROUTES, Verb
+
+CALLS = tuple(Call(verb.method, verb.path) for verb in ROUTES)
 
 
 @asynccontextmanager
-async def opened(settings: Settings, redis_url: str, clock: Callable[[], float] = time.time) -> AsyncIterator[Deps]:
-    """The parts of the service, connected to a store; given back at the end."""
+async def opened(
+    settings: Settings, redis_url: str, clock: Callable[[], float] = time.time, metrics: Metrics | None = None
+) -> AsyncIterator[Deps]:
+    """The parts of the service, connected to a store; given back at the end.
+
+    metrics: where it counts, if anybody reads it.
+    """
+    metrics = metrics or Metrics(CALLS)
     durability = Durability(settings.durability, settings.durability_timeout_ms, settings.durability_replicas)
     store = Store(
-        Connection(redis_url, durability),
+        Connection(redis_url, durability, metrics),
         audit_retention_s=settings.audit_retention_s,
         audit_max_events=settings.audit_max_events,
     )
@@ -40,9 +50,10 @@ async def opened(settings: Settings, redis_url: str, clock: Callable[[], float] 
         memory_kib=settings.argon2_memory_kib,
         parallelism=settings.argon2_parallelism,
         threads=settings.threads,
+        metrics=metrics,
     )
     try:
-        yield Deps(store, hasher, clock, settings)
+        yield Deps(store, hasher, clock, settings, metrics)
     finally:
         hasher.close()
         await store.close()
@@ -58,10 +69,11 @@ def build(deps: Deps) -> ASGIApp:
     app.router.redirect_slashes = False
     app.state.trusted_proxies = deps.settings.trusted_proxies
     app.state.contract = openapi.text()
+    app.state.metrics = deps.metrics
     inner: ASGIApp = app
     if deps.settings.allowed_origins:
         inner = _for_browsers(app, deps.settings.allowed_origins)
-    service: ASGIApp = Envelope(inner)
+    service: ASGIApp = Measured(Envelope(inner), deps.metrics)
     share = deps.settings.access_log_share
     return AccessLog(service, share) if share else service
 
@@ -84,7 +96,10 @@ def _for_browsers(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
 
 
 def _route(deps: Deps, verb: Verb) -> Callable[[Request], Awaitable[Response]]:
+    call = Call(verb.method, verb.path)
+
     async def endpoint(request: Request) -> Response:
+        request.scope[ROUTE] = call
         with patience(REQUEST_TIMEOUT_S):
             return await verb.endpoint(deps, request)
 

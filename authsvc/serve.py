@@ -10,9 +10,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -20,11 +21,15 @@ import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authsvc import __version__
-from authsvc.app import build, opened
-from authsvc.errors import StartupError, StoreUnavailable
+from authsvc.app import CALLS, build, opened
+from authsvc.errors import AuthError, StartupError, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
-from authsvc.flows.ready import faults
-from authsvc.settings import Settings
+from authsvc.flows.deps import Deps
+from authsvc.flows.ready import faults, ready
+from authsvc.metrics import Metrics
+from authsvc.metrics.exposition import Board, Page, cells_of, exposed
+from authsvc.metrics.families import OTHER
+from authsvc.settings import Settings, environment
 from authsvc.store.embedded import LOCK_WAIT_S, Embedded, running_url
 from authsvc.web.envelope import request_id, sealed
 from authsvc.web.errors import problem
@@ -40,6 +45,8 @@ log = logging.getLogger(__name__)
 HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 # How long a start waits for the store, which may be starting too.
 PATIENCE_S = 5
+# How often a worker looks whether the store is fit, for the metrics.
+READINESS_S = 5
 
 
 class JsonLines(logging.Formatter):
@@ -56,7 +63,7 @@ class JsonLines(logging.Formatter):
 
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises StartupError."""
-    given = dict(os.environ)
+    given = environment()
     log_to_stderr()
     raise_descriptors()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # also while starting: the embedded store is stopped then
@@ -65,7 +72,9 @@ def serve(settings: Settings) -> None:
             raise StartupError("AUTHSVC_DURABILITY=replica needs AUTHSVC_REDIS_URL: the embedded Valkey has no replica")
         _refuse_a_second(settings.data_dir)
     # Before the store, or a start in vain would end the Valkey that others still answer from.
-    with _listen(settings) as listening, store_url(settings) as url:
+    board = Board(CALLS)
+    metrics = exposed(board, settings.metrics_host, settings.metrics_port)
+    with _listen(settings) as listening, metrics, store_url(settings) as url:
         settings = settings.but(port=listening.getsockname()[1])
         admin = uvloop.run(_first_start(settings, url))
         state = "the configured store" if settings.redis_url else f"an embedded Valkey in {settings.data_dir.resolve()}"
@@ -78,7 +87,7 @@ def serve(settings: Settings) -> None:
             fixed["redis_url"] = url
         settings.but(**fixed).export()
         config = uvicorn.Config(
-            "authsvc.serve:worker",
+            worker,
             factory=True,
             workers=settings.workers,
             loop="uvloop",
@@ -93,9 +102,15 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=GRACE_S,
         )
         if settings.workers == 1:
+            config.app = partial(worker, board.new_page())
             Server(config).run(sockets=[listening])
         else:
-            Workers(config, [listening], lambda: Settings.from_environment(given).but(**fixed).export()).run()
+            reread = partial(_reread, given, fixed)
+            Workers(config, [listening], board, reread).run()
+
+
+def _reread(environment: Mapping[str, str], fixed: dict[str, object]) -> None:
+    Settings.from_environment(environment).but(**fixed).export()
 
 
 @contextmanager
@@ -143,17 +158,18 @@ def _listen(settings: Settings) -> socket.socket:
         ) from None
 
 
-def worker() -> "Worker":
-    """Make the application of one worker process; uvicorn calls this in each."""
+def worker(page: Page) -> "Worker":
+    """Make the application of one worker process, which counts on the page; uvicorn calls this in each."""
     log_to_stderr()
-    return Worker(Settings.from_environment())
+    return Worker(Settings.from_environment(), Metrics(CALLS, cells_of(page)))
 
 
 class Worker:
     """One worker's application: opens the parts of the service when it starts, gives them back when it stops."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -164,14 +180,15 @@ class Worker:
             await self._app(scope, receive, send)
         except Exception:  # what Starlette does not see; uvicorn, who logs it, would answer in plain text
             scope["request_id"] = request_id(scope)
+            self._metrics.requests.add(OTHER, OTHER, "500")
             with suppress(RuntimeError):  # there was an answer already
                 await problem(500, "server_error", "something went wrong here")(scope, receive, sealed(scope, send))
             raise
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"]["load"] = Load(self._settings.max_requests, self._settings.max_connections)
+        scope["state"]["load"] = Load(self._settings.max_requests, self._settings.max_connections, self._metrics)
         await receive()  # lifespan.startup
-        async with opened(self._settings, self._settings.redis_url or "") as deps:
+        async with opened(self._settings, self._settings.redis_url or "", metrics=self._metrics) as deps:
             self._app = build(deps)
             scope["state"]["lean"] = Lean(deps)
             # What is alive now stays alive: the garbage collector need not look at it again. Without this and the
@@ -179,11 +196,13 @@ class Worker:
             gc.freeze()
             gc.set_threshold(50_000, 20, 100)
             parent = multiprocessing.parent_process()
-            watch = asyncio.create_task(_end_with(parent.pid)) if parent and parent.pid else None
+            tasks = [asyncio.create_task(_end_with(parent.pid))] if parent and parent.pid else []
+            if self._settings.metrics_port is not None:  # or nobody would see it
+                tasks.append(asyncio.create_task(_watch_readiness(deps)))
             await send({"type": "lifespan.startup.complete"})
             await receive()  # lifespan.shutdown
-            if watch is not None:
-                watch.cancel()
+            for task in tasks:
+                task.cancel()
         await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -192,6 +211,16 @@ async def _end_with(parent: int) -> None:
     while os.getppid() == parent:  # noqa: ASYNC110 - nobody tells; one has to look
         await asyncio.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _watch_readiness(deps: Deps) -> None:
+    while True:
+        try:
+            await ready(deps)
+            deps.metrics.ready.set(1)
+        except AuthError:
+            deps.metrics.ready.set(0)
+        await asyncio.sleep(READINESS_S)
 
 
 def walk(base: str, client_id: str, secret: str) -> str:

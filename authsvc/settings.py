@@ -90,6 +90,10 @@ class Settings(BaseModel):
     secret_overlap_s: int = Field(
         86400, ge=0, description="how long a rotated client secret stays valid beside the new one"
     )
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="port where Prometheus reads the metrics; without it nobody can"
+    )
+    metrics_host: str = Field("127.0.0.1", description="address of that port; whoever reaches it may read")
     access_log_share: float = Field(0, ge=0, le=1, description="share of requests that is logged; 0: none")
     audit_retention_s: Seconds = Field(90 * 86400, description="how long audit events are kept")
     audit_max_events: int = Field(500_000, ge=1000, description="audit events kept at most, some 350 bytes each")
@@ -133,6 +137,11 @@ class Settings(BaseModel):
     @cached_property
     def base_url(self) -> str:
         return (self.issuer or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+def environment() -> dict[str, str]:
+    """What is set in the environment, as it is now."""
+    return {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
 
 
 def given_in_files(environment: Mapping[str, str] = os.environ) -> frozenset[str]:

@@ -26,12 +26,13 @@ MAY_IMPORT = {
     "errors": set(),
     "core": {"errors"},
     "settings": {"errors"},
-    "store": {"core", "errors"},
-    "flows": {"store", "core", "settings", "errors"},
-    "web": {"flows", "store", "core", "errors"},
-    "app": {"web", "flows", "store", "core", "settings", "errors"},
-    "serve": {"app", "web", "flows", "store", "core", "settings", "errors"},
-    "cli": {"serve", "app", "web", "flows", "store", "core", "settings", "errors"},
+    "metrics": {"core", "errors"},
+    "store": {"metrics", "core", "errors"},
+    "flows": {"store", "metrics", "core", "settings", "errors"},
+    "web": {"flows", "store", "metrics", "core", "errors"},
+    "app": {"web", "flows", "store", "metrics", "core", "settings", "errors"},
+    "serve": {"app", "web", "flows", "store", "metrics", "core", "settings", "errors"},
+    "cli": {"serve", "app", "web", "flows", "store", "metrics", "core", "settings", "errors"},
     "sdk": set(),  # what a resource server imports brings nothing of the service along
 }
 # Which parts may import what others have made.
@@ -44,6 +45,7 @@ ONLY_IN = {
     "bcrypt": {"core"},
     "click": {"cli"},
     "httpx": {"sdk"},
+    "prometheus_client": {"metrics"},
 }
 
 

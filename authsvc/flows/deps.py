@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from authsvc.flows.hasher import Hasher
+from authsvc.metrics import Metrics
 from authsvc.settings import Settings
 from authsvc.store import Store
 from authsvc.store.audit import Event
@@ -18,6 +19,7 @@ class Deps:
     hasher: Hasher
     clock: Callable[[], float]
     settings: Settings
+    metrics: Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ async def note(
     details: dict[str, Any] | None = None,
     kept: bool = True,
 ) -> None:
-    """Write one event to the audit trail; to the log only, if it is not to be kept."""
+    """Write one event to the audit trail and count it; to the log only, if it is not to be kept."""
+    deps.metrics.noted(event, outcome, reason)
     entry = Event(
         event=event,
         actor=caller.actor,

@@ -15,6 +15,7 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 
 from authsvc.core import foreign
 from authsvc.errors import CorruptRecord, InvalidRequest, Overloaded
+from authsvc.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -31,12 +32,17 @@ def _step_back() -> None:
 class Hasher:
     """Hashes and verifies passwords. Raises Overloaded when the queue is full."""
 
-    def __init__(self, *, time_cost: int, memory_kib: int, parallelism: int, threads: int) -> None:
+    def __init__(
+        self, *, time_cost: int, memory_kib: int, parallelism: int, threads: int, metrics: Metrics | None = None
+    ) -> None:
+        self._metrics = metrics or Metrics()
         self._argon2 = PasswordHasher(
             time_cost=time_cost, memory_cost=memory_kib, parallelism=parallelism, hash_len=32, salt_len=16
         )
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2", initializer=_step_back)
-        self._room = threads * (1 + QUEUE_PER_THREAD)
+        self._threads = threads
+        self._capacity = self._room = threads * (1 + QUEUE_PER_THREAD)
+        self._metrics.hash_capacity.set(self._capacity)
         # What is verified for users that don't exist, with the parameters of those that do.
         self._nobody = self._argon2.hash("nobody has this password")
         # The most that checking an imported hash has taken here. Refusals take no less from then on, or they would tell
@@ -58,6 +64,7 @@ class Hasher:
     def refuse_if_full(self) -> None:
         """Raise Overloaded if there is no room for one more now."""
         if self._room <= 0:
+            self._metrics.hash_refused.add()
             raise Overloaded("too many passwords are being checked, try again")
 
     def outdated(self, stored: str) -> bool:
@@ -89,9 +96,10 @@ class Hasher:
 
     def _submit(self, work: Callable[[], T]) -> Future[T]:
         self.refuse_if_full()
-        self._room -= 1
-        future = self._pool.submit(work)
         loop = asyncio.get_running_loop()
+        self._room -= 1
+        self._count()
+        future = self._pool.submit(self._timed, work, loop)
         # The room is given back when the hash is done, not when its caller has gone away: the work is real until then.
         future.add_done_callback(lambda _: self._give_back(loop))
         return future
@@ -102,3 +110,18 @@ class Hasher:
 
     def _one_more(self) -> None:
         self._room += 1
+        self._count()
+
+    def _count(self) -> None:
+        taken = self._capacity - self._room
+        self._metrics.hash_in_flight.set(min(taken, self._threads))
+        self._metrics.hash_waiting.set(max(taken - self._threads, 0))
+
+    def _timed(self, work: Callable[[], T], loop: asyncio.AbstractEventLoop) -> T:
+        started = time.perf_counter()
+        try:
+            return work()
+        finally:
+            took = time.perf_counter() - started
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._metrics.hash_duration.observe, took)

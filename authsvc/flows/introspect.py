@@ -8,6 +8,7 @@ from authsvc.core.session import Active, Found, Inactive, Reason, decide
 from authsvc.core.token import Kind, Token
 from authsvc.flows.clients import CLIENT_ID
 from authsvc.flows.deps import Deps
+from authsvc.metrics import result_of
 from authsvc.store.lookup import Answer
 
 INACTIVE: dict[str, Any] = {"active": False}
@@ -17,7 +18,7 @@ async def look_up(deps: Deps, presented: str, kind: Kind | None = None) -> Activ
     """Decide about a token as it is presented; an active one is noted as used. Raises StoreUnavailable."""
     token = tokens.parse(presented, kind)
     if token is None:  # not a shape we issue: answered without a round trip
-        return Inactive(Reason.UNKNOWN)
+        return _malformed(deps)
     return judged(deps, token, await deps.store.lookup.session(token.handle), deps.clock())
 
 
@@ -44,7 +45,7 @@ def answers(deps: Deps, found: Answer, secret: str, asked: Sequence[Token | None
         return None
     told = []
     for token in asked:
-        verdict = _verdict(token, found.session(token.handle), now) if token else None
+        verdict = _verdict(deps, token, found.session(token.handle), now) if token else _malformed(deps)
         # To be told that it is inactive is no use of it: others could keep a session alive that way.
         if isinstance(verdict, Active) and client.hears_about(verdict.session.aud):
             _note_use(deps, verdict, now)
@@ -56,14 +57,21 @@ def answers(deps: Deps, found: Answer, secret: str, asked: Sequence[Token | None
 
 def judged(deps: Deps, token: Token, found: Found | None, now: float) -> Active | Inactive:
     """Decide about a token once its session has been read; an active one is noted as used."""
-    verdict = _verdict(token, found, now)
+    verdict = _verdict(deps, token, found, now)
     if isinstance(verdict, Active):
         _note_use(deps, verdict, now)
     return verdict
 
 
-def _verdict(token: Token, found: Found | None, now: float) -> Active | Inactive:
-    return Inactive(Reason.UNKNOWN) if found is None else decide(found, token, now)
+def _malformed(deps: Deps) -> Inactive:
+    deps.metrics.tokens_checked.add("malformed")
+    return Inactive(Reason.UNKNOWN)
+
+
+def _verdict(deps: Deps, token: Token, found: Found | None, now: float) -> Active | Inactive:
+    verdict = Inactive(Reason.UNKNOWN) if found is None else decide(found, token, now)
+    deps.metrics.tokens_checked.add("active" if isinstance(verdict, Active) else result_of(verdict.reason))
+    return verdict
 
 
 def _note_use(deps: Deps, active: Active, now: float) -> None:

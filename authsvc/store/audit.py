@@ -75,6 +75,7 @@ class Audit:
                 ]
             )
         except StoreUnavailable:
+            self._connection.metrics.audit_unwritten.add()
             log.error("an audit event is in the log only: %s", event.event)
 
     def log(self, event: Event) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from authsvc.errors import StoreUnavailable
+from authsvc.metrics import Metrics
 
 # It opens when this many calls failed within the window, and at least every second one.
 MIN_FAILURES = 5
@@ -26,7 +27,8 @@ SLOW_S = 0.3
 class Breaker:
     """Tells whether to try. Only what cost time counts as a failure."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        self._metrics = metrics or Metrics()
         self._open = False
         self._calls = 0
         self._failures = 0
@@ -38,13 +40,14 @@ class Breaker:
         if self._open:
             now = time.monotonic()
             if now < self._probe_at:
+                self._metrics.store_errors.add("breaker_open")
                 raise StoreUnavailable("it did not answer a moment ago")
             self._probe_at = now + PROBE_S
 
     def worked(self) -> None:
         self._calls += 1
         if self._open:
-            self._open = False
+            self.close()
             self._calls = self._failures = 0
 
     def failed(self) -> None:
@@ -55,7 +58,14 @@ class Breaker:
         self._failures += 1
         if not self._open and self._failures >= MIN_FAILURES and 2 * self._failures >= self._calls:
             self._open = True
+            self._metrics.breaker_opened.add()
+            self._metrics.breakers_open.add(1)
             self._probe_at = now + PROBE_S
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._metrics.breakers_open.add(-1)
 
 
 @contextmanager

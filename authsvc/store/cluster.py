@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, ResponseError, TryAgainError
 
+from authsvc.metrics import Metrics
 from authsvc.store import cluster_shards
 from authsvc.store.node import Address, Node
 from authsvc.store.topology import Heard, Parcel, deliver_to
@@ -40,9 +41,10 @@ Redirected = (MovedError, AskError, TryAgainError, ClusterDownError)
 class Cluster:
     """The map of slots to primaries, read from any node that answers, and a Node for each of these."""
 
-    def __init__(self, url: StoreUrl, reply_timeout_s: float) -> None:
+    def __init__(self, url: StoreUrl, reply_timeout_s: float, metrics: Metrics) -> None:
         self._url = url
         self._reply_timeout_s = reply_timeout_s
+        self._metrics = metrics
         self._nodes: dict[Address, Node] = {}
         self._owners: list[Node | None] = []
         self._reading: asyncio.Task[None] | None = None
@@ -184,7 +186,7 @@ class Cluster:
 
     def _node(self, address: Address) -> Node:
         if address not in self._nodes:
-            self._nodes[address] = Node.at(self._url, address, self._reply_timeout_s)
+            self._nodes[address] = Node.at(self._url, address, self._reply_timeout_s, self._metrics)
         return self._nodes[address]
 
     async def close(self) -> None:

@@ -12,15 +12,26 @@ from typing import Any
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from authsvc.errors import NotDurable, StoreUnavailable
+from authsvc.metrics import Metrics
 from authsvc.store.breaker import timed
 from authsvc.store.cluster import Cluster, Redirected
 from authsvc.store.cluster_lane import ClusterLane
 from authsvc.store.durability import Durability
-from authsvc.store.node import REPLY_TIMEOUT_S, Node
+from authsvc.store.node import REPLY_TIMEOUT_S, Node, NotPrimary
 from authsvc.store.node import Command as Command
 from authsvc.store.topology import Heard, Parcel, Single, Topology
 from authsvc.store.urls import StoreUrl
@@ -90,20 +101,30 @@ class Connection:
     says, or raise NotDurable; all else is what nobody is harmed by losing.
     """
 
-    def __init__(self, url: str, durability: Durability = Durability()) -> None:  # noqa: B008 - it is frozen
+    def __init__(
+        self,
+        url: str,
+        durability: Durability = Durability(),  # noqa: B008 - it is frozen
+        metrics: Metrics | None = None,
+    ) -> None:
         parsed = StoreUrl.parse(url)
+        self.metrics = metrics = metrics or Metrics()
         self._durability = durability
         reply_timeout_s = REPLY_TIMEOUT_S + (durability.timeout_ms / 1000 if durability.waits else 0)
         self._topology: Topology
         self.lane: Callable[[], Lane | ClusterLane]
         if parsed.shape == "cluster":
-            cluster = Cluster(parsed, reply_timeout_s)
+            cluster = Cluster(parsed, reply_timeout_s, metrics)
             self._topology = cluster
             self.lane = lambda: ClusterLane(cluster, Lane)
         else:
             behind = parsed.shape == "sentinel"
             host = parsed.hosts[0] if parsed.hosts else None
-            node = Node.behind(parsed, reply_timeout_s) if behind else Node.at(parsed, host, reply_timeout_s)
+            node = (
+                Node.behind(parsed, reply_timeout_s, metrics)
+                if behind
+                else Node.at(parsed, host, reply_timeout_s, metrics)
+            )
             self._topology = Single(node)
             self.lane = lambda: Lane(node)
 
@@ -153,7 +174,7 @@ class Connection:
 
     async def listeners(self) -> list[AbstractConnection]:
         """A connection of its own to each primary, not yet connected, for one who listens to it; speaks RESP3."""
-        async with answering():
+        async with answering(self.metrics):
             return [primary.new_listener() for primary in await self._topology.writable()]
 
     async def check_covered(self, heard: Sequence[Heard]) -> None:
@@ -163,7 +184,7 @@ class Connection:
 
     async def ask_primaries(self, commands: Sequence[Command]) -> list[list[Any]]:
         """The replies of every primary, one after the other. A reply is None where the server refuses to tell."""
-        async with answering():
+        async with answering(self.metrics):
             told = [await primary.send(commands) for primary in await self._topology.primaries()]
         return [[None if isinstance(reply, ResponseError) else reply for reply in replies] for replies in told]
 
@@ -171,7 +192,7 @@ class Connection:
         """One step through the keys of all primaries, from "0" until the position is "0" again."""
         cursor, _, number = position.partition(".")
         at = int(number or 0)
-        async with answering():
+        async with answering(self.metrics):
             primaries = await self._topology.primaries()
             if at >= len(primaries):  # the cluster has shrunk meanwhile
                 return "0", []
@@ -191,17 +212,18 @@ class Connection:
             return await self.call(*command)
         left = _left.get()
         until = self._durability.command(left[0] if left else None)
-        async with answering():
+        async with answering(self.metrics):
             [(reply, kept)] = await self._topology.deliver([Parcel(_key(command), (command, until))])
             if isinstance(reply, ResponseError):
                 raise reply
         if not self._durability.reached(kept):
             log.warning("not durable: %s answered %s", until[0], _word(kept) if isinstance(kept, Exception) else kept)
+            self.metrics.store_errors.add("not_durable")
             raise NotDurable("the change was made, and may not last")
         return reply
 
     async def _deliver(self, parcels: Sequence[Parcel]) -> list[list[Any]]:
-        async with answering():
+        async with answering(self.metrics):
             delivered = await self._topology.deliver(parcels)
             for replies in delivered:
                 last = replies[-1] if isinstance(replies[-1], list) else []
@@ -235,17 +257,20 @@ class Lane:
         self, exchange: Callable[[Sequence[str]], Awaitable[list[Any]]], wanted: Sequence[str], give_up_at: float
     ) -> list[Any]:
         try:
+            started = time.perf_counter()
             with timed(self._node.reads):
                 async with asyncio.timeout_at(give_up_at):
                     try:
-                        return await exchange(wanted)
+                        replies = await exchange(wanted)
                     except RedisConnectionError:  # it may have died while nobody was looking
                         await self._connection.disconnect(nowait=True)
-                        return await exchange(wanted)
+                        replies = await exchange(wanted)
+            self._node.metrics.round_trip.observe(time.perf_counter() - started, "lookup")
+            return replies
         except BaseException as error:
             await self._connection.disconnect(nowait=True)  # or the next caller would read this one's reply
             if isinstance(error, RedisError | OSError | TimeoutError):
-                raise _unavailable(error) from error
+                raise _unavailable(error, self._node.metrics) from error
             raise
 
     async def close(self) -> None:
@@ -312,12 +337,12 @@ def is_bounded() -> bool:
 
 
 @asynccontextmanager
-async def answering() -> AsyncIterator[None]:
+async def answering(metrics: Metrics) -> AsyncIterator[None]:
     """Bound what is inside by the time of a call, and by what the request has left. Raises StoreUnavailable."""
     left = _left.get()
     started = time.monotonic()
     try:
-        with meaning():
+        with meaning(metrics):
             async with asyncio.timeout(CALL_TIMEOUT_S if left is None else min(CALL_TIMEOUT_S, left[0])):
                 yield
     finally:
@@ -326,17 +351,35 @@ async def answering() -> AsyncIterator[None]:
 
 
 @contextmanager
-def meaning() -> Iterator[None]:
-    """What the driver's errors mean. Raises StoreUnavailable."""
+def meaning(metrics: Metrics) -> Iterator[None]:
+    """What the driver's errors mean; they are counted. Raises StoreUnavailable."""
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
-        raise _unavailable(error) from error
+        raise _unavailable(error, metrics) from error
 
 
-def _unavailable(error: Exception) -> StoreUnavailable:
+def _unavailable(error: Exception, metrics: Metrics) -> StoreUnavailable:
+    metrics.store_errors.add(_kind(error))
     log.warning("store unavailable: %s %s", type(error).__name__, _word(error))
     return StoreUnavailable(type(error).__name__)
+
+
+def _kind(error: Exception) -> str:
+    """What an error of the driver is counted as; the first that fits, for some are kinds of others."""
+    return next((kind for errors, kind in _KINDS if isinstance(error, errors)), "other")
+
+
+_KINDS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+    (NotPrimary, "not_primary"),
+    ((ReadOnlyError, MasterDownError), "read_only"),
+    (OutOfMemoryError, "full"),
+    (BusyLoadingError, "loading"),
+    ((AuthenticationError, NoPermissionError), "denied"),
+    ((RedisTimeoutError, TimeoutError), "timeout"),
+    ((RedisConnectionError, OSError), "connection"),
+    (ResponseError, "refused"),
+)
 
 
 def _word(error: Exception) -> str:

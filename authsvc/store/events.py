@@ -32,12 +32,14 @@ class Announcement:
     """One thing to tell. Shared by all subscribers, compared by identity.
 
     digests: of the names of changed keys. at: of a heartbeat, up to which moment everything has been told, in
-    milliseconds of `now_ms`; who hears it late thereby knows how late.
+    milliseconds of `now_ms`; who hears it late thereby knows how late. heard_at: when the first of the changes was
+    heard, on the same clock.
     """
 
     name: str
     digests: frozenset[str] = frozenset()
     at: float | None = None
+    heard_at: float | None = None
 
 
 EVERYTHING = Announcement("everything")
@@ -106,16 +108,19 @@ class Changes:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._metrics = connection.metrics
         self._subscriptions: set[Subscription] = set()
         self._following: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         # Whether every change is being announced to us, and has been since the last EVERYTHING.
         self._live = False
         self._changed: dict[bytes, None] = {}
+        self._heard_at = 0.0
 
     def subscribe(self) -> Subscription:
         subscription = Subscription(self._left)
         self._subscriptions.add(subscription)
+        self._metrics.event_subscribers.set(len(self._subscriptions))
         if self._live:
             subscription.put(EVERYTHING)
         if self._following is None:
@@ -130,6 +135,7 @@ class Changes:
 
     def _left(self, subscription: Subscription) -> None:
         self._subscriptions.discard(subscription)
+        self._metrics.event_subscribers.set(len(self._subscriptions))
         if not self._subscriptions and self._following is not None:  # nobody to follow the store for
             self._following.cancel()
             self._ending.add(self._following)
@@ -154,7 +160,7 @@ class Changes:
 
     async def _follow_once(self) -> None:
         connections = await self._connection.listeners()
-        trackings = [Tracking(connection, self._heard) for connection in connections]
+        trackings = [Tracking(connection, self._heard, self._metrics) for connection in connections]
         try:
             for tracking in trackings:
                 await tracking.open()
@@ -171,7 +177,7 @@ class Changes:
         loop = asyncio.get_running_loop()
         while True:
             due, at = loop.time() + HEARTBEAT_S, now_ms()
-            with meaning():
+            with meaning(self._metrics):
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
                     async with asyncio.TaskGroup() as group:
                         for tracking in trackings:
@@ -181,6 +187,7 @@ class Changes:
             if not self._live:
                 # Only now: before, tracking was off and anything may have changed. From here on all is announced.
                 self._live = True
+                self._metrics.event_feeds.set(1)
                 self._announce(EVERYTHING)
             self._announce(Announcement("heartbeat", at=at))
             await asyncio.sleep(due - loop.time())
@@ -192,7 +199,9 @@ class Changes:
             self._changed.clear()
             self._announce(EVERYTHING)
             return
-        if not self._changed:  # all that is heard in this turn of the event loop goes out together
+        if not self._changed:
+            self._heard_at = now_ms()
+            # all that is heard in this turn of the event loop goes out together
             asyncio.get_running_loop().call_soon(self._flush)
         self._changed.update(dict.fromkeys(names))
 
@@ -202,10 +211,12 @@ class Changes:
             self._announce(EVERYTHING)
             return
         for at in range(0, len(names), MAX_DIGESTS):
-            self._announce(Announcement("forget", frozenset(map(keys.digest, names[at : at + MAX_DIGESTS]))))
+            digests = frozenset(map(keys.digest, names[at : at + MAX_DIGESTS]))
+            self._announce(Announcement("forget", digests, heard_at=self._heard_at))
 
     def _lose(self) -> None:
         self._live = False
+        self._metrics.event_feeds.set(0)
         self._changed.clear()
 
     def _announce(self, announcement: Announcement) -> None:

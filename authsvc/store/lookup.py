@@ -18,6 +18,7 @@ from authsvc.core.record import Service
 from authsvc.core.session import Found, Session
 from authsvc.core.user import User
 from authsvc.errors import CorruptRecord, StoreUnavailable
+from authsvc.metrics import Metrics
 from authsvc.store import keys
 from authsvc.store.cluster_lane import ClusterLane
 from authsvc.store.connection import CALL_TIMEOUT_S, Connection, Lane, answering, is_bounded
@@ -67,6 +68,7 @@ class Lookup:
     """Finds sessions with everything that decides about them: `session:`, then `user:`, `client:` and `service`."""
 
     def __init__(self, connection: Connection) -> None:
+        self._metrics = connection.metrics
         self._lanes = [connection.lane() for _ in range(MAX_IN_FLIGHT)]
         self._waiting: deque[_Asked] = deque()
         self._in_flight: set[asyncio.Task[Read]] = set()
@@ -83,7 +85,7 @@ class Lookup:
     def sessions(self, client_id: str | None, handles: Collection[str]) -> Awaitable[Answer]:
         """Everything about sessions, and the client that asks for them. Awaiting it raises StoreUnavailable."""
         answer = self.ask(client_id, handles)
-        return _within_patience(answer) if is_bounded() else answer
+        return _within_patience(answer, self._metrics) if is_bounded() else answer
 
     def ask(self, client_id: str | None, handles: Collection[str]) -> "asyncio.Future[Answer]":
         """Like `sessions`, for one who does not wait in a task; bounded by the time of a call."""
@@ -112,6 +114,7 @@ class Lookup:
                 batch.append(asked)
                 room -= len(asked.handles)
         if batch:
+            self._metrics.lookups_per_round_trip.observe(len(batch))
             lane = self._lanes.pop()
             task = loop.create_task(_read(lane, batch))
             self._in_flight.add(task)
@@ -132,8 +135,8 @@ class Lookup:
         self._schedule(task.get_loop())
 
 
-async def _within_patience(answer: "asyncio.Future[Answer]") -> Answer:
-    async with answering():
+async def _within_patience(answer: "asyncio.Future[Answer]", metrics: Metrics) -> Answer:
+    async with answering(metrics):
         return await answer
 
 

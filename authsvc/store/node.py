@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, Respons
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.utils import str_if_bytes
 
+from authsvc.metrics import Metrics
 from authsvc.store.breaker import Breaker, timed
 from authsvc.store.urls import StoreUrl
 
@@ -122,25 +124,26 @@ class Node:
     A command may be sent twice, when the connection broke before its reply: all commands used are harmless then.
     """
 
-    def __init__(self, pool: BlockingConnectionPool, reply_timeout_s: float) -> None:
+    def __init__(self, pool: BlockingConnectionPool, reply_timeout_s: float, metrics: Metrics) -> None:
         self._pool = pool
+        self.metrics = metrics
         self._reply_timeout_s = reply_timeout_s
         # A server that is failing over, or has lost its replicas, may answer the ones and not the others.
-        self.reads, self.writes = Breaker(), Breaker()
+        self.reads, self.writes = Breaker(metrics), Breaker(metrics)
         self._lanes: list[AbstractConnection] = []
         self._watching: asyncio.Task[None] | None = None
         self._closed = False
 
     @classmethod
-    def at(cls, url: StoreUrl, host: tuple[str, int] | None, reply_timeout_s: float) -> "Node":
+    def at(cls, url: StoreUrl, host: tuple[str, int] | None, reply_timeout_s: float, metrics: Metrics) -> "Node":
         """The server with this address; None: at the unix socket."""
         kind = url.options.get("connection_class", Connection)
         made = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Unix}[kind]
         where = {} if host is None else {"host": host[0], "port": host[1]}
-        return cls(BlockingConnectionPool(**_options(url.options | where, made)), reply_timeout_s)
+        return cls(BlockingConnectionPool(**_options(url.options | where, made)), reply_timeout_s, metrics)
 
     @classmethod
-    def behind(cls, url: StoreUrl, reply_timeout_s: float) -> "Node":
+    def behind(cls, url: StoreUrl, reply_timeout_s: float, metrics: Metrics) -> "Node":
         """Whichever server the sentinels call the primary when it is connected to."""
         tls = url.options.get("connection_class") is SSLConnection
         made = _TlsBehindSentinel if tls else _BehindSentinel
@@ -156,14 +159,16 @@ class Node:
             },
         )
         pool = _SentinelPool(url.service, sentinel, **_options(url.options, made))  # type: ignore[no-untyped-call]  # as above
-        return cls(pool, reply_timeout_s)
+        return cls(pool, reply_timeout_s, metrics)
 
     async def send(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands on one connection, in one round trip. A refusal of the server is in the place of its reply."""
         breaker = self.reads if all(command[0] in _READS for command in commands) else self.writes
         self.watch()
+        started = time.perf_counter()
         with timed(breaker):
             replies = await self._send(commands)
+        self.metrics.round_trip.observe(time.perf_counter() - started, "call")
         for reply in replies:
             if isinstance(reply, ReadOnlyError | MasterDownError):  # it was demoted under us
                 await self.drop()
@@ -269,6 +274,8 @@ class Node:
 
     async def close(self) -> None:
         self._closed = True
+        self.reads.close()
+        self.writes.close()
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait([self._watching])

@@ -62,6 +62,8 @@ class Throttle:
                     await asyncio.sleep(WAIT_S)
                     continue
                 await self.settle(counted, right=None)
+                for window, _ in full:
+                    self._connection.metrics.throttled.add(window.limit.name)
                 raise TooManyAttempts(math.ceil(max(attempts.wait_s(window.limit, now) for window, attempts in full)))
             counted |= await self._swap(todo, raws, [a.counted(w.limit, now) for w, a in zip(todo, held, strict=True)])
         raise StoreUnavailable("attempts are counted by too many at once")

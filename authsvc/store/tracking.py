@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from redis.asyncio.connection import AbstractConnection
 
 from authsvc.errors import StoreUnavailable
+from authsvc.metrics import Metrics
 from authsvc.store import keys
 from authsvc.store.connection import answering, meaning
 from authsvc.store.node import Address, address_of
@@ -27,8 +28,9 @@ Heard = Callable[[list[bytes] | None], None]
 class Tracking:
     """A connection for listening, told to track by `open`, read by `listen`. All raise StoreUnavailable."""
 
-    def __init__(self, connection: AbstractConnection, heard: Heard) -> None:
+    def __init__(self, connection: AbstractConnection, heard: Heard, metrics: Metrics) -> None:
         self._connection = connection
+        self._metrics = metrics
         self._heard = heard
         self._answer: asyncio.Future[Any]
 
@@ -38,7 +40,7 @@ class Tracking:
 
     async def open(self) -> None:
         """Connect, and return when every change from then on will be announced."""
-        async with answering():
+        async with answering(self._metrics):
             await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
             # Without a handler redis-py drops announcements; there is no other way to set it.
             self._connection._parser.set_invalidation_push_handler(_announced)  # type: ignore[attr-defined]
@@ -47,7 +49,7 @@ class Tracking:
 
     async def listen(self) -> None:
         """Pass on what is announced, until the connection breaks."""
-        with meaning():
+        with meaning(self._metrics):
             while True:
                 # One message at a time: otherwise redis-py reads on to the next reply by recursion, and a thousand
                 # announcements before it are one level too deep.
@@ -64,7 +66,7 @@ class Tracking:
         acknowledged before this was called has been heard when it returns.
         """
         self._answer = asyncio.get_running_loop().create_future()
-        with meaning():
+        with meaning(self._metrics):
             await self._connection.send_command(*command)
             return await self._answer
 

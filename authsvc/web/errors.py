@@ -7,6 +7,7 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from authsvc import errors as e
+from authsvc.metrics import reason_of
 from authsvc.web import cookies
 from authsvc.web.envelope import request_id, sealed
 from authsvc.web.input import plain
@@ -56,6 +57,8 @@ _DESCRIPTIONS: dict[type[Exception], str] = {
 
 async def answer(request: Request, error: Exception) -> Response:
     """The handler of every AuthError."""
+    if isinstance(error, e.AuthError):
+        request.app.state.metrics.refusals.add(reason_of(error))
     return rendered(error, by_cookie=cookies.NAME in request.cookies)
 
 
@@ -107,7 +110,7 @@ def problem(status: int, code: str, description: str) -> Response:
 async def busy(scope: Scope, receive: Receive, send: Send) -> None:
     """The application in place of ours while too much is asked of it."""
     scope["request_id"] = request_id(scope)
-    response = await answer(Request(scope), e.Busy())
+    response = rendered(e.Busy(), by_cookie=False)
     await response(scope, receive, sealed(scope, send))
 
 

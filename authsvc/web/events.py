@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from authsvc.flows import events as flow
 from authsvc.flows.deps import Deps
+from authsvc.metrics import Metrics
 from authsvc.store.events import EVERYTHING, MAX_BACKLOG, Announcement, now_ms
 from authsvc.web import callers
 from authsvc.web.input import refuse_query
@@ -22,18 +23,20 @@ END = "authsvc.end"
 
 async def events(deps: Deps, request: Request) -> Response:
     refuse_query(request)
-    return EventStream(await flow.listen(deps, callers.source(request), *callers.presented(request)))
+    listener = await flow.listen(deps, callers.source(request), *callers.presented(request))
+    return EventStream(listener, deps.metrics)
 
 
 class EventStream(Response):
     """An answer that goes on until either side ends it."""
 
-    def __init__(self, listener: flow.Listener) -> None:
+    def __init__(self, listener: flow.Listener, metrics: Metrics) -> None:
         # Not Response's own, which knows the length. Proxies such as nginx would wait for a buffer to fill.
         self.status_code = 200
         self.background = None
         self.init_headers({"Content-Type": EVENT_STREAM, "X-Accel-Buffering": "no"})
         self._listener = listener
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -50,6 +53,8 @@ class EventStream(Response):
                     await send({"type": "http.response.body", "body": encoded(told), "more_body": True})
                     # The server writes at the end of a turn, and only then says that the reader is too slow.
                     await asyncio.sleep(0)
+                    if told.heard_at is not None:
+                        self._metrics.event_lag.observe((now_ms() - told.heard_at) / 1000)
             finally:
                 watching.cancel()
 

@@ -1,5 +1,6 @@
 """The protocol's side of the short way: which bytes are offered to it, and in which order answers leave."""
 
+import time
 from asyncio import Future
 from functools import partial
 from typing import Any
@@ -52,18 +53,18 @@ class LeanProtocol(BoundedProtocol):
         begun = self._lean.begin(request)
         if begun is not None:
             plain, self._asked = begun
-            self._asked.add_done_callback(partial(self._answer, plain, request))
+            self._asked.add_done_callback(partial(self._answer, plain, request, time.perf_counter()))
         elif without_body(request):
             self._held = request
         else:
             super().data_received(request)
 
-    def _answer(self, plain: Plain, request: bytes, found: "Future[Answer]") -> None:
+    def _answer(self, plain: Plain, request: bytes, began: float, found: "Future[Answer]") -> None:
         self._asked, self._told = None, found
         if found.cancelled():  # the connection is lost
             return
         last = self._load.draining
-        answer = self._lean.answer(plain, found, self.server_state.default_headers, last=last)
+        answer = self._lean.answer(plain, found, self.server_state.default_headers, began, last=last)
         if answer is None:
             super().data_received(request)
         else:

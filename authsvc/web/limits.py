@@ -3,6 +3,11 @@
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
+
+from authsvc.errors import AuthError
+from authsvc.metrics import Metrics, reason_of
+from authsvc.metrics.families import OTHER
 
 # Request line and header fields together, and how many fields.
 MAX_HEAD = 16 * 1024
@@ -37,7 +42,8 @@ MAX_TURNED_AWAY = 50
 class Load:
     """How much one worker has to do, and how much it takes. It is in the state of the ASGI lifespan, as `load`."""
 
-    def __init__(self, max_requests: int = 1000, max_connections: int = 10_000) -> None:
+    def __init__(self, max_requests: int = 1000, max_connections: int = 10_000, metrics: Metrics | None = None) -> None:
+        self.metrics = metrics or Metrics()
         self.max_requests = max_requests
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self.max_connections = max(1, min(max_connections, descriptors - RESERVED_DESCRIPTORS))
@@ -57,6 +63,16 @@ class Load:
             yield
         finally:
             self.streams -= 1
+
+    def turn_away(self, what: Literal["request", "connection"]) -> None:
+        """Count what is one too many; a connection may be closed without an answer."""
+        self.refused += 1
+        self.metrics.turned_away.add(what)
+
+    def refuse(self, error: AuthError, status: int) -> None:
+        """Count an answer that the application has nothing to do with."""
+        self.metrics.requests.add(OTHER, OTHER, str(status))
+        self.metrics.refusals.add(reason_of(error))
 
     def stop(self) -> None:
         self.draining = True

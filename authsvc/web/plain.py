@@ -16,6 +16,7 @@ from authsvc.core.token import Kind, Token
 from authsvc.errors import AccessDenied, InvalidRequest
 from authsvc.flows.deps import Deps
 from authsvc.flows.introspect import answers, judged
+from authsvc.metrics import Call
 from authsvc.store.lookup import Answer
 from authsvc.web import cookies, verify
 from authsvc.web.bodies import Demands
@@ -112,6 +113,7 @@ class Verification(NamedTuple):
 
 
 Plain = Introspection | Verification
+CALLS = {Introspection: Call("POST", "/introspect"), Verification: Call("GET", "/verify")}
 
 _KINDS: dict[bytes, Callable[[bytes, Fields, bytes], Plain | None]] = {
     b"POST /introspect": Introspection.read,

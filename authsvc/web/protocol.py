@@ -90,7 +90,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(Corked(transport, self))  # type: ignore[arg-type]  # it is one, in all that is used
         excess = len(self.connections) - self._load.max_connections
         if excess > 0:
-            self._load.refused += 1
+            self._load.turn_away("connection")
             if excess <= limits.MAX_TURNED_AWAY:
                 self._refuse(Busy())
             else:
@@ -122,7 +122,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.tasks) - load.streams - load.arriving < load.max_requests:
             self.app = self._service
         else:
-            load.refused += 1
+            load.turn_away("request")
+            load.refuse(Busy(), 503)
             self.app = busy
         super().on_headers_complete()
         # Fields of a trailer don't become the request's: they passed no proxy that would have removed them.
@@ -293,6 +294,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _say(self, error: AuthError) -> None:
         status, code = ANSWERS[type(error)]
+        self._load.refuse(error, status)
         response = problem(status, code, str(error))
         fields = [
             *self.server_state.default_headers,

@@ -65,7 +65,11 @@ class Server(uvicorn.Server):
             for connection in tuple(connections):
                 connection.look(now)
             load = self._load
-            if load is not None and load.refused:
+            if load is None:
+                continue
+            load.metrics.connections.set(len(connections))
+            load.metrics.requests_in_progress.set(len(self.server_state.tasks) - load.streams - load.arriving)
+            if load.refused:
                 log.warning("%d requests or connections refused, above the limits", load.refused)
                 load.refused = 0
 

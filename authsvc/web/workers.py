@@ -9,13 +9,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from copy import copy
+from functools import partial
 from socket import socket
+from typing import Any, cast
 
 from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Process
 
 from authsvc.errors import StartupError
+from authsvc.metrics.exposition import Board, Page
 from authsvc.web.server import GRACE_S, Server
 
 log = logging.getLogger(__name__)
@@ -31,6 +35,12 @@ class Worker(Process):
     """uvicorn's process of one worker, with our server in it."""
 
     give_up_at = 0.0
+
+    def __init__(self, config: Config, sockets: list[socket], page: Page) -> None:
+        config = copy(config)
+        config.app = partial(cast(Callable[..., Any], config.app), page)
+        super().__init__(config, sockets)
+        self.page = page
 
     @property
     def server(self) -> Server:
@@ -52,13 +62,14 @@ class Worker(Process):
 
 
 class Workers:
-    """As many workers as configured, over sockets that they share.
+    """As many workers as configured, over sockets that they share, counting on pages of one board.
 
     reread: puts the settings, which may have changed in their files, where new workers find them; or StartupError.
     """
 
-    def __init__(self, config: Config, sockets: list[socket], reread: Callable[[], None]) -> None:
+    def __init__(self, config: Config, sockets: list[socket], board: Board, reread: Callable[[], None]) -> None:
         self._config = config
+        self._board = board
         self._sockets = sockets
         self._reread = reread
         self._workers: list[Worker] = []
@@ -75,7 +86,7 @@ class Workers:
             self._workers = [self._begin() for _ in range(self._config.workers)]
             while not self._stopping.wait(LOOK_S):
                 self._replace_the_dead()
-                self._retired = [worker for worker in self._retired if not worker.has_ended()]
+                self._forget_the_retired()
                 if self._renewal_wanted:
                     self._renewal_wanted = False
                     self._renew()
@@ -86,7 +97,7 @@ class Workers:
         self._renewal_wanted = True
 
     def _begin(self) -> Worker:
-        worker = Worker(self._config, self._sockets)
+        worker = Worker(self._config, self._sockets, self._board.new_page())
         worker.start()
         return worker
 
@@ -101,6 +112,7 @@ class Workers:
             if self._stopping.is_set():
                 return
             log.warning("worker %s ended: replaced", worker.pid)
+            self._board.close_page(worker.page, died=True)
             self._workers[at] = self._begin()
 
     def _renew(self) -> None:
@@ -115,12 +127,19 @@ class Workers:
             if not new.wait_until_ready(READY_WITHIN_S, self._stopping):
                 new.kill()
                 new.join()
+                self._board.close_page(new.page)
                 if not self._stopping.is_set():
                     log.error("a new worker was not ready in %d s: the others stay", READY_WITHIN_S)
                 return
             self._workers[at] = new
             self._retired.append(old)
             old.retire()
+
+    def _forget_the_retired(self) -> None:
+        ended = [worker for worker in self._retired if worker.has_ended()]
+        for worker in ended:
+            self._retired.remove(worker)
+            self._board.close_page(worker.page)
 
     def _end(self) -> None:
         for listening in self._sockets:  # or connections would be taken that nobody accepts

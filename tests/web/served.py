@@ -30,8 +30,10 @@ class Counting(Lean):
 
     given = 0
 
-    def answer(self, plain: Plain, found: "asyncio.Future[Answer]", servers: Headers, *, last: bool) -> bytes | None:
-        answer = super().answer(plain, found, servers, last=last)
+    def answer(
+        self, plain: Plain, found: "asyncio.Future[Answer]", servers: Headers, began: float, *, last: bool
+    ) -> bytes | None:
+        answer = super().answer(plain, found, servers, began, last=last)
         self.given += answer is not None
         return answer
 

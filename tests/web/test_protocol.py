@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from authsvc.metrics import Metrics
 from authsvc.serve import Worker
 from authsvc.settings import Settings
 from authsvc.web.events import END
@@ -191,7 +192,7 @@ async def test_a_fault_outside_of_starlette(settings: Settings) -> None:
     async def broken(*_: Any) -> None:
         raise RuntimeError("the password was tok_secret")
 
-    worker = Worker(settings)
+    worker = Worker(settings, Metrics())
     worker._app = broken
     transport = httpx.ASGITransport(app=worker, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as http:

@@ -1,5 +1,6 @@
 """Forward-auth: what a gateway is told about a request, and that anything unclear is a no."""
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -314,7 +315,7 @@ async def test_other_methods_get_no_yes(deps: Deps, service: Service, login: dic
     """A preflight about which a gateway asks is no reason to let it pass, whatever origins are allowed."""
     preflight = {"Origin": "https://app.test", "Access-Control-Request-Method": "DELETE"}
     settings = deps.settings.but(allowed_origins=("https://app.test",))
-    app = build(Deps(deps.store, deps.hasher, deps.clock, settings))
+    app = build(replace(deps, settings=settings))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as http:
         assert (await http.options("/me", headers=preflight)).status_code == 200
         for headers in (preflight, preflight | bearer(login["access_token"])):

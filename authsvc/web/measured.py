@@ -1,0 +1,36 @@
+"""Counting every request with its route, and how long its answer took to begin."""
+
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from authsvc.metrics import Call, Metrics
+from authsvc.metrics.families import OTHER
+
+# Where, in the scope of a request, its route is noted. A path that is no route's has none: whatever somebody types
+# there can't become a label.
+ROUTE = "authsvc.route"
+_NONE = Call(OTHER, OTHER)
+
+
+class Measured:
+    """A layer around the whole application."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                call = scope.get(ROUTE, _NONE)
+                self._metrics.requests.add(*call, str(message["status"]))
+                self._metrics.request_duration.observe(time.perf_counter() - started, *call)
+            await send(message)
+
+        await self._app(scope, receive, noting)

@@ -1,0 +1,39 @@
+"""docs/metrics.md names every metric there is, with its labels and what it means, and no other."""
+
+import re
+from pathlib import Path
+
+from authsvc.app import CALLS
+from authsvc.metrics.exposition import Board
+from authsvc.metrics.families import OTHER, families
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "metrics.md"
+SUFFIX = {"counter": "_total", "gauge": "", "histogram": ""}
+
+
+def rows() -> list[str]:
+    """The lines of the table, made from what is registered."""
+    values = {
+        f"authsvc_{family.name}": {
+            label: list(dict.fromkeys(series[at] for series in family.series if series[at] != OTHER))
+            for at, label in enumerate(family.labels)
+        }
+        for family in families(CALLS)
+    }
+    made = []
+    for metric in Board(CALLS).collect():
+        labels = []
+        for label, known in values.get(
+            metric.name, {"version": [], "python": []} if "info" in metric.name else {}
+        ).items():
+            listed = known if label not in ("method", "route") else []
+            labels.append(f"`{label}`" + (f": {', '.join(listed)}" if listed else ""))
+        name = metric.name + SUFFIX[metric.type]
+        made.append(f"| `{name}` | {metric.type} | {'; '.join(labels)} | {metric.documentation} |")
+    return made
+
+
+def test_the_page_is_what_is_registered() -> None:
+    """Every metric has its line, with kind, labels, their values and the help text; no line is of another."""
+    written = [line for line in PAGE.read_text().splitlines() if re.match(r"\| `authsvc_", line)]
+    assert written == rows()
