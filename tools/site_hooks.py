@@ -44,7 +44,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: ProperDocsConfig, fil
             return link["text"]
         if not target.is_file():
             return link[0]  # the build says that there is none, and fails
-        uri = f"source/{target.relative_to(ROOT)}"
+        uri = f"source/{target.relative_to(ROOT)}" + (".txt" if target.suffix == ".md" else "")  # no page of the site
         if files.get_file_from_path(uri) is None:
             files.append(File.generated(config, uri, abs_src_path=str(target)))
         up = "../" * page.file.src_uri.count("/")

@@ -28,7 +28,7 @@ from tests.e2e.conftest import Server, free_port
 
 URL = "http://127.0.0.1:8000"
 PUBLIC_URL = "https://auth.example.org"
-WITHIN_S = 120
+WITHIN_S = 240
 # What would reach beyond the folder of the page: a block with such a command has to say why it isn't run.
 BEYOND = re.compile(
     r"(^|[\s|;&(])(sudo|systemctl|journalctl|apt|apt-get|docker|kubectl|helm|useradd|adduser|usermod|npm|pip|pipx|git|"
