@@ -26,7 +26,8 @@ QUEUE_PER_THREAD = 4
 def _step_back() -> None:
     """Let the event loop go first where they share a core: a storm of logins must not slow introspection down."""
     if sys.platform == "linux":  # where a thread has a priority of its own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        with suppress(PermissionError):  # a sandbox may forbid it, and without a thread nobody could log in
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 class Hasher:

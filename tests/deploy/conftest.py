@@ -1,0 +1,5 @@
+"""Real processes, as in tests/e2e."""
+
+from tests.e2e.conftest import new_server
+
+__all__ = ["new_server"]

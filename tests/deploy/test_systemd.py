@@ -1,0 +1,149 @@
+"""The systemd unit: it is sound, it is tight, and the service runs confined as it says."""
+
+import ctypes.util
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.deploy import unit
+from tests.e2e.conftest import AUTHSVC, PASSWORD, Server
+from tests.processes import until
+from tests.stores import Secrets, running_store
+
+# In tenths, as systemd-analyze counts how exposed a service is: 100 is a service without any confinement.
+EXPOSED_AT_MOST = 15
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="no systemd-analyze: apt-get install systemd"
+)
+
+
+def analyze(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The unit and its drop-in, with the program where it is here."""
+    path = tmp_path / "authsvc.service"
+    path.write_text(unit.UNIT.read_text().replace("/opt/authsvc/bin/authsvc", AUTHSVC))
+    (tmp_path / "authsvc.service.d").mkdir()
+    shutil.copy(unit.STORE, tmp_path / "authsvc.service.d")
+    return path
+
+
+def test_it_is_sound(installed: Path) -> None:
+    """systemd has nothing to say about it, misspelt settings included."""
+    done = analyze("verify", str(installed))
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_it_is_tight(installed: Path) -> None:
+    done = analyze("security", "--offline=true", f"--threshold={EXPOSED_AT_MOST}", str(installed))
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_it_starts_is_what_is_installed() -> None:
+    """The command of the unit is the one of docs/deploy.md, in the environment that is made there."""
+    (command,) = unit.lines(unit.UNIT.read_text(), "ExecStart")
+    assert command == "/opt/authsvc/bin/authsvc serve"
+    assert "python3 -m venv /opt/authsvc" in (unit.UNIT.parents[2] / "docs" / "deploy.md").read_text()
+
+
+def test_it_waits_longer_than_the_service_takes() -> None:
+    """The service ends within ten seconds of SIGTERM, which it gets alone; systemd kills what is left after that."""
+    text = unit.UNIT.read_text()
+    assert unit.lines(text, "KillMode") == ["mixed"]
+    assert int(unit.lines(text, "TimeoutStopSec")[0]) > 10
+    assert unit.lines(text, "Restart") == ["always"]
+
+
+@pytest.fixture
+def confined(new_server: Callable[..., Server]) -> Callable[..., Server]:
+    """A service that may do what the unit lets it, with the unit's environment."""
+    if ctypes.util.find_library("seccomp") is None:
+        pytest.skip("no libseccomp: apt-get install libseccomp2")
+
+    def make(redis_url: str | None = None, *, without: str = "", workers: int = 1) -> Server:
+        server = new_server()
+        text = unit.UNIT.read_text()
+        if redis_url is not None:
+            text += unit.STORE.read_text()
+            (server.directory / "redis_url").write_text(redis_url)
+        server.environment = unit.environment(text, server.directory)
+        server.environment["AUTHSVC_DATA_DIR"] = str(server.data_dir)
+        server.environment["AUTHSVC_WORKERS"] = str(workers)
+        server.environment["PYTHONPATH"] = str(unit.UNIT.parents[2])
+        server.prefix = (sys.executable, "-m", "tests.deploy.unit", f"--without={without}")
+        return server.start()
+
+    return make
+
+
+def walk(server: Server) -> None:
+    """A user is created, logs in, is known, and is not any more once the token is revoked."""
+    ada = {"username": "ada", "password": PASSWORD}
+    with server.http() as http:
+        assert http.post("/admin/users", json=ada, auth=server.admin).status_code == 201
+        token = {"token": http.post("/login", json=ada).json()["access_token"]}
+        assert http.post("/introspect", data=token, auth=server.admin).json()["active"] is True
+        assert http.post("/revoke", data=token, auth=server.admin).status_code == 200
+        assert http.post("/introspect", data=token, auth=server.admin).json() == {"active": False}
+
+
+def test_the_service_runs_in_it(confined: Callable[..., Server]) -> None:
+    """With a Valkey of its own; SIGHUP replaces the workers and SIGTERM ends everything well."""
+    server = confined(workers=2)
+    assert server.process is not None
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    assert "NoNewPrivs:\t1" in status
+    assert "Seccomp:\t2" in status
+    walk(server)
+    before = children(server.process.pid)
+    server.process.send_signal(signal.SIGHUP)
+    pid = server.process.pid
+    until(lambda: len(before - children(pid)) == 2, 20)  # workers
+    server.process.terminate()
+    assert server.process.wait(15) == 0
+
+
+def test_it_runs_on_a_store_of_ones_own(confined: Callable[..., Server], tmp_path: Path) -> None:
+    """The URL comes from the credential that store.conf loads, and nothing is kept on this machine."""
+    secrets = Secrets.made(tmp_path / "secrets", f"unix://{tmp_path}/store.sock")
+    with running_store(shipped=secrets, directory=tmp_path):
+        server = confined(secrets.url)
+        walk(server)
+        assert not server.data_dir.exists()
+
+
+def test_a_stricter_sandbox_stops_no_login(confined: Callable[..., Server]) -> None:
+    """Where threads may not step back they don't, and passwords are hashed all the same."""
+    walk(confined(without="SystemCallFilter=setpriority"))
+
+
+def test_what_it_must_not_do_it_can_not() -> None:
+    """The confinement of these tests confines: no mount, no raw socket, no code that is written and then run."""
+    program = (
+        "import ctypes, mmap, socket, sys\n"
+        "from tests.deploy import unit\n"
+        "unit.confine(unit.UNIT.read_text())\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "assert libc.mount(b'none', b'/mnt', b'tmpfs', 0, None) == -1 and ctypes.get_errno() == 1\n"
+        "attempts = (lambda: mmap.mmap(-1, 4096, prot=7), lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW))\n"
+        "for attempt in attempts:\n"
+        "    try: attempt()\n"
+        "    except PermissionError: continue\n"
+        "    sys.exit(1)\n"
+    )
+    root = unit.UNIT.parents[2]
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def children(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
