@@ -5,6 +5,7 @@ databases; here nothing is to be switched, and what counts as a failure is ours 
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,20 +26,26 @@ SLOW_S = 0.3
 
 
 class Breaker:
-    """Tells whether to try. Only what cost time counts as a failure."""
+    """Tells whether to try. Only what cost time counts as a failure.
+
+    good_until: on the monotonic clock, when there is no point in trying any more, whatever was answered before.
+    """
 
     def __init__(self, metrics: Metrics | None = None) -> None:
         self._metrics = metrics or Metrics()
+        self.good_until = math.inf
         self._open = False
         self._calls = 0
         self._failures = 0
         self._since = 0.0  # the first failure of the present window
         self._probe_at = 0.0
 
-    def admit(self) -> None:
+    def admit(self, now: float) -> None:
         """Raise StoreUnavailable if there is no point in trying now."""
+        if now > self.good_until:
+            self._metrics.store_errors.add("not_primary")
+            raise StoreUnavailable("nobody says any more that it is the primary")
         if self._open:
-            now = time.monotonic()
             if now < self._probe_at:
                 self._metrics.store_errors.add("breaker_open")
                 raise StoreUnavailable("it did not answer a moment ago")
@@ -71,8 +78,8 @@ class Breaker:
 @contextmanager
 def timed(breaker: Breaker) -> Iterator[None]:
     """Raise StoreUnavailable instead of doing what is inside, if the breaker is open; else tell it how that went."""
-    breaker.admit()
     started = time.monotonic()
+    breaker.admit(started)
     try:
         yield
     except (RedisError, OSError, TimeoutError, asyncio.CancelledError) as error:  # the last: by a timeout around us

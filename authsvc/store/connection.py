@@ -120,8 +120,9 @@ class Connection:
         else:
             behind = parsed.shape == "sentinel"
             host = parsed.hosts[0] if parsed.hosts else None
+            vouching = durability.replicas if durability.level == "replica" else 0
             node = (
-                Node.behind(parsed, reply_timeout_s, metrics)
+                Node.behind(parsed, reply_timeout_s, metrics, vouching)
                 if behind
                 else Node.at(parsed, host, reply_timeout_s, metrics)
             )

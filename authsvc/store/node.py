@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import hiredis
@@ -11,6 +13,7 @@ from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import (
+    MasterNotFoundError,
     Sentinel,
     SentinelConnectionPool,
     SentinelManagedConnection,
@@ -40,6 +43,11 @@ SENTINEL_TIMEOUT_S = 0.2
 MAX_CONNECTIONS = 50
 # How long it can go unnoticed that another server has become the primary, if this one does not say so itself.
 WATCH_S = 1.0
+# How long somebody's word that it is the primary is good for, where one is needed. A look takes WATCH_S, and a second
+# or two more when others don't answer.
+VOUCHED_S = 5.0
+# A replica acknowledges once a second; the word of one that has not for longer than this is not its own any more.
+REPLICA_LAG_S = 2
 # Calls wait this long for a connection of the pool.
 POOL_TIMEOUT_S = 0.5
 
@@ -122,12 +130,19 @@ class Node:
     """Every method raises StoreUnavailable when it could not get an answer.
 
     A command may be sent twice, when the connection broke before its reply: all commands used are harmless then.
+
+    vouching: behind sentinels it is asked for nothing unless most of them call it the primary, or that many replicas
+    acknowledge what it sends. One that is cut off together with us has neither, and may have been replaced. 0: its own
+    word is enough.
     """
 
-    def __init__(self, pool: BlockingConnectionPool, reply_timeout_s: float, metrics: Metrics) -> None:
+    def __init__(
+        self, pool: BlockingConnectionPool, reply_timeout_s: float, metrics: Metrics, vouching: int = 0
+    ) -> None:
         self._pool = pool
         self.metrics = metrics
         self._reply_timeout_s = reply_timeout_s
+        self._vouching = vouching
         # A server that is failing over, or has lost its replicas, may answer the ones and not the others.
         self.reads, self.writes = Breaker(metrics), Breaker(metrics)
         self._lanes: list[AbstractConnection] = []
@@ -143,7 +158,7 @@ class Node:
         return cls(BlockingConnectionPool(**_options(url.options | where, made)), reply_timeout_s, metrics)
 
     @classmethod
-    def behind(cls, url: StoreUrl, reply_timeout_s: float, metrics: Metrics) -> "Node":
+    def behind(cls, url: StoreUrl, reply_timeout_s: float, metrics: Metrics, vouching: int) -> "Node":
         """Whichever server the sentinels call the primary when it is connected to."""
         tls = url.options.get("connection_class") is SSLConnection
         made = _TlsBehindSentinel if tls else _BehindSentinel
@@ -159,7 +174,7 @@ class Node:
             },
         )
         pool = _SentinelPool(url.service, sentinel, **_options(url.options, made))  # type: ignore[no-untyped-call]  # as above
-        return cls(pool, reply_timeout_s, metrics)
+        return cls(pool, reply_timeout_s, metrics, vouching)
 
     async def send(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands on one connection, in one round trip. A refusal of the server is in the place of its reply."""
@@ -239,6 +254,7 @@ class Node:
     def watch(self) -> None:
         """Look, from now on, whether it is still the primary; as long as it is in use."""
         if self._watching is None:
+            self._vouch()
             self._watching = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
@@ -247,7 +263,7 @@ class Node:
         try:
             while not self._closed:  # a cancellation can be lost to a timeout inside
                 try:
-                    async with asyncio.timeout(CONNECT_TIMEOUT_S + REPLY_TIMEOUT_S):
+                    async with asyncio.timeout(CONNECT_TIMEOUT_S + REPLY_TIMEOUT_S + self._sentinels_timeout_s):
                         await self._look(connection)
                     if lost:  # this may be another server than the one that the others are connected to
                         await self.drop()
@@ -266,11 +282,37 @@ class Node:
             await connection.connect()  # type: ignore[no-untyped-call]  # as above
         elif isinstance(self._pool, _SentinelPool):
             # One that was cut off, or stopped for a while, does not know that it has been replaced.
-            named = await self._pool.sentinel_manager.discover_master(self._pool.service_name)
-            if named != address_of(connection):
-                await connection.disconnect(nowait=True)
-                raise NotPrimary("REPLACED")
+            with suppress(MasterNotFoundError):  # nobody to ask: its replicas may know
+                named = await self._pool.sentinel_manager.discover_master(self._pool.service_name)
+                if named != address_of(connection):
+                    await connection.disconnect(nowait=True)
+                    raise NotPrimary("REPLACED")
         await check_role(connection)
+        if self._vouching:
+            if await self._is_followed(connection) or await self.is_named(address_of(connection)):
+                self._vouch()
+            else:
+                log.warning("neither sentinels nor replicas say that %s is the primary", connection._host_error())
+
+    async def _is_followed(self, connection: AbstractConnection) -> bool:
+        """Whether enough replicas have acknowledged a moment ago."""
+        await connection.send_command("INFO", "replication", check_health=False)
+        try:
+            told = str_if_bytes(await connection.read_response())
+        except ResponseError:  # an ACL may forbid it
+            return False
+        lags = re.findall(r"^slave\d+:.*state=online.*lag=(\d+)", told, re.MULTILINE)
+        return sum(int(lag) <= REPLICA_LAG_S for lag in lags) >= self._vouching
+
+    def _vouch(self) -> None:
+        if self._vouching:
+            self.reads.good_until = self.writes.good_until = time.monotonic() + VOUCHED_S
+
+    @property
+    def _sentinels_timeout_s(self) -> float:
+        """What it takes to find out that none of them answers."""
+        sentinels = self._pool.sentinel_manager.sentinels if isinstance(self._pool, _SentinelPool) else ()
+        return SENTINEL_TIMEOUT_S * len(sentinels)
 
     async def close(self) -> None:
         self._closed = True

@@ -53,13 +53,12 @@ async def soak(lab: Lab) -> None:
 REMEMBERS = Patch(
     "web/lean.py",
     "return plain, self._deps.store.lookup.ask(plain.client_id, handles)",
-    "return plain, _seen.get(plain.token) or _seen.setdefault(\n"
-    "            plain.token, self._deps.store.lookup.ask(plain.client_id, handles)\n"
+    "asked = (plain.client_id, plain.token)\n"
+    "        return plain, _seen.get(asked) or _seen.setdefault(\n"
+    "            asked, self._deps.store.lookup.ask(plain.client_id, handles)\n"
     "        )",
 )
-SEEN = Patch(
-    "web/lean.py", "class Plain(NamedTuple):", "_seen: dict[object, object] = {}\n\n\nclass Plain(NamedTuple):"
-)
+SEEN = Patch("web/lean.py", "\nclass Lean:", "\n_seen: dict[object, object] = {}\n\n\nclass Lean:")
 NO_END = Patch(
     "store/sessions.py",
     "self._connection.create(self.key(handle), session.to_json(), session.end)",

@@ -16,7 +16,7 @@ from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows import bootstrap, clients
 from authsvc.flows.deps import OPERATOR
 from authsvc.settings import Settings
-from authsvc.store import keys
+from authsvc.store import keys, node
 from authsvc.store.connection import Change, Connection
 from tests import topologies
 from tests.conftest import CHEAP, Service, bearer
@@ -193,6 +193,59 @@ async def test_a_replaced_primary_is_not_read_from(tmp_path: Path) -> None:
                 return answer.status_code == 200 and not answer.json()["active"]
 
             assert await eventually(dead, 5) < 2.5
+
+
+@pytest.mark.parametrize("gone", ["sentinels", "replica", "both"])
+async def test_a_primary_needs_somebody_to_vouch_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """At level `replica` sentinels or replica say that it still is the primary; without both nothing is read."""
+    monkeypatch.setattr(node, "VOUCHED_S", 2.0)
+    with topologies.sentinels(tmp_path, replicas=1) as watched:
+        async with service_on(watched.url, durability="replica") as service:
+            await service.user()
+            token = (await service.login())["access_token"]
+            replica = watched.replicas()[0]
+            missing = {"sentinels": watched.sentinels, "replica": [replica], "both": [*watched.sentinels, replica]}
+            for process in missing[gone]:
+                process.pause()
+            began, refused = time.monotonic(), False
+            while time.monotonic() - began < 8 and not refused:  # lag, the last word's time, and a look or two
+                refused = await status(service, token) == 503
+                await asyncio.sleep(0.05)
+            assert refused == (gone == "both")
+            for process in missing[gone]:
+                process.resume()
+
+            async def answered() -> bool:
+                return await status(service, token) == 200
+
+            await eventually(answered, 15)
+
+
+async def test_an_old_primary_that_is_cut_off_with_us_is_not_read_from(tmp_path: Path) -> None:
+    """It was replaced while it stood still, and says that it is the primary; who knows better can't be reached."""
+    with topologies.sentinels(tmp_path, replicas=1) as watched:
+        async with service_on(watched.url, durability="replica") as service:
+            await service.user()
+            token = (await service.login())["access_token"]
+            assert await service.active(token)
+            old = watched.primary()
+            old.pause()
+            new = await asyncio.to_thread(watched.await_failover, old)
+            with new.redis() as client:
+                client.delete(*client.keys("session:*"))
+            for process in (*watched.sentinels, new):
+                process.pause()
+            await asyncio.sleep(node.VOUCHED_S)
+            old.resume()
+            for _ in range(60):
+                answer = await service.http.post("/introspect", data={"token": token}, auth=service.admin)
+                assert answer.status_code == 503 or not answer.json()["active"]
+                await asyncio.sleep(0.05)
+            assert answer.status_code == 503
+            for process in (*watched.sentinels, new):
+                process.resume()
 
 
 @contextmanager
