@@ -202,10 +202,10 @@ class BoundedProtocol(HttpToolsProtocol):
         hosts = names.count(b"host")
         if hosts != 1 and (hosts or version == "1.1"):  # RFC 9112 section 3.2
             raise InvalidRequest("there has to be one Host header")
-        if b"transfer-encoding" in names:
-            encoding = dict(fields)[b"transfer-encoding"]  # the parser has seen to it that there is one
-            if version == "1.0" or encoding.lower() != b"chunked":
-                raise InvalidRequest("the only transfer encoding is chunked, in HTTP/1.1")
+        # The parser looks at the last one only.
+        encodings = [value.lower() for name, value in fields if name == b"transfer-encoding"]
+        if encodings and (version == "1.0" or encodings != [b"chunked"]):
+            raise InvalidRequest("the only transfer encoding is chunked, in HTTP/1.1")
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

@@ -331,6 +331,7 @@ async def test_c1_the_query_of_a_change(service: Service, query: str) -> None:
                 "9" * 401,
                 "%0a",
                 "5%0d%0aDEL",
+                "0-0",
             )
         ),
         "limit=1&limit=2",
