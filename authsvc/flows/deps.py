@@ -1,9 +1,11 @@
 """What every flow is given: the parts of the service, and who is asking."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from authsvc.errors import NotDurable
 from authsvc.flows.hasher import Hasher
 from authsvc.metrics import Metrics
 from authsvc.settings import Settings
@@ -70,3 +72,13 @@ async def note(
         await deps.store.audit.write(entry, deps.clock())
     else:
         deps.store.audit.log(entry)
+
+
+@asynccontextmanager
+async def doubted(deps: Deps, caller: Caller, event: str, **about: Any) -> AsyncIterator[None]:
+    """Note a change that was made and may not last, if it can't be asked for again: who does would find it made."""
+    try:
+        yield
+    except NotDurable:
+        await note(deps, caller, event, outcome="unsure", **about)
+        raise

@@ -98,6 +98,6 @@ async def _trail(deps: Deps, handle: str, found: Found | None) -> list[Entry]:
         if event.event in ("client.cut_off", "client.deleted"):
             return event.client_id == client_id
         cut_off = event.event.startswith(("user.cut_off", "user.deleted", "user.suspended", "password."))
-        return cut_off and event.outcome == "success" and event.sub == sub
+        return cut_off and event.outcome != "failure" and event.sub == sub
 
     return [entry for entry in reversed(entries) if concerns(entry)]

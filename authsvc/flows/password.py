@@ -21,7 +21,7 @@ from authsvc.errors import (
     StoreUnavailable,
     WrongPassword,
 )
-from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.deps import Caller, Deps, doubted, note
 from authsvc.flows.grants import Grant
 from authsvc.flows.login import authenticate, login_windows, refuse_long
 from authsvc.flows.roster import service_record
@@ -63,7 +63,8 @@ async def change_password(
         return user.cut_off(now, sparing=me.handle), Credentials(hash=hashed, changed_at=int(now))
 
     try:
-        changed = await deps.store.users.swap_both(user.sub, change)
+        async with doubted(deps, caller, "password.changed", sub=user.sub, session_id=me.handle):
+            changed = await deps.store.users.swap_both(user.sub, change)
     except NotFound:
         raise InvalidToken("the session has ended") from None  # with its user
     session, pair = await _renew(deps, me, cookie=cookie)
@@ -175,7 +176,8 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
         return user.cut_off(now), Credentials(hash=hashed, changed_at=int(now))
 
     try:
-        changed = await deps.store.users.swap_both(record.sub, change)
+        async with doubted(deps, caller, "password.reset", sub=user.sub):
+            changed = await deps.store.users.swap_both(record.sub, change)
     except NotFound:
         raise InvalidGrant("the reset code is not valid") from None
     await deps.store.codes.delete(code.handle)

@@ -9,7 +9,7 @@ from authsvc.core.client import Client
 from authsvc.core.session import Outcome, Reason, Session
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidGrant, NotFound
-from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.deps import Caller, Deps, doubted, note
 from authsvc.flows.grants import Grant
 
 
@@ -40,12 +40,13 @@ async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, sc
         )
         return rotation.session
 
+    about: dict[str, Any] = {"sub": found.session.sub, "session_id": token.handle, "client_id": client.client_id}
     try:
         # A rotation that gets lost is a refresh that never was; the end of a session has to last, and does.
-        await deps.store.sessions.swap(token.handle, change, lasting=False)
+        async with doubted(deps, caller, "token.reused", reason=Reason.SPENT, **about):
+            await deps.store.sessions.swap(token.handle, change, lasting=False)
     except NotFound:
         raise InvalidGrant("the refresh token is not valid") from None
-    about: dict[str, Any] = {"sub": found.session.sub, "session_id": token.handle, "client_id": client.client_id}
     if rotation.outcome is Outcome.REUSED:
         await deps.store.sessions.unlist(found.session.sub, [token.handle])
         await note(deps, caller, "token.reused", outcome="failure", reason=Reason.SPENT, **about)

@@ -5,8 +5,8 @@ from typing import Any
 
 from authsvc.core.record import Service
 from authsvc.core.session import Found, Reason, Session, standing
-from authsvc.errors import NotDurable, StoreUnavailable
-from authsvc.flows.deps import Caller, Deps, note
+from authsvc.errors import StoreUnavailable
+from authsvc.flows.deps import Caller, Deps, doubted, note
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,7 @@ async def roster(deps: Deps, sub: str) -> list[Listed]:
 async def end_session(deps: Deps, caller: Caller, handle: str, session: Session, reason: str) -> None:
     """Delete a session; whoever finds it still there tells the audit trail, and why. Raises NotDurable."""
     about: dict[str, Any] = {"sub": session.sub, "session_id": handle, "client_id": session.client_id, "reason": reason}
-    try:
+    async with doubted(deps, caller, "session.ended", **about):
         ended = await deps.store.sessions.end(handle, session.sub)
-    except NotDurable:
-        # Whoever asks again will find it gone, and have nothing to tell.
-        await note(deps, caller, "session.ended", outcome="unsure", **about)
-        raise
     if ended:
         await note(deps, caller, "session.ended", **about)

@@ -6,7 +6,7 @@ from authsvc.core import token as tokens
 from authsvc.core.session import Active
 from authsvc.core.user import User
 from authsvc.errors import InvalidToken, NotFound
-from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.deps import Caller, Deps, doubted, note
 from authsvc.flows.roster import Listed, end_session, roster
 
 
@@ -53,7 +53,8 @@ async def end_others(deps: Deps, caller: Caller, me: Active) -> None:
 async def end_all(deps: Deps, caller: Caller, me: Active) -> None:
     """End every session of the user, this one too."""
     now = deps.clock()
-    user = await _change(deps, me, lambda user: user.cut_off(now))
+    async with doubted(deps, caller, "user.cut_off", sub=me.user.sub, reason="everywhere"):
+        user = await _change(deps, me, lambda user: user.cut_off(now))
     deps.store.sessions.tidy(user.sub, user.epoch)
     await note(deps, caller, "user.cut_off", sub=user.sub, reason="everywhere", details={"epoch": user.epoch})
 

@@ -348,7 +348,7 @@ class AuditView(Answer):
     at: float = Field(description="epoch seconds")
     event: str
     actor: str
-    outcome: Literal["success", "failure"]
+    outcome: Literal["success", "failure", "unsure"] = Field(description="unsure: made, and may not last")
     sub: str | None = None
     session_id: str | None = None
     client_id: str | None = None

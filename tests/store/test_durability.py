@@ -110,6 +110,20 @@ ACTS: list[Act] = [
 # Their caller is gone with what they end, so that they can't be repeated: whoever is told 503 asks for another act.
 ONCE = {log_out, log_out_everywhere, end_the_session, change_password}
 
+DOUBTED = {
+    log_out: "session.ended",
+    log_out_everywhere: "user.cut_off",
+    end_the_session: "session.ended",
+    change_password: "password.changed",
+}
+
+
+async def doubted(service: Service) -> list[str]:
+    """The events in the audit trail of changes that may not last."""
+    trail = await service.http.get("/admin/audit", auth=service.admin)
+    assert trail.status_code == 200, trail.text
+    return [entry["event"] for entry in trail.json()["items"] if entry["outcome"] == "unsure"]
+
 
 def is_refusal(answer: httpx.Response) -> bool:
     told = "may not last" in answer.text and bool(answer.headers.get("Retry-After"))
@@ -132,12 +146,26 @@ async def test_what_no_replica_has_is_not_promised(tmp_path: Path, act: Act) -> 
             if act not in ONCE:
                 again = await act(someone)
                 assert is_refusal(again), again.text
+            else:  # so nobody would ever know
+                assert await doubted(service) == [DOUBTED[act]]
             replica.resume()
             if act not in ONCE:
                 done = await act(someone)
                 # Deleting what is gone, for certain now.
                 assert done.status_code in (200, 201, 204, 404), done.text
                 assert done.status_code != 404 or act in (delete_user, delete_client)
+
+
+async def test_a_reuse_that_may_not_last_is_in_the_trail(tmp_path: Path) -> None:
+    """Like what can't be repeated: a spent token that is presented again finds no session, and says nothing."""
+    with topologies.replicated(tmp_path) as store:
+        async with service_on(store.url, durability="replica", durability_timeout_ms=50, refresh_grace_s=0) as service:
+            someone = await Someone.on(service)
+            spent = someone.session["refresh_token"]
+            assert (await service.refresh(spent)).status_code == 200
+            store.replicas()[0].pause()
+            assert is_refusal(await service.refresh(spent))
+            assert await doubted(service) == ["token.reused"]
 
 
 async def test_a_change_that_was_made_already_is_made_sure_of(tmp_path: Path) -> None:
