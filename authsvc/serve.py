@@ -181,6 +181,7 @@ class Worker:
         except Exception:  # what Starlette does not see; uvicorn, who logs it, would answer in plain text
             scope["request_id"] = request_id(scope)
             self._metrics.requests.add(OTHER, OTHER, "500")
+            self._metrics.unexpected_errors.add()
             with suppress(RuntimeError):  # there was an answer already
                 await problem(500, "server_error", "something went wrong here")(scope, receive, sealed(scope, send))
             raise

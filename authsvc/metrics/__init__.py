@@ -27,6 +27,7 @@ class Metrics:
         self.connections = self._gauge("connections")
         self.requests_in_progress = self._gauge("requests_in_progress")
         self.refusals = self._counter("refusals")
+        self.unexpected_errors = self._counter("unexpected_errors")
         self.tokens_checked = self._counter("tokens_checked")
         self.sessions_issued = self._counter("sessions_issued")
         self.sessions_refreshed = self._counter("sessions_refreshed")
@@ -47,7 +48,7 @@ class Metrics:
         self.breaker_opened = self._counter("store_breaker_opened")
         self.breakers_open = self._gauge("store_breakers_open")
         self.event_subscribers = self._gauge("event_subscribers")
-        self.event_feeds = self._gauge("event_feeds_live")
+        self.event_subscribers_live = self._gauge("event_subscribers_live")
         self.event_lag = self._histogram("event_lag_seconds")
         self.ready = self._gauge("workers_ready")
 

@@ -82,6 +82,7 @@ def families(calls: Sequence[Call]) -> tuple[Family, ...]:
             "refusals", "counter", "Answers that were an error, by what happened.", ("reason",),
             _each(*sorted(_REASONS.values())),
         ),
+        Family("unexpected_errors", "counter", "Answers 500, which are a fault of ours; the log has the traceback."),
         Family(
             "tokens_checked", "counter", "Tokens that somebody asked about, by what was found.", ("result",),
             _each("active", "malformed", *map(result_of, Reason)),
@@ -138,7 +139,7 @@ def families(calls: Sequence[Call]) -> tuple[Family, ...]:
         Family("store_breaker_opened", "counter", "Times that a server of the store was given up for a while."),
         Family("store_breakers_open", "gauge", "Circuit breakers that are open now."),
         Family("event_subscribers", "gauge", "Resource servers that listen to /events."),
-        Family("event_feeds_live", "gauge", "Workers that hear every change of the store at the moment."),
+        Family("event_subscribers_live", "gauge", "Those of them whose worker hears every change of the store now."),
         Family(
             "event_lag_seconds", "histogram", "From hearing a change to handing it to a subscriber's connection.",
             buckets=DURATIONS,

@@ -120,7 +120,7 @@ class Changes:
     def subscribe(self) -> Subscription:
         subscription = Subscription(self._left)
         self._subscriptions.add(subscription)
-        self._metrics.event_subscribers.set(len(self._subscriptions))
+        self._count()
         if self._live:
             subscription.put(EVERYTHING)
         if self._following is None:
@@ -135,7 +135,7 @@ class Changes:
 
     def _left(self, subscription: Subscription) -> None:
         self._subscriptions.discard(subscription)
-        self._metrics.event_subscribers.set(len(self._subscriptions))
+        self._count()
         if not self._subscriptions and self._following is not None:  # nobody to follow the store for
             self._following.cancel()
             self._ending.add(self._following)
@@ -187,7 +187,7 @@ class Changes:
             if not self._live:
                 # Only now: before, tracking was off and anything may have changed. From here on all is announced.
                 self._live = True
-                self._metrics.event_feeds.set(1)
+                self._count()
                 self._announce(EVERYTHING)
             self._announce(Announcement("heartbeat", at=at))
             await asyncio.sleep(due - loop.time())
@@ -216,8 +216,12 @@ class Changes:
 
     def _lose(self) -> None:
         self._live = False
-        self._metrics.event_feeds.set(0)
+        self._count()
         self._changed.clear()
+
+    def _count(self) -> None:
+        self._metrics.event_subscribers.set(len(self._subscriptions))
+        self._metrics.event_subscribers_live.set(len(self._subscriptions) if self._live else 0)
 
     def _announce(self, announcement: Announcement) -> None:
         for subscription in self._subscriptions:

@@ -99,6 +99,7 @@ async def answer_http(request: Request, error: Exception) -> Response:
 
 async def answer_unexpected(request: Request, error: Exception) -> Response:
     """The last resort; the server logs the traceback."""
+    request.app.state.metrics.unexpected_errors.add()
     return problem(500, "server_error", "something went wrong here")
 
 
