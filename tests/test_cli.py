@@ -108,9 +108,12 @@ def started(empty: Cli) -> Cli:
     return empty
 
 
-def program(*arguments: str, cwd: Path, port: int = 0, **options: Any) -> "subprocess.Popen[str]":
-    """The real program, without AUTHSVC_REDIS_URL."""
+def program(
+    *arguments: str, cwd: Path, port: int = 0, url: str | None = None, **options: Any
+) -> "subprocess.Popen[str]":
+    """The real program. url: the store, if it is configured."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("AUTHSVC_")}
+    env |= {} if url is None else {"AUTHSVC_REDIS_URL": url}
     env |= CHEAPLY | {"AUTHSVC_PORT": str(port)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     return subprocess.Popen(

@@ -12,22 +12,31 @@ class Misconfigured(StartupError):
 
 
 class LazyGroup(click.Group):
-    """A group whose commands add themselves to it when their module is imported."""
+    """A group whose commands add themselves to it when their modules are imported."""
 
-    def __init__(self, name: str, module: str, *, help: str) -> None:
+    def __init__(self, name: str, *modules: str, help: str) -> None:
         super().__init__(name, help=help)
-        self._module = module
+        self._modules = modules
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        import_module(self._module)
+        self._import()
         return list(self.commands)  # in the order of a user's life, which is more help than the alphabet's
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        import_module(self._module)
+        self._import()
         return super().get_command(ctx, cmd_name)
 
+    def _import(self) -> None:
+        for module in self._modules:
+            import_module(module)
 
-user = LazyGroup("user", "authsvc.cli.users", help="Create, show, change and delete users; end their sessions.")
+
+user = LazyGroup(
+    "user",
+    "authsvc.cli.users",
+    "authsvc.cli.transfer",
+    help="Create, show, change and delete users; end their sessions; import and export.",
+)
 client = LazyGroup("client", "authsvc.cli.clients", help="Register, show, change and delete clients.")
 token = LazyGroup("token", "authsvc.cli.tokens", help="Issue a token, explain why one is inactive, take one back.")
 service = LazyGroup("service", "authsvc.cli.service", help="What concerns every session there is.")

@@ -184,6 +184,8 @@ def phc_pbkdf2(digest: str, iterations: int, salt: bytes, hash_: bytes) -> str:
 
 
 def phc_scrypt(n: int, r: int, p: int, salt: bytes, hash_: bytes) -> str:
+    if n < 2 or n & (n - 1):
+        raise InvalidRequest("scrypt: n is no power of two")
     return f"$scrypt$ln={n.bit_length() - 1},r={r},p={p}${_bare(salt)}${_bare(hash_)}"
 
 

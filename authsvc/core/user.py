@@ -3,6 +3,8 @@
 import re
 from typing import Any, Literal, Self
 
+import msgspec
+
 from authsvc.core.record import Record, raised
 from authsvc.core.username import normalise
 from authsvc.errors import InvalidRequest
@@ -14,6 +16,7 @@ Status = Literal["active", "suspended"]
 _SUB = re.compile(r"[A-Za-z0-9._~:@|+=/-]{1,255}")
 _ROLE = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 _MAX_ROLES = 64
+_MAX_CLAIMS = 4096
 
 
 class User(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -92,3 +95,9 @@ def check_roles(roles: tuple[str, ...]) -> tuple[str, ...]:
     if len(roles) > _MAX_ROLES or not all(_ROLE.fullmatch(role) for role in roles):
         raise InvalidRequest("roles: at most 64, each 1 to 64 of A-Z a-z 0-9 . _ : / -")
     return tuple(dict.fromkeys(roles))
+
+
+def check_claims(claims: dict[str, Any] | None) -> None:
+    """Raises InvalidRequest if there is too much of them: they are read and sent with every introspection."""
+    if claims and len(msgspec.json.encode(claims)) > _MAX_CLAIMS:
+        raise InvalidRequest(f"claims: at most {_MAX_CLAIMS} bytes of JSON")

@@ -4,6 +4,7 @@ The standard library does it, since the form is NFKC with case folding. The PREC
 (RFC 8265, as in precis-i18n) is another: lower case and NFC, and compatibility characters are refused there.
 """
 
+import re
 import unicodedata
 from typing import Final
 
@@ -44,12 +45,19 @@ _INVISIBLE: Final = frozenset(
 )
 
 
+# Most names. ASCII that can be seen, without braces, folds to its lower case and needs no look at each character, which
+# was a third of what importing a user took.
+_PLAIN: Final = re.compile(rf"(?!\.)[!-z|~]{{1,{MAX_LENGTH}}}(?<!\.)")
+
+
 def normalise(name: str) -> str:
     """The canonical form: NFKC and case folding, which leave it as it is when applied again.
 
     Raises InvalidRequest for a name that is empty or too long, has a leading or trailing dot, or holds a
     brace, white space or anything that cannot be seen. The text never repeats the name.
     """
+    if _PLAIN.fullmatch(name):
+        return name.lower()
     # Before, as folding may drop or turn harmless what was sent; after, as it may produce what is refused.
     _refuse_unfit(name)
     canonical = _fold(name)

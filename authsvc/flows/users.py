@@ -2,18 +2,14 @@
 
 from typing import Any
 
-import msgspec
-
 from authsvc.core import token as tokens
-from authsvc.core.user import ADMIN_ROLE, Credentials, User, check_roles
+from authsvc.core.user import ADMIN_ROLE, Credentials, User, check_claims, check_roles
 from authsvc.core.username import normalise
-from authsvc.errors import InvalidRequest, NotFound
+from authsvc.errors import NotFound
 from authsvc.flows.admins import refuse_to_lose_the_last_admin
 from authsvc.flows.deps import Caller, Deps, note
 from authsvc.flows.login import login_windows
 from authsvc.flows.password import check_policy, store_reset_code
-
-MAX_CLAIMS = 4096
 
 
 async def create(
@@ -30,7 +26,7 @@ async def create(
     Raises UsernameTaken, WeakPassword, InvalidRequest, Overloaded.
     """
     normalise(username)
-    _check_claims(claims)
+    check_claims(claims)
     if password is not None:
         check_policy(deps, password, username)
     now = deps.clock()
@@ -67,7 +63,7 @@ async def update(
 
     Raises NotFound, UsernameTaken, LastAdmin, InvalidRequest.
     """
-    _check_claims(claims)
+    check_claims(claims)
     now = deps.clock()
     wanted = {"status": status, "roles": None if roles is None else check_roles(roles), "claims": claims}
     changes: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
@@ -94,11 +90,6 @@ async def update(
     details |= {name: changes[name] for name in ("status", "roles") if name in changes}
     await note(deps, caller, _event(user, updated), sub=sub, details=details)
     return updated
-
-
-def _check_claims(claims: dict[str, Any] | None) -> None:
-    if claims and len(msgspec.json.encode(claims)) > MAX_CLAIMS:  # they are read and sent with every introspection
-        raise InvalidRequest(f"claims: at most {MAX_CLAIMS} bytes of JSON")
 
 
 def _event(before: User, after: User) -> str:

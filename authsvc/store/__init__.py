@@ -11,6 +11,7 @@ from authsvc.store.audit import Audit
 from authsvc.store.connection import Connection
 from authsvc.store.events import Changes
 from authsvc.store.fitness import Fitness
+from authsvc.store.intake import Intake
 from authsvc.store.listing import Listing
 from authsvc.store.lookup import Lookup
 from authsvc.store.records import Records
@@ -29,6 +30,7 @@ class Store:
         self.connection = connection
         self.sessions = Sessions(connection)
         self.users = Users(connection)
+        self.intake = Intake(connection)
         self.credentials = Records(connection, Credentials, keys.credentials)
         self.clients = Records(connection, Client, keys.client)
         self.services = Records(connection, Service, lambda _: keys.SERVICE)
