@@ -35,7 +35,7 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-# Needs wrk and node; takes a quarter of an hour on an otherwise idle machine of two cores or more.
+# Needs wrk, node and nginx; takes a quarter of an hour on an otherwise idle machine of two cores or more.
 bench: $(VENV)/installed
 	$(BIN)/python -m bench
 

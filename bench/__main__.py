@@ -34,6 +34,7 @@ def main() -> None:
         seconds=arguments.seconds or (2 if arguments.quick else 8),
         many=100_000 if arguments.quick else 1_000_000,
         revocations=5 if arguments.quick else 25,
+        refusals=50 if arguments.quick else 500,
     )
     wanted = frozenset(arguments.rows or ROWS)
     busy = machine.busy()
@@ -83,7 +84,7 @@ def _arguments() -> argparse.Namespace:
 def _rows(text: str) -> frozenset[int]:
     wanted = frozenset(int(part) for part in text.split(","))
     if not wanted <= ROWS:
-        raise argparse.ArgumentTypeError("rows are 1 to 11")
+        raise argparse.ArgumentTypeError(f"rows are 1 to {max(ROWS)}")
     return wanted
 
 

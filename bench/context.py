@@ -31,6 +31,7 @@ class Options:
     seconds: float
     many: int
     revocations: int
+    refusals: int
 
 
 @dataclass(frozen=True)

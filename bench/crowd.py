@@ -145,13 +145,18 @@ def row_10(bench: Bench, crowded: Crowd) -> dict[str, list[Figures]]:
     return found
 
 
-def _revoked(connection: HTTPConnection, service: Service, body: str) -> float:
-    begun = time.perf_counter()
+def revoked_at(connection: HTTPConnection, service: Service, body: str) -> float:
+    """Revoke; the moment of the acknowledgement."""
     status, _ = _posted(connection, "/revoke", ":".join(service.admin or ()), body)
-    took = time.perf_counter() - begun
+    acknowledged = time.perf_counter()
     if status != 200:
         raise BenchError(f"not revoked: {status}")
-    return took * 1000
+    return acknowledged
+
+
+def _revoked(connection: HTTPConnection, service: Service, body: str) -> float:
+    begun = time.perf_counter()
+    return (revoked_at(connection, service, body) - begun) * 1000
 
 
 def _expect(connection: HTTPConnection, parties: Parties, token: str, alive: bool) -> None:

@@ -12,6 +12,7 @@ PEERS = ROOT / "bench" / "peers"
 TOOLS = {
     "wrk": "the load generator (Debian and Ubuntu: apt install wrk)",
     "node": "runs oidc-provider, which is one of the peers",
+    "nginx": "the gateway in front of /verify (apt install nginx-light)",
     "npm": "installs oidc-provider",
     "taskset": "pins processes to cores (util-linux)",
 }

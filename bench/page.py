@@ -2,6 +2,7 @@
 
 from statistics import median
 
+from bench.backends import COUNTED_S, PROCESSES, SUBSCRIBERS
 from bench.charts import Bar, bars
 from bench.loads import USER_AGENT
 from bench.logins import BROWSERS_PER_THREAD, STORM_BROWSERS
@@ -117,6 +118,19 @@ checked.
   After each, a token that it must have ended is introspected, and is inactive.
 - **Row 11** asks about strings that are no tokens (half of them of the form of one, with wrong check digits), and about
   well-formed tokens that have no record. The calling client is authenticated all the same, against its live record.
+- **Row 12** checks 10,000 tokens of live sessions, in random order, in one process that the SDK's cache answers: as
+  `await introspector.introspect(token)` of an `AsyncIntrospector`, and as `introspector.introspect(token)` of an
+  `Introspector`. Rates are of loops without a clock in them, times are of single checks with the clock's own cost in
+  them. Then {PROCESSES} processes check without pause for {COUNTED_S} seconds; the service, which logs every request,
+  says what it got from them: streams since they began, requests during these seconds. The system says how many
+  connections it has.
+- **Row 13** revokes sessions one by one. {SUBSCRIBERS} subscribers with a cache and a stream of their own, all in one
+  process on the core of the store, look without pause whether they still accept the token. It is the time from when
+  the answer of `/revoke` has arrived at another process to when the last of them refuses; each then asks, and is told
+  that it is inactive.
+- **Row 14** goes through nginx, one worker on the core of the load generator, with the files of `deploy/nginx`: it
+  asks `/verify` about each request, and then an application (a constant of nginx itself). The ceiling is the same nginx
+  with a bare ASGI application in place of the service that says yes to everything, with headers of the same size.
 
 The store runs without persistence, so that no disk is measured. `authsvc serve` with nothing configured syncs each
 write to disk: that slows logins and revocations down; introspection only reads, but for noting a use now and then.
@@ -127,9 +141,10 @@ write to disk: that slows logins and revocations down; introspection only reads,
 
 ## Again
 
-`make bench` takes some twenty minutes. It needs `wrk`, `node` with `npm`, two cores with nothing else to do, and
-network access the first time, for the peers' packages. `python -m bench --rows 2,4` measures only these rows and writes
-nothing; `--quick` shows in a few minutes that everything runs; `--report` writes this page again from the last figures.
+`make bench` takes some twenty minutes. It needs `wrk`, `node` with `npm`, `nginx`, two cores with nothing else to do,
+and network access the first time, for the peers' packages. `python -m bench --rows 2,4` measures only these rows and
+writes nothing; `--quick` shows in a few minutes that everything runs; `--report` writes this page again from the last
+figures.
 """
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 from bench.wrk import Figures
@@ -80,6 +80,7 @@ NUMBERS = {"ceiling": "1", "authsvc": "2", "obvious": "3", "oidc_provider": "4",
 
 def lines(results: Results) -> list[Line]:
     found = [*_rates(results), *_logins(results), *_storm(results), *_crowd(results), *_revoked(results)]
+    found += [*_cached(results), *_refused(results), *_gateway(results)]
     return sorted(found, key=lambda line: int(line.row))
 
 
@@ -166,6 +167,50 @@ def revoke_ratio(results: Results, key: str) -> float:
     return results.median(key, "ms") / results.median("one", "ms")
 
 
+def _cached(results: Results) -> list[Line]:
+    found = []
+    for prefix, what in (("", "asyncio"), ("sync_", "threads")):
+        if results.has("cached"):
+            times = [results.median("cached", f"{prefix}{name}") for name in ("p50_us", "p99_us")]
+            latency = f"{times[0]:.2f} / {times[1]:.2f} µs"
+            rate = spread(results.all("cached", f"{prefix}rate")) + "/s"
+            found.append(Line("12", f"a check that the SDK's cache answers, {what}", "", rate, latency))
+    if results.has("backends"):
+        (counted,) = results.figures["backends"]
+        what = f"{counted['processes']:.0f} processes of one backend, {counted['checks']:,.0f} checks"
+        ratio = f"{counted['streams'] / counted['processes']:.0f} stream each"
+        found.append(
+            Line("12", what, ratio, f"{counted['requests']:.0f} requests, {counted['connections']:.0f} connections")
+        )
+    return found
+
+
+def _refused(results: Results) -> list[Line]:
+    if not results.has("refused"):
+        return []
+    times = results.all("refused", "everywhere_ms")
+    latency = f"{median(times):.1f} / {percentile_99(times):.1f} ms"
+    return [Line("13", "revocation acknowledged, refused by the last of 100", "", f"{len(times)} revocations", latency)]
+
+
+def _gateway(results: Results) -> list[Line]:
+    found = []
+    for key, what in (("gateway_ceiling", "nginx asks a constant ASGI application"), ("gateway", "nginx asks /verify")):
+        if results.has("gateway", "gateway_ceiling"):
+            ratio = (
+                ""
+                if key != "gateway"
+                else f"{median(results.ratios('gateway', 'gateway_ceiling', 'rate')):.2f} of that"
+            )
+            latency = f"{results.median(key, 'p50_ms'):.1f} / {results.median(key, 'p99_ms'):.1f} ms"
+            found.append(Line("14", what, ratio, spread(results.all(key, "rate")) + "/s", latency))
+    return found
+
+
+def percentile_99(values: list[float]) -> float:
+    return quantiles(values, n=100, method="inclusive")[98]
+
+
 def goals(results: Results) -> list[Goal]:
     found: list[Goal] = []
 
@@ -204,6 +249,29 @@ def goals(results: Results) -> list[Goal]:
     worst = "the slowest revocation in relation to one session"
     at_most(worst, 2, lambda: max(revoke_ratio(results, key) for key in REVOKED), "{:.2f} times", *REVOKED)
     at_least("garbage in relation to the bare ASGI application", 0.7, "garbage", "ceiling")
+    if results.has("cached"):
+        rates = [results.median("cached", name) for name in ("rate", "sync_rate")]
+        found.append(
+            Goal("cached checks per second on one core", "≥ 500,000", f"{min(rates):,.0f}", min(rates) >= 500_000)
+        )
+    at_most(
+        "a cached check, p50",
+        2,
+        lambda: max(results.median("cached", name) for name in ("p50_us", "sync_p50_us")),
+        "{:.2f} µs",
+        "cached",
+    )
+    if results.has("backends"):
+        (counted,) = results.figures["backends"]
+        per = counted["streams"] / counted["processes"], counted["requests"]
+        text = "what a process of a backend costs the service"
+        found.append(Goal(text, "1 stream, 0 requests", f"{per[0]:g} stream, {per[1]:.0f} requests", per == (1, 0)))
+    everywhere = "from the acknowledged revocation to the last of 100 refusals"
+    at_most(f"{everywhere}, p50", 5, lambda: results.median("refused", "everywhere_ms"), "{:.1f} ms", "refused")
+    at_most(
+        f"{everywhere}, p99", 25, lambda: percentile_99(results.all("refused", "everywhere_ms")), "{:.1f} ms", "refused"
+    )
+    at_least("/verify through nginx in relation to a constant ASGI application", 0.7, "gateway", "gateway_ceiling")
     return found
 
 

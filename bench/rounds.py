@@ -3,14 +3,16 @@
 So whatever the machine does meanwhile happens to all of them alike.
 """
 
+from bench.backends import costs, row_12, row_13
 from bench.context import Bench, Turn, say
 from bench.crowd import crowd, row_9, row_10
+from bench.gateway import row_14
 from bench.logins import row_7, row_8
 from bench.rows import row_1, row_2, row_3, row_4, row_5, row_6, row_11
 from bench.wrk import Figures
 
 ALTERNATING = {1: row_1, 2: row_2, 3: row_3, 4: row_4, 5: row_5, 6: row_6, 11: row_11}
-ROWS = frozenset(range(1, 12))
+ROWS = frozenset(range(1, 15))
 
 
 def alternate(turns: list[Turn], rounds: int, found: dict[str, list[Figures]]) -> None:
@@ -44,4 +46,14 @@ def measured(bench: Bench, wanted: frozenset[int]) -> dict[str, list[Figures]]:
         if 10 in wanted:
             say("revoking, row 10")
             found |= row_10(bench, crowded)
+    if 12 in wanted:
+        say("cached checks, row 12")
+        alternate(row_12(bench), rounds, found)
+        found["backends"] = [costs(bench)]
+    if 13 in wanted:
+        say("revocation to refusal, row 13")
+        found |= row_13(bench)
+    if 14 in wanted:
+        say("/verify behind nginx, row 14")
+        alternate(row_14(bench), rounds, found)
     return found

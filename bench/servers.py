@@ -142,7 +142,7 @@ def asgi(directory: Path, name: str, environment: Mapping[str, str]) -> Iterator
         command,
         cores=SERVER_CORE,
         log=directory / f"{name}.log",
-        ready=lambda: _listens(port),
+        ready=lambda: listens(port),
         environment=environment,
     ):
         yield port
@@ -159,7 +159,7 @@ def oidc_provider(directory: Path, installed: Path, on: Store, count: int) -> It
         ["node", "server.js"],
         cores=SERVER_CORE,
         log=directory / "oidc_provider.log",
-        ready=lambda: _listens(port),
+        ready=lambda: listens(port),
         environment=environment,
         cwd=installed,
     ):
@@ -182,7 +182,7 @@ def django_oauth_toolkit(directory: Path, installed: Path, count: int) -> Iterat
         command,
         cores=SERVER_CORE,
         log=directory / "django.log",
-        ready=lambda: _listens(port),
+        ready=lambda: listens(port),
         environment=environment,
         cwd=site,
     ):
@@ -213,7 +213,7 @@ def other_redis() -> str | None:
     return None
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,4 +1,5 @@
--- Sends the lines of a file as bodies, in random order, and prints what came of it as one line of JSON.
+-- Sends the lines of a file as bodies, or as bearer tokens where the content type is `bearer`, in random order, and
+-- prints what came of it as one line of JSON.
 -- wrk … -s wrk.lua URL -- FILE AUTHORIZATION CONTENT-TYPE SEED DELAY-MS
 local bodies, head = {}, nil
 
@@ -9,6 +10,12 @@ function init(args)
   math.randomseed(tonumber(args[4]))
   head = "POST " .. wrk.path .. " HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: " .. args[2]
     .. "\r\nContent-Type: " .. args[3] .. "\r\nContent-Length: "
+  if args[3] == "bearer" then
+    head = "GET " .. wrk.path .. " HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer "
+    function request()
+      return head .. bodies[math.random(#bodies)] .. "\r\n\r\n"
+    end
+  end
   local pause = tonumber(args[5])
   if pause > 0 then
     function delay()

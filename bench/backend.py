@@ -1,0 +1,183 @@
+"""A backend that asks about its callers' tokens through the SDK, with its cache.
+
+    python -m bench.backend speed|crowd|refusals URL CLIENT_ID CLIENT_SECRET TOKENS [NUMBER]
+
+TOKENS is a file of access tokens, one a line. It prints a line of JSON, and reads from its standard input what to do
+next: `speed` and `crowd` are told for how many seconds to check, `refusals` at which token to look.
+"""
+
+import asyncio
+import json
+import random
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from ssl import create_default_context
+from statistics import median, quantiles
+
+from authsvc.sdk import Active, AsyncIntrospector, Inactive, Introspector, Unavailable
+
+# A pass over so many tokens is timed as a whole; between two of them the event loop has a turn.
+PASS = 10_000
+WARM_WITHIN_S = 120
+
+
+def tell(told: object) -> None:
+    print(json.dumps(told), flush=True)
+
+
+async def orders() -> str:
+    """The next line of the standard input; empty at its end."""
+    line: str = await asyncio.to_thread(sys.stdin.readline)
+    return line.strip()
+
+
+def percentiles(times_ns: Sequence[int], name: str) -> dict[str, float]:
+    return {f"{name}p50_us": median(times_ns) / 1000, f"{name}p99_us": quantiles(times_ns, n=100)[98] / 1000}
+
+
+def right(token: str, answer: Active | Inactive) -> bool:
+    return isinstance(answer, Active) and answer.session_id == token[4:16]
+
+
+async def speed(made: Callable[[], AsyncIntrospector], synchronous: Introspector, tokens: list[str]) -> None:
+    """How many cached checks one core makes, each of another token than the one before."""
+    tokens = random.sample(tokens, min(PASS, len(tokens)))
+    async with made() as introspector:
+        await warm(introspector, tokens)
+        await asyncio.to_thread(_warm_sync, synchronous, tokens)
+        tell("warm")
+        while seconds := await orders():
+            await warm(introspector, tokens)
+            figures = await _measured(introspector, tokens, float(seconds))
+            figures |= await asyncio.to_thread(_measured_sync, synchronous, tokens, float(seconds))
+            tell(figures)
+
+
+async def _measured(introspector: AsyncIntrospector, tokens: list[str], seconds: float) -> dict[str, float]:
+    checked, spent, times, wrong = 0, 0.0, [], 0
+    clock, end = time.perf_counter_ns, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        begun = time.perf_counter()
+        for token in tokens:
+            if type(await introspector.introspect(token)) is not Active:
+                wrong += 1
+        spent += time.perf_counter() - begun
+        checked += len(tokens)
+        await asyncio.sleep(0)
+    for token in tokens:
+        before = clock()
+        answer = await introspector.introspect(token)
+        times.append(clock() - before)
+        wrong += not right(token, answer)
+    return {"rate": checked / spent, "wrong": wrong} | percentiles(times, "")
+
+
+def _measured_sync(introspector: Introspector, tokens: list[str], seconds: float) -> dict[str, float]:
+    _warm_sync(introspector, tokens)
+    checked, spent, times, wrong = 0, 0.0, [], 0
+    clock, end = time.perf_counter_ns, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        begun = time.perf_counter()
+        for token in tokens:
+            if type(introspector.introspect(token)) is not Active:
+                wrong += 1
+        spent += time.perf_counter() - begun
+        checked += len(tokens)
+        time.sleep(0)
+    for token in tokens:
+        before = clock()
+        answer = introspector.introspect(token)
+        times.append(clock() - before)
+        wrong += not right(token, answer)
+    return {"sync_rate": checked / spent, "sync_wrong": wrong} | percentiles(times, "sync_")
+
+
+def _warm_sync(introspector: Introspector, tokens: list[str]) -> None:
+    def ask(token: str) -> None:
+        with suppress(Unavailable):
+            introspector.introspect(token)
+
+    introspector.start()
+    deadline = time.monotonic() + WARM_WITHIN_S
+    while missing := [token for token in tokens if introspector.cached(token) is None]:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{len(missing)} answers were not cached")
+        with ThreadPoolExecutor(100) as threads:  # who asks at once shares requests
+            list(threads.map(ask, missing[:1000]))
+
+
+async def crowd(made: Callable[[], AsyncIntrospector], tokens: list[str]) -> None:
+    """One of many processes of a backend: checks, and says how many checks it made."""
+    async with made() as introspector:
+        await warm(introspector, tokens)
+        tell("warm")
+        while seconds := await orders():
+            checked, end = 0, time.monotonic() + float(seconds)
+            while time.monotonic() < end:
+                for token in random.sample(tokens, min(100, len(tokens))):
+                    if not right(token, await introspector.introspect(token)):
+                        raise SystemExit("a wrong answer")
+                    checked += 1
+                await asyncio.sleep(0)
+            tell(checked)
+
+
+async def refusals(made: Callable[[], AsyncIntrospector], tokens: list[str], number: int) -> None:
+    """So many subscribers: when does each of them no longer accept the token that is named?"""
+    introspectors = [made() for _ in range(number)]
+    await asyncio.gather(*(warm(introspector, tokens) for introspector in introspectors))
+    tell("warm")
+    while token := await orders():
+        accepting = dict(enumerate(introspectors))
+        refused = [0.0] * number
+        for each in introspectors:
+            if not right(token, await each.introspect(token)):
+                raise SystemExit("a subscriber does not know the token")
+        tell("looking")
+        while accepting:
+            for place, introspector in list(accepting.items()):
+                if introspector.cached(token) is None:
+                    refused[place] = time.perf_counter()  # which is the same clock in all processes
+                    del accepting[place]
+            await asyncio.sleep(0)
+        answers = await asyncio.gather(*(introspector.introspect(token) for introspector in introspectors))
+        if any(isinstance(answer, Active) for answer in answers):
+            raise SystemExit("a revoked token is active")
+        tell(refused)
+    await asyncio.gather(*(introspector.aclose() for introspector in introspectors))
+
+
+async def warm(introspector: AsyncIntrospector, tokens: list[str]) -> None:
+    """Ask about all, until all the answers are at hand."""
+    deadline = time.monotonic() + WARM_WITHIN_S
+    introspector.start()
+    while missing := [token for token in tokens if introspector.cached(token) is None]:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{len(missing)} answers were not cached")
+        # Who can't be answered at the moment is asked about again.
+        answers = await asyncio.gather(*map(introspector.introspect, missing[:1000]), return_exceptions=True)
+        if any(isinstance(answer, Inactive) for answer in answers):
+            raise SystemExit("a wrong answer")
+        await asyncio.sleep(0.05)
+
+
+def main() -> Awaitable[None]:
+    what, url, client_id, secret, file, *more = sys.argv[1:]
+    tokens = Path(file).read_text().split()
+
+    tls = create_default_context()  # one for all: loading certificates is most of what a client costs
+
+    def made() -> AsyncIntrospector:
+        return AsyncIntrospector(url, client_id, secret, cache=True, tls=tls)
+
+    if what == "speed":
+        return speed(made, Introspector(url, client_id, secret, cache=True), tokens)
+    return crowd(made, tokens) if what == "crowd" else refusals(made, tokens, int(more[0]))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())  # type: ignore[arg-type]  # they are coroutines
