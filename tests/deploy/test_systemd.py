@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.deploy import unit
-from tests.e2e.conftest import AUTHSVC, PASSWORD, Server
+from tests.deploy.walk import walk
+from tests.e2e.conftest import AUTHSVC, Server
 from tests.processes import until
 from tests.stores import Secrets, running_store
 
@@ -83,17 +84,6 @@ def confined(new_server: Callable[..., Server]) -> Callable[..., Server]:
         return server.start()
 
     return make
-
-
-def walk(server: Server) -> None:
-    """A user is created, logs in, is known, and is not any more once the token is revoked."""
-    ada = {"username": "ada", "password": PASSWORD}
-    with server.http() as http:
-        assert http.post("/admin/users", json=ada, auth=server.admin).status_code == 201
-        token = {"token": http.post("/login", json=ada).json()["access_token"]}
-        assert http.post("/introspect", data=token, auth=server.admin).json()["active"] is True
-        assert http.post("/revoke", data=token, auth=server.admin).status_code == 200
-        assert http.post("/introspect", data=token, auth=server.admin).json() == {"active": False}
 
 
 def test_the_service_runs_in_it(confined: Callable[..., Server]) -> None:

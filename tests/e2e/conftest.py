@@ -59,6 +59,7 @@ class Server:
     process: "subprocess.Popen[bytes] | None" = None
     admin: tuple[str, str] = ("", "")
     prefix: tuple[str, ...] = ()  # a program that runs it
+    program: str = AUTHSVC
 
     @property
     def url(self) -> str:
@@ -83,7 +84,7 @@ class Server:
         )
         with self._truncated("stdout") as stdout, self._truncated("stderr") as stderr:
             self.process = subprocess.Popen(
-                [*self.prefix, AUTHSVC, "serve"],
+                [*self.prefix, self.program, "serve"],
                 cwd=self.directory,
                 env=environment,
                 stdout=stdout,

@@ -1,0 +1,190 @@
+"""The image and compose: linted where the linters are, and their steps done by hand, as no Docker engine runs here."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from authsvc.settings import Settings
+from authsvc.store.embedded import _find_binary
+from tests.deploy.programs import program
+from tests.deploy.walk import walk
+from tests.e2e.conftest import Server, free_port
+from tests.processes import until
+from tests.stores import Secrets
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = ROOT / "deploy" / "Dockerfile"
+COMPOSE = ROOT / "deploy" / "compose.yaml"
+
+# The arguments of each kind of instruction, in their order, with lines that go on joined.
+_TEXT = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+INSTRUCTIONS = [line.split(" ", 1) for line in _TEXT.splitlines() if line.strip()]
+
+
+def said(kind: str) -> list[str]:
+    return [" ".join(rest.split()) for name, rest in INSTRUCTIONS if name == kind]
+
+
+def test_the_linter_is_content() -> None:
+    done = subprocess.run([program("hadolint"), "--failure-threshold", "style", str(DOCKERFILE)], capture_output=True)
+    assert done.returncode == 0, done.stdout.decode()
+
+
+def test_it_is_not_root_and_pinned() -> None:
+    """A user by number, the same base by version in both stages, nothing that compiles, and no curl to check health."""
+    assert said("USER")[-1] == "10001:10001"
+    bases = {line.split()[0] for line in said("FROM")}
+    (base,) = bases
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", base)
+    assert not re.search(r"apt|gcc|build-essential|curl", "\n".join(said("RUN") + said("HEALTHCHECK")))
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """/opt/authsvc, made as the first stage makes it of what .dockerignore lets through."""
+    directory = tmp_path_factory.mktemp("image")
+    kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    source = directory / "source"
+    source.mkdir()
+    for name in kept:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, source / name)
+    for step in said("RUN"):
+        if "/opt/authsvc" in step:
+            command = step.replace("/opt/authsvc", str(directory / "authsvc"))
+            done = subprocess.run(command, shell=True, cwd=source, capture_output=True, text=True, check=False)  # noqa: S602
+            if "No matching distribution" in done.stderr or "Could not find a version" in done.stderr:
+                pytest.skip("no package index within reach")
+            assert done.returncode == 0, done.stderr
+    return directory / "authsvc"
+
+
+def test_there_is_no_installer_in_it(image: Path) -> None:
+    assert not (image / "bin" / "pip").exists()
+    assert not list(image.glob("lib/python*/site-packages/pip"))
+    assert (image / "bin" / "authsvc").exists()
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[tuple[Secrets, int]]:
+    """The store of compose.yaml, by its own command with the files where they are here."""
+    port = free_port()
+    secrets = Secrets.made(tmp_path / "secrets", f"redis://127.0.0.1:{port}/0")
+    data = tmp_path / "data"
+    data.mkdir()
+    store = service("store")
+    places = {
+        "valkey-server": _find_binary(),
+        "/etc/valkey/valkey.conf": str(COMPOSE.parent / composed()["configs"]["valkey.conf"]["file"]),
+        "/run/secrets/users.acl": str(secrets.users),
+        "/data": str(data),
+        "*": "127.0.0.1",
+    }
+    command = [places.get(word, word) for word in store["command"]] + ["--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: b"NOAUTH" in ping(port))
+        yield secrets, port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ping(port: int) -> bytes:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64)
+    except OSError:
+        return b""
+
+
+def test_the_service_runs_with_a_read_only_root(
+    image: Path, stack: tuple[Secrets, int], new_server: Callable[..., Server]
+) -> None:
+    """The image's command in its environment on compose's store: a walk, and the health check says so."""
+    secrets, _ = stack
+    server = new_server()
+    given = dict(pair.split("=", 1) for line in said("ENV") for pair in shlex.split(line))
+    given |= {
+        name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", str(value)) for name, value in service("authsvc")["environment"].items()
+    }
+    given["PATH"] = f"{image}/bin:{os.environ['PATH']}"
+    given["AUTHSVC_REDIS_URL_FILE"] = str(secrets.directory / "redis_url")
+    given |= {"AUTHSVC_PORT": str(server.port), "AUTHSVC_HOST": "127.0.0.1"}
+    server.environment = given
+    server.program = str(image / "bin" / "authsvc")
+    if os.geteuid() == 0 and shutil.which("unshare"):
+        # All that compose lets it write is /tmp, an empty file system in memory; its own output is a pipe already.
+        server.prefix = ("unshare", "--mount", "sh", "-c", READ_ONLY, "sh")
+    server.start()
+    walk(server)
+    (check,) = said("HEALTHCHECK")
+    command = json.loads(check[check.index("[") :])
+    environment = {"PATH": given["PATH"], "AUTHSVC_PORT": str(server.port)}
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
+    assert server.stop() == 0
+    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 1
+
+
+# In a mount namespace of its own: what is mounted read-only there is so for nobody else.
+READ_ONLY = """
+mount --make-rprivate / && mount -o remount,bind,ro / && ! touch /opt/written 2>/dev/null && exec "$@"
+"""
+
+
+def composed() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
+    return document
+
+
+def service(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = composed()["services"][name]
+    return found
+
+
+def test_compose_takes_it(tmp_path: Path) -> None:
+    """`docker compose config`, with the paths resolved to files that are there once the passwords are made."""
+    command = [*compose(), "--file", str(COMPOSE), "config", "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    resolved = json.loads(done.stdout)
+    assert Path(resolved["configs"]["valkey.conf"]["file"]).is_file()
+    assert (Path(resolved["services"]["authsvc"]["build"]["context"]) / "deploy" / "Dockerfile").is_file()
+    made = {path.name for path in Secrets.made(tmp_path / "secrets", "redis://store:6379/0").directory.iterdir()}
+    assert {Path(secret["file"]).name for secret in resolved["secrets"].values()} <= made
+
+
+def compose() -> list[str]:
+    docker = shutil.which("docker")
+    if docker and subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode == 0:
+        return [docker, "compose"]
+    return [program("docker-compose")]
+
+
+@pytest.mark.parametrize("name", ["authsvc", "store"])
+def test_nothing_may_do_more_than_it_needs(name: str) -> None:
+    """Read-only, without capabilities, without new privileges, and bounded."""
+    found = service(name)
+    assert found["read_only"] is True
+    assert found["cap_drop"] == ["ALL"]
+    assert found["security_opt"] == ["no-new-privileges:true"]
+    assert "mem_limit" in found
+    assert "pids_limit" in found
+
+
+def test_every_setting_exists() -> None:
+    """No variable of compose.yaml or the Dockerfile is one that the service refuses to start with."""
+    given = set(service("authsvc")["environment"]) | set(re.findall(r"AUTHSVC_\w+", "\n".join(said("ENV"))))
+    fields = {name.removeprefix("AUTHSVC_").removesuffix("_FILE").lower() for name in given}
+    assert fields <= set(Settings.model_fields)
