@@ -1,12 +1,14 @@
-"""Pages of the reference that are made from the code: settings, calls, the list of decisions."""
+"""Pages of the reference that are made from the code: settings, calls, commands, the list of decisions."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import yaml
 
+from authsvc.cli import EPILOG, cli
 from authsvc.settings import PREFIX, Settings
 
 _WHO = {
@@ -16,8 +18,11 @@ _WHO = {
 }
 # What every call may answer, said once.
 _COMMON = ("413", "415", "431", "500", "503")
-_BOUNDS = {"minimum": "≥ {}", "maximum": "≤ {}", "minLength": "{} characters or more", "maxLength": "≤ {} characters"}
-_BOUNDS |= {"maxItems": "≤ {} of them"}
+_BOUNDS = {
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "maxItems": "at most {} of them",
+}
 
 
 def pages(root: Path) -> dict[str, str]:
@@ -26,6 +31,7 @@ def pages(root: Path) -> dict[str, str]:
     return {
         "reference/settings.md": settings(),
         "reference/calls.md": "\n".join(_Calls(contract).lines()),
+        "reference/commands.md": "\n".join(commands()) + "\n",
         "decisions/index.md": decisions(root / "docs" / "decisions"),
     }
 
@@ -77,10 +83,16 @@ def _type(field: dict[str, Any], schemas: dict[str, Any]) -> str:
     if "const" in field:
         return f"`{field['const']}`"
     if field.get("type") == "array":
-        words = f"list of {_type(field.get('items', {}), schemas)}" if "items" in field else "list of words"
+        items = _type(field.get("items", {}), schemas)
+        words = "list of words" if items.startswith("string") else f"list of {items}"
     else:
         words = {"integer": "whole number", "boolean": "yes or no"}.get(field.get("type", ""), field.get("type", "any"))
     bounds = [text.format(field[name]) for name, text in _BOUNDS.items() if name in field]
+    least, most = field.get("minimum"), field.get("maximum")
+    if most is not None:
+        bounds.append(f"{least or 0:,} to {most:,}")
+    elif least is not None:
+        bounds.append(f"{least:,} or more")
     return ", ".join([words, *bounds])
 
 
@@ -162,6 +174,33 @@ class _Calls:
         for line in re.split(r"\n(?=- )", described):
             code, _, words = line.removeprefix("- ").partition(": ")
             yield f"| {status} {code} | {' '.join(words.split())} |"
+
+
+def commands() -> Iterator[str]:
+    """Every command with its options, from the program itself."""
+    yield from ["# Commands", "", "Every command of `authsvc`, made from the program. `-h` says the same."]
+    paragraphs = [part.strip() for part in EPILOG.split("\n\n")]
+    for part in paragraphs:
+        if part.startswith("\b"):  # as it stands
+            yield from ["", "```text", part.removeprefix("\b").strip("\n"), "```"]
+        else:
+            yield from ["", part]
+    yield from _command(cli, click.Context(cli, info_name="authsvc"))
+
+
+def _command(command: click.Command, context: click.Context) -> Iterator[str]:
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            if child is not None and not child.hidden:
+                yield from _command(child, click.Context(child, info_name=name, parent=context))
+        return
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    yield from ["", f"## {context.command_path}", "", command.help or "", "", "```text", usage, "```"]
+    records = [option.get_help_record(context) for option in command.params if isinstance(option, click.Option)]
+    rows = [f"| `{names}` | {about} |" for names, about in (record for record in records if record)]
+    if rows:
+        yield from ["", "| option | |", "| --- | --- |", *rows]
 
 
 def decisions(directory: Path) -> str:
