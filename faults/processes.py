@@ -14,7 +14,7 @@ import redis
 
 from authsvc.store.embedded import _find_binary
 
-START_WITHIN_S = 30
+START_WITHIN_S = 90
 PYTHON = Path(sys.executable)
 
 

@@ -122,7 +122,7 @@ async def _started(groups: list[Serve]) -> tuple[str, str]:
     return admin
 
 
-async def until_ready(group: Serve, seconds: float = 30) -> None:
+async def until_ready(group: Serve, seconds: float = 90) -> None:
     """Wait until a group answers that it is ready. Raises FaultsError."""
     http = Http(group.port)
     try:

@@ -41,12 +41,29 @@ class Worker(Process):
         config.app = partial(cast(Callable[..., Any], config.app), page)
         super().__init__(config, sockets)
         self.page = page
+        self.begun_at = time.monotonic()
+        self.has_answered = False
 
     @property
     def server(self) -> Server:
         if not isinstance(self._server, Server):
             self._server = Server(self.config)
         return self._server
+
+    def is_alive(self, timeout: float = ANSWER_WITHIN_S) -> bool:
+        """Whether it answers, or may still be starting: on cores that are all busy that alone takes many seconds."""
+        if not self.process.is_alive():
+            return False
+        try:
+            while self.parent_conn.poll():  # what was asked while it was starting, and answered since
+                self.parent_conn.recv()
+                self.has_answered = True
+        except (OSError, EOFError):
+            return False
+        if self.ping(timeout if self.has_answered else LOOK_S):
+            self.has_answered = True
+            return True
+        return not self.has_answered and time.monotonic() < self.begun_at + READY_WITHIN_S
 
     def retire(self) -> None:
         """Tell it to stop, and note until when it has to."""
@@ -103,7 +120,7 @@ class Workers:
 
     def _replace_the_dead(self) -> None:
         for at, worker in enumerate(self._workers):
-            if worker.is_alive(ANSWER_WITHIN_S):
+            if worker.is_alive():
                 continue
             worker.kill()  # if it is alive, it hangs
             worker.join()

@@ -23,7 +23,7 @@ async def cancelled(lab: Lab) -> None:
         stopping = asyncio.Event()
         proxy.delay_s = _stalling
         storm = [asyncio.create_task(_broken_off(lab, stopping)) for _ in range(CLIENTS)]
-        await asyncio.sleep(lab.pick(8, 90))
+        await asyncio.sleep(lab.pick(6, 90))
         stopping.set()
         broken_off = sum(await asyncio.gather(*storm))
         proxy.delay_s = 0.0

@@ -119,10 +119,11 @@ async def _race(world: World, session: Session, end: Callable[[World, Session], 
 
 
 async def _login(world: World, user: User) -> Session:
-    for _ in range(10):  # a busy machine may stop for a second, and be told 503
+    for _ in range(20):  # a busy machine may stop for some seconds, and be told 503
         session = await world.login(user)
         if session is not None:
             return session
+        await asyncio.sleep(0.5)
     raise FaultsError(f"{user.username} can't log in")
 
 

@@ -78,7 +78,6 @@ async def sentinel_failover(lab: Lab) -> None:
             if not before.answers():
                 await asyncio.to_thread(before.start)
             await asyncio.sleep(3)  # until it has become a replica, with all data
-        await asyncio.sleep(1)
     await world.sweep()
     lab.figure("failovers", len(outages))
     lab.figure("no writes for", f"{sorted(outages)[len(outages) // 2]:.1f} s, {max(outages):.1f} s at most")
