@@ -94,7 +94,7 @@ async def revoke_races(lab: Lab) -> None:
     assert rig.proxy is not None
     rig.proxy.delay_s = up_to(0.004)  # so that calls overlap in more than one way
     ends: list[Callable[[World, Session], Awaitable[Call]]] = [_revoke, _cut_off, _password, _suspend]
-    rounds = lab.pick(60, 1000)
+    rounds = lab.pick(60, 500)
     for number in range(rounds):
         session = await _login(world, world.users[number % len(world.users)])
         await _race(world, session, ends[number % len(ends)], number)
