@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test topologies check openapi docs bench faults clean
+.PHONY: run test topologies check openapi docs bench faults release clean
 
 run: $(VENV)/installed
 	exec $(BIN)/authsvc serve
@@ -42,6 +42,11 @@ bench: $(VENV)/installed
 # Breaks things on purpose (docs/faults.md); needs nginx and libfaketime, takes half an hour. --short: ten minutes.
 faults: $(VENV)/installed
 	$(BIN)/python -m faults --long
+
+# Builds dist/ and tries it on every Python there is (docs/release.md). AUDIT=strict: fail where advisories can't be had.
+release: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable '.[release]'
+	$(BIN)/python -m tools.release $(if $(filter strict,$(AUDIT)),--strict-audit)
 
 clean:
 	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,65 @@
+"""The wheel: what is in it, and that it works where nothing else is. `make release` does this for each Python."""
+
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import authsvc
+from tools import release
+from tools.smoke import Failed
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    try:
+        return release.build(tmp_path_factory.mktemp("dist"))
+    except Failed as error:
+        if re.search(r"No matching distribution|Could not find a version|[Cc]onnection", str(error)):
+            pytest.skip("no package index within reach")
+        raise
+
+
+def test_only_the_package_is_in_it(wheel: Path) -> None:
+    """With its licences and py.typed; its version is that of authsvc/__init__.py."""
+    release.examine(wheel)
+    assert wheel.name.startswith(f"authsvc-{authsvc.__version__}-")
+    (metadata,) = (name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".dist-info/METADATA"))
+    text = zipfile.ZipFile(wheel).read(metadata).decode()
+    assert "License-Expression: MIT" in text
+    assert {"embedded", "sdk"} <= set(re.findall(r"^Provides-Extra: (\w+)$", text, re.MULTILINE))
+
+
+def test_strangers_in_it_are_found(wheel: Path, tmp_path: Path) -> None:
+    """The check of the contents can fail."""
+    other = tmp_path / wheel.name
+    other.write_bytes(wheel.read_bytes())
+    with zipfile.ZipFile(other, "a") as archive:
+        archive.writestr("tests/__init__.py", "")
+    with pytest.raises(Failed, match="tests/__init__"):
+        release.examine(other)
+
+
+@pytest.mark.timeout(600)
+def test_it_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
+    """Without extras `--help` works and `serve` says what to install; with `embedded` a token is issued and revoked."""
+    environment = release.Environment.made(sys.executable, tmp_path / "environment")
+    environment.try_it(wheel)
+    installed = subprocess.run(
+        [environment.python, "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, check=True
+    ).stdout.lower()
+    for name in ("pytest", "httpx", "django", "fastapi"):
+        assert f"\n{name}==" not in f"\n{installed}", f"{name} is not for who runs the service"
+
+
+def test_what_could_not_be_audited_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service of advisories that answers nothing is not an all-clear."""
+    (tmp_path / "lib" / "python3" / "site-packages").mkdir(parents=True)
+    holes = [{"name": "a", "version": "1", "vulns": [{"id": "CVE-1"}]}, {"name": "b", "skip_reason": "?"}]
+    done = subprocess.CompletedProcess[str]([], 1, json.dumps({"dependencies": holes}), "")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    assert release.audit(release.Environment(tmp_path)) == (["a 1: CVE-1"], 1)
