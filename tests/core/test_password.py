@@ -198,8 +198,12 @@ def test_passphrases_and_random_passwords_pass() -> None:
 def test_list_loads_once_and_the_check_is_bounded() -> None:
     """The list is read once, and the most laborious passwords we know of take a few milliseconds."""
     assert policy._blocklist() is policy._blocklist()
-    for password in ("!1" * 256 + "abc" * 100 + "!1" * 106, "ab" * 512, "\ufdfa" * 341):
-        started = time.process_time()
-        with contextlib.suppress(WeakPassword):
-            check(password, min_length=15, context=["u" * 128])
-        assert time.process_time() - started < 0.1  # measured: 0.003; a quadratic slip is far above
+    decorated = "1" * 8 + "\ufdfa" * 335 + "2" * 8  # of which NFKC makes 6,000 letters, in 81 shapes
+    for password in ("!1" * 256 + "abc" * 100 + "!1" * 106, "ab" * 512, "\ufdfa" * 341, decorated):
+        taken = []
+        for _ in range(5):
+            started = time.process_time()
+            with contextlib.suppress(WeakPassword):
+                check(password, min_length=15, context=["u" * 128])
+            taken.append(time.process_time() - started)
+        assert min(taken) < 0.015  # measured: 0.004; it was 0.027 for the last
