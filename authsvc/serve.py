@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -29,7 +29,7 @@ from authsvc.flows.ready import faults, ready
 from authsvc.metrics import Metrics
 from authsvc.metrics.exposition import Board, Page, cells_of, exposed
 from authsvc.metrics.families import OTHER
-from authsvc.settings import Settings, environment
+from authsvc.settings import Settings
 from authsvc.store.embedded import LOCK_WAIT_S, Embedded, running_url
 from authsvc.web.envelope import request_id, sealed
 from authsvc.web.errors import problem
@@ -63,7 +63,6 @@ class JsonLines(logging.Formatter):
 
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises StartupError."""
-    given = environment()
     log_to_stderr()
     raise_descriptors()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # also while starting: the embedded store is stopped then
@@ -81,13 +80,14 @@ def serve(settings: Settings) -> None:
         print(f"authsvc {__version__} on {settings.base_url}, state in {state}", flush=True)  # noqa: T201
         if admin is not None:
             print(walk(settings.base_url, *admin), flush=True)  # noqa: T201
-        # Worker processes begin afresh and read the environment themselves.
         fixed: dict[str, object] = {"port": settings.port}
         if settings.redis_url is None:
             fixed["redis_url"] = url
-        settings.but(**fixed).export()
+        # Settings reach a process by a pipe, not in its environment: others can look into that, and a password from a
+        # file would be in it.
+        application = partial(worker, settings.but(**fixed))
         config = uvicorn.Config(
-            worker,
+            application,
             factory=True,
             workers=settings.workers,
             loop="uvloop",
@@ -102,15 +102,10 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=GRACE_S,
         )
         if settings.workers == 1:
-            config.app = partial(worker, board.new_page())
+            config.app = partial(application, board.new_page())
             Server(config).run(sockets=[listening])
         else:
-            reread = partial(_reread, given, fixed)
-            Workers(config, [listening], board, reread).run()
-
-
-def _reread(environment: Mapping[str, str], fixed: dict[str, object]) -> None:
-    Settings.from_environment(environment).but(**fixed).export()
+            Workers(config, [listening], board, lambda: partial(worker, Settings.from_environment().but(**fixed))).run()
 
 
 @contextmanager
@@ -158,10 +153,10 @@ def _listen(settings: Settings) -> socket.socket:
         ) from None
 
 
-def worker(page: Page) -> "Worker":
+def worker(settings: Settings, page: Page) -> "Worker":
     """Make the application of one worker process, which counts on the page; uvicorn calls this in each."""
     log_to_stderr()
-    return Worker(Settings.from_environment(), Metrics(CALLS, cells_of(page)))
+    return Worker(settings, Metrics(CALLS, cells_of(page)))
 
 
 class Worker:

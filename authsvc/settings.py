@@ -122,13 +122,6 @@ class Settings(BaseModel):
         """The same settings with some replaced."""
         return type(self).model_validate(self.model_dump() | changes)
 
-    def export(self) -> None:
-        """Put these settings into the environment, for worker processes to read."""
-        for name in [name for name in os.environ if name.startswith(PREFIX)]:
-            del os.environ[name]
-        for name, value in self.model_dump(mode="json", exclude_defaults=True).items():
-            os.environ[PREFIX + name.upper()] = " ".join(value) if isinstance(value, list) else str(value)
-
     @property
     def threads(self) -> int:
         """Password hashes that one worker computes at the same time."""
@@ -137,11 +130,6 @@ class Settings(BaseModel):
     @cached_property
     def base_url(self) -> str:
         return (self.issuer or f"http://{self.host}:{self.port}").rstrip("/")
-
-
-def environment() -> dict[str, str]:
-    """What is set in the environment, as it is now."""
-    return {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
 
 
 def given_in_files(environment: Mapping[str, str] = os.environ) -> frozenset[str]:

@@ -81,10 +81,13 @@ class Worker(Process):
 class Workers:
     """As many workers as configured, over sockets that they share, counting on pages of one board.
 
-    reread: puts the settings, which may have changed in their files, where new workers find them; or StartupError.
+    reread: what makes the application of new workers, with settings that may have changed in their files. Raises
+    StartupError.
     """
 
-    def __init__(self, config: Config, sockets: list[socket], board: Board, reread: Callable[[], None]) -> None:
+    def __init__(
+        self, config: Config, sockets: list[socket], board: Board, reread: Callable[[], Callable[..., Any]]
+    ) -> None:
         self._config = config
         self._board = board
         self._sockets = sockets
@@ -135,7 +138,7 @@ class Workers:
     def _renew(self) -> None:
         """Retire each worker once another is ready in its place, with the settings as they are now."""
         try:
-            self._reread()
+            self._config.app = self._reread()
         except StartupError as error:
             log.error("the workers stay as they are: %s", error)
             return

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import topologies
 from tests.e2e.conftest import PASSWORD, Server
 from tests.e2e.wire import Wire
 from tests.processes import alive, processes_on, until
@@ -172,6 +173,21 @@ def test_sighup_reads_the_files_of_settings_again(new_server: NewServer, tmp_pat
     assert "many" not in server.log
     assert set(workers_of(server)) == kept
     assert told() == "https://new.example"
+
+
+def test_a_password_from_a_file_is_in_no_environment(new_server: NewServer, tmp_path: Path) -> None:
+    """What a setting's file holds is in no process that others could look at: not in its environment or arguments."""
+    with topologies.standalone(tmp_path, password="s3cret") as store:
+        secret = tmp_path / "redis_url"
+        secret.write_text(store.url)
+        assert "s3cret" in store.url
+        server = new_server(AUTHSVC_WORKERS="2", AUTHSVC_REDIS_URL_FILE=str(secret)).start()
+        assert server.process is not None
+        until(lambda: len(workers_of(server)) == 2)
+        for pid in (server.process.pid, *workers_of(server)):
+            seen = Path(f"/proc/{pid}/environ").read_bytes()
+            assert b"AUTHSVC_REDIS_URL_FILE" in seen
+            assert b"s3cret" not in seen + Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_sigterm_while_workers_are_replaced(new_server: NewServer) -> None:
