@@ -15,13 +15,14 @@ from typing import Any
 from bench import loads, servers
 from bench.context import Bench, Turn, say
 from bench.crowd import revoked_at
-from bench.servers import OTHER_CORE, ROOT, BenchError, Service
+from bench.servers import BOTH_CORES, OTHER_CORE, ROOT, BenchError, Service
 from bench.wrk import Figures
 
 PROCESSES = 16
 # Longer than an idle connection is kept open, so that only those remain which are in use.
 COUNTED_S = 8
-SUBSCRIBERS = 100
+# In so many processes: one alone would be measured by how fast it takes the news a hundred times.
+SUBSCRIBERS, SUBSCRIBING = 100, 4
 # Between two revocations, so that they fall anywhere between two heartbeats.
 PAUSE_S = (0.005, 0.05)
 ESTABLISHED = "01"
@@ -49,10 +50,12 @@ class Backend:
 
 
 @contextmanager
-def backend(bench: Bench, what: str, service: Service, tokens: Path, *more: str) -> Iterator[Backend]:
+def backend(
+    bench: Bench, what: str, service: Service, tokens: Path, *more: str, cores: str = OTHER_CORE
+) -> Iterator[Backend]:
     log = bench.directory / f"backend-{what}.log"
     arguments = [what, service.url, *bench.parties.resource, str(tokens), *more]
-    command = ["taskset", "-c", OTHER_CORE, sys.executable, "-m", "bench.backend", *arguments]
+    command = ["taskset", "-c", cores, sys.executable, "-m", "bench.backend", *arguments]
     with log.open("ab") as sink:
         process = subprocess.Popen(
             command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink
@@ -120,13 +123,22 @@ def row_13(bench: Bench) -> dict[str, list[Figures]]:
     found = []
     connection = HTTPConnection("127.0.0.1", parties.service.port)
     tokens = _file(bench, "refusals", presented)
-    with backend(bench, "refusals", parties.service, tokens, str(SUBSCRIBERS)) as subscribers:
-        subscribers.hear()
-        for token in presented:
-            subscribers.order(token)
+    each = str(SUBSCRIBERS // SUBSCRIBING)
+    with ExitStack() as stack:
+        subscribing = [
+            stack.enter_context(backend(bench, "refusals", parties.service, tokens, each, cores=BOTH_CORES))
+            for _ in range(SUBSCRIBING)
+        ]
+        for subscribers in subscribing:
             subscribers.hear()
+        for token in presented:
+            for subscribers in subscribing:
+                subscribers.order(token)
+            for subscribers in subscribing:
+                subscribers.hear()
             acknowledged = revoked_at(connection, parties.service, f"token={token}")
-            refused = [max(at - acknowledged, 0) * 1000 for at in subscribers.hear()]
+            moments = [at for subscribers in subscribing for at in subscribers.hear()]
+            refused = [max(at - acknowledged, 0) * 1000 for at in moments]
             found.append({"everywhere_ms": max(refused), "first_ms": min(refused)})
             time.sleep(random.uniform(*PAUSE_S))
     connection.close()

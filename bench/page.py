@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from bench.backends import COUNTED_S, PROCESSES, SUBSCRIBERS
+from bench.backends import COUNTED_S, PROCESSES, SUBSCRIBERS, SUBSCRIBING
 from bench.charts import Bar, bars
 from bench.loads import USER_AGENT
 from bench.logins import BROWSERS_PER_THREAD, STORM_BROWSERS
@@ -124,10 +124,10 @@ checked.
   them. Then {PROCESSES} processes check without pause for {COUNTED_S} seconds; the service, which logs every request,
   says what it got from them: streams since they began, requests during these seconds. The system says how many
   connections it has.
-- **Row 13** revokes sessions one by one. {SUBSCRIBERS} subscribers with a cache and a stream of their own, all in one
-  process on the core of the store, are looked at every half millisecond: do they still accept the token? It is the time
-  from when the answer of `/revoke` has arrived at another process to when the last of them refuses; each then asks, and
-  is told that it is inactive.
+- **Row 13** revokes sessions one by one. {SUBSCRIBERS} subscribers with a cache and a stream of their own, in
+  {SUBSCRIBING} processes on both cores, are looked at every half millisecond: do they still accept the token? It is the
+  time from when the answer of `/revoke` has arrived at another process to when the last of them refuses; each then
+  asks, and is told that it is inactive.
 - **Row 14** goes through nginx, one worker on the core of the load generator, with the files of `deploy/nginx`: it
   asks `/verify` about each request, and then an application (a constant of nginx itself). The ceiling is the same nginx
   with a bare ASGI application in place of the service that says yes to everything, with headers of the same size.
