@@ -46,7 +46,7 @@ def test_commands_stay_in_their_folder(block: Block) -> None:
 
 @pytest.fixture
 def page_server(tmp_path: Path) -> Iterator[PageServer]:
-    server = PageServer(tmp_path, free_port(), {"AUTHSVC_DATA_DIR": str(tmp_path / "authsvc-data")})
+    server = PageServer(tmp_path, 0, {"AUTHSVC_DATA_DIR": str(tmp_path / "authsvc-data")})
     # The parameters of argon2 as they are for a reader: `authsvc check` looks at them.
     server.environment |= {"AUTHSVC_ARGON2_MEMORY_KIB": "19456", "AUTHSVC_ARGON2_TIME_COST": "2"}
     yield server

@@ -47,6 +47,16 @@ class PageServer(Server):
     def data_dir(self) -> Path:
         return self.directory / "authsvc-data"
 
+    def _answers(self) -> bool:
+        """On the port that it was given by the system and prints: nobody else can have it."""
+        printed = re.search(r"^authsvc \S+ on http://127\.0\.0\.1:(\d+),", self.output, re.MULTILINE)
+        if printed:
+            self.port = int(printed[1])
+        return super()._answers() if printed or self._ended() else False
+
+    def _ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
 
 def walk(server: PageServer, blocks: list[Block]) -> "subprocess.CompletedProcess[str]":
     """Run what a page says, beside a service that was started in the folder."""
