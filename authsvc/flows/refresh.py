@@ -53,5 +53,7 @@ async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, sc
     if rotation.pair is None or rotation.session is None:
         raise InvalidGrant("the refresh token is not valid")
     if rotation.outcome is Outcome.ROTATED:
-        await note(deps, caller, "token.refreshed", **about)
+        # Every device does it all day long, and whoever has a session as often as he likes: kept, these would push out
+        # of the trail what it is for.
+        await note(deps, caller, "token.refreshed", kept=False, **about)
     return Grant.of(token.handle, rotation.session, rotation.pair, now)
