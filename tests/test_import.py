@@ -21,6 +21,7 @@ from authsvc.errors import InvalidCredentials, InvalidRequest, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
 from authsvc.flows.deps import Deps
 from authsvc.store.connection import Connection
+from authsvc.store.listing import Listing
 from tests.conftest import PASSWORD as RIVER
 from tests.hashes import PASSWORD, SAMPLES, keycloak
 from tests.processes import until
@@ -406,3 +407,59 @@ def test_a_store_that_is_gone_for_a_while_is_waited_for(
     done = started("user", "import", "-", stdin='{"username": "ada"}')
     assert done.exit_code == 4
     assert "Start it again" in done.stderr
+
+
+# And out again
+
+
+def test_what_is_exported_is_imported_elsewhere(started: Cli, valkey: "redis.Redis", tmp_path: Path) -> None:
+    """Everybody, with sub, roles, claims, status and password, whoever made its hash; those without a name, too."""
+    for source, name in (("native", "users.jsonl"), ("django", "django.jsonl"), ("keycloak", "keycloak.json")):
+        started.ok("user", "import", "--from", source, str(EXAMPLES / name))
+    started.user("Zoë", "--role", "admin", "--claims", '{"team": ["blue", 7]}')
+    started.login("mary", RIVER)  # whose hash is ours by now
+    before = {user["sub"]: user for user in started.lines("user", "list")}
+    hashes = {sub: hash_of(started, sub) for sub in before}
+    file = tmp_path / "out.jsonl"
+    started.ok("user", "export", "--with-hashes", "--output", str(file))
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert started("user", "export", "--output", str(file)).exit_code == 2
+    valkey.flushall()
+    started.do(first_start)
+    counts = started.json("user", "import", "--allow-admins", str(file))
+    assert (counts["created"], counts["refused"]) == (len(before), 0)
+    after = {user["sub"]: user for user in started.lines("user", "list")}
+    assert {sub: user | {"version": 1} for sub, user in before.items()} == after
+    assert {sub: hash_of(started, sub) for sub in after} == hashes
+    for name in ("Zoë", "mary", "dora", "kate"):
+        started.login(name, RIVER)
+
+
+def test_hashes_are_exported_only_if_one_says_so(started: Cli) -> None:
+    """With a warning, and an event in the trail either way."""
+    started.user("ada")
+    plain = started("user", "export")
+    assert [set(json.loads(line)) for line in plain.stdout.splitlines()] == [
+        {"sub", "username", "roles", "claims", "status", "created_at"}
+    ]
+    assert "hash" not in plain.stderr
+    secret = started("user", "export", "--with-hashes")
+    assert json.loads(secret.stdout)["password_hash"].startswith("$argon2id$")
+    assert "password hashes" in secret.stderr
+    told = [event["details"] for event in started.lines("audit", "--event", "users.exported")]
+    assert told == [{"users": 1, "with_hashes": True}, {"users": 1, "with_hashes": False}]
+
+
+def test_nobody_is_exported_twice(started: Cli, many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although the walk through the keys promises only to bring everybody at least once."""
+    started.ok("user", "import", str(many))
+    every_user = Listing.every_user
+
+    async def stammering(self: Listing) -> Any:
+        async for user in every_user(self):
+            yield user
+            yield user
+
+    monkeypatch.setattr(Listing, "every_user", stammering)
+    names = [json.loads(line)["username"] for line in started.ok("user", "export").splitlines()]
+    assert len(names) == len(set(names)) == MANY

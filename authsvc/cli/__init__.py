@@ -6,6 +6,7 @@ from io import TextIOWrapper
 from typing import Any
 
 import click
+from click.shell_completion import get_completion_class
 
 from authsvc import __version__
 from authsvc.cli import groups
@@ -35,10 +36,6 @@ Exit status:
   4    the store is not available, or was never started
   5    `token explain`: the token is inactive; `check`: something failed
   130  interrupted
-
-\b
-Shell completion (also zsh_source, fish_source):
-  eval "$(_AUTHSVC_COMPLETE=bash_source authsvc)"
 """
 
 
@@ -88,16 +85,46 @@ def openapi() -> None:
 
 
 @cli.command()
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
+@click.option("--limit", type=click.IntRange(1), help="How many at most; by default 50, or 10 to begin with --follow.")
 @click.option("--event", help="Only this event (user.created), or all of a kind (user).")
 @click.option("--sub", help="Only events about this subject.")
+@click.option("--client", "client_id", metavar="ID", help="Only events about this client.")
 @click.option("--since", callback=duration, metavar="DURATION", help="Only the last 90s, 15m, 24h or 7d.")
+@click.option("--follow", "-f", is_flag=True, help="Oldest first, and then each as it comes, until interrupted.")
 @as_json
-def audit(limit: int, event: str | None, sub: str | None, since: int | None, as_json: bool) -> None:
-    """Show the audit trail, newest first."""
-    from authsvc.cli.trail import show_trail
+def audit(
+    limit: int | None,
+    event: str | None,
+    sub: str | None,
+    client_id: str | None,
+    since: int | None,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Show the audit trail, newest first, or as it grows."""
+    from authsvc.cli.trail import follow_trail, show_trail, wanted
 
-    show_trail(limit=limit, event=event, sub=sub, since_s=since, as_json=as_json)
+    test = wanted(event=event, sub=sub, client_id=client_id)
+    if follow:
+        follow_trail(test, limit=limit or 10, since_s=since, as_json=as_json)
+    else:
+        show_trail(test, limit=limit or 50, since_s=since, as_json=as_json)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete our commands and options.
+
+    \b
+    bash:  authsvc completion bash > ~/.local/share/bash-completion/completions/authsvc
+    zsh:   authsvc completion zsh > _authsvc, in a directory of $fpath
+    fish:  authsvc completion fish > ~/.config/fish/completions/authsvc.fish
+    """
+    kind = get_completion_class(shell)
+    if kind is not None:  # it is one of the choices above
+        made = kind(cli, {}, "authsvc", "_AUTHSVC_COMPLETE")
+        click.echo(made.source_template % made.source_vars())
 
 
 @cli.command()

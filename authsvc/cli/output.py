@@ -19,6 +19,14 @@ _COLOURS: dict[Any, str] = {"fail": "bold red", "warn": "yellow"}
 _PROSE = frozenset({"name", "device", "permissions", "audience", "scope", "roles", "reason", "details", "why", "rule"})
 
 
+def coloured() -> bool:
+    """Whether stdout takes colours, and the reader (NO_COLOR) wants them."""
+    from rich.console import Console
+
+    console = Console()
+    return console.is_terminal and not console.no_color and console.color_system is not None
+
+
 def say(message: str) -> None:
     click.echo(printable(message), err=True)
 

@@ -65,6 +65,19 @@ def run(work: Callable[[Deps], Awaitable[T]], *, unused: bool = False) -> T:
             time.sleep(0.1)
 
 
+def attached(work: Callable[[Deps], Awaitable[T]]) -> T:
+    """Do `work` for as long as it takes on a store that others run: no service would be kept from starting by it.
+
+    Raises Misconfigured, StartupError and StoreUnavailable, besides what `work` raises.
+    """
+    _log_to_stderr()
+    configured = settings()
+    url = configured.redis_url or running_url(configured.data_dir)
+    if url is None:
+        raise StoreUnavailable(f"no service runs on {configured.data_dir.resolve()}: this takes one that does")
+    return asyncio.run(_on(configured, url, work, False))
+
+
 @contextmanager
 def _store_in(data_dir: Path) -> Iterator[str]:
     url = running_url(data_dir)

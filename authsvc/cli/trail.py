@@ -1,10 +1,16 @@
-"""`authsvc audit`: the audit trail."""
+"""`authsvc audit`: the audit trail, once or as it grows."""
 
-from collections.abc import Sequence
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from authsvc.cli.output import show_list
-from authsvc.cli.state import run
+import click
+
+from authsvc.cli.output import cell, coloured, printable, say, show_list
+from authsvc.cli.state import attached, run
+from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
 from authsvc.store.audit import Entry
 from authsvc.web import bodies
@@ -12,26 +18,99 @@ from authsvc.web import bodies
 _COLUMNS = ("at", "event", "outcome", "actor", "sub", "session_id", "client_id", "reason", "ip", "details")
 # Workers' clocks differ a little, so that the trail is not quite in the order of its times.
 _SKEW_S = 60
+# How often a trail that is followed is looked at, and a store that does not answer is tried again.
+_LOOK_S, _AGAIN_S = 0.5, 1.0
+
+Wanted = Callable[[Entry], bool]
 
 
-def show_trail(*, limit: int, event: str | None, sub: str | None, since_s: int | None, as_json: bool) -> None:
-    """Print events, newest first; `event` is one or the word before its dot."""
+def wanted(*, event: str | None, sub: str | None, client_id: str | None) -> Wanted:
+    """Which entries are asked for; `event` is one or the word before its dot."""
 
-    def wanted(entry: Entry) -> bool:
-        name = entry.event.event
-        return (event is None or name == event or name.startswith(f"{event}.")) and sub in (None, entry.event.sub)
+    def test(entry: Entry) -> bool:
+        found = entry.event
+        return (
+            (event is None or found.event == event or found.event.startswith(f"{event}."))
+            and sub in (None, found.sub)
+            and client_id in (None, found.client_id)
+        )
 
-    async def work(deps: Deps) -> list[Entry]:
-        oldest = 0.0 if since_s is None else deps.clock() - since_s
-        found: list[Entry] = []
-        async for entry in deps.store.audit.backwards():
-            if len(found) == limit or entry.at < oldest - _SKEW_S:
-                break
-            if entry.at >= oldest and wanted(entry):
-                found.append(entry)
-        return found
+    return test
 
-    show_entries(run(work), as_json=as_json)
+
+def show_trail(test: Wanted, *, limit: int, since_s: int | None, as_json: bool) -> None:
+    """Print events, newest first."""
+    show_entries(run(lambda deps: _latest(deps, test, limit=limit, since_s=since_s)), as_json=as_json)
+
+
+def follow_trail(test: Wanted, *, limit: int, since_s: int | None, as_json: bool) -> None:
+    """Print the latest events, oldest first, and then each as it comes; until interrupted.
+
+    A store that is gone is waited for, once it has answered. What it lost by then can't be shown.
+    """
+    last: str | None = None
+    complained = False
+
+    def show(entry: Entry) -> None:
+        if as_json:
+            click.echo(json.dumps(view(entry)))
+        else:
+            click.echo(_line(entry))
+
+    async def work(deps: Deps) -> None:
+        nonlocal last, complained
+        if last is None:
+            newest, _ = await deps.store.audit.page(limit=1)
+            latest = await _latest(deps, test, limit=limit, since_s=since_s)
+            last = newest[0].id if newest else "0-0"
+            for entry in reversed(latest):
+                show(entry)
+        while True:
+            for entry in await deps.store.audit.after(last):
+                last = entry.id
+                if test(entry):
+                    show(entry)
+            if complained:
+                say("the store answers again")
+                complained = False
+            await asyncio.sleep(_LOOK_S)
+
+    while True:
+        try:
+            attached(work)
+        except (StoreUnavailable, StartupError):
+            if last is None:
+                raise
+            if not complained:
+                say("the store does not answer: waiting for it")
+                complained = True
+            time.sleep(_AGAIN_S)
+
+
+async def _latest(deps: Deps, test: Wanted, *, limit: int, since_s: int | None) -> list[Entry]:
+    oldest = 0.0 if since_s is None else deps.clock() - since_s
+    found: list[Entry] = []
+    async for entry in deps.store.audit.backwards():
+        if len(found) == limit or entry.at < oldest - _SKEW_S:
+            break
+        if entry.at >= oldest and test(entry):
+            found.append(entry)
+    return found
+
+
+def _line(entry: Entry) -> str:
+    """An event as one line: when, what, and then whatever else is known of it."""
+    document = view(entry)
+    at, event, outcome = (document.pop(name) for name in ("at", "event", "outcome"))
+    document.pop("id", None)
+    if outcome != "success":
+        document = {"outcome": outcome} | document
+    details = document.pop("details", None) or {}
+    rest = " ".join(f"{name}={cell(name, value)}" for name, value in (document | details).items())
+    text = printable(f"{cell('at', at)}  {event:<24} {rest}")
+    if outcome == "success":
+        return text
+    return click.style(text, fg="yellow") if coloured() else text
 
 
 def show_entries(entries: Sequence[Entry], *, as_json: bool) -> None:

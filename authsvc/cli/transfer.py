@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -24,6 +24,7 @@ from authsvc.cli.rows import Format, Source, format_of, rows
 from authsvc.cli.sources import SOURCES
 from authsvc.cli.state import run
 from authsvc.errors import InvalidRequest, StoreUnavailable
+from authsvc.flows import exporting
 from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.flows.importing import Importer, Row, Tally
 
@@ -120,6 +121,44 @@ def import_(
         update(total or read.read, _word(tally, began))
     _show(tally, time.monotonic() - began, dry_run=dry_run, as_json=as_json)
     ctx.exit(1 if tally.refused else 0)
+
+
+@group.command()
+@click.option("--with-hashes", is_flag=True, help="With the hashes of the passwords, as for another system.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="A new file, for its owner only.")
+def export(with_hashes: bool, output: Path | None) -> None:
+    """Print all users, a line of JSON for each; `import` reads it.
+
+    With hashes it is as secret as the store: whoever has it can try passwords as fast as machines can.
+    """
+    if with_hashes and output is None and sys.stdout.isatty():
+        raise click.UsageError("hashes are not for a terminal, which keeps what it shows: give --output")
+    with ExitStack() as stack:
+        file: TextIO = sys.stdout if output is None else stack.enter_context(_create(output))
+        update = stack.enter_context(progress("exporting"))
+
+        async def work(deps: Deps) -> int:
+            count = 0
+            async with aclosing(exporting.export(deps, OPERATOR, with_hashes=with_hashes)) as users:
+                async for user in users:
+                    file.write(json.dumps(user, ensure_ascii=False) + "\n")
+                    count += 1
+                    update(count, f"{count:,} users")
+            return count
+
+        count = run(work)
+    say(f"{count} users exported")
+    if with_hashes:
+        say("The file holds password hashes: send it over nothing that others read, and delete it when it was used.")
+
+
+def _create(path: Path) -> TextIO:
+    try:
+        return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8")
+    except FileExistsError:
+        raise click.UsageError(f"{path} exists already") from None
+    except OSError as error:
+        raise click.FileError(str(path), error.strerror) from None
 
 
 def _open(file: Path, stack: ExitStack) -> tuple[BinaryIO, int | None]:

@@ -8,6 +8,7 @@ import click
 from authsvc.cli.groups import user as group
 from authsvc.cli.options import as_json, yes
 from authsvc.cli.output import say, show, show_list
+from authsvc.cli.progress import progress
 from authsvc.cli.prompts import confirm, new_password
 from authsvc.cli.state import run
 from authsvc.core.user import User, check_sub
@@ -186,8 +187,10 @@ def require_reset(who: tuple[str, ...], everybody: bool, yes: bool) -> None:
     async def work(deps: Deps) -> int:
         named = [(await find(deps, one)).sub for one in who]
         subs = {user.sub async for user in deps.store.listing.every_user()} if everybody else set(named)
-        for sub in subs:
-            await passwords.require_reset(deps, OPERATOR, sub)
+        with progress("ending passwords", len(subs)) as update:
+            for done, sub in enumerate(subs, 1):
+                await passwords.require_reset(deps, OPERATOR, sub)
+                update(done, f"{done:,} of {len(subs):,}")
         return len(subs)
 
     say(f"{run(work)} to set a new password: `authsvc user reset-code` makes a code for each")

@@ -13,6 +13,7 @@ from authsvc.store.connection import Connection
 
 log = logging.getLogger("authsvc.audit")
 
+_PAGE = 1000
 _ID = re.compile(rb"[0-9]{1,15}-[0-9]{1,10}")
 
 
@@ -91,11 +92,23 @@ class Audit:
         entries = [_entry(id_, fields) for id_, fields in rows]
         return entries, entries[-1].id if len(entries) == limit else None
 
+    async def after(self, id_: str) -> list[Entry]:
+        """All entries newer than this one, oldest first. `id_`: of an entry, or 0-0."""
+        entries: list[Entry] = []
+        before: str | None = None
+        while True:
+            end = "+" if before is None else f"({before}"
+            rows = await self._connection.call("XREVRANGE", keys.AUDIT, end, f"({id_}", "COUNT", _PAGE)
+            entries += [_entry(id_, fields) for id_, fields in rows]
+            if len(rows) < _PAGE:
+                return entries[::-1]
+            before = entries[-1].id
+
     async def backwards(self) -> AsyncIterator[Entry]:
         """All entries, newest first."""
         before: str | None = None
         while True:
-            entries, before = await self.page(before=before, limit=1000)
+            entries, before = await self.page(before=before, limit=_PAGE)
             for entry in entries:
                 yield entry
             if before is None:
