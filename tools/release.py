@@ -86,9 +86,10 @@ def pythons() -> list[str]:
     candidates += [str(path) for path in Path.home().glob(".pyenv/versions/3.*/bin/python")]
     newest: dict[tuple[int, int], tuple[tuple[int, ...], str]] = {}
     for python in filter(os.path.exists, candidates):
-        told = run(python, "-c", "import sys; print(*sys.version_info[:3])")
-        version = tuple(map(int, told.split()))
-        if version[:2] >= OLDEST:
+        question = [python, "-c", "import sys; print(*sys.version_info[:3])"]
+        told = subprocess.run(question, capture_output=True, text=True)  # noqa: S603  # as it was found
+        version = tuple(map(int, told.stdout.split()))
+        if version[:2] >= OLDEST:  # empty where the name leads to no Python, as pyenv's may
             minor = (version[0], version[1])
             newest[minor] = max(newest.get(minor, (version, python)), (version, python))
     return [python for _, python in sorted(newest.values())]

@@ -217,7 +217,7 @@ def rights(facts: Facts, found: Inspection) -> Verdict:
     if found.allowed is None:
         return unknown("it does not say what we may do")
     if found.allowed:
-        todo = "give the service a user of its own: docs/security.md has its ACL"
+        todo = "give the service a user of its own: deploy/valkey/users.acl"
         return warned(f"we could {', '.join(found.allowed)}, and so can who steals our password", todo)
     return passed("nothing that the service does not need")
 
