@@ -23,11 +23,26 @@ T = TypeVar("T")
 QUEUE_PER_THREAD = 4
 
 
+# A hash that has not come out by then is computed again with more priority: others want all there is of the cores.
+LATE_S = 3.0
+
+
 def _step_back() -> None:
     """Let the event loop go first where they share a core: a storm of logins must not slow introspection down."""
     if sys.platform == "linux":  # where a thread has a priority of its own
         with suppress(PermissionError):  # a sandbox may forbid it, and without a thread nobody could log in
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+
+def _step_aside() -> None:
+    """Use only the time that nobody else wants, and make way at once: in turns one would keep a core for milliseconds.
+
+    There is no way back from it for who has no privileges, so the late ones are another thread's.
+    """
+    _step_back()
+    if sys.platform == "linux":
+        with suppress(PermissionError):
+            os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
 
 
 class Hasher:
@@ -40,7 +55,8 @@ class Hasher:
         self._argon2 = PasswordHasher(
             time_cost=time_cost, memory_cost=memory_kib, parallelism=parallelism, hash_len=32, salt_len=16
         )
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2", initializer=_step_back)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2", initializer=_step_aside)
+        self._late = ThreadPoolExecutor(threads, thread_name_prefix="argon2-late", initializer=_step_back)
         self._threads = threads
         self._capacity = self._room = threads * (1 + QUEUE_PER_THREAD)
         self._metrics.hash_capacity.set(self._capacity)
@@ -51,11 +67,11 @@ class Hasher:
         self._slowest_s = 0.0
 
     async def hash(self, password: str) -> str:
-        return await asyncio.wrap_future(self._submit(lambda: self._argon2.hash(password)))
+        return await self._computed(lambda: self._argon2.hash(password))
 
     async def verify(self, stored: str | None, password: str) -> bool:
         """Whether the password is the one hashed; takes as long, and says no, when there is no hash."""
-        verdict = await asyncio.wrap_future(self._submit(lambda: self._verify(stored or self._nobody, password)))
+        verdict = await self._computed(lambda: self._verify(stored or self._nobody, password))
         return verdict and stored is not None
 
     async def even_out(self, began: float) -> None:
@@ -73,7 +89,8 @@ class Hasher:
         return foreign.is_foreign(stored) or self._argon2.check_needs_rehash(stored)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._pool, self._late):
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def _verify(self, stored: str, password: str) -> bool:
         try:
@@ -94,6 +111,19 @@ class Hasher:
         right = foreign.verify(stored, password)
         self._slowest_s = max(self._slowest_s, time.thread_time() - began)
         return right
+
+    async def _computed(self, work: Callable[[], T]) -> T:
+        first = asyncio.wrap_future(self._submit(work))
+        tries = [first]
+        try:
+            done, _ = await asyncio.wait(tries, timeout=LATE_S)
+            if not done:
+                tries.append(asyncio.wrap_future(self._late.submit(self._timed, work, asyncio.get_running_loop())))
+                done, _ = await asyncio.wait(tries, return_when=asyncio.FIRST_COMPLETED)
+            return done.pop().result()
+        finally:
+            for each in tries:
+                each.cancel()
 
     def _submit(self, work: Callable[[], T]) -> Future[T]:
         self.refuse_if_full()

@@ -21,6 +21,7 @@ from authsvc.web.input import JSON, form_body, json_body, refuse_query
 
 
 async def login(deps: Deps, request: Request) -> Response:
+    deps.hasher.refuse_if_full()  # before anything is spent on it: in a storm there are thousands of them
     refuse_query(request)
     body = await json_body(request, bodies.Login)
     if body.cookie:  # or another site logs its victim in as itself

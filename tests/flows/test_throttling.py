@@ -1,6 +1,8 @@
 """Guessing at passwords: how often it is heard, from where, and who else notices."""
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,7 +15,7 @@ from authsvc.core import throttle
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidCredentials, InvalidGrant, Overloaded, TooManyAttempts, WrongPassword
-from authsvc.flows import users
+from authsvc.flows import hasher, users
 from authsvc.flows.deps import OPERATOR, Caller
 from authsvc.flows.hasher import QUEUE_PER_THREAD
 from authsvc.flows.password import change_password, new_reset_code, reset_password
@@ -23,6 +25,7 @@ from authsvc.store.throttle import Window
 from authsvc.web.routes import ROUTES
 from tests.conftest import CHEAP, PASSWORD, Clock, Service
 from tests.flows.conftest import HERE, Hashes, World
+from tests.flows.contents import Commands
 
 WRONG = "a walk by the sea shore"
 OTHER_PASSWORD = "seven quiet herons wading"
@@ -260,11 +263,15 @@ class TestOverload:
             await asyncio.sleep(0)
         return tasks
 
-    async def test_a_full_queue_is_told_at_once(self, world: World, service: Service, gate: threading.Event) -> None:
-        """503 with Retry-After instead of an ever longer wait; the loop goes on, and so does the service after it."""
+    async def test_a_full_queue_is_told_at_once(
+        self, world: World, service: Service, gate: threading.Event, commands: Commands
+    ) -> None:
+        """503 with Retry-After instead of an ever longer wait, at no cost to the store; and the service goes on."""
         await world.user()
         tasks = await self.fill(world)
+        commands.reset()
         answer = await service.http.post("/login", json={"username": "ada", "password": PASSWORD})
+        assert commands.seen() == {}
         assert answer.status_code == 503
         assert answer.json()["error"] == "temporarily_unavailable"
         assert int(answer.headers["retry-after"]) >= 1
@@ -310,6 +317,25 @@ class TestOverload:
         while world.deps.hasher._room < 1 + QUEUE_PER_THREAD:  # noqa: ASYNC110 - nor that it is empty
             await asyncio.sleep(0.001)
         assert await world.alive(await world.login())
+
+    async def test_a_hash_that_gets_no_time_is_computed_elsewhere(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Hashing only uses what others leave; where they leave nothing, a login takes longer and still succeeds."""
+        await world.user()
+        monkeypatch.setattr(hasher, "LATE_S", 0.05)
+        starved = threading.Event()
+        world.deps.hasher._pool.submit(starved.wait, 10)
+        async with asyncio.timeout(5):
+            assert await world.alive(await world.login())
+        starved.set()
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
+    async def test_hashing_makes_way(self, world: World) -> None:
+        """For the event loop, at once: not after its turn, which is milliseconds."""
+        policy = await world.deps.hasher._computed(lambda: os.sched_getscheduler(threading.get_native_id()))
+        assert policy == os.SCHED_IDLE
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 async def test_a_refused_attempt_leaves_no_trace_in_other_windows(world: World, valkey: "redis.Redis") -> None:
