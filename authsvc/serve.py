@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import json
 import logging
 import multiprocessing
 import os
@@ -12,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from authsvc.errors import AuthError, StartupError, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
 from authsvc.flows.deps import Deps
 from authsvc.flows.ready import faults, ready
+from authsvc.logs import log_to_stderr
 from authsvc.metrics import Metrics
 from authsvc.metrics.exposition import Board, Page, cells_of, exposed
 from authsvc.metrics.families import OTHER
@@ -47,18 +46,6 @@ HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 PATIENCE_S = 5
 # How often a worker looks whether the store is fit, for the metrics.
 READINESS_S = 5
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line, so that nothing somebody typed can pass for a line of ours."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = {"at": at, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
-        line |= getattr(record, "fields", {})
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line)
 
 
 def serve(settings: Settings) -> None:
@@ -239,10 +226,3 @@ Try it, line by line, in another terminal:
   curl -s -u $ADMIN {base}/revoke -d token=$TOKEN
   curl -s -u $ADMIN {base}/introspect -d token=$TOKEN
 """
-
-
-def log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

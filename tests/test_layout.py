@@ -26,12 +26,13 @@ MAY_IMPORT = {
     "errors": set(),
     "core": {"errors"},
     "settings": {"errors"},
+    "logs": set(),
     "metrics": {"core", "errors"},
     "store": {"metrics", "core", "errors"},
     "flows": {"store", "metrics", "core", "settings", "errors"},
-    "web": {"flows", "store", "metrics", "core", "errors"},
+    "web": {"logs", "flows", "store", "metrics", "core", "errors"},
     "app": {"web", "flows", "store", "metrics", "core", "settings", "errors"},
-    "serve": {"app", "web", "flows", "store", "metrics", "core", "settings", "errors"},
+    "serve": {"logs", "app", "web", "flows", "store", "metrics", "core", "settings", "errors"},
     "cli": {"serve", "app", "web", "flows", "store", "metrics", "core", "settings", "errors"},
     "sdk": set(),  # what a resource server imports brings nothing of the service along
 }

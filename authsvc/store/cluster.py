@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextvars import Context
 from typing import Any, TypeVar
 
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
@@ -135,7 +136,7 @@ class Cluster:
 
     def _read_map(self) -> "asyncio.Task[None]":
         if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._refresh())
+            self._reading = asyncio.create_task(self._refresh(), context=Context())  # of all who wait
         return self._reading
 
     async def _refresh(self) -> None:

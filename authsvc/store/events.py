@@ -5,6 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 
 from authsvc.errors import StoreUnavailable
@@ -124,7 +125,7 @@ class Changes:
         if self._live:
             subscription.put(EVERYTHING)
         if self._following is None:
-            self._following = asyncio.create_task(self._follow())
+            self._following = asyncio.create_task(self._follow(), context=Context())  # no request's
         return subscription
 
     async def close(self) -> None:

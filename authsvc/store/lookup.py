@@ -8,6 +8,7 @@ asked; and every record is checked to be the one that was asked for, should repl
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextvars import Context
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
@@ -73,6 +74,8 @@ class Lookup:
         self._waiting: deque[_Asked] = deque()
         self._in_flight: set[asyncio.Task[Read]] = set()
         self._scheduled = False
+        # What is read together is no single caller's, and logged without the id of a request.
+        self._everybodys = Context()
 
     async def client(self, client_id: str) -> Client | None:
         """The client with this id. Raises StoreUnavailable."""
@@ -102,7 +105,7 @@ class Lookup:
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._waiting and not self._scheduled and self._lanes:
             self._scheduled = True
-            loop.call_soon(self._send, loop)
+            loop.call_soon(self._send, loop, context=self._everybodys)
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = False

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from contextvars import Context
 from typing import Any
 
 import hiredis
@@ -255,7 +256,7 @@ class Node:
         """Look, from now on, whether it is still the primary; as long as it is in use."""
         if self._watching is None:
             self._vouch()
-            self._watching = asyncio.create_task(self._watch())
+            self._watching = asyncio.create_task(self._watch(), context=Context())  # no request's
 
     async def _watch(self) -> None:
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # as above

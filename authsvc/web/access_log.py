@@ -28,13 +28,12 @@ class AccessLog:
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
-                ids = [value.decode() for name, value in message["headers"] if name == b"x-request-id"]
                 fields = {
                     "method": scope["method"],
                     "path": _TOKEN.sub(r"\1_…", scope["path"]),
                     "status": message["status"],
                     "duration_ms": round((time.perf_counter() - started) * 1000, 2),
-                    "request_id": ids[0] if ids else None,
+                    "request_id": scope.get("request_id"),
                 }
                 log.info("%s %s", scope["method"], message["status"], extra={"fields": fields})
             await send(message)

@@ -8,6 +8,8 @@ from urllib.parse import quote, unquote_to_bytes
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from authsvc import logs
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9-]{1,64}")
 
 HEADERS = {
@@ -34,6 +36,7 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         scope["request_id"] = request_id(scope)
+        logs.request_id.set(scope["request_id"])
         raw_path: bytes = scope.get("raw_path") or b""
         if b"%" in raw_path:
             # Servers decode the path before it is split, and a subject `a/sessions` would name the sessions of `a`.

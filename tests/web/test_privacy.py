@@ -14,7 +14,7 @@ from authsvc.core.token import Kind
 from authsvc.errors import AuthError
 from authsvc.flows.deps import Deps
 from authsvc.flows.grants import Grant
-from authsvc.serve import JsonLines
+from authsvc.logs import JsonLines
 from authsvc.settings import Settings
 from tests.conftest import CHEAP, Service, bearer
 from tests.web.conftest import ORIGIN, cookie, cookie_of

@@ -1,0 +1,190 @@
+"""docs/logs.md lists every line that can be written; and each knows the request that it belongs to."""
+
+import ast
+import asyncio
+import contextlib
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from authsvc.errors import StoreUnavailable
+from authsvc.logs import JsonLines, RequestId, request_id
+from authsvc.store.audit import Event
+from authsvc.store.connection import Lane
+from authsvc.store.events import Changes
+from tests.conftest import PASSWORD, Service, bearer
+from tests.web.test_protocol import eventually
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "logs.md").read_text()
+# Commands write for people, and the SDK into the logs of whoever uses it.
+SERVICE = [
+    path for path in sorted((ROOT / "authsvc").rglob("*.py")) if not {"cli", "sdk"} & set(path.parts)
+]  # fmt: skip
+_LEVELS = {"info": "info", "warning": "warning", "error": "error", "exception": "error"}
+
+
+def calls() -> Iterator[ast.Call]:
+    for path in SERVICE:
+        yield from (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+
+
+def written() -> set[tuple[str, str]]:
+    """Message and level of every line that the code can write, but for the trail's and the access log's."""
+    found = set()
+    for call in calls():
+        match call.func:
+            case ast.Attribute(value=ast.Name(id="log" | "logger"), attr=level) if level in _LEVELS:
+                assert isinstance(call.args[0], ast.Constant), "a message that can't be listed"
+                found.add((str(call.args[0].value), _LEVELS[level]))
+    return found - {("%s", "info"), ("%s %s", "info")}
+
+
+def events() -> set[str]:
+    """Every name that an event of the trail can have."""
+    named: set[str] = set()
+    prefixes: set[str] = set()
+    suffixes: set[str] = set()
+    for path in (ROOT / "authsvc" / "flows").glob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named |= {node.value} if re.fullmatch(_EVENT, node.value) else set()
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "authenticate":
+                prefixes |= {str(ast.literal_eval(word.value)) for word in node.keywords if word.arg == "event"}
+            if isinstance(node, ast.JoinedStr) and ast.unparse(node).startswith("f'{event}."):
+                suffixes.add(ast.unparse(node)[len("f'{event}") : -1])
+    assert prefixes
+    assert suffixes
+    # `password.change` is only what attempts are named after.
+    return (named - prefixes) | {prefix + suffix for prefix in prefixes for suffix in suffixes}
+
+
+_EVENT = r"(login|token|session|user|client|service|password)\.[a-z_]+(\.[a-z_]+)?"
+
+
+def section(title: str) -> str:
+    return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_every_message_is_listed() -> None:
+    """The page has each message of the code with its level, and no other."""
+    rows = re.findall(r"^\| `(.+?)` \| (\w+) \|", section("What else may be written"), re.MULTILINE)
+    assert len(rows) == len(set(rows))
+    assert set(rows) == written()
+
+
+def test_every_event_is_listed() -> None:
+    """The page has each event of the audit trail, and no other; and every field that one can have."""
+    rows = re.findall(r"^\| `([a-z_.]+)` \|", section("The audit trail"), re.MULTILINE)
+    assert len(rows) == len(set(rows))
+    assert set(rows) == events()
+    for field in fields(Event):
+        assert f"`{field.name}`" in PAGE
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """What the service would write to stderr."""
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.addFilter(RequestId())
+    handler.setFormatter(JsonLines())
+    root = logging.getLogger("authsvc")
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    yield out
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+def read(lines: io.StringIO) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in lines.getvalue().splitlines()]
+    for line in found:
+        assert set(line) <= {
+            "at", "level", "logger", "message", "request_id", "traceback", *(field.name for field in fields(Event)),
+        }  # fmt: skip
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["at"])
+    return found
+
+
+async def test_lines_bear_the_requests_id(service: Service, lines: io.StringIO) -> None:
+    """The id that a caller gave, or the one that it got, is in the answer, in the lines and in the trail."""
+    await service.user()
+    given = await service.http.post(
+        "/login", json={"username": "ada", "password": PASSWORD}, headers={"X-Request-ID": "theirs-1"}
+    )
+    made = await service.http.post("/login", json={"username": "ada", "password": "not this one either"})
+    assert given.headers["x-request-id"] == "theirs-1"
+    told = {line["message"]: line.get("request_id") for line in read(lines)}
+    assert told["login.succeeded"] == "theirs-1"
+    assert told["login.failed"] == made.headers["x-request-id"]
+    trail = (await service.http.get("/admin/audit", auth=service.admin)).json()["items"]
+    assert {item["event"]: item.get("request_id") for item in trail if item["event"].startswith("login")} == {
+        "login.succeeded": "theirs-1",
+        "login.failed": made.headers["x-request-id"],
+    }
+
+
+async def test_errors_of_the_store_bear_it_too(service: Service, valkey: "redis.Redis", lines: io.StringIO) -> None:
+    """A line far below the routes, about the store, says during which request it was written."""
+    await service.user()
+    valkey.config_set("maxmemory", 1)
+    try:
+        answer = await service.http.post("/login", json={"username": "ada", "password": PASSWORD})
+        assert answer.status_code == 503
+    finally:
+        valkey.config_set("maxmemory", 0)
+    ids = {line.get("request_id") for line in read(lines) if line["message"].startswith("store unavailable")}
+    assert ids == {answer.headers["x-request-id"]}
+
+
+async def test_requests_at_the_same_time_are_told_apart(service: Service, lines: io.StringIO) -> None:
+    """Of requests that are answered at the same time, each line has the id of its own."""
+    await service.user()
+    tokens = [(await service.login())["access_token"] for _ in range(8)]
+    lines.seek(0)
+    lines.truncate()
+    await asyncio.gather(
+        *(
+            service.http.post("/logout", headers=bearer(token) | {"X-Request-ID": f"number-{number}"})
+            for number, token in enumerate(tokens)
+        )
+    )
+    ended = {line["session_id"]: line["request_id"] for line in read(lines) if line["message"] == "session.ended"}
+    assert ended == {token[4:16]: f"number-{number}" for number, token in enumerate(tokens)}
+
+
+async def test_what_many_share_bears_no_id(
+    service: Service, lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one request begins and others share, following the store and looking up together, has no request's id."""
+
+    async def broken(*_: Any) -> None:
+        raise OSError
+
+    request_id.set("the-first")
+    monkeypatch.setattr(Lane, "_mget", broken)
+    with pytest.raises(StoreUnavailable):
+        await service.deps.store.lookup.client("app")
+    assert [line.get("request_id", "none") for line in read(lines)] == ["none"]
+    monkeypatch.setattr(Changes, "_follow_once", broken)
+    with contextlib.closing(service.deps.store.changes.subscribe()):
+        await eventually(lambda: len(read(lines)) > 1)
+    assert {line.get("request_id", "none") for line in read(lines)} == {"none"}
+
+
+def test_nothing_is_written_without_a_request(lines: io.StringIO) -> None:
+    """A line outside of requests has no id at all, rather than an empty one."""
+    request_id.set(None)
+    logging.getLogger("authsvc.somewhere").warning("worker %s ended: replaced", 1)
+    assert "request_id" not in read(lines)[0]
