@@ -19,7 +19,7 @@ async def refresh_races(lab: Lab) -> None:
     lab.grace_s = grace_s - 1
     _, world = await lab.set_up(users=12, settings={"AUTHSVC_REFRESH_GRACE_S": str(grace_s)})
     retries = asyncio.create_task(_lost_answers(lab, lab.pick((0.1, 1.0, 1.9, 4.0), (0.1, 5.0, 8.9, 11.0))))
-    rounds = lab.pick(12, 300)
+    rounds = lab.pick(8, 300)
     for number in range(rounds):
         session = await _login(world, world.users[number % 6])
         presented = session.refresh
@@ -71,7 +71,7 @@ async def strict_races(lab: Lab) -> None:
     """Without a grace one of those who present a token gets the pair, and the others end the session, as any reuse."""
     lab.grace_s = 0
     _, world = await lab.set_up(users=12, settings={"AUTHSVC_REFRESH_GRACE_S": "0"})
-    rounds = lab.pick(12, 300)
+    rounds = lab.pick(8, 300)
     for number in range(rounds):
         session = await _login(world, world.users[number % 12])
         presented = session.refresh
@@ -94,7 +94,7 @@ async def revoke_races(lab: Lab) -> None:
     assert rig.proxy is not None
     rig.proxy.delay_s = up_to(0.004)  # so that calls overlap in more than one way
     ends: list[Callable[[World, Session], Awaitable[Call]]] = [_revoke, _cut_off, _password, _suspend]
-    rounds = lab.pick(60, 500)
+    rounds = lab.pick(40, 500)
     for number in range(rounds):
         session = await _login(world, world.users[number % len(world.users)])
         await _race(world, session, ends[number % len(ends)], number)

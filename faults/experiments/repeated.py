@@ -19,8 +19,8 @@ async def repeated(lab: Lab) -> None:
     assert proxy is not None
     proxy.drop_every = 10
     await _logins_once(lab)
-    await lab.load(rate=100).run(lab.pick(4, 60))
-    guessed = [await _guesses(lab, user) for user in world.users[: lab.pick(8, 24)]]
+    await lab.load(rate=100).run(lab.pick(3, 60))
+    guessed = [await _guesses(lab, user) for user in world.users[: lab.pick(6, 24)]]
     proxy.drop_every = 0
     lab.figure("replies lost", proxy.dropped)
     lab.require(proxy.dropped > 20, "setup", f"only {proxy.dropped} replies were lost")
