@@ -35,7 +35,8 @@ NOT_SHOWN = """\
   sentinels that were told to fail over promote one replica, another may still acknowledge a revocation, which is lost
   then. Seen in a run with two replicas of which one had to have it; the experiment has one.
 - What a replica lacks of logins and rotations is lost with its primary: only revocations wait for it. In experiments 4
-  to 7 such losses are counted (*lost*) and break no promise: nobody awaits the replica for a login.
+  to 7 such losses are counted (*lost*) and break no promise: nobody awaits the replica for a login. Where rotations get
+  lost, sessions are revoked by their id: a token of a lost rotation belongs to none, and revoking it ends none.
 - Workers that are cut off together with an old primary ask it for 8 s at most with Sentinel at level `replica`, without
   a bound with one address, as in experiment 6 (docs/store.md). The former is a test of its own, not an experiment.
 - A node without a file that is started again and promoted is an empty store: everything is answered 503 then, by want

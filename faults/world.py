@@ -42,7 +42,11 @@ class Session:
 
 @dataclass
 class World:
-    """Makes calls through `http`. `secrets`: everything that must not be in a log."""
+    """Makes calls through `http`. `secrets`: everything that must not be in a log.
+
+    by_id: sessions are revoked by their id. A token that a failover has lost, by a refresh that no replica had, belongs
+    to no session any more, and revoking it ends none.
+    """
 
     http: Http
     journal: Journal
@@ -51,6 +55,7 @@ class World:
     sessions: list[Session] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)  # every token given out, by its name
     secrets: set[str] = field(default_factory=set)
+    by_id: bool = False
 
     async def populate(self, count: int) -> None:
         """Register users. Raises FaultsError."""
@@ -121,8 +126,9 @@ class World:
 
     async def revoke(self, session: Session, *, http: Http | None = None) -> Call:
         session.over = True
+        form = {"session_id": session.handle} if self.by_id else {"token": session.access}
         call, _ = await self._call(
-            "revoke", "/revoke", form={"token": session.access}, headers=self.admin, session=session.handle, http=http
+            "revoke", "/revoke", form=form, headers=self.admin, session=session.handle, http=http
         )
         return call
 

@@ -8,6 +8,7 @@ from faults.lab import Control, Experiment, Lab
 from faults.processes import FaultsError
 from faults.proxy import up_to
 from faults.variation import Patch, Variation
+from faults.waiting import until_it
 from faults.world import Session, User, World
 
 AT_ONCE = 50
@@ -147,7 +148,12 @@ async def _password(world: World, session: Session) -> Call:
 
 async def _suspend(world: World, session: Session) -> Call:
     call = await world.suspend(session.user)
-    await world.call("PATCH", f"/admin/users/{session.user.sub}", document={"status": "active"}, headers=world.admin)
+
+    async def reinstated() -> bool:
+        path = f"/admin/users/{session.user.sub}"
+        return (await world.call("PATCH", path, document={"status": "active"}, headers=world.admin)).status == 200
+
+    await until_it(reinstated, 10)  # or the next round has nobody to begin with
     return call
 
 

@@ -5,6 +5,8 @@ import time
 from contextlib import AbstractContextManager, suppress
 from typing import TypeVar
 
+from redis import RedisError
+
 from faults.http import Http, NoAnswer
 from faults.lab import Control, Experiment, Lab
 from faults.processes import free_port
@@ -18,6 +20,8 @@ S = TypeVar("S")
 
 # A write has to work again this long after the primary was gone.
 OUTAGE_S = 15.0
+# For a node that was killed, to become a replica with all data; sentinels tell it some seconds after it is back.
+WHOLE_S = 60.0
 REPLICA = {"AUTHSVC_DURABILITY": "replica"}
 LOCAL = Variation(settings={"AUTHSVC_DURABILITY": "local"})
 
@@ -60,6 +64,7 @@ async def sentinel_failover(lab: Lab) -> None:
     store: Sentinels = await entered(lab, sentinels(lab.directory / "nodes", "appendonly yes", replicas=1))
     url = store.primary().url if lab.variation.skip else store.url
     _, world = await lab.set_up(store_url=url, settings=REPLICA)
+    world.by_id = True
     outages: list[float] = []
     async with lab.load(rate=100).running():
         for number in range(lab.pick(2, 10)):
@@ -77,12 +82,23 @@ async def sentinel_failover(lab: Lab) -> None:
                 break
             if not before.answers():
                 await asyncio.to_thread(before.start)
-            await asyncio.sleep(3)  # until it has become a replica, with all data
+            # The next to go must not be the only one that has everything.
+            whole = await until_it(lambda: asyncio.to_thread(_is_whole, store), WHOLE_S)
+            lab.require(whole < WHOLE_S, "setup", f"the replica has not caught up within {WHOLE_S:g} s")
+            await asyncio.sleep(1)
     await world.sweep()
     lab.figure("failovers", len(outages))
     lab.figure("no writes for", f"{sorted(outages)[len(outages) // 2]:.1f} s, {max(outages):.1f} s at most")
     lab.figure("down-after", f"{DOWN_AFTER_MS} ms")
     lab.require(max(outages) < OUTAGE_S, "outage", f"no write for {max(outages):.1f} s")
+
+
+def _is_whole(store: Sentinels) -> bool:
+    """Whether the replica is one, and has all that the primary has."""
+    try:
+        return store.primary().replicas_online() == 1 and all(replica.follows() for replica in store.replicas())
+    except (RedisError, AssertionError):  # somebody is not there yet
+        return False
 
 
 async def split_brain(lab: Lab) -> None:

@@ -17,6 +17,7 @@ async def cluster_faults(lab: Lab) -> None:
     lab.tolerated = ("Inv3", "Inv4")
     store: Cluster = await entered(lab, cluster(lab.directory / "nodes", primaries=3, replicas=1))
     _, world = await lab.set_up(store_url=store.url, settings=REPLICA)
+    world.by_id = True
     found = [await world.login(user) for user in world.users[: lab.pick(6, 24)]]
     sessions = [session for session in found if session]
     async with lab.load(rate=80).running():
