@@ -83,7 +83,7 @@ class Intake:
         return {
             at: sub
             for at, sub in zip(named, held, strict=True)
-            if sub is not None and sub != arrivals[at].user.sub.encode()
+            if sub is not None and keys.named_by(sub) != arrivals[at].user.sub
         }
 
     async def _look_at_holders(
@@ -91,7 +91,7 @@ class Intake:
     ) -> dict[int, Outcome]:
         """Whose names are really somebody's. take: make the other entries, which are stale, ours."""
         outcomes: dict[int, Outcome] = {}
-        found = await self._connection.batch([_both(sub.decode()) for sub in holders.values()])
+        found = await self._connection.batch([_both(keys.named_by(sub)) for sub in holders.values()])
         for (at, sub), (user, credentials) in zip(holders.items(), found, strict=True):
             arrival = arrivals[at]
             name = arrival.canonical or ""
@@ -140,7 +140,7 @@ class Intake:
         outcomes: dict[int, Outcome] = {}
         for at, sub in zip(created, held, strict=True):
             user = arrivals[at].user
-            if sub != user.sub.encode():
+            if sub is None or keys.named_by(sub) != user.sub:
                 await self._connection.call("DEL", keys.user(user.sub), keys.credentials(user.sub))
                 outcomes[at] = Outcome.NAME_TAKEN
         return outcomes

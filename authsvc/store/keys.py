@@ -49,6 +49,11 @@ def login(canonical_name: str) -> str:
     return f"login:{canonical_name}"
 
 
+def named_by(entry: bytes) -> str:
+    """Whom an entry at `login` names: the first word; a second one only makes it unlike those before it."""
+    return entry.partition(b" ")[0].decode()
+
+
 def client(client_id: str) -> str:
     return f"client:{client_id}"
 

@@ -35,7 +35,7 @@ class Users(Records[User]):
     async def find_by_name(self, canonical_name: str) -> tuple[User, Credentials | None] | None:
         entry = await self._connection.call("GET", keys.login(canonical_name))
         # A name nobody has is looked up just as long. Not as "": an empty tag would put the two keys into two slots.
-        found = await self.find_both(_sub(entry) if entry else "-")
+        found = await self.find_both(keys.named_by(entry) if entry else "-")
         return found if found and found[0].answers_to(canonical_name) else None
 
     async def register(self, user: User, credentials: Credentials) -> None:
@@ -85,12 +85,12 @@ class Users(Records[User]):
             held = await self._connection.call("SET", key, mine, "NX", "GET")
             if held is None:
                 return
-            if _sub(held) == user.sub:
+            if keys.named_by(held) == user.sub:
                 # Perhaps a rename away from this name has yet to release it: not what is written now.
                 if await self._connection.swap([Change(key, held, b"%s %s" % (mine, token_urlsafe(6).encode()))]):
                     return
                 continue
-            holder = await self.find(_sub(held))
+            holder = await self.find(keys.named_by(held))
             if holder is not None and holder.answers_to(name):
                 # "Taken" by a user whose registration broke off would be a lie in a few seconds.
                 if await self._connection.call("PTTL", self.key(holder.sub)) == -1:
@@ -111,7 +111,7 @@ class Users(Records[User]):
 
     async def _release_name(self, name: str, sub: str, entry: bytes | None) -> None:
         """Give up a name, if it is held by this very entry; one that was written since is not ours to take away."""
-        if entry is not None and _sub(entry) == sub:
+        if entry is not None and keys.named_by(entry) == sub:
             await self._connection.swap([Change(keys.login(normalise(name)), entry, b"")])
 
     async def swap_both(
@@ -139,8 +139,3 @@ class Users(Records[User]):
             if name:
                 await self._release_name(name, sub, await self._entry(name))
         return user
-
-
-def _sub(entry: bytes) -> str:
-    """Whom an entry of the index names: the first word, a second one only makes it unlike those before it."""
-    return entry.partition(b" ")[0].decode()

@@ -9,7 +9,8 @@ import redis
 from authsvc.core.newcomer import Newcomer
 from authsvc.core.user import Credentials
 from authsvc.errors import StoreUnavailable
-from authsvc.flows.deps import Deps
+from authsvc.flows import users
+from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.store.connection import Connection
 from authsvc.store.intake import Arrival, Intake, Outcome
 from authsvc.store.node import Command
@@ -63,6 +64,18 @@ async def test_nobody_is_overwritten(world: World, clock: Clock) -> None:
     assert await world.deps.store.users.find(ada.sub) == ada
     await world.login("ada", PASSWORD)
     assert await world.user("zoe")
+
+
+async def test_who_was_renamed_keeps_the_name(world: World, clock: Clock, valkey: "redis.Redis") -> None:
+    """A name that its user took once more has another entry in the index, and is nobody else's for that."""
+    intake = world.deps.store.intake
+    ada = await world.user("ada")
+    await users.update(world.deps, OPERATOR, ada.sub, username="Ada")
+    assert valkey.get("login:ada") != ada.sub.encode()
+    other, same = arrival(clock, "x", username="ada"), arrival(clock, "-", username="ada", sub=ada.sub)
+    assert await intake.look([other]) == [NAME] == await intake.look([same])
+    assert await intake.add([other]) == [NAME] == await intake.add([same])
+    assert (await world.me(await world.login("ada"))).user.sub == ada.sub
 
 
 async def test_a_changed_row_is_not_there_already(world: World, clock: Clock) -> None:
