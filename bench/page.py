@@ -2,6 +2,7 @@
 
 from statistics import median
 
+from bench.backend import AT_ONCE
 from bench.backends import COUNTED_S, PROCESSES, SUBSCRIBERS, SUBSCRIBING
 from bench.charts import Bar, bars
 from bench.loads import USER_AGENT
@@ -120,10 +121,10 @@ checked.
   well-formed tokens that have no record. The calling client is authenticated all the same, against its live record.
 - **Row 12** checks 10,000 tokens of live sessions, in random order, in one process that the SDK's cache answers: as
   `await introspector.introspect(token)` of an `AsyncIntrospector`, and as `introspector.introspect(token)` of an
-  `Introspector`. Rates are of loops without a clock in them, times are of single checks with the clock's own cost in
-  them. Then {PROCESSES} processes check without pause for {COUNTED_S} seconds; the service, which logs every request,
-  says what it got from them: streams since they began, requests during these seconds. The system says how many
-  connections it has.
+  `Introspector`. Rates are for a second of the process's own time, what listening costs included; times are of single
+  checks with the clock's own cost in them. Then {PROCESSES} processes make {AT_ONCE} checks each every few
+  milliseconds, for {COUNTED_S} seconds; the service, which logs every request, says what it got from them: streams
+  since they began, requests during these seconds. The system says how many connections it has.
 - **Row 13** revokes sessions one by one. {SUBSCRIBERS} subscribers with a cache and a stream of their own, in
   {SUBSCRIBING} processes on both cores, are looked at every half millisecond: do they still accept the token? It is the
   time from when the answer of `/revoke` has arrived at another process to when the last of them refuses; each then

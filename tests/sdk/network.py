@@ -26,6 +26,7 @@ class Network:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
 
     @property
@@ -61,6 +62,9 @@ class Network:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:  # also where the other side takes nothing any more
+            writer.transport.abort()
+        await asyncio.sleep(0)  # which is when they are closed
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = self._loop.create_task(self._connect(reader, writer))
@@ -69,11 +73,13 @@ class Network:
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = _Line(self)
+        self._writers.add(writer)
         try:
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
         except OSError:
             writer.close()
             return
+        self._writers.add(up_writer)
         sides = [
             asyncio.ensure_future(line.pump(reader, up_writer, requests=True)),
             asyncio.ensure_future(line.pump(up_reader, writer, requests=False)),
