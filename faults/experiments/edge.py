@@ -11,6 +11,7 @@ from functools import partial
 from typing import cast
 
 from faults.http import Http, Line, NoAnswer, connect
+from faults.journal import Call
 from faults.lab import Control, Experiment, Lab
 from faults.load import Load
 from faults.nginx import NO_WORKER
@@ -40,10 +41,12 @@ async def exhaustion(lab: Lab) -> None:
     before = {pid: open_files(pid) for pid in rig.workers}
     known = Http(tight.port)  # whose connection is there before those of all others
     session = await world.login(world.users[0], http=known)
+    asked: list[Call] = []
+    asking = asyncio.create_task(_keep_asking(lab, known, session, asked))
     async with lab.load(rate=60, mix=(80, 8, 8, 4)).running():
         await asyncio.sleep(0.5)
         opened = [*await _opened(rig.groups[0].port, lab.pick(800, 4000)), *await _opened(tight.port, 800)]
-        await _served(lab, known, session)
+        await _served(lab, asked)
         # Whatever descriptor becomes free now is wanted by somebody else; without one nobody reaches the store again.
         pressing = [asyncio.create_task(_opened(tight.port, 800)) for _ in range(4)]
         with rig.store.open() as store:
@@ -53,7 +56,8 @@ async def exhaustion(lab: Lab) -> None:
         for lines in await asyncio.gather(*pressing):
             opened += lines
         await asyncio.sleep(0.5)
-        await _served(lab, known, session)
+        await _served(lab, asked)
+        asking.cancel()
         biggest = max(rss_mib(pid) for pid in rig.workers)
         for line in opened:
             line.close()
@@ -84,12 +88,20 @@ async def exhaustion(lab: Lab) -> None:
     lab.require(not late, "recovery", f"{len(late)} calls failed when all was well again")
 
 
-async def _served(lab: Lab, known: Http, session: Session | None) -> None:
+async def _keep_asking(lab: Lab, known: Http, session: Session | None, asked: list[Call]) -> None:
+    """Introspect on a connection so often that it is never idle for long enough to be closed for that."""
+    while True:
+        asked.append(await lab.world.introspect(session.access if session else "", http=known))
+        await asyncio.sleep(0.2)
+
+
+async def _served(lab: Lab, asked: list[Call]) -> None:
     """Who has a connection is answered, however many want one."""
-    for _ in range(5):
-        call = await lab.world.introspect(session.access if session else "", http=known)
+    known = len(asked) + 1  # the one under way began before
+    await until(lambda: len(asked) >= known + 5, 10)
+    lab.require(len(asked) > known, "starved", "nothing is answered on an open connection")
+    for call in asked[known:]:
         lab.require(call.status == 200, "starved", f"on an open connection introspection is answered {call.status}")
-        await asyncio.sleep(0.1)
 
 
 async def _with_few_descriptors(group: Serve) -> None:
