@@ -192,6 +192,7 @@ def test_what_is_refused_is_told_by_line_and_never_shows_a_hash(started: Cli, tm
     assert {user["username"] for user in started.lines("user", "list")} == {"ada", "bea", "fay"}
     started.login("ada")  # and not with what was to be imported over it
     (event,) = started.lines("audit", "--event", "users.imported")
+    assert started.lines("audit", "--event", "users.import_started")
     assert event["details"] == {"created": 2, "there": 0, "refused": 10, "admins": 0}
 
 

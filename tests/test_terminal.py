@@ -222,6 +222,13 @@ def test_bash_completes(started: Cli, tmp_path: Path, typed: str, offered: set[s
     assert set(done.stdout.split()) == offered, done.stderr
 
 
+def test_the_list_of_commands_is_not_cut_off(started: Cli) -> None:
+    """On 80 columns each command has its whole sentence."""
+    for group in ([], ["user"], ["client"], ["token"], ["service"]):
+        _, commands = started.ok(*group, "--help").split("Commands:")
+        assert "..." not in commands
+
+
 def test_help_is_there_for_every_command() -> None:
     """A sentence that ends, for each command and each of its options."""
 

@@ -53,7 +53,9 @@ class Program(click.Group):
             ctx.exit(INTERRUPTED)
 
 
-@click.group(cls=Program, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Program, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__)
 def cli() -> None:
     """Opaque tokens whose state lives in Redis or Valkey."""
@@ -64,7 +66,7 @@ for group in (groups.user, groups.client, groups.token, groups.service):
 
 
 # What a command needs is imported when it runs: help and completion should not wait for a web framework.
-@cli.command()
+@cli.command(short_help="Serve HTTP.")
 @click.option("--host", help="Address to listen on; by default AUTHSVC_HOST, or 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; by default AUTHSVC_PORT, or 8000.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Server processes; by default AUTHSVC_WORKERS, or 1.")
@@ -111,7 +113,7 @@ def audit(
         show_trail(test, limit=limit or 50, since_s=since, as_json=as_json)
 
 
-@cli.command()
+@cli.command(short_help="Print the script for completion in a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print what makes a shell complete our commands and options.
@@ -127,7 +129,7 @@ def completion(shell: str) -> None:
         click.echo(made.source_template % made.source_vars())
 
 
-@cli.command()
+@cli.command(short_help="Say what is not as it should be, and what to do.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 @click.option("--strict", is_flag=True, help="Count warnings as failures.")
 @click.pass_context

@@ -80,7 +80,7 @@ def show_(client_id: str, as_json: bool) -> None:
     show(_view(run(lambda deps: find(deps, client_id))), as_json=as_json)
 
 
-@group.command()
+@group.command(short_help="Change what is given.")
 @ID
 @click.option("--name", help="What it is called.")
 @_settable
@@ -134,7 +134,7 @@ def rotate_secret(client_id: str, overlap_s: int | None, as_json: bool) -> None:
     _show_with_secret(client, secret, as_json=as_json)
 
 
-@group.command()
+@group.command(short_help="End every session opened through a client.")
 @ID
 def logout(client_id: str) -> None:
     """End every session opened through a client, logins under way included."""
@@ -147,7 +147,7 @@ def logout(client_id: str) -> None:
     say(f"ended every session opened through {client_id}")
 
 
-@group.command()
+@group.command(short_help="Delete a client for good.")
 @ID
 @yes
 def delete(client_id: str, yes: bool) -> None:

@@ -35,7 +35,7 @@ user = LazyGroup(
     "user",
     "authsvc.cli.users",
     "authsvc.cli.transfer",
-    help="Create, show, change and delete users; end their sessions; import and export.",
+    help="Create, show, change, import and export users.",
 )
 client = LazyGroup("client", "authsvc.cli.clients", help="Register, show, change and delete clients.")
 token = LazyGroup("token", "authsvc.cli.tokens", help="Issue a token, explain why one is inactive, take one back.")

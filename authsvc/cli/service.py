@@ -9,7 +9,7 @@ from authsvc.flows import revoke
 from authsvc.flows.deps import OPERATOR
 
 
-@group.command("cut-off")
+@group.command("cut-off", short_help="End every session there is.")
 @yes
 def cut_off(yes: bool) -> None:
     """End every session there is, as after restoring a stolen or an old backup."""

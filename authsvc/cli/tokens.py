@@ -25,7 +25,7 @@ from authsvc.web.input import validated
 _LABELS = {"seen": "last_seen", "end": "expires_at", "exp": "access_expires_at"}
 
 
-@group.command()
+@group.command(short_help="Print a token for a subject.")
 @click.option(
     "--client", "client_id", required=True, metavar="ID", help="In whose name; it needs the permission issue."
 )
@@ -52,7 +52,7 @@ def issue(client_id: str, sub: str, scope: str, expires_in: int | None, roles: t
     say(f"The token is shown this once. It expires in {grant.expires_in} s; its session is {grant.session_id}.")
 
 
-@group.command()
+@group.command(short_help="Say whether a token is active, and why not.")
 @click.argument("session_id", required=False)
 @as_json
 @click.pass_context
@@ -77,7 +77,7 @@ def explain(ctx: click.Context, session_id: str | None, as_json: bool) -> None:
     ctx.exit(0 if explanation.active else INACTIVE)
 
 
-@group.command()
+@group.command(short_help="End the session that a token belongs to.")
 @click.argument("session_id", required=False)
 def revoke(session_id: str | None) -> None:
     """End the session that a token belongs to, whichever of its tokens it is.

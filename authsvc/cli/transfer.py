@@ -33,7 +33,7 @@ _SHOWN_REASONS = 10
 _AGAIN = "Start it again with the same file: it passes over those who are there."
 
 
-@group.command("import")
+@group.command("import", short_help="Import users with the hashes of their passwords.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option(
     "--from",
@@ -123,7 +123,7 @@ def import_(
     ctx.exit(1 if tally.refused else 0)
 
 
-@group.command()
+@group.command(short_help="Print all users, a line of JSON for each.")
 @click.option("--with-hashes", is_flag=True, help="With the hashes of the passwords, as for another system.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="A new file, for its owner only.")
 def export(with_hashes: bool, output: Path | None) -> None:

@@ -80,7 +80,7 @@ def suspend(who: str, as_json: bool) -> None:
     show(_view(_update(who, status="suspended")), as_json=as_json)
 
 
-@group.command()
+@group.command(short_help="Let a suspended user log in again.")
 @WHO
 @as_json
 def reinstate(who: str, as_json: bool) -> None:
@@ -100,7 +100,7 @@ def roles(who: str, new_roles: tuple[str, ...], none: bool, as_json: bool) -> No
     show(_view(_update(who, roles=new_roles)), as_json=as_json)
 
 
-@group.command()
+@group.command(short_help="Set what introspection tells besides roles.")
 @WHO
 @click.argument("claims", metavar="JSON")
 @as_json
@@ -160,7 +160,7 @@ def logout(who: str) -> None:
     say(f"ended every session of {run(work)}")
 
 
-@group.command("reset-code")
+@group.command("reset-code", short_help="Print a code that sets a password, once.")
 @WHO
 @as_json
 def reset_code(who: str, as_json: bool) -> None:
@@ -174,7 +174,7 @@ def reset_code(who: str, as_json: bool) -> None:
     _say_about_code(life_s)
 
 
-@group.command("require-reset")
+@group.command("require-reset", short_help="Make passwords good for nothing.")
 @click.argument("who", metavar="[SUB_OR_NAME]...", nargs=-1)
 @click.option("--all", "everybody", is_flag=True, help="All users, as when it is not known whose passwords are stale.")
 @yes

@@ -64,11 +64,13 @@ class Importer:
         self.tally = Tally()
 
     async def run(self, caller: Caller, batches: AsyncIterator[Sequence[Row]], *, concurrency: int) -> Tally:
-        """Import everything; the trail is told at the end how many, also if that comes early.
+        """Import everything; the trail is told that it begins and, also if the end comes early, how many.
 
         Raises StoreUnavailable when the store was gone for too long; what is imported until then stays.
         """
         room = asyncio.Semaphore(concurrency)
+        if not self._dry_run:  # one that is killed says nothing at its end
+            await note(self._deps, caller, "users.import_started")
         try:
             async with asyncio.TaskGroup() as tasks:
                 async for batch in batches:
@@ -146,7 +148,7 @@ class Importer:
         self._refused(line, reason)
 
     async def _note(self, caller: Caller) -> None:
-        if self._dry_run or not self.tally.read:
+        if self._dry_run:
             return
         # One event for all: a million of them would push everything else out of the trail.
         counts = {name: getattr(self.tally, name) for name in ("created", "there", "refused", "admins")}
