@@ -136,8 +136,11 @@ def row_13(bench: Bench) -> dict[str, list[Figures]]:
                 subscribers.order(token)
             for subscribers in subscribing:
                 subscribers.hear()
+            begun = time.perf_counter()
             acknowledged = revoked_at(connection, parties.service, f"token={token}")
             moments = [at for subscribers in subscribing for at in subscribers.hear()]
+            if min(moments) < begun:
+                raise BenchError("a subscriber did not hear the service: it refused before anything was revoked")
             refused = [max(at - acknowledged, 0) * 1000 for at in moments]
             found.append({"everywhere_ms": max(refused), "first_ms": min(refused)})
             time.sleep(random.uniform(*PAUSE_S))

@@ -178,7 +178,7 @@ def _cached(results: Results) -> list[Line]:
     if results.has("backends"):
         (counted,) = results.figures["backends"]
         what = f"{counted['processes']:.0f} processes of one backend, {counted['checks']:,.0f} checks"
-        ratio = f"{counted['streams'] / counted['processes']:.0f} stream each"
+        ratio = f"{counted['streams'] / counted['processes']:g} stream each"
         found.append(
             Line("12", what, ratio, f"{counted['requests']:.0f} requests, {counted['connections']:.0f} connections")
         )
