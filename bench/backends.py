@@ -25,6 +25,7 @@ COUNTED_S = 8
 SUBSCRIBERS, SUBSCRIBING = 100, 4
 # Between two revocations, so that they fall anywhere between two heartbeats.
 PAUSE_S = (0.005, 0.05)
+MOST_LEFT_OUT = 0.1
 ESTABLISHED = "01"
 
 
@@ -120,7 +121,7 @@ def row_13(bench: Bench) -> dict[str, list[Figures]]:
     parties = bench.parties
     subs = loads.fill_users([bench.store], count, parties.now)
     presented = loads.fill_sessions([bench.store], subs, loads.under(bench.store, parties.app), parties.now)
-    found = []
+    found, deaf = [], 0
     connection = HTTPConnection("127.0.0.1", parties.service.port)
     tokens = _file(bench, "refusals", presented)
     each = str(SUBSCRIBERS // SUBSCRIBING)
@@ -139,12 +140,19 @@ def row_13(bench: Bench) -> dict[str, list[Figures]]:
             begun = time.perf_counter()
             acknowledged = revoked_at(connection, parties.service, f"token={token}")
             moments = [at for subscribers in subscribing for at in subscribers.hear()]
-            if min(moments) < begun:
-                raise BenchError("a subscriber did not hear the service: it refused before anything was revoked")
+            if (
+                min(moments) < begun
+            ):  # not for the revocation: it did not hear the service, and so took nothing for known
+                deaf += 1
+                continue
             refused = [max(at - acknowledged, 0) * 1000 for at in moments]
             found.append({"everywhere_ms": max(refused), "first_ms": min(refused)})
             time.sleep(random.uniform(*PAUSE_S))
     connection.close()
+    if deaf:
+        say(f"  {deaf} of {count} revocations left out: somebody had not heard the service for two seconds")
+    if deaf > count * MOST_LEFT_OUT:
+        raise BenchError("the subscribers did not hear the service: the machine has too much else to do")
     return {"refused": found}
 
 
