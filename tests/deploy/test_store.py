@@ -4,6 +4,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,8 @@ def test_the_check_is_content(store: StoreProcess, secrets: Secrets, operator: "
         assert {name: result for name, result in found.items() if result not in ("pass", "n/a")} == others
 
 
-def test_a_password_is_changed_without_a_gap(store: StoreProcess, operator: "redis.Redis") -> None:
-    """The new one is good before the old one is taken away."""
+def test_a_password_is_changed_without_a_gap(store: StoreProcess, secrets: Secrets, operator: "redis.Redis") -> None:
+    """The new one is good before the old one is taken away, and the store writes it to its file."""
     operator.execute_command("ACL", "SETUSER", "authsvc", ">new", ">newer")  # type: ignore[no-untyped-call]  # as above
     for password in ("new", "newer"):
         with redis.Redis(unix_socket_path=str(store.socket), username="authsvc", password=password) as service:
@@ -134,3 +135,6 @@ def test_a_password_is_changed_without_a_gap(store: StoreProcess, operator: "red
         pytest.raises(redis.AuthenticationError),
     ):
         service.ping()
+    operator.execute_command("ACL", "SAVE")  # type: ignore[no-untyped-call]  # as above
+    assert sha256(b"newer").hexdigest() in secrets.users.read_text()
+    assert sha256(b"new").hexdigest() not in secrets.users.read_text()
