@@ -186,8 +186,9 @@ def test_every_shell_is_given_a_script_that_it_reads(started: Cli, shell: str) -
     """It names our command, and the shell, where there is one, finds no fault with it."""
     script = started.ok("completion", shell)
     assert "_AUTHSVC_COMPLETE" in script
-    if shutil.which(shell) is not None:
-        subprocess.run([shell, "-n", "/dev/stdin"], input=script, text=True, check=True, timeout=10)
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here to read it")
+    subprocess.run([shell, "-n", "/dev/stdin"], input=script, text=True, check=True, timeout=10)
 
 
 @pytest.mark.parametrize(
