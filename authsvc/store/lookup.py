@@ -27,8 +27,9 @@ from authsvc.store.records import UNREADABLE, load
 
 # Two batches travel while the next one gathers: one more would only make them smaller.
 MAX_IN_FLIGHT = 2
-# A batch is sent when it has this many sessions, though more are waiting; one caller's always travel together.
-MAX_SESSIONS = 1000
+# A batch is sent when it has this many sessions, though more are waiting; one caller's always travel together. Of
+# twice as many each takes longer, for the caches hold them no more.
+MAX_SESSIONS = 500
 
 _SESSION, _USER = Decoder(Session), Decoder(User)
 
