@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,7 +18,7 @@ from authsvc.flows.hasher import Hasher
 from authsvc.metrics import Call, Metrics
 from authsvc.settings import Settings
 from authsvc.store import Store
-from authsvc.store.connection import REQUEST_TIMEOUT_S, Connection, patience
+from authsvc.store.connection import REQUEST_TIMEOUT_S, Connection, Span, patience
 from authsvc.store.durability import Durability
 from authsvc.web import openapi
 from authsvc.web.access_log import AccessLog
@@ -32,16 +32,20 @@ CALLS = tuple(Call(verb.method, verb.path) for verb in ROUTES)
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, redis_url: str, clock: Callable[[], float] = time.time, metrics: Metrics | None = None
+    settings: Settings,
+    redis_url: str,
+    clock: Callable[[], float] = time.time,
+    metrics: Metrics | None = None,
+    span: Span = nullcontext,
 ) -> AsyncIterator[Deps]:
     """The parts of the service, connected to a store; given back at the end.
 
-    metrics: where it counts, if anybody reads it.
+    metrics: where it counts, if anybody reads it. span: what is entered around a request's waits for the store.
     """
     metrics = metrics or Metrics(CALLS)
     durability = Durability(settings.durability, settings.durability_timeout_ms, settings.durability_replicas)
     store = Store(
-        Connection(redis_url, durability, metrics),
+        Connection(redis_url, durability, metrics, span),
         audit_retention_s=settings.audit_retention_s,
         audit_max_events=settings.audit_max_events,
     )

@@ -10,9 +10,10 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 import uvloop
@@ -28,7 +29,7 @@ from authsvc.logs import log_to_stderr
 from authsvc.metrics import Metrics
 from authsvc.metrics.exposition import Board, Page, cells_of, exposed
 from authsvc.metrics.families import OTHER
-from authsvc.settings import Settings
+from authsvc.settings import Settings, traces_wanted
 from authsvc.store.embedded import LOCK_WAIT_S, Embedded, running_url
 from authsvc.web.envelope import request_id, sealed
 from authsvc.web.errors import problem
@@ -37,6 +38,9 @@ from authsvc.web.lean_protocol import LeanProtocol
 from authsvc.web.limits import Load, raise_descriptors
 from authsvc.web.server import GRACE_S, Server
 from authsvc.web.workers import Workers
+
+if TYPE_CHECKING:
+    from authsvc.web.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -171,9 +175,11 @@ class Worker:
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"]["load"] = Load(self._settings.max_requests, self._settings.max_connections, self._metrics)
         await receive()  # lifespan.startup
-        async with opened(self._settings, self._settings.redis_url or "", metrics=self._metrics) as deps:
-            self._app = build(deps)
-            scope["state"]["lean"] = Lean(deps)
+        tracing = _tracing()
+        span = tracing.span if tracing else nullcontext
+        async with opened(self._settings, self._settings.redis_url or "", metrics=self._metrics, span=span) as deps:
+            self._app = tracing.around(build(deps)) if tracing else build(deps)
+            scope["state"]["lean"] = Lean(deps, traced=tracing is not None)
             # What is alive now stays alive: the garbage collector need not look at it again. Without this and the
             # higher threshold it took an eighth of the time of an introspection.
             gc.freeze()
@@ -186,7 +192,21 @@ class Worker:
             await receive()  # lifespan.shutdown
             for task in tasks:
                 task.cancel()
+        if tracing is not None:
+            tracing.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _tracing() -> "Tracing | None":
+    """Traces, if OpenTelemetry is installed and told where to send them."""
+    if not traces_wanted():
+        return None
+    try:
+        from authsvc.web import tracing  # what is not used need not be installed
+    except ModuleNotFoundError as missing:
+        log.warning("no traces: %s is not installed, authsvc[otel] brings it", missing.name)
+        return None
+    return tracing.Tracing(tracing.from_environment())
 
 
 async def _end_with(parent: int) -> None:

@@ -132,6 +132,14 @@ class Settings(BaseModel):
         return (self.issuer or f"http://{self.host}:{self.port}").rstrip("/")
 
 
+def traces_wanted(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether OpenTelemetry's own variables say where traces go; everything else about them is for its SDK to read."""
+    exporter = environment.get("OTEL_TRACES_EXPORTER", "otlp")
+    named = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    return exporter == "otlp" and any(environment.get(name) for name in named) and not disabled
+
+
 def given_in_files(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
     """The settings that are read from files of their own."""
     names = {name.removeprefix(PREFIX).lower() for name in environment if name.startswith(PREFIX)}

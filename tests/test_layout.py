@@ -47,6 +47,7 @@ ONLY_IN = {
     "click": {"cli"},
     "httpx": {"sdk"},
     "prometheus_client": {"metrics"},
+    "opentelemetry": {"web"},
 }
 
 

@@ -5,7 +5,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +37,9 @@ from authsvc.store.topology import Heard, Parcel, Single, Topology
 from authsvc.store.urls import StoreUrl
 
 log = logging.getLogger(__name__)
+
+# What is entered, with a name, around a request's wait for the store: a span of a trace, or nothing.
+Span = Callable[[str], AbstractContextManager[object]]
 
 # What the present request may still wait for the store, in a list that its parts share; None outside of requests.
 _left: ContextVar[list[float] | None] = ContextVar("left", default=None)
@@ -106,8 +109,10 @@ class Connection:
         url: str,
         durability: Durability = Durability(),  # noqa: B008 - it is frozen
         metrics: Metrics | None = None,
+        span: Span = nullcontext,
     ) -> None:
         parsed = StoreUrl.parse(url)
+        self.span = span
         self.metrics = metrics = metrics or Metrics()
         self._durability = durability
         reply_timeout_s = REPLY_TIMEOUT_S + (durability.timeout_ms / 1000 if durability.waits else 0)
@@ -175,7 +180,7 @@ class Connection:
 
     async def listeners(self) -> list[AbstractConnection]:
         """A connection of its own to each primary, not yet connected, for one who listens to it; speaks RESP3."""
-        async with answering(self.metrics):
+        async with answering(self.metrics, self.span):
             return [primary.new_listener() for primary in await self._topology.writable()]
 
     async def check_covered(self, heard: Sequence[Heard]) -> None:
@@ -185,7 +190,7 @@ class Connection:
 
     async def ask_primaries(self, commands: Sequence[Command]) -> list[list[Any]]:
         """The replies of every primary, one after the other. A reply is None where the server refuses to tell."""
-        async with answering(self.metrics):
+        async with answering(self.metrics, self.span):
             told = [await primary.send(commands) for primary in await self._topology.primaries()]
         return [[None if isinstance(reply, ResponseError) else reply for reply in replies] for replies in told]
 
@@ -193,7 +198,7 @@ class Connection:
         """One step through the keys of all primaries, from "0" until the position is "0" again."""
         cursor, _, number = position.partition(".")
         at = int(number or 0)
-        async with answering(self.metrics):
+        async with answering(self.metrics, self.span):
             primaries = await self._topology.primaries()
             if at >= len(primaries):  # the cluster has shrunk meanwhile
                 return "0", []
@@ -213,7 +218,7 @@ class Connection:
             return await self.call(*command)
         left = _left.get()
         until = self._durability.command(left[0] if left else None)
-        async with answering(self.metrics):
+        async with answering(self.metrics, self.span):
             [(reply, kept)] = await self._topology.deliver([Parcel(_key(command), (command, until))])
             if isinstance(reply, ResponseError):
                 raise reply
@@ -224,7 +229,7 @@ class Connection:
         return reply
 
     async def _deliver(self, parcels: Sequence[Parcel]) -> list[list[Any]]:
-        async with answering(self.metrics):
+        async with answering(self.metrics, self.span):
             delivered = await self._topology.deliver(parcels)
             for replies in delivered:
                 last = replies[-1] if isinstance(replies[-1], list) else []
@@ -338,12 +343,12 @@ def is_bounded() -> bool:
 
 
 @asynccontextmanager
-async def answering(metrics: Metrics) -> AsyncIterator[None]:
+async def answering(metrics: Metrics, span: Span = nullcontext) -> AsyncIterator[None]:
     """Bound what is inside by the time of a call, and by what the request has left. Raises StoreUnavailable."""
     left = _left.get()
     started = time.monotonic()
     try:
-        with meaning(metrics):
+        with meaning(metrics), span("store"):
             async with asyncio.timeout(CALL_TIMEOUT_S if left is None else min(CALL_TIMEOUT_S, left[0])):
                 yield
     finally:

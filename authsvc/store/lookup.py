@@ -22,7 +22,7 @@ from authsvc.errors import CorruptRecord, StoreUnavailable
 from authsvc.metrics import Metrics
 from authsvc.store import keys
 from authsvc.store.cluster_lane import ClusterLane
-from authsvc.store.connection import CALL_TIMEOUT_S, Connection, Lane, answering, is_bounded
+from authsvc.store.connection import CALL_TIMEOUT_S, Connection, Lane, Span, answering, is_bounded
 from authsvc.store.records import UNREADABLE, load
 
 # Two batches travel while the next one gathers: one more would only make them smaller.
@@ -71,6 +71,7 @@ class Lookup:
 
     def __init__(self, connection: Connection) -> None:
         self._metrics = connection.metrics
+        self._span = connection.span
         self._lanes = [connection.lane() for _ in range(MAX_IN_FLIGHT)]
         self._waiting: deque[_Asked] = deque()
         self._in_flight: set[asyncio.Task[Read]] = set()
@@ -89,7 +90,7 @@ class Lookup:
     def sessions(self, client_id: str | None, handles: Collection[str]) -> Awaitable[Answer]:
         """Everything about sessions, and the client that asks for them. Awaiting it raises StoreUnavailable."""
         answer = self.ask(client_id, handles)
-        return _within_patience(answer, self._metrics) if is_bounded() else answer
+        return _within_patience(answer, self._metrics, self._span) if is_bounded() else answer
 
     def ask(self, client_id: str | None, handles: Collection[str]) -> "asyncio.Future[Answer]":
         """Like `sessions`, for one who does not wait in a task; bounded by the time of a call."""
@@ -139,8 +140,8 @@ class Lookup:
         self._schedule(task.get_loop())
 
 
-async def _within_patience(answer: "asyncio.Future[Answer]", metrics: Metrics) -> Answer:
-    async with answering(metrics):
+async def _within_patience(answer: "asyncio.Future[Answer]", metrics: Metrics, span: Span) -> Answer:
+    async with answering(metrics, span):
         return await answer
 
 
