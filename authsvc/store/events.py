@@ -145,7 +145,7 @@ class Changes:
             self._lose()
 
     async def _follow(self) -> None:
-        pause = _PAUSE_S
+        task, pause = asyncio.current_task(), _PAUSE_S
         with patience(None):  # it outlives the request that began it
             while True:
                 try:
@@ -155,6 +155,9 @@ class Changes:
                         log.warning("changes of the store are not being heard")
                 except* Exception:  # whatever it is, subscribers must not wait for ever
                     log.exception("following the store failed")
+                # A group of tasks of which one fails in that moment keeps it to itself that it was cancelled.
+                if task is not self._following:
+                    return
                 pause = _PAUSE_S if self._live else min(2 * pause, _MAX_PAUSE_S)
                 self._lose()
                 await asyncio.sleep(pause)

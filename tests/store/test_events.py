@@ -14,6 +14,7 @@ import pytest
 import redis
 import redis.asyncio
 
+from authsvc.errors import StoreUnavailable
 from authsvc.store import keys
 from authsvc.store.connection import Connection
 from authsvc.store.events import EVERYTHING, MAX_BACKLOG, MAX_NAMED, Announcement, Changes, Subscription
@@ -446,3 +447,29 @@ async def test_no_old_heartbeat_is_told(changes: Changes) -> None:
     await asyncio.sleep(1.1)
     subscription.put(news[0])
     assert await subscription.take() is news[0]
+
+
+async def test_the_end_comes_though_the_store_fails_in_that_moment(
+    changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stops listening just when the store breaks is rid of it: a service has to be able to stop then."""
+    broken = asyncio.Event()
+    begun = asyncio.Event()
+
+    async def listen() -> None:
+        begun.set()
+        await broken.wait()
+        raise StoreUnavailable("gone")
+
+    async def follow_once() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(listen())
+
+    monkeypatch.setattr(changes, "_follow_once", follow_once)
+    subscription = changes.subscribe()
+    async with asyncio.timeout(WITHIN_S):
+        await begun.wait()
+        broken.set()
+        await asyncio.sleep(0)  # it has failed, and the group has not been told yet
+        subscription.close()
+        await changes.close()
