@@ -50,6 +50,10 @@ class Worker(Process):
             self._server = Server(self.config)
         return self._server
 
+    def start(self) -> None:
+        super().start()
+        self.child_conn.close()  # its own is enough, and ends with it: nobody waits for the answer of one that has died
+
     def is_alive(self, timeout: float = ANSWER_WITHIN_S) -> bool:
         """Whether it answers, or may still be starting: on cores that are all busy that alone takes many seconds."""
         if not self.process.is_alive():

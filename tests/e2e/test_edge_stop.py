@@ -112,6 +112,19 @@ def test_a_killed_worker_is_replaced(new_server: NewServer) -> None:
         assert httpx.get(f"{server.url}/readyz").status_code == 200
 
 
+def test_one_that_dies_while_it_is_asked_is_replaced(new_server: NewServer) -> None:
+    """Its supervisor does not wait for an answer that can't come any more."""
+    server = new_server(AUTHSVC_WORKERS="2").start()
+    until(lambda: len(workers_of(server)) == 2)
+    victim = workers_of(server)[0]
+    os.kill(victim, signal.SIGSTOP)
+    asked = time.monotonic() + 1  # it is asked four times a second, and then waited for
+    until(lambda: time.monotonic() > asked)
+    assert victim in workers_of(server)
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: len(workers_of(server)) == 2 and victim not in workers_of(server), 2)
+
+
 def test_sighup_loses_no_request(new_server: NewServer) -> None:
     """G13: all workers are replaced, twice, under load over connections that stay open: every POST is answered."""
     server = new_server(AUTHSVC_WORKERS="2").start()
