@@ -35,12 +35,19 @@ class Follower:
 
     def __init__(self, url: str, cwd: Path, *options: str) -> None:
         self.process = program("audit", "--follow", *options, cwd=cwd, url=url)
+        self._read = {False: b"", True: b""}
 
     def line(self, *, err: bool = False) -> str:
         pipe = self.process.stderr if err else self.process.stdout
         assert pipe is not None
-        assert select.select([pipe], [], [], 20)[0], "nothing more comes"
-        return pipe.readline()
+        while b"\n" not in self._read[err]:
+            assert select.select([pipe], [], [], 20)[0], "nothing more comes"
+            # Past the pipe's buffer, which could hold a line that select knows nothing of.
+            piece = os.read(pipe.fileno(), 65536)
+            assert piece, "it has ended"
+            self._read[err] += piece
+        line, _, self._read[err] = self._read[err].partition(b"\n")
+        return line.decode()
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGINT)
@@ -50,11 +57,11 @@ class Follower:
 @contextmanager
 def following(url: str, cwd: Path, *options: str) -> Iterator[Follower]:
     follower = Follower(url, cwd, *options)
-    try:
-        with follower.process:
+    with follower.process:
+        try:
             yield follower
-    finally:
-        follower.process.kill()
+        finally:
+            follower.process.kill()
 
 
 def test_the_trail_is_followed(started: Cli, tmp_path: Path) -> None:
@@ -99,17 +106,18 @@ def test_following_outlives_a_store_that_starts_again(tmp_path: Path) -> None:
         service = Cli(store.url)
         service.do(first_start)
         service.user("ada")
-        follower = Follower(store.url, tmp_path, "--json", "--event", "user")
-        assert json.loads(follower.line())["event"] == "user.created"
-    assert "waiting for it" in follower.line(err=True)
-    with running_store(*options, directory=tmp_path):
-        service.user("bea")
-        assert "answers again" in follower.line(err=True)
-        assert json.loads(follower.line())["event"] == "user.created"
-        assert follower.end() == INTERRUPTED
-    with follower.process:
-        assert follower.process.stderr is not None
-        assert "Traceback" not in follower.process.stderr.read()
+        with following(store.url, tmp_path, "--json", "--event", "user") as follower:
+            assert json.loads(follower.line())["event"] == "user.created"
+            store.process.kill()
+            store.process.wait()
+            assert "waiting for it" in follower.line(err=True)
+            with running_store(*options, directory=tmp_path):
+                service.user("bea")
+                assert "answers again" in follower.line(err=True)
+                assert json.loads(follower.line())["event"] == "user.created"
+                assert follower.end() == INTERRUPTED
+            assert follower.process.stderr is not None
+            assert "Traceback" not in follower.process.stderr.read()
 
 
 def test_following_keeps_no_service_from_starting(tmp_path: Path) -> None:
