@@ -112,6 +112,8 @@ OLD_DRIVER = [
     Patch("store/connection.py", "import AbstractConnection\n", "import Connection as AbstractConnection\n"),
     Patch("store/tracking.py", "import AbstractConnection\n", "import Connection as AbstractConnection\n"),
     Patch("store/cluster.py", "import AbstractConnection, ", "import Connection as AbstractConnection, "),
+    Patch("store/connection.py", "    OutOfMemoryError,\n", ""),
+    Patch("store/connection.py", '    (OutOfMemoryError, "full"),\n', ""),
     Patch("store/node.py", "from redis.maint_notifications import MaintNotificationsConfig\n", ""),
     Patch("store/node.py", '        "maint_notifications_config": MaintNotificationsConfig(enabled=False),\n', ""),
 ]

@@ -86,7 +86,7 @@ async def _legitimate(lab: Lab) -> float:
 
 ON_THE_LOOP = Patch(
     "flows/hasher.py",
-    "verdict = await asyncio.wrap_future(self._submit(lambda: self._verify(stored or self._nobody, password)))",
+    "verdict = await self._computed(lambda: self._verify(stored or self._nobody, password))",
     "verdict = self._verify(stored or self._nobody, password)",
 )
 
