@@ -97,7 +97,7 @@ async def revoke_races(lab: Lab) -> None:
     ends: list[Callable[[World, Session], Awaitable[Call]]] = [_revoke, _cut_off, _password, _suspend]
     rounds = lab.pick(40, 500)
     for number in range(rounds):
-        session = await _login(world, world.users[number % len(world.users)])
+        session = await _login(world, world.users[number % len(world.users)], _address(number))
         await _race(world, session, ends[number % len(ends)], number)
         # What was in flight may have made new tokens: they are dead, or younger than the end.
         await world.sweep([session.access, session.refresh])
@@ -112,16 +112,21 @@ async def _race(world: World, session: Session, end: Callable[[World, Session], 
 
     await asyncio.gather(
         *[later(at * 0.003, world.refresh(session)) for at in range(4)],
-        *[later(at * 0.004, world.login(session.user, note="old")) for at in range(2)],
+        *[later(at * 0.004, world.login(session.user, headers=_address(number), note="old")) for at in range(2)],
         later((number % 8) * 0.002, end(world, session)),
     )
     if session.user.password.endswith("next"):
         world.secrets.add(session.user.password)
 
 
-async def _login(world: World, user: User) -> Session:
+def _address(number: int) -> dict[str, str]:
+    """Another one in each round: logins of a suspended user are wrong ones, of which an address has twenty."""
+    return {"X-Forwarded-For": f"10.9.{number // 250}.{number % 250 + 1}"}
+
+
+async def _login(world: World, user: User, headers: dict[str, str] | None = None) -> Session:
     for _ in range(20):  # a busy machine may stop for some seconds, and be told 503
-        session = await world.login(user)
+        session = await world.login(user, headers=headers)
         if session is not None:
             return session
         await asyncio.sleep(0.5)
