@@ -10,6 +10,8 @@ def told(outcome: Outcome) -> str:
     verdict = "ok" if outcome.passed else "FAILED"
     figures = ", ".join(f"{name} {value}" for name, value in outcome.figures.items())
     lines = [f"{verdict:<6} {outcome.experiment.name} ({outcome.seconds:.0f} s): {figures}"]
+    if outcome.missed:
+        lines.append(f"         in its second run; the first missed: {', '.join(outcome.missed)}")
     for code, count in Counter(violation.code for violation in outcome.violations).items():
         example = next(violation.text for violation in outcome.violations if violation.code == code)
         lines.append(f"         {code}: {count}, such as: {example}")
