@@ -1,13 +1,20 @@
 """The checker of `make faults`: hand-made journals that break each promise are caught, and innocent ones are not."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from faults.checker import check, leaks
 from faults.journal import Call, Result
+from faults.lab import Experiment, Lab, conduct
 
+# A rig and a world in which nothing happened.
+IDLE: Any = (
+    SimpleNamespace(logs=lambda: []),
+    SimpleNamespace(journal=SimpleNamespace(calls=[]), secrets=set()),
+)
 HANDLE = "abcdefghijkl"
 A1, R1 = f"tok_{HANDLE}-a1", f"ref_{HANDLE}-r1"
 A2, R2 = f"tok_{HANDLE}-a2", f"ref_{HANDLE}-r2"
@@ -145,3 +152,20 @@ def test_a_secret_in_a_log_is_caught(tmp_path: Path) -> None:
     (tmp_path / "dirty.log").write_bytes(b"\xff\x00 token=tok_secret&x")
     found = leaks(["tok_secret"], tmp_path.glob("*.log"))
     assert [violation.text for violation in found] == ["dirty.log holds 1 secrets"]
+
+
+@pytest.mark.parametrize(("found", "runs", "passes"), [("p99", 2, True), ("Inv1", 1, False), ("", 1, True)])
+async def test_only_times_get_a_second_go(found: str, runs: int, passes: bool, tmp_path: Path) -> None:
+    """An experiment that missed a time is run again, and that run counts; one that broke a promise is not."""
+    went: list[Lab] = []
+
+    async def run(lab: Lab) -> None:
+        went.append(lab)
+        lab.rig, lab.world = IDLE
+        lab.require(not found or len(went) > 1, found, "as it was told to be")
+
+    outcome = await conduct(Experiment("made-up", 0, "", "", run), tmp_path, long=False, soak_s=0)
+    assert len(went) == runs
+    assert outcome.passed is passes
+    assert outcome.missed == ((found,) if runs == 2 else ())
+    assert [place.exists() for place in (lab.directory for lab in went)] == [not passes] * runs
