@@ -16,8 +16,7 @@ from faults.waiting import until, until_it
 # The bound on any answer while the store is away.
 ANSWER_S = 1.5
 RECOVER_S = 2.0
-# A second of it is the supervisor's look, the rest Python's start, which takes its time on cores that are all busy.
-RESPAWN_S = 5.0
+RESPAWN_S = 2.0
 
 
 async def worker_kill(lab: Lab) -> None:
