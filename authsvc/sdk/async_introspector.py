@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import httpx
 
-from authsvc.sdk import clock, forks
+from authsvc.sdk import forks
 from authsvc.sdk.answers import INACTIVE, Active, Inactive, read
 from authsvc.sdk.cache import Cache
 from authsvc.sdk.config import Config
@@ -163,9 +163,8 @@ class AsyncIntrospector:
         pause, refused = _RECONNECT_FIRST_S, False
         while True:
             heard = False
-            asked_at = clock.now()
             try:
-                async with wire.events(self._config.feed_silence_s) as stream:
+                async with wire.events(self._config.feed_silence_s) as (asked_at, stream):
                     feed = Feed(cache, asked_at, self._config.feed_silence_s)
                     async for chunk in stream:
                         feed.receive(chunk)

@@ -6,7 +6,8 @@ of a clock that only runs forward. The first event of a stream was sent after we
 
     moment of sending  >=  moment of asking + (at - first at)
 
-in our own clock, however slow the network is. It errs on the safe side by as long as it took to connect.
+in our own clock, however slow the network is. It errs on the safe side by as long as the question was on its way and
+its answer was prepared; not by what it took to connect, which on a busy machine would be most of the bound.
 """
 
 import json

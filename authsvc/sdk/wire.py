@@ -79,13 +79,24 @@ class Wire:
         return Said(answers, _date(response), asked_at, heard_at)
 
     @asynccontextmanager
-    async def events(self, silence_s: float) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The stream of changes as it comes; ends with an httpx.HTTPError where nothing comes for `silence_s`."""
+    async def events(self, silence_s: float) -> AsyncIterator[tuple[float, AsyncIterator[bytes]]]:
+        """The stream of changes as it comes, and when it was asked for, by our clock: not before we were connected.
+
+        It ends with an httpx.HTTPError where nothing comes for `silence_s`.
+        """
+        asked_at = clock.now()
+
+        async def note(step: str, _: object) -> None:
+            nonlocal asked_at
+            if step.endswith("send_request_headers.started"):
+                asked_at = clock.now()
+
         timeout = httpx.Timeout(silence_s, connect=_CONNECT_TIMEOUT_S)
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
-        async with self._http.stream("GET", "/events", headers=headers, timeout=timeout) as response:
+        options: dict[str, Any] = {"headers": headers, "timeout": timeout, "extensions": {"trace": note}}
+        async with self._http.stream("GET", "/events", **options) as response:
             _refuse(response)
-            yield response.aiter_raw()
+            yield asked_at, response.aiter_raw()
 
 
 def _refuse(response: httpx.Response) -> None:
