@@ -94,7 +94,7 @@ class Verification(NamedTuple):
         scheme, _, text = fields.get(b"authorization", b"").partition(b" ")
         try:
             demands = verify.demanded(query)
-            cookie = cookies.token_in(value.decode() for name, value in fields.items() if name == b"cookie")
+            cookie = cookies.token_in([fields[b"cookie"].decode()]) if b"cookie" in fields else None
         except (AccessDenied, InvalidRequest):
             return None
         if scheme:
