@@ -1,6 +1,5 @@
 """A user as another system hands one over: which fields there are, and which values they may have."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,14 +8,13 @@ from typing import Any, Final
 import msgspec
 
 from authsvc.core import foreign
+from authsvc.core.document import refuse_unfit
 from authsvc.core.user import Credentials, Status, User, check_claims, check_roles, check_sub
 from authsvc.core.username import normalise
 from authsvc.errors import InvalidRequest
 
 FIELDS: Final = ("username", "password_hash", "roles", "claims", "status", "created_at", "sub")
 _DAY_S: Final = 86400
-_MAX_DEPTH: Final = 20
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,28 +103,9 @@ def _claims(value: Any) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise InvalidRequest("claims: not an object")
-    _refuse_unfit(value)
+    refuse_unfit(value, "the claims' JSON")
     check_claims(value)
     return value
-
-
-def _refuse_unfit(value: Any, depth: int = 0) -> None:
-    """What no JSON body of ours may hold: whoever reads the claims later would be the first to stumble."""
-    if isinstance(value, str):
-        if "\0" in value or (not value.isascii() and _SURROGATE.search(value)):
-            raise InvalidRequest("claims: NUL or a lone surrogate")
-    elif isinstance(value, int | float):
-        if not -(2**63) < value < 2**63:
-            raise InvalidRequest("claims: a number that is too large")
-    elif depth > _MAX_DEPTH:
-        raise InvalidRequest("claims: nested too deeply")
-    elif isinstance(value, dict):
-        for name, member in value.items():
-            _refuse_unfit(name, depth + 1)
-            _refuse_unfit(member, depth + 1)
-    elif isinstance(value, list):
-        for member in value:
-            _refuse_unfit(member, depth + 1)
 
 
 def _time(value: Any, now: float) -> int:

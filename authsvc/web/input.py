@@ -10,12 +10,12 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
+from authsvc.core.document import refuse_unfit
 from authsvc.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 
 M = TypeVar("M", bound=BaseModel)
 
 MAX_BODY = 64 * 1024
-MAX_DEPTH = 20
 MAX_FIELDS = 100
 MAX_DIGITS = 19
 JSON = "application/json"
@@ -67,7 +67,7 @@ def load_json(body: bytes) -> dict[str, Any]:
         raise InvalidRequest("the body is not JSON in UTF-8, or has repeated keys or numbers too large") from None
     if not isinstance(document, dict):
         raise InvalidRequest("the body is not a JSON object")
-    _refuse_unfit(document, 0)
+    refuse_unfit(document, "the body")
     return document
 
 
@@ -155,18 +155,3 @@ def _finite(digits: str) -> float:
     if math.isinf(number):  # 1e999, which no JSON could say again
         raise ValueError("too large")
     return number
-
-
-def _refuse_unfit(value: Any, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise InvalidRequest("the body is nested too deeply")
-    if isinstance(value, str):
-        if "\0" in value or (not value.isascii() and re.search("[\ud800-\udfff]", value)):
-            raise InvalidRequest("the body contains NUL or a lone surrogate")
-    elif isinstance(value, dict):
-        for name, member in value.items():
-            _refuse_unfit(name, depth + 1)
-            _refuse_unfit(member, depth + 1)
-    elif isinstance(value, list):
-        for member in value:
-            _refuse_unfit(member, depth + 1)
