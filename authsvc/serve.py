@@ -61,9 +61,9 @@ def serve(settings: Settings) -> None:
         if settings.durability == "replica":
             raise StartupError("AUTHSVC_DURABILITY=replica needs AUTHSVC_REDIS_URL: the embedded Valkey has no replica")
         _refuse_a_second(settings.data_dir)
-    # Before the store, or a start in vain would end the Valkey that others still answer from.
     board = Board(CALLS)
     metrics = exposed(board, settings.metrics_host, settings.metrics_port)
+    # Listening comes before the store, or a start in vain would end the Valkey that others still answer from.
     with _listen(settings) as listening, metrics, store_url(settings) as url:
         settings = settings.but(port=listening.getsockname()[1])
         admin = uvloop.run(_first_start(settings, url))

@@ -15,7 +15,6 @@ from authsvc.errors import (
     InvalidRequest,
     NotFound,
     Overloaded,
-    StoreUnavailable,
     TooManyAttempts,
 )
 from authsvc.flows.deps import Caller, Deps, note
@@ -77,15 +76,11 @@ async def authenticate(
     except TooManyAttempts:
         await note(deps, caller, f"{event}.throttled", outcome="failure", kept=False)
         raise
-    try:
+    async with deps.store.throttle.finding_out(attempt):
         found = await deps.store.users.find_by_name(canonical or "")
         user, credentials = found or (None, None)
         began = time.monotonic()
         right = await deps.hasher.verify(credentials.hash if credentials else None, password)
-    except (Overloaded, StoreUnavailable):
-        with suppress(StoreUnavailable):
-            await deps.store.throttle.settle(attempt, right=None)  # nothing was guessed, nothing proved
-        raise
     accepted = right and user is not None and user.status == "active"
     await deps.store.throttle.settle(attempt, right=accepted)
     if not accepted or user is None or credentials is None:

@@ -1,7 +1,6 @@
 """Changing a password, and setting one with a reset code."""
 
 import hmac
-from contextlib import suppress
 
 from authsvc.core import password as passwords
 from authsvc.core import session as sessions
@@ -18,7 +17,6 @@ from authsvc.errors import (
     InvalidRequest,
     InvalidToken,
     NotFound,
-    StoreUnavailable,
     WrongPassword,
 )
 from authsvc.flows.deps import Caller, Deps, doubted, note
@@ -149,13 +147,9 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
     if code is None:
         raise InvalidGrant("the reset code is not valid")
     attempt = await deps.store.throttle.reserve(window, deps.clock())
-    try:
+    async with deps.store.throttle.finding_out(attempt):
         await service_record(deps)  # a store that was emptied holds no codes either, which says nothing about this one
         record = await deps.store.codes.find(code.handle)
-    except StoreUnavailable:
-        with suppress(StoreUnavailable):
-            await deps.store.throttle.settle(attempt, right=None)  # nothing was guessed
-        raise
     valid = record is not None and hmac.compare_digest(record.digest, code.digest) and deps.clock() < record.until
     await deps.store.throttle.settle(attempt, right=valid)
     if record is None or not valid:

@@ -6,11 +6,12 @@ the check and handed back after a right one, the wait doubles, and the same comp
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from authsvc.core.throttle import Attempts, Limit
-from authsvc.errors import StoreUnavailable, TooManyAttempts
+from authsvc.errors import Overloaded, StoreUnavailable, TooManyAttempts
 from authsvc.store import keys
 from authsvc.store.connection import MAX_CONTENTION, Change, Connection, swap_command
 from authsvc.store.records import dump, load
@@ -67,6 +68,16 @@ class Throttle:
                 raise TooManyAttempts(math.ceil(max(attempts.wait_s(window.limit, now) for window, attempts in full)))
             counted |= await self._swap(todo, raws, [a.counted(w.limit, now) for w, a in zip(todo, held, strict=True)])
         raise StoreUnavailable("attempts are counted by too many at once")
+
+    @asynccontextmanager
+    async def finding_out(self, reservation: Reservation) -> AsyncIterator[None]:
+        """Hand a reserved attempt back if nothing can be found out about it: nothing was guessed, nothing proved."""
+        try:
+            yield
+        except (Overloaded, StoreUnavailable):
+            with suppress(StoreUnavailable):
+                await self.settle(reservation, right=None)
+            raise
 
     async def settle(self, reservation: Reservation, *, right: bool | None) -> None:
         """Say how a reserved attempt came out; None: it was never looked at."""
