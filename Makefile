@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test topologies check openapi docs bench faults release clean
+.PHONY: run test topologies check openapi docs bench chaos release clean
 
 run: $(VENV)/installed
 	exec $(BIN)/authsvc serve
@@ -39,9 +39,9 @@ $(VENV)/installed: pyproject.toml
 bench: $(VENV)/installed
 	$(BIN)/python -m bench
 
-# Breaks things on purpose (docs/faults.md); needs nginx and libfaketime, takes half an hour. --short: ten minutes.
-faults: $(VENV)/installed
-	$(BIN)/python -m faults --long
+# Breaks things on purpose (docs/chaos.md); needs nginx and libfaketime, takes half an hour. --short: ten minutes.
+chaos: $(VENV)/installed
+	$(BIN)/python -m chaos --long
 
 # Builds dist/ and tries it on every Python there is (docs/release.md). AUDIT=strict: fail where advisories can't be had.
 release: $(VENV)/installed

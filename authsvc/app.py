@@ -12,20 +12,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from authsvc.api import openapi
+from authsvc.api.routes import ROUTES, Verb
+from authsvc.driver.connection import REQUEST_TIMEOUT_S, Connection, Span, patience
+from authsvc.driver.durability import Durability
 from authsvc.errors import AuthError
 from authsvc.flows.deps import Deps
-from authsvc.flows.hasher import Hasher
+from authsvc.hashing.pool import Hasher
 from authsvc.metrics import Call, Metrics
 from authsvc.settings import Settings
 from authsvc.store import Store
-from authsvc.store.connection import REQUEST_TIMEOUT_S, Connection, Span, patience
-from authsvc.store.durability import Durability
-from authsvc.web import openapi
-from authsvc.web.access_log import AccessLog
-from authsvc.web.envelope import Envelope
 from authsvc.web.errors import answer, answer_http, answer_unexpected
-from authsvc.web.measured import ROUTE, Measured
-from authsvc.web.routes import ROUTES, Verb
+from authsvc.web.middleware.access_log import AccessLog
+from authsvc.web.middleware.headers import Envelope
+from authsvc.web.middleware.metrics import ROUTE, Measured
 
 CALLS = tuple(Call(verb.method, verb.path) for verb in ROUTES)
 

@@ -21,6 +21,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authsvc import __version__
 from authsvc.app import CALLS, build, opened
+from authsvc.edge.lean import Lean
+from authsvc.edge.lean_protocol import LeanProtocol
+from authsvc.edge.limits import Load, raise_descriptors
+from authsvc.edge.server import GRACE_S, Server
+from authsvc.edge.workers import Workers
 from authsvc.errors import AuthError, StartupError, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
 from authsvc.flows.deps import Deps
@@ -29,18 +34,13 @@ from authsvc.logs import log_to_stderr
 from authsvc.metrics import Metrics
 from authsvc.metrics.exposition import Board, Page, cells_of, exposed
 from authsvc.metrics.families import OTHER
+from authsvc.ops.embedded import LOCK_WAIT_S, Embedded, running_url
 from authsvc.settings import Settings, traces_wanted
-from authsvc.store.embedded import LOCK_WAIT_S, Embedded, running_url
-from authsvc.web.envelope import request_id, sealed
 from authsvc.web.errors import problem
-from authsvc.web.lean import Lean
-from authsvc.web.lean_protocol import LeanProtocol
-from authsvc.web.limits import Load, raise_descriptors
-from authsvc.web.server import GRACE_S, Server
-from authsvc.web.workers import Workers
+from authsvc.web.middleware.headers import request_id, sealed
 
 if TYPE_CHECKING:
-    from authsvc.web.tracing import Tracing
+    from authsvc.web.middleware.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +202,7 @@ def _tracing() -> "Tracing | None":
     if not traces_wanted():
         return None
     try:
-        from authsvc.web import tracing  # what is not used need not be installed
+        from authsvc.web.middleware import tracing  # what is not used need not be installed
     except ModuleNotFoundError as missing:
         log.warning("no traces: %s is not installed, authsvc[otel] brings it", missing.name)
         return None

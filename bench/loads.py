@@ -22,8 +22,8 @@ from authsvc.core.client import Client
 from authsvc.core.record import Service
 from authsvc.core.token import Kind
 from authsvc.core.user import Credentials, User
+from authsvc.driver.connection import Command, Connection
 from authsvc.store import keys
-from authsvc.store.connection import Command, Connection
 from authsvc.store.records import Records, load
 from authsvc.store.sessions import Sessions
 from authsvc.store.users import Users

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from authsvc.store.embedded import _find_binary
+from authsvc.ops.embedded import _find_binary
 from bench.install import PEERS
 from bench.servers import run
 

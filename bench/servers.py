@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import redis
 
-from authsvc.store.embedded import _find_binary
+from authsvc.ops.embedded import _find_binary
 
 ROOT = Path(__file__).resolve().parent.parent
 # Cores as taskset names them: one for the server under test, the other for its store and whoever asks it.

@@ -22,11 +22,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from authsvc.app import build, opened
 from authsvc.core.client import Client
 from authsvc.core.user import User
+from authsvc.driver.urls import StoreUrl
 from authsvc.flows import bootstrap, clients, users
 from authsvc.flows.deps import OPERATOR, Deps
+from authsvc.ops.embedded import _find_binary
 from authsvc.settings import Settings
-from authsvc.store.embedded import _find_binary
-from authsvc.store.urls import StoreUrl
 from tests import topologies
 from tests.flows.contents import Commands
 from tests.stores import Secrets
@@ -196,20 +196,20 @@ def settings() -> Settings:
 # How long the store may take, wherever it is looked up.
 BOUNDS = (
     "authsvc.app.REQUEST_TIMEOUT_S",
-    "authsvc.store.connection.CALL_TIMEOUT_S",
-    "authsvc.store.connection.REPLY_TIMEOUT_S",
+    "authsvc.driver.connection.CALL_TIMEOUT_S",
+    "authsvc.driver.connection.REPLY_TIMEOUT_S",
     "authsvc.store.lookup.CALL_TIMEOUT_S",
-    "authsvc.store.cluster_lane.REPLY_TIMEOUT_S",
-    "authsvc.store.cluster._MAP_TIMEOUT_S",
-    "authsvc.store.node.CONNECT_TIMEOUT_S",
-    "authsvc.store.node.POOL_TIMEOUT_S",
-    "authsvc.store.node.SENTINEL_TIMEOUT_S",
+    "authsvc.driver.cluster_reader.REPLY_TIMEOUT_S",
+    "authsvc.driver.cluster._MAP_TIMEOUT_S",
+    "authsvc.driver.node.CONNECT_TIMEOUT_S",
+    "authsvc.driver.node.POOL_TIMEOUT_S",
+    "authsvc.driver.node.SENTINEL_TIMEOUT_S",
 )
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that works is waited for, however busy the machine: what happens in time is for tests/faults to say."""
+    """A store that works is waited for, however busy the machine: what happens in time is for tests/outages to say."""
     for bound in BOUNDS:
         monkeypatch.setattr(bound, 10.0)
 

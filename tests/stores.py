@@ -13,7 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from authsvc.store.embedded import _find_binary
+from authsvc.ops.embedded import _find_binary
 from tests.processes import until
 
 # A replica is served at once, where a server usually waits 5 s for more of them to come.

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 import redis
 
+from authsvc.driver.connection import Lane
 from authsvc.errors import StoreUnavailable
 from authsvc.logs import JsonLines, RequestId, request_id
 from authsvc.store.audit import Event
-from authsvc.store.connection import Lane
-from authsvc.store.events import Changes
+from authsvc.store.changes import Changes
 from tests.conftest import PASSWORD, Service, bearer
-from tests.web.test_protocol import eventually
+from tests.edge.test_protocol import eventually
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "logs.md").read_text()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from faults.experiments import ALL
+from chaos.experiments import ALL
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 PAGE = (ROOT / "docs" / "security.md").read_text()
 NAMED = sorted(set(re.findall(r"`([\w/]+\.py)::(\w+)`", PAGE)))
-EXPERIMENTS = {name for names in re.findall(r"`python -m faults --only ([\w,-]+)`", PAGE) for name in names.split(",")}
+EXPERIMENTS = {name for names in re.findall(r"`python -m chaos --only ([\w,-]+)`", PAGE) for name in names.split(",")}
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
     for part in ("## OWASP", "## RFCs", "## Attacks")
@@ -49,7 +49,7 @@ def test_every_row_says_how_it_stands() -> None:
     assert len(judged) > 100
     for row in judged:
         if row[-2] == "met":
-            assert re.search(r"`[\w/]+\.py::\w+`|`python -m faults --only |above", row[-1]), row
+            assert re.search(r"`[\w/]+\.py::\w+`|`python -m chaos --only |above", row[-1]), row
 
 
 def test_secrets_are_compared_in_constant_time() -> None:

@@ -25,7 +25,7 @@ import redis
 import trustme
 from redis.crc import key_slot
 
-from authsvc.store.embedded import _find_binary
+from authsvc.ops.embedded import _find_binary
 from tests.processes import until
 
 SERVICE = "authsvc"

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from authsvc.store.embedded import _find_binary
+from authsvc.ops.embedded import _find_binary
 from tools.prometheus import Panel, Prometheus, panels, running
 from tools.traffic import Traffic
 

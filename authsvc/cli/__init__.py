@@ -81,7 +81,7 @@ def serve(**given: Any) -> None:
 @cli.command()
 def openapi() -> None:
     """Print the contract, openapi.yaml."""
-    from authsvc.web import openapi as contract
+    from authsvc.api import openapi as contract
 
     click.echo(contract.text(), nl=False)
 

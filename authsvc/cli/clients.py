@@ -5,6 +5,8 @@ from typing import Any, get_args
 
 import click
 
+from authsvc.api import schemas as bodies
+from authsvc.api.parsing import validated
 from authsvc.cli.groups import client as group
 from authsvc.cli.options import as_json, ttl, yes
 from authsvc.cli.output import say, show, show_list
@@ -14,8 +16,6 @@ from authsvc.core.client import Client, Permission
 from authsvc.errors import NotFound
 from authsvc.flows import clients, revoke
 from authsvc.flows.deps import OPERATOR, Deps
-from authsvc.web import bodies
-from authsvc.web.input import validated
 
 ID = click.argument("client_id", metavar="ID")
 _COLUMNS = ("client_id", "name", "public", "permissions", "audience", "scope", "created_at")

@@ -12,9 +12,9 @@ from authsvc.cli.state import run, settings
 from authsvc.core.client import Client
 from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
-from authsvc.flows.hasher import Hasher
+from authsvc.hashing.pool import Hasher
+from authsvc.ops.inspection import Inspection, inspect
 from authsvc.settings import Settings, given_in_files
-from authsvc.store.inspection import Inspection, inspect
 
 _ROUNDS = 3
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Literal
 import msgspec
 
 from authsvc.errors import InvalidRequest
-from authsvc.flows.importing import Row
+from authsvc.flows.import_users import Row
 
 Format = Literal["csv", "jsonl", "document"]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from authsvc.cli.rows import printable_name
-from authsvc.core import foreign, newcomer
+from authsvc.core import imported_hash as foreign
+from authsvc.core import user_import as newcomer
 from authsvc.errors import InvalidRequest
 
 Fields = Mapping[str, Any]

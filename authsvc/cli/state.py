@@ -16,8 +16,8 @@ from authsvc.app import opened
 from authsvc.cli.groups import Misconfigured
 from authsvc.errors import CorruptRecord, NotDurable, StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
+from authsvc.ops.embedded import Embedded, running_url
 from authsvc.settings import Settings
-from authsvc.store.embedded import Embedded, running_url
 
 T = TypeVar("T")
 
@@ -148,7 +148,7 @@ def _log_to_stderr() -> None:
     plain = logging.StreamHandler(sys.stderr)
     plain.setFormatter(logging.Formatter("authsvc: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[plain])
-    logging.getLogger("authsvc.store.connection").setLevel(logging.ERROR)  # we say that ourselves
+    logging.getLogger("authsvc.driver.connection").setLevel(logging.ERROR)  # we say that ourselves
     trail = logging.getLogger("authsvc.audit")
     trail.setLevel(logging.INFO)
     trail.propagate = False

@@ -2,6 +2,8 @@
 
 import click
 
+from authsvc.api import schemas as bodies
+from authsvc.api.parsing import validated
 from authsvc.cli import INACTIVE
 from authsvc.cli.clients import find
 from authsvc.cli.groups import token as group
@@ -18,8 +20,6 @@ from authsvc.flows import revoke as revoking
 from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.flows.explain import explain as explain_token
 from authsvc.flows.grants import Grant
-from authsvc.web import bodies
-from authsvc.web.input import validated
 
 # What the record's fields are called where people read them, which is as in the list of sessions.
 _LABELS = {"seen": "last_seen", "end": "expires_at", "exp": "access_expires_at"}

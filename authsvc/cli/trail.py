@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
+from authsvc.api import schemas as bodies
 from authsvc.cli.output import cell, coloured, printable, say, show_list
 from authsvc.cli.state import attached, run
 from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
 from authsvc.store.audit import Entry
-from authsvc.web import bodies
 
 _COLUMNS = ("at", "event", "outcome", "actor", "sub", "session_id", "client_id", "reason", "ip", "details")
 # Workers' clocks differ a little, so that the trail is not quite in the order of its times.

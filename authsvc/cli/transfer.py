@@ -24,9 +24,9 @@ from authsvc.cli.rows import Format, Source, format_of, rows
 from authsvc.cli.sources import SOURCES
 from authsvc.cli.state import run
 from authsvc.errors import InvalidRequest, StoreUnavailable
-from authsvc.flows import exporting
+from authsvc.flows import export_users as exporting
 from authsvc.flows.deps import OPERATOR, Deps
-from authsvc.flows.importing import Importer, Row, Tally
+from authsvc.flows.import_users import Importer, Row, Tally
 
 _BATCH = 250
 _SHOWN_REASONS = 10

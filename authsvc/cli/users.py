@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from authsvc.api import schemas as bodies
+from authsvc.api.parsing import MAX_BODY, load_json
 from authsvc.cli.groups import user as group
 from authsvc.cli.options import as_json, yes
 from authsvc.cli.output import say, show, show_list
@@ -17,8 +19,6 @@ from authsvc.errors import InvalidRequest, NotFound
 from authsvc.flows import password as passwords
 from authsvc.flows import revoke, sessions, users
 from authsvc.flows.deps import OPERATOR, Deps
-from authsvc.web import bodies
-from authsvc.web.input import MAX_BODY, load_json
 
 WHO = click.argument("who", metavar="SUB_OR_NAME")
 _COLUMNS = ("sub", "username", "status", "roles", "created_at")

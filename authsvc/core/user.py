@@ -61,7 +61,7 @@ class User(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 class Credentials(Record, frozen=True, kw_only=True, omit_defaults=True):
     """How a user proves to be one. `hash`: argon2id in PHC form, None until a first password is set; an imported
-    one is in the form of its maker (`core/foreign.py`) until its owner logs in.
+    one is in the form of its maker (`core/imported_hash.py`) until its owner logs in.
 
     reset_code: handle of the one reset code that is outstanding; using it and setting the password are one write.
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from authsvc.errors import NotDurable
-from authsvc.flows.hasher import Hasher
+from authsvc.hashing.pool import Hasher
 from authsvc.metrics import Metrics
 from authsvc.settings import Settings
 from authsvc.store import Store

@@ -9,7 +9,7 @@ from authsvc.errors import InvalidClient, StoreUnavailable, UnauthorizedClient
 from authsvc.flows import clients
 from authsvc.flows.deps import Caller, Deps
 from authsvc.store import keys
-from authsvc.store.events import EVERYTHING, Announcement, Subscription
+from authsvc.store.changes import EVERYTHING, Announcement, Subscription
 
 # How long a client secret may outlive its end on a stream that is open; what is changed is noticed at once.
 RECHECK_S = 10

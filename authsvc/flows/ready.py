@@ -2,7 +2,7 @@
 
 from authsvc.errors import NotReady
 from authsvc.flows.deps import Deps
-from authsvc.store.fitness import NOT_SET_UP, Fault, faults_of
+from authsvc.ops.fitness import NOT_SET_UP, Fault, faults_of
 
 
 async def faults(deps: Deps) -> list[Fault]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from authsvc.metrics.cells import Cells, Counter, Gauge, Histogram, numbers, offsets
 from authsvc.metrics.families import Call, Family, families, reason_of, result_of
+from authsvc.metrics.values import Cells, Counter, Gauge, Histogram, numbers, offsets
 
 
 class Metrics:

@@ -20,8 +20,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from authsvc import __version__
 from authsvc.errors import StartupError
-from authsvc.metrics.cells import Cells, offsets, size
 from authsvc.metrics.families import Call, Family, families
+from authsvc.metrics.values import Cells, offsets, size
 
 PREFIX = "authsvc_"
 

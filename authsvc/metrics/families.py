@@ -15,7 +15,7 @@ BATCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1000.0)
 # The label of what is in none of the lists.
 OTHER = "other"
 STATUSES = ("200", "201", "204", "400", "401", "403", "404", "405", "409", "413", "415", "429", "431", "500", "503")
-# What an error of the store is counted as; `store/connection.py` says which is which.
+# What an error of the store is counted as; `driver/connection.py` says which is which.
 STORE_ERRORS = (
     "timeout", "connection", "not_primary", "read_only", "full", "loading", "denied", "refused", "breaker_open",
     "not_durable",

@@ -6,12 +6,12 @@ from contextlib import suppress
 from authsvc.core.client import Client
 from authsvc.core.record import Service
 from authsvc.core.user import Credentials, ResetCode
+from authsvc.driver.connection import Connection
+from authsvc.ops.fitness import Fitness
 from authsvc.store import keys
 from authsvc.store.audit import Audit
-from authsvc.store.connection import Connection
-from authsvc.store.events import Changes
-from authsvc.store.fitness import Fitness
-from authsvc.store.intake import Intake
+from authsvc.store.bulk_users import Intake
+from authsvc.store.changes import Changes
 from authsvc.store.listing import Listing
 from authsvc.store.lookup import Lookup
 from authsvc.store.records import Records

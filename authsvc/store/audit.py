@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from authsvc.driver.connection import Connection
 from authsvc.errors import StoreUnavailable
 from authsvc.store import keys
-from authsvc.store.connection import Connection
 
 log = logging.getLogger("authsvc.audit")
 

@@ -11,8 +11,8 @@ from typing import TypeVar
 from authsvc.core.client import Client
 from authsvc.core.record import Record
 from authsvc.core.user import User
+from authsvc.driver.connection import Connection
 from authsvc.store import keys
-from authsvc.store.connection import Connection
 from authsvc.store.records import load
 
 R = TypeVar("R", bound=Record)

@@ -18,11 +18,11 @@ from authsvc.core.client import Client
 from authsvc.core.record import Service
 from authsvc.core.session import Found, Session
 from authsvc.core.user import User
+from authsvc.driver.cluster_reader import ClusterLane
+from authsvc.driver.connection import CALL_TIMEOUT_S, Connection, Lane, Span, answering, is_bounded
 from authsvc.errors import CorruptRecord, StoreUnavailable
 from authsvc.metrics import Metrics
 from authsvc.store import keys
-from authsvc.store.cluster_lane import ClusterLane
-from authsvc.store.connection import CALL_TIMEOUT_S, Connection, Lane, Span, answering, is_bounded
 from authsvc.store.records import UNREADABLE, load
 
 # Two batches travel while the next one gathers: one more would only make them smaller.

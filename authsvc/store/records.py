@@ -6,8 +6,8 @@ from typing import Generic, TypeVar
 import msgspec
 
 from authsvc.core.record import Record
+from authsvc.driver.connection import MAX_CONTENTION, Change, Connection, stamped
 from authsvc.errors import CorruptRecord, NotFound, StoreUnavailable
-from authsvc.store.connection import MAX_CONTENTION, Change, Connection, stamped
 
 R = TypeVar("R", bound=Record)
 

@@ -6,9 +6,9 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from authsvc.core.session import Session
+from authsvc.driver.connection import Connection, patience
 from authsvc.errors import AuthError, NotFound
 from authsvc.store import keys
-from authsvc.store.connection import Connection, patience
 from authsvc.store.records import Records
 
 log = logging.getLogger(__name__)

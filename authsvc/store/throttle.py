@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from authsvc.core.throttle import Attempts, Limit
+from authsvc.driver.connection import MAX_CONTENTION, Change, Connection, swap_command
 from authsvc.errors import Overloaded, StoreUnavailable, TooManyAttempts
 from authsvc.store import keys
-from authsvc.store.connection import MAX_CONTENTION, Change, Connection, swap_command
 from authsvc.store.records import dump, load
 
 # How long an attempt waits for the verdict on those before it: as long as a full queue of hashes takes.

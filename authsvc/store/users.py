@@ -6,9 +6,9 @@ from secrets import token_urlsafe
 
 from authsvc.core.user import Credentials, User
 from authsvc.core.username import normalise
+from authsvc.driver.connection import MAX_CONTENTION, Change, Connection
 from authsvc.errors import NotFound, StoreUnavailable, UsernameTaken
 from authsvc.store import keys
-from authsvc.store.connection import MAX_CONTENTION, Change, Connection
 from authsvc.store.records import Records, dump, load, load_if
 
 # A user under construction removes itself after this long, so that a crash leaves nothing half-made.

@@ -3,10 +3,11 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from authsvc.api import schemas as bodies
+from authsvc.api.parsing import json_body, query, refuse_query
 from authsvc.flows import password, roster, sessions
 from authsvc.flows.deps import Deps
-from authsvc.web import bodies, callers, cookies
-from authsvc.web.input import json_body, query, refuse_query
+from authsvc.web import callers, cookies
 from authsvc.web.tokens import granted
 
 

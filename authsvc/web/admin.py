@@ -7,13 +7,14 @@ from urllib.parse import unquote
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from authsvc.api import schemas as bodies
+from authsvc.api.parsing import json_body, optional_json_body, query, refuse_query
 from authsvc.core.user import check_sub
 from authsvc.errors import InvalidRequest, NotFound
 from authsvc.flows import clients, password, revoke, sessions, users
 from authsvc.flows.deps import Deps
 from authsvc.store import audit, listing
-from authsvc.web import bodies, callers
-from authsvc.web.input import json_body, optional_json_body, query, refuse_query
+from authsvc.web import callers
 
 _CURSORS = 2**64  # SCAN's own; beyond it the store complains, which is not the store being down
 

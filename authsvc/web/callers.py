@@ -9,6 +9,7 @@ from urllib.parse import unquote_plus
 
 from starlette.requests import Request
 
+from authsvc.api.schemas import ClientForm
 from authsvc.core.address import behind
 from authsvc.core.client import Client, Permission
 from authsvc.core.session import Active, Inactive
@@ -26,7 +27,6 @@ from authsvc.flows import clients
 from authsvc.flows.deps import Caller, Deps
 from authsvc.flows.introspect import look_up
 from authsvc.web import cookies
-from authsvc.web.bodies import ClientForm
 
 NOT_ACTIVE = "the access token is not active"
 

@@ -7,10 +7,10 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from authsvc import errors as e
+from authsvc.api.parsing import plain
 from authsvc.metrics import reason_of
 from authsvc.web import cookies
-from authsvc.web.envelope import request_id, sealed
-from authsvc.web.input import plain
+from authsvc.web.middleware.headers import request_id, sealed
 
 REALM = "authsvc"
 RETRY_AFTER_S = 1

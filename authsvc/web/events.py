@@ -8,13 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from authsvc.api.parsing import refuse_query
+from authsvc.edge.limits import Load
 from authsvc.flows import events as flow
 from authsvc.flows.deps import Deps
 from authsvc.metrics import Metrics
-from authsvc.store.events import EVERYTHING, MAX_BACKLOG, Announcement, now_ms
+from authsvc.store.changes import EVERYTHING, MAX_BACKLOG, Announcement, now_ms
 from authsvc.web import callers
-from authsvc.web.input import refuse_query
-from authsvc.web.limits import Load
 
 EVENT_STREAM = "text/event-stream"
 # Where, in the scope of its request, an answer that never ends by itself leaves word how to end it.

@@ -3,9 +3,9 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from authsvc.api import schemas as bodies
 from authsvc.flows.deps import Deps
 from authsvc.flows.ready import ready
-from authsvc.web import bodies
 
 
 async def metadata(deps: Deps, request: Request) -> Response:

@@ -6,6 +6,8 @@ from msgspec.json import encode
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from authsvc.api import schemas as bodies
+from authsvc.api.parsing import JSON, form_body, json_body, refuse_query
 from authsvc.core.client import BUILT_IN
 from authsvc.errors import InvalidRequest, UnauthorizedClient, UnsupportedGrantType
 from authsvc.flows import clients
@@ -16,8 +18,7 @@ from authsvc.flows import refresh as refreshing
 from authsvc.flows import revoke as revocation
 from authsvc.flows.deps import Deps
 from authsvc.flows.grants import Grant
-from authsvc.web import bodies, callers, cookies
-from authsvc.web.input import JSON, form_body, json_body, refuse_query
+from authsvc.web import callers, cookies
 
 
 async def login(deps: Deps, request: Request) -> Response:

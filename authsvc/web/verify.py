@@ -12,6 +12,8 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
+from authsvc.api import schemas as bodies
+from authsvc.api.parsing import load_form, validated
 from authsvc.core.session import Active, Inactive
 from authsvc.errors import (
     AccessDenied,
@@ -22,8 +24,7 @@ from authsvc.errors import (
     InvalidToken,
 )
 from authsvc.flows.deps import Deps
-from authsvc.web import bodies, callers
-from authsvc.web.input import load_form, validated
+from authsvc.web import callers
 
 # Besides GET and HEAD: Envoy asks with the method of the request that it asks about.
 METHODS = ("POST", "PUT", "PATCH", "DELETE")

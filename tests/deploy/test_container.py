@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from authsvc.ops.embedded import _find_binary
 from authsvc.settings import Settings
-from authsvc.store.embedded import _find_binary
 from tests.deploy.programs import program
 from tests.deploy.walk import walk
 from tests.e2e.conftest import Server, free_port

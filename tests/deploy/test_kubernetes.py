@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from authsvc.edge.server import GRACE_S
 from authsvc.settings import Settings
-from authsvc.web.server import GRACE_S
 from tests.deploy.programs import program
 from tests.stores import Secrets
 

@@ -12,8 +12,8 @@ import pytest
 import redis
 
 from authsvc.cli.checks.store import CHECKS
-from authsvc.store.embedded import _find_binary
-from authsvc.store.inspection import DANGEROUS
+from authsvc.ops.embedded import _find_binary
+from authsvc.ops.inspection import DANGEROUS
 from tests.e2e.conftest import run
 from tests.stores import SHIPPED, Secrets, StoreProcess, rights_of_the_service, running_store
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from authsvc.store.embedded import _find_binary
+from authsvc.ops.embedded import _find_binary
 from tests.e2e.conftest import PASSWORD, Server, free_port, run
 from tests.processes import until
 from tests.stores import rights_of_the_service

@@ -13,7 +13,7 @@ from tests.processes import until
 READY = b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n"
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
 BODY = b"POST /login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
-# Beyond the bounds of authsvc/web/limits.py: for a machine that is busy with other tests.
+# Beyond the bounds of authsvc/edge/limits.py: for a machine that is busy with other tests.
 SLACK_S = 3.0
 
 

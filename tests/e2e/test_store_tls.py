@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from authsvc.driver.connection import Connection
 from authsvc.errors import StoreUnavailable
-from authsvc.store.connection import Connection
 from tests.e2e.conftest import free_port
 from tests.stores import SHIPPED, Secrets, debian_redis, running_store
 

@@ -5,7 +5,7 @@ import time
 import bcrypt
 import pytest
 
-from authsvc.core import foreign
+from authsvc.core import imported_hash as foreign
 from authsvc.core.user import Credentials
 from authsvc.errors import CorruptRecord, InvalidCredentials, TooManyAttempts, WrongPassword
 from authsvc.flows.deps import Deps

@@ -13,8 +13,8 @@ import redis
 
 from authsvc.app import build, opened
 from authsvc.flows.bootstrap import first_start
+from authsvc.ops.fitness import FRESH_S
 from authsvc.settings import Settings
-from authsvc.store.fitness import FRESH_S
 from tests.conftest import CHEAP, Clock, Service
 from tests.e2e.conftest import free_port
 from tests.processes import until

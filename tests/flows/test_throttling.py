@@ -11,18 +11,19 @@ import httpx
 import pytest
 import redis
 
+from authsvc.api.routes import ROUTES
 from authsvc.core import throttle
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidCredentials, InvalidGrant, Overloaded, TooManyAttempts, WrongPassword
-from authsvc.flows import hasher, users
+from authsvc.flows import users
 from authsvc.flows.deps import OPERATOR, Caller
-from authsvc.flows.hasher import QUEUE_PER_THREAD
 from authsvc.flows.password import change_password, new_reset_code, reset_password
+from authsvc.hashing import pool as hasher
+from authsvc.hashing.pool import QUEUE_PER_THREAD
 from authsvc.settings import Settings
 from authsvc.store import keys
 from authsvc.store.throttle import Window
-from authsvc.web.routes import ROUTES
 from tests.conftest import CHEAP, PASSWORD, Clock, Service
 from tests.flows.conftest import HERE, Hashes, World
 from tests.flows.contents import Commands

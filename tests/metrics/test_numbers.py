@@ -9,9 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from authsvc.app import CALLS
 from authsvc.metrics import Metrics, families, numbers
-from authsvc.metrics.cells import offsets, size
 from authsvc.metrics.exposition import Board, Page, cells_of
 from authsvc.metrics.families import DURATIONS, OTHER
+from authsvc.metrics.values import offsets, size
 from tests.metrics.reading import Reading
 
 

@@ -112,7 +112,7 @@ async def test_a_late_reply_reaches_nobody(
     service: Service, valkey: "redis.Redis", shape: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lookup that was given up leaves its reply unread; the next one on the connection gets its own."""
-    for bound in ("authsvc.store.lookup.CALL_TIMEOUT_S", "authsvc.store.cluster_lane.REPLY_TIMEOUT_S"):
+    for bound in ("authsvc.store.lookup.CALL_TIMEOUT_S", "authsvc.driver.cluster_reader.REPLY_TIMEOUT_S"):
         monkeypatch.setattr(bound, 0.5)
     one, other = await handles(service, 2, 1)
     lookup = service.deps.store.lookup

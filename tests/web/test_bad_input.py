@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from authsvc.api import schemas as bodies
+from authsvc.api.parsing import MAX_BODY, load_form, load_json, plain, validated
+from authsvc.api.routes import ROUTES
 from authsvc.errors import AuthError
-from authsvc.web import bodies
 from authsvc.web.errors import ANSWERS
-from authsvc.web.input import MAX_BODY, load_form, load_json, plain, validated
-from authsvc.web.routes import ROUTES
 from tests.conftest import PASSWORD, Service, bearer
 from tests.web.conftest import StoreCalls, assert_problem
 

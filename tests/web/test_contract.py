@@ -28,11 +28,11 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
+from authsvc.api import openapi
 from authsvc.app import build, opened
 from authsvc.flows import bootstrap, clients, users
 from authsvc.flows.deps import OPERATOR
 from authsvc.settings import Settings
-from authsvc.web import openapi
 from tests.conftest import CHEAP, PASSWORD, bearer, in_one_piece
 
 CHECKS: list[Any] = [

@@ -5,9 +5,9 @@ from http.cookies import SimpleCookie
 import httpx
 import pytest
 
+from authsvc.api.routes import ROUTES
 from authsvc.settings import Settings
 from authsvc.web.cookies import NAME
-from authsvc.web.routes import ROUTES
 from tests.conftest import CHEAP, PASSWORD, Clock, Service, bearer
 from tests.web.conftest import ORIGIN, StoreCalls, assert_problem, cookie, cookie_of, login_by_cookie
 

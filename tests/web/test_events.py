@@ -9,15 +9,15 @@ import pytest
 import redis
 
 from authsvc.app import build, opened
+from authsvc.driver.tracking import Tracking
 from authsvc.flows import clients
 from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.flows.events import RECHECK_S
 from authsvc.settings import Settings
 from authsvc.store import keys
-from authsvc.store.events import now_ms
-from authsvc.store.tracking import Tracking
+from authsvc.store.changes import now_ms
 from tests.conftest import CHEAP, Clock, Service
-from tests.faults.world import CALLS, MAX_SESSIONS, Call, Snapshot, World, make, save
+from tests.outages.world import CALLS, MAX_SESSIONS, Call, Snapshot, World, make, save
 from tests.processes import until
 from tests.streams import Stream, named
 from tests.web.conftest import assert_problem

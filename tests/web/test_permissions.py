@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
+from authsvc.api.routes import ROUTES, Verb
 from authsvc.core.token import HANDLE_LENGTH
-from authsvc.web.routes import ROUTES, Verb
 from tests.conftest import PASSWORD, Service, bearer
 from tests.web.conftest import assert_problem, cookie, login_by_cookie
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from authsvc.api.routes import ROUTES
 from authsvc.settings import Settings
-from authsvc.web.routes import ROUTES
 from tests.conftest import CHEAP, Service
 
 PATH = "/.well-known/oauth-authorization-server"

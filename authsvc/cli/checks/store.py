@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from authsvc.cli.checks import Check, Verdict, failed, not_applicable, passed, unknown, warned
 from authsvc.cli.facts import Facts
-from authsvc.store.fitness import OLDEST
-from authsvc.store.inspection import Inspection
+from authsvc.ops.fitness import OLDEST
+from authsvc.ops.inspection import Inspection
 
 # The first release of each series that has what was fixed by July 2026, CVE-2025-49844 (Lua) and CVE-2026-56684 (TLS)
 # among it. Distributions put fixes into older releases, so less is a warning.

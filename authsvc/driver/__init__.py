@@ -1,0 +1,1 @@
+"""The connection to Redis or Valkey, in every topology. Only this package imports redis."""

@@ -1,0 +1,1 @@
+"""The socket and the process: the HTTP protocol, its limits, the server and its workers."""

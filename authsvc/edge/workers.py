@@ -1,0 +1,175 @@
+"""Several workers on one socket: one that dies is replaced, SIGHUP replaces all of them, SIGTERM ends all in time.
+
+uvicorn's own supervisor can't be given another server than uvicorn's; supervises nobody while it replaces workers, nor
+hears SIGTERM then; and waits without end for a worker that does not stop.
+"""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from copy import copy
+from functools import partial
+from socket import socket
+from typing import Any, cast
+
+from uvicorn import Config
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors.multiprocess import Process
+
+from authsvc.edge.server import GRACE_S, Server
+from authsvc.errors import StartupError
+from authsvc.metrics.exposition import Board, Page
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.25
+READY_WITHIN_S = 30
+ANSWER_WITHIN_S = 5
+# How much longer than its grace a worker may take to give its parts back, before it is killed.
+CLOSING_S = 1
+
+
+class Worker(Process):
+    """uvicorn's process of one worker, with our server in it."""
+
+    give_up_at = 0.0
+
+    def __init__(self, config: Config, sockets: list[socket], page: Page) -> None:
+        config = copy(config)
+        config.app = partial(cast(Callable[..., Any], config.app), page)
+        super().__init__(config, sockets)
+        self.page = page
+        self.begun_at = time.monotonic()
+        self.has_answered = False
+
+    @property
+    def server(self) -> Server:
+        if not isinstance(self._server, Server):
+            self._server = Server(self.config)
+        return self._server
+
+    def start(self) -> None:
+        super().start()
+        self.child_conn.close()  # its own is enough, and ends with it: nobody waits for the answer of one that has died
+
+    def is_alive(self, timeout: float = ANSWER_WITHIN_S) -> bool:
+        """Whether it answers, or may still be starting: on cores that are all busy that alone takes many seconds."""
+        if not self.process.is_alive():
+            return False
+        try:
+            while self.parent_conn.poll():  # what was asked while it was starting, and answered since
+                self.parent_conn.recv()
+                self.has_answered = True
+        except (OSError, EOFError):
+            return False
+        if self.ping(timeout if self.has_answered else LOOK_S):
+            self.has_answered = True
+            return True
+        return not self.has_answered and time.monotonic() < self.begun_at + READY_WITHIN_S
+
+    def retire(self) -> None:
+        """Tell it to stop, and note until when it has to."""
+        self.give_up_at = time.monotonic() + GRACE_S + CLOSING_S
+        self.terminate()
+
+    def has_ended(self) -> bool:
+        if self.process.is_alive() and time.monotonic() > self.give_up_at:
+            log.error("worker %s did not end in time: killed", self.pid)
+            self.process.kill()
+            self.process.join()
+        return not self.process.is_alive()
+
+
+class Workers:
+    """As many workers as configured, over sockets that they share, counting on pages of one board.
+
+    reread: what makes the application of new workers, with settings that may have changed in their files. Raises
+    StartupError.
+    """
+
+    def __init__(
+        self, config: Config, sockets: list[socket], board: Board, reread: Callable[[], Callable[..., Any]]
+    ) -> None:
+        self._config = config
+        self._board = board
+        self._sockets = sockets
+        self._reread = reread
+        self._workers: list[Worker] = []
+        self._retired: list[Worker] = []
+        self._stopping = threading.Event()
+        self._renewal_wanted = False
+
+    def run(self) -> None:
+        """Return after SIGINT or SIGTERM. Raises StartupError when a worker can't be started."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._stopping.set())
+        signal.signal(signal.SIGHUP, self._want_renewal)
+        try:
+            self._workers = [self._begin() for _ in range(self._config.workers)]
+            while not self._stopping.wait(LOOK_S):
+                self._replace_the_dead()
+                self._forget_the_retired()
+                if self._renewal_wanted:
+                    self._renewal_wanted = False
+                    self._renew()
+        finally:
+            self._end()
+
+    def _want_renewal(self, *_: object) -> None:
+        self._renewal_wanted = True
+
+    def _begin(self) -> Worker:
+        worker = Worker(self._config, self._sockets, self._board.new_page())
+        worker.start()
+        return worker
+
+    def _replace_the_dead(self) -> None:
+        for at, worker in enumerate(self._workers):
+            if worker.is_alive():
+                continue
+            worker.kill()  # if it is alive, it hangs
+            worker.join()
+            if worker.exitcode == STARTUP_FAILURE:  # and so would be the next
+                raise StartupError("a worker process could not be started")
+            if self._stopping.is_set():
+                return
+            log.warning("worker %s ended: replaced", worker.pid)
+            self._board.close_page(worker.page, died=True)
+            self._workers[at] = self._begin()
+
+    def _renew(self) -> None:
+        """Retire each worker once another is ready in its place, with the settings as they are now."""
+        try:
+            self._config.app = self._reread()
+        except StartupError as error:
+            log.error("the workers stay as they are: %s", error)
+            return
+        for at, old in enumerate(self._workers):
+            new = self._begin()
+            if not new.wait_until_ready(READY_WITHIN_S, self._stopping):
+                new.kill()
+                new.join()
+                self._board.close_page(new.page)
+                if not self._stopping.is_set():
+                    log.error("a new worker was not ready in %d s: the others stay", READY_WITHIN_S)
+                return
+            self._workers[at] = new
+            self._retired.append(old)
+            old.retire()
+
+    def _forget_the_retired(self) -> None:
+        ended = [worker for worker in self._retired if worker.has_ended()]
+        for worker in ended:
+            self._retired.remove(worker)
+            self._board.close_page(worker.page)
+
+    def _end(self) -> None:
+        for listening in self._sockets:  # or connections would be taken that nobody accepts
+            listening.close()
+        for worker in self._workers:
+            worker.retire()
+        leaving = self._workers + self._retired
+        while leaving := [worker for worker in leaving if not worker.has_ended()]:
+            time.sleep(0.02)

@@ -1,0 +1,1 @@
+"""Looking after a store: the embedded server, its fitness, its inspection."""

@@ -1,0 +1,158 @@
+"""Whether the store is fit for this service: what each primary says about itself, and what that lacks."""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from authsvc.driver.connection import Command, Connection
+
+Durability = Literal["local", "replica", "disk"]
+
+# How long an answer to INFO serves everybody who asks: anyone may call /readyz, and INFO costs the store far more than
+# the GET that every call makes. What changes within this time is seen that much later.
+FRESH_S = 1.0
+# A replica acknowledges once a second; the server's own idea of a good one (min-replicas-max-lag) is 10 as well.
+MAX_LAG_S = 10
+# The script of every change is one of Redis 7 (`#!lua flags=`), and so is `SET … NX GET`.
+OLDEST = {"redis": (7, 0), "valkey": (7, 2)}
+
+_INFO: Command = ("INFO",)
+# With a pattern, because Redis before 7 takes one name only; and one by one, because each may be refused.
+_APPENDS: Command = ("CONFIG", "GET", "append*")
+
+
+class Fault(NamedTuple):
+    """Why the service should get no traffic. `code` is public, so it tells no version and no name."""
+
+    code: str
+    text: str
+
+
+LOADING = Fault("loading", "the store is still loading its data")
+REPLICA = Fault("replica", "the store is a replica: it takes no writes and may answer with what is out of date")
+OUTDATED = Fault("outdated", "the store is older than Redis 7.0 or Valkey 7.2")
+EVICTING = Fault("evicting", "the store drops records when memory is short: set maxmemory-policy noeviction")
+NOT_ON_DISK = Fault(
+    "not_on_disk", "AUTHSVC_DURABILITY=disk takes a store with appendonly yes and appendfsync always that can write"
+)
+TOO_FEW_REPLICAS = Fault(
+    "too_few_replicas", "AUTHSVC_DURABILITY=replica takes AUTHSVC_DURABILITY_REPLICAS that keep up"
+)
+NOT_SET_UP = Fault("not_set_up", "the store holds no service record: it was emptied, or never used")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One primary, by its own account. Where it does not say, because an ACL forbids asking, things are None.
+
+    `info` and `config` are the fields of INFO and of CONFIG GET as text, empty when refused.
+    """
+
+    info: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def product(self) -> str:
+        return "valkey" if "valkey_version" in self.info else "redis"
+
+    @property
+    def version(self) -> tuple[int, ...] | None:
+        # Valkey's redis_version is that of the Redis it can stand in for.
+        text = self.info.get("valkey_version") or self.info.get("redis_version")
+        return tuple(map(int, re.findall(r"[0-9]+", text)[:3])) if text else None
+
+    @property
+    def role(self) -> str | None:
+        return self.info.get("role")
+
+    @property
+    def loading(self) -> bool:
+        return self.info.get("loading", "0") != "0"
+
+    @property
+    def eviction(self) -> str | None:
+        return self.config.get("maxmemory-policy") or self.info.get("maxmemory_policy")
+
+    @property
+    def appends(self) -> bool | None:
+        """Whether it writes an append-only file."""
+        enabled = self.info.get("aof_enabled")
+        return None if enabled is None else enabled == "1"
+
+    @property
+    def append_fails(self) -> bool:
+        return self.info.get("aof_last_write_status", "ok") != "ok"
+
+    @property
+    def syncs(self) -> str | None:
+        """When it syncs that file: `always`, `everysec`, `no`."""
+        return self.config.get("appendfsync")
+
+    @property
+    def good_replicas(self) -> int | None:
+        """Replicas that are connected and have acknowledged of late."""
+        if "connected_slaves" not in self.info:
+            return None
+        lines = (value for name, value in self.info.items() if re.fullmatch(r"slave[0-9]+", name))
+        replicas = (dict(pair.partition("=")[::2] for pair in line.split(",")) for line in lines)
+        return sum(r.get("state") == "online" and 0 <= int(r.get("lag", -1)) <= MAX_LAG_S for r in replicas)
+
+
+def faults_of(server: Server, durability: Durability, replicas: int = 1) -> list[Fault]:
+    """What makes this store unfit. What it does not say is not held against it."""
+    faults = []
+    if server.loading:
+        faults.append(LOADING)
+    if server.role not in (None, "master"):
+        faults.append(REPLICA)
+    if server.version is not None and server.version[:2] < OLDEST[server.product]:
+        faults.append(OUTDATED)
+    if server.eviction not in (None, "noeviction"):
+        faults.append(EVICTING)
+    unsynced = server.appends is False or server.append_fails or server.syncs not in (None, "always")
+    if durability == "disk" and unsynced:
+        faults.append(NOT_ON_DISK)
+    if durability == "replica" and server.good_replicas is not None and server.good_replicas < replicas:
+        faults.append(TOO_FEW_REPLICAS)
+    return faults
+
+
+class Fitness:
+    """Asks the primaries about themselves, once a second at most."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._servers: tuple[Server, ...] | None = None
+        self._asked_at = 0.0
+
+    async def servers(self) -> tuple[Server, ...]:
+        """Every primary, as of at most FRESH_S and one call ago. Raises StoreUnavailable."""
+        now = time.monotonic()
+        if self._servers is not None and now - self._asked_at < FRESH_S:
+            return self._servers
+        self._asked_at = now  # whoever comes meanwhile is told what was last known, and does not ask, too
+        try:
+            self._servers = await self._ask()
+        except BaseException:
+            self._servers = None
+            raise
+        return self._servers
+
+    async def _ask(self) -> tuple[Server, ...]:
+        replies = await self._connection.ask_primaries([_INFO, _APPENDS])
+        return tuple(Server(parsed_info(info), parsed_config(config)) for info, config in replies)
+
+
+def parsed_info(reply: bytes | None) -> dict[str, str]:
+    lines = (reply or b"").decode(errors="replace").splitlines()
+    return dict(line.partition(":")[::2] for line in lines if line and not line.startswith("#"))
+
+
+def parsed_config(reply: Any) -> dict[str, str]:
+    """From the pairs of RESP2 or the map of RESP3."""
+    if isinstance(reply, dict):
+        reply = [part for pair in reply.items() for part in pair]
+    texts = [bytes(part).decode(errors="replace") for part in reply or ()]
+    return dict(zip(texts[::2], texts[1::2], strict=True))

@@ -1,0 +1,82 @@
+"""What an operator wants to know of a store beyond its fitness: its settings, what we may do there, its clock."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from authsvc.driver.connection import Command, Connection
+from authsvc.ops.fitness import Server, parsed_config, parsed_info
+
+# What the service never needs, and what a stolen password of its should not be good for.
+DANGEROUS: Mapping[str, Command] = {
+    "CONFIG": ("CONFIG", "SET", "maxmemory", "0"),
+    "FLUSHALL": ("FLUSHALL",),
+    "KEYS": ("KEYS", "*"),
+    "DEBUG": ("DEBUG", "SLEEP", "0"),
+    "SHUTDOWN": ("SHUTDOWN",),
+    "REPLICAOF": ("REPLICAOF", "NO", "ONE"),
+    "ACL": ("ACL", "LIST"),
+}
+# One by one: each may be refused, and Redis before 7 takes one pattern only.
+_PATTERNS = ("append*", "maxmemory*", "aof-load-truncated", "min-replicas-*", "save")
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """One primary. Where it does not tell, things are None.
+
+    allowed: those of DANGEROUS that we might do. door_open: whether the user `default` needs no password.
+    ahead_s: how far its clock is ahead of ours.
+    """
+
+    server: Server = field(default_factory=Server)
+    allowed: tuple[str, ...] | None = None
+    door_open: bool | None = None
+    ahead_s: float | None = None
+
+
+async def inspect(connection: Connection) -> tuple[Inspection, ...]:
+    """Look at every primary; changes nothing. Raises StoreUnavailable."""
+    asked: list[Command] = [("INFO",), ("TIME",), ("ACL", "WHOAMI"), ("ACL", "GETUSER", "default")]
+    asked += [("CONFIG", "GET", pattern) for pattern in _PATTERNS]
+    began = time.time()
+    replies = await connection.ask_primaries(asked)
+    now = (began + time.time()) / 2
+    rights = await connection.ask_primaries(_dry_runs([who for _, _, who, *_ in replies]))
+    return tuple(
+        Inspection(
+            server=Server(parsed_info(info), _config(configs)),
+            allowed=_allowed(verdicts),
+            door_open=_open(default),
+            ahead_s=_seconds(clock, now),
+        )
+        for (info, clock, _, default, *configs), verdicts in zip(replies, rights, strict=True)
+    )
+
+
+def _dry_runs(names: Sequence[bytes | None]) -> list[Command]:
+    # We are the same user everywhere; where that is not told, `default` is not tried in its place.
+    name = next((name for name in names if name is not None), None)
+    return [("ACL", "DRYRUN", name, *command) for command in DANGEROUS.values()] if name else [("PING",)]
+
+
+def _allowed(verdicts: Sequence[Any]) -> tuple[str, ...] | None:
+    if len(verdicts) != len(DANGEROUS) or None in verdicts:
+        return None
+    return tuple(name for name, verdict in zip(DANGEROUS, verdicts, strict=True) if verdict == b"OK")
+
+
+def _open(default: Any) -> bool | None:
+    if default is None:
+        return None
+    fields = default if isinstance(default, dict) else dict(zip(default[::2], default[1::2], strict=True))
+    return {b"on", b"nopass"} <= set(fields[b"flags"])
+
+
+def _seconds(reply: Sequence[bytes] | None, now: float) -> float | None:
+    return None if reply is None else int(reply[0]) + int(reply[1]) / 1e6 - now
+
+
+def _config(replies: Sequence[Any]) -> dict[str, str]:
+    return {name: text for reply in replies for name, text in parsed_config(reply).items()}

@@ -1,0 +1,91 @@
+"""Nothing is broken: the reference for all others, and a long run whose memory and keys stay flat."""
+
+import asyncio
+
+from authsvc.store import keys
+from chaos.lab import Control, Experiment, Lab
+from chaos.load import CHANGING, MIXED
+from chaos.processes import rss_mib
+from chaos.statistics import percentile
+from chaos.variation import Patch, Variation
+
+# What a worker may grow by in an hour, after it has warmed up.
+MIB_AN_HOUR = 1.0
+# A short run can't tell a slope from the allocator's noise; this much it has to stay under.
+MIB_IN_SHORT = 8.0
+
+
+async def baseline(lab: Lab) -> None:
+    _, world = await lab.set_up()
+    await lab.load(mix=lab.pick(CHANGING, MIXED), rate=lab.pick(150, 300)).run(lab.pick(4, 60))
+    await world.sweep()
+    took = [call.answered - call.sent for call in lab.calls if call.kind == "introspect"]
+    lab.figure("p50", f"{percentile(took, 50) * 1000:.1f} ms")
+    lab.figure("p99", f"{percentile(took, 99) * 1000:.1f} ms")
+    wrong = [call for call in lab.calls if call.status != 200 and not (call.kind == "other" and call.status == 201)]
+    lab.require(not wrong, "errors", f"{len(wrong)} calls failed though nothing was broken: {wrong[:1]}")
+
+
+async def soak(lab: Lab) -> None:
+    rig, world = await lab.set_up()
+    load = lab.load(mix=CHANGING)
+    await load.run(lab.pick(2, 60))
+    before = {pid: rss_mib(pid) for pid in rig.workers}
+    await load.run(lab.pick(6, max(lab.soak_s - 60, 60)))
+    grown = max(rss_mib(pid) - mib for pid, mib in before.items())
+    hours = max(lab.soak_s - 60, 60) / 3600
+    lab.figure("grown by", f"{grown:.1f} MiB a worker")
+    # Noise of a MiB or two is not a slope; what grows with every call is far above this.
+    lab.require(grown < (MIB_IN_SHORT + MIB_AN_HOUR * hours), "memory", f"a worker grew by {grown:.1f} MiB")
+    await asyncio.sleep(0.5)
+    with rig.store.open() as store:
+        live = sum(not session.over for session in world.sessions)
+        held = sum(1 for _ in store.scan_iter("session:*", count=1000))
+        of_use = ("session:*", "sessions:*", "throttle:*", keys.AUDIT)
+        for_ever = [key for kind in of_use for key in store.scan_iter(kind, count=1000) if store.ttl(key) == -1]
+    lab.figure("keys", f"{held} for {live} live sessions")
+    lab.require(abs(held - live) <= max(1, live // 100), "keys", f"{held} sessions are stored, {live} are alive")
+    lab.require(not for_ever, "keys", f"{len(for_ever)} keys never expire, such as {for_ever[:1]}")
+    await world.sweep()
+
+
+# A worker that remembers what it has read: each revocation would be late by as long as it remembers.
+REMEMBERS = Patch(
+    "edge/lean.py",
+    "return plain, self._deps.store.lookup.ask(plain.client_id, handles)",
+    "asked = (plain.client_id, plain.token)\n"
+    "        return plain, _seen.get(asked) or _seen.setdefault(\n"
+    "            asked, self._deps.store.lookup.ask(plain.client_id, handles)\n"
+    "        )",
+)
+SEEN = Patch("edge/lean.py", "\nclass Lean:", "\n_seen: dict[object, object] = {}\n\n\nclass Lean:")
+NO_END = Patch(
+    "store/sessions.py",
+    "self._connection.create(self.key(handle), session.to_json(), session.end)",
+    "self._connection.create(self.key(handle), session.to_json())",
+)
+
+EXPERIMENTS = (
+    Experiment(
+        "baseline",
+        1,
+        "nothing: a mixed load through nginx",
+        "every call succeeds",
+        baseline,
+        [
+            Control(
+                "workers remember what they have read",
+                ("Inv1",),
+                Variation([REMEMBERS, SEEN]),
+            )
+        ],
+    ),
+    Experiment(
+        "soak",
+        23,
+        "time: the same load for as long as wanted",
+        "memory and the number of keys stay flat, no key of use lives for ever",
+        soak,
+        [Control("sessions are stored without an end", ("keys",), Variation([NO_END]))],
+    ),
+)

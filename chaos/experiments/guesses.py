@@ -1,0 +1,75 @@
+"""Passwords are guessed, many at once."""
+
+import asyncio
+
+from chaos.http import Http
+from chaos.lab import Control, Experiment, Lab
+from chaos.variation import Patch, Variation
+
+# What is heard of one account: from one address, and in all.
+FROM_ONE, IN_ALL = 5, 100
+
+
+async def brute_force(lab: Lab) -> None:
+    rig, world = await lab.set_up(users=4)
+    one, many, bystander, _ = world.users
+    session = await world.login(one)
+    https = [Http(group.port) for group in rig.groups]
+
+    async def guess(number: int, username: str, address: str) -> int:
+        document = {"username": username, "password": f"guess number {number} of many"}
+        http = https[number % len(https)]
+        answer = await http.call("POST", "/login", document=document, headers={"X-Forwarded-For": address})
+        return answer.status
+
+    answers = await asyncio.gather(*[guess(n, one.username, "198.51.100.7") for n in range(100)])
+    lab.figure("heard of 100 at once from one address", answers.count(401))
+    lab.require(answers.count(401) <= FROM_ONE, "heard", f"{answers.count(401)} guesses from one address were heard")
+    answers = []
+    for wave in range(lab.pick(4, 10)):  # a full queue of hashes hears nobody, so in waves
+        numbers = range(100 * wave, 100 * wave + 100)
+        addresses = [f"203.0.{number // 250}.{number % 250 + 1}" for number in numbers]
+        waves = [guess(n, many.username, address) for n, address in zip(numbers, addresses, strict=True)]
+        answers += await asyncio.gather(*waves)
+    heard = answers.count(401)
+    lab.figure(f"heard of {len(answers)} from as many", heard)
+    lab.require(0 < heard <= IN_ALL, "heard", f"{heard} guesses at one account were heard")
+    lab.require(set(answers) <= {401, 429, 503}, "answers", f"unexpected answers: {set(answers)}")
+    lab.require(await world.login(bystander) is not None, "bystander", "another user can't log in")
+    if session is not None:  # whoever is logged in does not notice
+        lab.require(bool((await world.introspect(session.access)).result.active), "victim", "the victim was logged out")
+        lab.require((await world.refresh(session)).status == 200, "victim", "the victim can't refresh")
+    for http in https:
+        http.close()
+
+
+# The usual mistake: look whether the limit is reached, check the password, and count afterwards.
+CHECK_THEN_COUNT = [
+    Patch(
+        "flows/login.py",
+        "        attempt = await deps.store.throttle.reserve(windows, deps.clock())\n",
+        "        from authsvc.core.throttle import Attempts\n"
+        "        from authsvc.store.records import load\n"
+        "        for window, raw in zip(windows, await deps.store.throttle._read(windows)):\n"
+        "            if raw is not None and load(Attempts, raw).wait_s(window.limit, deps.clock()) > 0:\n"
+        "                raise TooManyAttempts(1)\n"
+        "        attempt = {}\n",
+    ),
+    Patch(
+        "flows/login.py",
+        "    await deps.store.throttle.settle(attempt, right=accepted)\n",
+        "    if not accepted:\n"
+        "        with suppress(TooManyAttempts):\n"
+        "            await deps.store.throttle.reserve(windows, deps.clock())\n",
+    ),
+]
+EXPERIMENTS = (
+    Experiment(
+        "brute-force",
+        21,
+        "hundreds of guesses at once at one account, from one address and from as many",
+        "at most 5 are heard from one address and 100 in all; who is logged in does not notice",
+        brute_force,
+        [Control("attempts are counted after the password was checked", ("heard",), Variation(CHECK_THEN_COUNT))],
+    ),
+)

@@ -1,0 +1,135 @@
+"""What can be told from how long an answer takes: which users there are, and how much of a token is right."""
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from statistics import median
+from typing import TypeVar
+
+from authsvc.core.token import Kind, new
+from chaos.http import Answer, Http
+from chaos.lab import Control, Experiment, Lab
+from chaos.processes import FaultsError
+from chaos.variation import Patch, Variation
+
+T = TypeVar("T")
+
+EACH = 6
+LOGINS_S = 0.005
+TOKENS_S = 0.0001
+
+
+async def timing(lab: Lab) -> None:
+    settings = {
+        "AUTHSVC_ARGON2_MEMORY_KIB": "19456",
+        "AUTHSVC_ARGON2_TIME_COST": "2",
+        "AUTHSVC_REFRESH_GRACE_S": "0",
+    }
+    rig, _ = await lab.set_up(users=3 * EACH, groups=1, workers=1, settings=settings)
+    http = Http(rig.groups[0].port)  # without nginx, whose time is as long as what is looked for
+    await _tokens(lab, http)
+    await _logins(lab, http)
+    http.close()
+
+
+async def _logins(lab: Lab, http: Http) -> None:
+    """A wrong password, a suspended user, one without a password, and nobody."""
+    world = lab.world
+    right, suspended = world.users[:EACH], world.users[EACH : 2 * EACH]
+    for user in suspended:
+        await world.suspend(user)
+    bare = [f"bare{number}" for number in range(EACH)]
+    for name in bare:
+        await world.call("POST", "/admin/users", document={"username": name}, headers=world.admin)
+    states = {
+        "wrong password": [user.username for user in right],
+        "suspended": [user.username for user in suspended],
+        "no password": bare,
+        "nobody": [f"nobody{number}" for number in range(EACH)],
+    }
+
+    async def login(number: int, username: str) -> Answer:
+        document = {"username": username, "password": "none of anybody's"}
+        headers = {"X-Forwarded-For": f"192.0.{number // 250}.{number % 250 + 1}"}
+        return await http.call("POST", "/login", document=document, headers=headers)
+
+    await _compare(lab, "logins", states, login, lab.pick(60, 480), LOGINS_S)
+
+
+async def _tokens(lab: Lab, http: Http) -> None:
+    """One with the handle of a session and another secret, one that was replaced, a revoked one, an invented one."""
+    world = lab.world
+    sessions = [session for user in world.users if (session := await world.login(user))]
+    if len(sessions) < 3 * EACH:
+        raise FaultsError("some users could not log in")
+    alive, refreshed, revoked = sessions[:EACH], sessions[EACH : 2 * EACH], sessions[2 * EACH :]
+    replaced = [session.access for session in refreshed]
+    for session in refreshed:
+        await world.refresh(session)
+    for session in revoked:
+        await world.revoke(session)
+    states = {
+        "another secret": [new(Kind.ACCESS, session.handle).text for session in alive],
+        "replaced": replaced,
+        "revoked": [session.access for session in revoked],
+        "invented": [new(Kind.ACCESS).text for _ in range(EACH)],
+    }
+
+    async def introspect(_: int, token: str) -> Answer:
+        return await http.call("POST", "/introspect", form={"token": token}, headers=world.admin)
+
+    await _compare(lab, "introspections", states, introspect, lab.pick(3000, 20_000), TOKENS_S)
+
+
+async def _compare(
+    lab: Lab,
+    what: str,
+    states: Mapping[str, Sequence[T]],
+    ask: Callable[[int, T], Awaitable[Answer]],
+    rounds: int,
+    apart_s: float,
+) -> None:
+    """Ask about each kind in turn, in any order, and compare what is answered and the medians of how long it took."""
+    took: dict[str, list[float]] = {state: [] for state in states}
+    answers = set()
+    for number in range(rounds):
+        for state in random.sample(list(states), len(states)):
+            began = time.monotonic()
+            answer = await ask(number, states[state][number % EACH])
+            took[state].append(time.monotonic() - began)
+            answers.add((answer.status, answer.body, tuple(answer.headers)))
+    medians = {state: median(values) for state, values in took.items()}
+    difference = max(medians.values()) - min(medians.values())
+    lab.figure(f"{what} of each kind", rounds)
+    lab.figure(f"medians of {what}", ", ".join(f"{state} {value * 1000:.3f} ms" for state, value in medians.items()))
+    lab.require(difference < apart_s, what, f"the medians of {what} are {difference * 1000:.3f} ms apart")
+    lab.require(len(answers) == 1, "answers", f"{len(answers)} different answers to {what}")
+
+
+NO_DUMMY = Patch(
+    "hashing/pool.py",
+    "        verdict = await",
+    "        if stored is None:\n            return False\n        verdict = await",
+)
+
+# A slow hash is for passwords: of a token it tells whether there was anything to compare with.
+SLOW_DIGEST = [
+    Patch("core/token.py", "from hashlib import sha256\n", "from hashlib import pbkdf2_hmac\n"),
+    Patch("core/token.py", "sha256(text.encode()).digest()", 'pbkdf2_hmac("sha256", text.encode(), b"", 1000)'),
+]
+
+EXPERIMENTS = (
+    Experiment(
+        "timing",
+        20,
+        "logins for a wrong password, a suspended user, one without a password and nobody, interleaved; introspections "
+        "of a session's handle with another secret, of replaced, revoked and invented tokens",
+        "the medians of logins are less than 5 ms apart, those of introspections 0.1 ms; the answers are the same",
+        timing,
+        [
+            Control("nothing is hashed where there is no hash", ("logins",), Variation([NO_DUMMY])),
+            Control("tokens are stored as slow hashes", ("introspections",), Variation(SLOW_DIGEST)),
+        ],
+        long_only=True,
+    ),
+)

@@ -1,1 +1,0 @@
-"""`make faults`: breaks what the service stands on, on purpose, and checks what it still promises."""

@@ -1,0 +1,405 @@
+"""`authsvc check`: every row on facts of its own, and the whole of it on real stores that are configured badly."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from authsvc.cli.check import CHECKS, judge
+from authsvc.cli.facts import Address, Facts, Records
+from authsvc.core.client import BUILT_IN, Client, Secret
+from authsvc.errors import StartupError
+from authsvc.ops import fitness
+from authsvc.ops.inspection import Inspection
+from authsvc.settings import Settings
+from tests.e2e.conftest import PASSWORD, Server, free_port, run
+from tests.stores import StoreProcess, debian_redis, rights_of_the_service, running_store
+
+NOW = 1_800_000_000.0
+SOUND = {"issuer": "https://auth.example.org"}
+INFO = {
+    "redis_version": "7.2.4", "valkey_version": "9.1.2", "role": "master", "loading": "0", "maxmemory": "1073741824",
+    "maxmemory_policy": "noeviction", "aof_enabled": "1", "aof_last_write_status": "ok", "connected_slaves": "1",
+    "slave0": "ip=10.0.0.2,port=6379,state=online,offset=28,lag=1",
+}  # fmt: skip
+CONFIG = {
+    "appendfsync": "always", "aof-load-truncated": "yes", "save": "", "min-replicas-to-write": "1",
+    "min-replicas-max-lag": "10",
+}  # fmt: skip
+REMOTE = Address(tls=True, local=False, socket=False, password=True)
+
+
+def client(client_id: str, **fields: Any) -> Client:
+    return Client(client_id=client_id, name=client_id, epoch=1, created_at=1, **fields)
+
+
+RECORDS = Records(
+    used=True,
+    clients=(
+        client(BUILT_IN, public=True),
+        client("root", permissions=("admin",), secrets=(Secret(digest="d"),)),
+        client("orders", permissions=("introspect",), audience=("orders",), secrets=(Secret(digest="e"),)),
+    ),
+    admins=("ada",),
+)
+FIT = Inspection(server=fitness.Server(INFO, CONFIG), allowed=(), door_open=False, ahead_s=0.1)
+GOOD = Facts(
+    settings=Settings.model_validate(SOUND),
+    now=NOW,
+    hash_ms=30,
+    in_files=frozenset({"redis_url"}),
+    address=REMOTE,
+    servers=(FIT,),
+    records=RECORDS,
+)
+
+
+def results(facts: Facts) -> dict[str, str]:
+    return {check.name: verdict.result for check, verdict in judge(facts)}
+
+
+def configured(**settings: Any) -> Facts:
+    return replace(GOOD, settings=Settings.model_validate(SOUND | settings))
+
+
+def store(
+    info: Mapping[str, str] | None = None,
+    config: Mapping[str, str] | None = None,
+    durability: str = "local",
+    **more: Any,
+) -> Facts:
+    server = fitness.Server(INFO | dict(info or {}), CONFIG | dict(config or {}))
+    return replace(configured(durability=durability), servers=(replace(FIT, server=server, **more),))
+
+
+def reached(**address: bool) -> Facts:
+    return replace(GOOD, address=replace(REMOTE, **address))
+
+
+def with_clients(*clients: Client) -> Facts:
+    return replace(GOOD, records=replace(RECORDS, clients=(*RECORDS.clients, *clients)))
+
+
+def test_a_sound_installation_has_nothing_to_say() -> None:
+    """Where all is well no row warns or fails, and nothing is unknown."""
+    found = results(GOOD)
+    assert not {name for name, result in found.items() if result in ("unknown", "warn", "fail")}
+
+
+def rotating(seconds: int) -> Client:
+    """A client whose former secret is good for so long."""
+    secrets = (Secret(digest="new"), Secret(digest="old", until=int(NOW) + seconds))
+    return client("rotating", audience=("a",), secrets=secrets)
+
+
+CASES: list[tuple[str, str, Facts]] = [
+    ("issuer", "warn", configured(issuer=None)),
+    ("issuer", "fail", configured(issuer=None, host="0.0.0.0")),  # noqa: S104 - that it is all interfaces is the case
+    ("issuer", "fail", configured(issuer="http://auth.example.org")),
+    ("issuer", "warn", configured(issuer="http://localhost:8000")),
+    ("issuer", "fail", configured(issuer="https://auth.example.org/?a=b")),
+    ("issuer", "fail", configured(issuer="https://auth.example.org/#a")),
+    ("cookie", "warn", configured(issuer="http://localhost:8000")),
+    ("HSTS", "n/a", configured(issuer="http://localhost:8000")),
+    ("trusted proxies", "fail", configured(trusted_proxies="10.0.0.0/8 0.0.0.0/0")),
+    ("trusted proxies", "fail", configured(trusted_proxies="::/0")),
+    ("trusted proxies", "warn", configured(trusted_proxies="0.0.0.0/4")),
+    ("trusted proxies", "warn", configured(trusted_proxies="8.8.0.0/16")),
+    ("trusted proxies", "pass", configured(trusted_proxies="10.1.0.0/16 192.0.2.7 fd00::/64")),
+    ("allowed origins", "fail", configured(allowed_origins="http://app.example.org")),
+    ("allowed origins", "warn", configured(allowed_origins="http://localhost:3000")),
+    ("allowed origins", "pass", configured(allowed_origins="https://app.example.org")),
+    ("password hash", "fail", configured(argon2_time_cost=1, argon2_memory_kib=47103)),
+    ("password hash", "pass", configured(argon2_time_cost=1, argon2_memory_kib=47104)),
+    ("password hash", "fail", configured(argon2_time_cost=2, argon2_memory_kib=19455)),
+    ("password hash", "fail", configured(argon2_time_cost=5, argon2_memory_kib=12287)),
+    ("password hash", "pass", configured(argon2_time_cost=5, argon2_memory_kib=12288)),
+    ("hashing time", "warn", replace(GOOD, hash_ms=1500)),
+    ("hashing time", "warn", replace(GOOD, hash_ms=2)),
+    ("password length", "warn", configured(password_min_length=8)),
+    ("password blocklist", "warn", configured(password_context=())),
+    ("refresh grace", "warn", configured(refresh_grace_s=300)),
+    ("secrets", "warn", replace(GOOD, in_files=frozenset())),
+    ("secrets", "n/a", reached(password=False)),
+    ("store", "fail", replace(GOOD, problem="the store does not answer", servers=(), records=None)),
+    ("service record", "fail", replace(GOOD, records=Records(used=False))),
+    ("store role", "fail", store({"role": "slave"})),
+    ("store role", "fail", store({"loading": "1"})),
+    ("store version", "fail", store({"valkey_version": "7.1.0"})),
+    ("store version", "fail", store({"valkey_version": "", "redis_version": "6.2.23"})),
+    ("store version", "warn", store({"valkey_version": "8.1.8"})),
+    ("store version", "pass", store({"valkey_version": "8.1.9"})),
+    ("store version", "pass", store({"valkey_version": "9.2.0"})),
+    ("eviction", "fail", store({"maxmemory_policy": "allkeys-lru"})),
+    ("memory", "warn", store({"maxmemory": "0"})),
+    ("persistence", "fail", store({"aof_enabled": "0"})),
+    ("persistence", "warn", store({"aof_enabled": "0"}, {"save": "3600 1"})),
+    ("persistence", "fail", store({"aof_enabled": "0"}, {"save": "3600 1"}, durability="disk")),
+    ("persistence", "fail", store({"aof_last_write_status": "err"})),
+    ("sync to disk", "warn", store(config={"appendfsync": "everysec"})),
+    ("sync to disk", "fail", store(config={"appendfsync": "everysec"}, durability="disk")),
+    ("file cut short", "warn", store(config={"appendfsync": "everysec"})),
+    ("file cut short", "pass", store(config={"appendfsync": "everysec", "aof-load-truncated": "no"})),
+    ("replicas", "pass", store(durability="replica")),
+    ("replicas", "fail", store({"slave0": "state=online,lag=60"}, durability="replica")),
+    ("replicas", "n/a", store({"connected_slaves": "0"})),
+    ("split brain", "pass", store(durability="replica")),
+    ("split brain", "warn", store(config={"min-replicas-to-write": "0"}, durability="replica")),
+    ("TLS to the store", "fail", reached(tls=False)),
+    ("TLS to the store", "fail", reached(unverified=True)),
+    ("TLS to the store", "n/a", reached(tls=False, local=True)),
+    ("user `default`", "fail", store(door_open=True)),
+    ("user `default`", "warn", replace(store(door_open=True), address=replace(REMOTE, local=True))),
+    ("user `default`", "fail", replace(store(door_open=None), address=replace(REMOTE, password=False))),
+    ("user `default`", "unknown", store(door_open=None)),
+    ("rights in the store", "warn", store(allowed=("FLUSHALL",))),
+    ("rights in the store", "unknown", store(allowed=None)),
+    ("clocks", "warn", store(ahead_s=-3.0)),
+    ("clocks", "fail", store(ahead_s=61.0)),
+    ("clocks", "unknown", store(ahead_s=None)),
+    ("data directory", "fail", replace(GOOD, address=None, data_mode=0o750)),
+    ("data directory", "pass", replace(GOOD, address=None, data_mode=0o700)),
+    ("access lifetimes", "warn", with_clients(client("slow", audience=("a",), access_ttl_s=3601))),
+    ("access lifetimes", "pass", with_clients(client("fine", audience=("a",), access_ttl_s=3600))),
+    ("session lifetimes", "warn", with_clients(client("slow", audience=("a",), session_ttl_s=31 * 86400))),
+    ("session lifetimes", "warn", with_clients(client("web", audience=("a",), refresh=False, session_ttl_s=86401))),
+    ("session lifetimes", "warn", with_clients(client("idle", audience=("a",), idle_ttl_s=15 * 86400))),
+    ("audiences", "warn", with_clients(client("everywhere", permissions=("introspect",)))),
+    ("admin clients", "warn", with_clients(*(client(f"c{n}", permissions=("admin",)) for n in range(3)))),
+    ("admin clients", "fail", replace(GOOD, records=Records(used=True, admins=("ada",), locked_out=("ada",)))),
+    ("admin clients", "pass", replace(GOOD, records=Records(used=True, admins=("ada",)))),
+    ("public clients", "fail", with_clients(client("open", public=True, permissions=("issue",)))),
+    ("client secrets", "pass", with_clients(rotating(60))),
+    ("client secrets", "warn", with_clients(rotating(8 * 86400))),
+    ("admin users", "warn", replace(GOOD, records=replace(RECORDS, locked_out=("ada",)))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "result", "facts"), CASES, ids=[f"{n}-{r}-{i}" for i, (n, r, _) in enumerate(CASES)])
+def test_each_row(name: str, result: str, facts: Facts) -> None:
+    """A row says what its facts mean, and what to do where that is not `pass`."""
+    ((_, verdict),) = [(check, verdict) for check, verdict in judge(facts) if check.name == name]
+    assert verdict.result == result, verdict.why
+    assert (verdict.todo is not None) == (result in ("warn", "fail")) or result == "unknown"
+
+
+def test_every_row_can_pass_and_can_object() -> None:
+    """Each check has a case here in which it objects, but for those that merely tell."""
+    told = {"version", "durability", "HSTS"}
+    objecting = {name for name, result, _ in CASES if result in ("warn", "fail")}
+    assert {check.name for check in CHECKS} - told == objecting
+    assert all(check.rule for check in CHECKS)
+    assert len({check.name for check in CHECKS}) == len(CHECKS)
+
+
+def test_what_a_store_does_not_say_is_unknown_and_fails_nothing() -> None:
+    """A managed store forbids CONFIG, INFO and ACL: those rows say so, and that is no failure."""
+    for durability in ("local", "replica", "disk"):
+        facts = replace(configured(durability=durability), servers=(Inspection(),))
+        found = results(facts)
+        assert "fail" not in found.values()
+        for name in ("store role", "store version", "eviction", "persistence", "rights in the store", "clocks"):
+            assert found[name] == "unknown"
+
+
+def test_of_several_primaries_the_worst_counts() -> None:
+    """One that evicts is enough."""
+    evicting = replace(FIT, server=fitness.Server(INFO | {"maxmemory_policy": "allkeys-lru"}, CONFIG))
+    for servers in ((FIT, evicting), (evicting, FIT)):
+        assert results(replace(GOOD, servers=servers))["eviction"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://127.0.0.1:6379/0", Address(False, True, False, False)),
+        ("redis://localhost", Address(False, True, False, False)),
+        ("rediss://:pw@store.internal:6380/0", Address(True, False, False, True)),
+        ("redis://svc@10.0.0.7", Address(False, False, False, False)),
+        ("redis://[::1]:6379", Address(False, True, False, False)),
+        ("redis://[fd00::1]:6379", Address(False, False, False, False)),
+        ("unix:///run/valkey.sock", Address(False, True, True, False)),
+        ("unix://svc:pw@/run/valkey.sock", Address(False, True, True, True)),
+        ("redis://10.0.0.1?password=pw", Address(False, False, False, True)),
+        ("rediss://10.0.0.1?ssl_cert_reqs=none", Address(True, False, False, False, unverified=True)),
+        ("rediss://10.0.0.1?ssl_check_hostname=False", Address(True, False, False, False, unverified=True)),
+        ("rediss://10.0.0.1?ssl_cert_reqs=required&ssl_ca_certs=/ca", Address(True, False, False, False)),
+        ("redis+sentinel://127.0.0.1:26379,10.0.0.2:26379/main", Address(False, False, False, False)),
+    ],
+)
+def test_where_a_store_is(url: str, address: Address) -> None:
+    """Local is a socket or the loopback interface, of every host that is named."""
+    assert Address.of(url) == address
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "app.example.org", "https://*.example.org", "https://app.example.org/"]
+)
+def test_an_origin_that_is_none_is_refused(origin: str) -> None:
+    """With credentials a wildcard would let in every site, so the service does not even start."""
+    with pytest.raises(StartupError, match="AUTHSVC_ALLOWED_ORIGINS"):
+        Settings.from_environment({"AUTHSVC_ALLOWED_ORIGINS": origin})
+
+
+# Black box: the program, on real stores
+
+
+def checked(url: str, cwd: Path, *options: str, **environment: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The status of the program, and its rows by name."""
+    done = run("check", "--json", *options, cwd=cwd, AUTHSVC_REDIS_URL=url, **environment)
+    document = json.loads(done.stdout)
+    assert document["ok"] == (done.returncode == 0)
+    return done.returncode, {row["check"]: row for row in document["checks"]}
+
+
+SOUNDLY = {
+    "AUTHSVC_ISSUER": "https://auth.example.org",
+    "AUTHSVC_ARGON2_MEMORY_KIB": "19456",
+    "AUTHSVC_ARGON2_TIME_COST": "2",
+}
+SYNCED = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory", "100mb")
+
+
+def use(store: StoreProcess, cwd: Path) -> None:
+    """Make the store one that the service was started on."""
+    with store.connect() as operator:
+        operator.set("service", json.dumps({"epoch": int(time.time() * 1000)}))
+    done = run("client", "create", "root", "--permission", "admin", cwd=cwd, AUTHSVC_REDIS_URL=store.url)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_sound_store_passes(tmp_path: Path) -> None:
+    """0 where nothing failed; with --strict 5, as a store that lets us do anything is a warning."""
+    with running_store(*SYNCED) as store:
+        use(store, tmp_path)
+        status, rows = checked(store.url, tmp_path, **SOUNDLY)
+        assert status == 0, [row for row in rows.values() if row["result"] == "fail"]
+        assert rows["rights in the store"]["result"] == "warn"
+        assert checked(store.url, tmp_path, "--strict", **SOUNDLY)[0] == 5
+        for name in ("store", "service record", "store role", "store version", "eviction", "persistence", "clocks"):
+            assert rows[name]["result"] == "pass", rows[name]
+
+
+@pytest.mark.parametrize(
+    ("options", "durability", "name"),
+    [
+        (["--maxmemory-policy", "allkeys-lru"], "local", "eviction"),
+        (["--appendonly", "no"], "disk", "persistence"),
+        (["--appendonly", "no"], "local", "persistence"),
+        (["--appendfsync", "everysec"], "disk", "sync to disk"),
+        ([], "replica", "replicas"),
+    ],
+)
+def test_a_badly_configured_store_fails(tmp_path: Path, options: list[str], durability: str, name: str) -> None:
+    """5, and exactly the row that it is about."""
+    with running_store(*SYNCED, *options) as store:
+        use(store, tmp_path)
+        status, rows = checked(store.url, tmp_path, AUTHSVC_DURABILITY=durability, **SOUNDLY)
+    assert status == 5
+    assert [row["check"] for row in rows.values() if row["result"] == "fail"] == [name]
+    assert rows[name]["todo"]
+    assert rows[name]["rule"]
+
+
+def test_a_user_of_least_privilege(tmp_path: Path) -> None:
+    """With the rights of deploy/valkey/users.acl all works, and the check can still see most."""
+    with running_store(*SYNCED) as store, store.connect() as operator:
+        use(store, tmp_path)
+        operator.execute_command("ACL", "SETUSER", "authsvc", "on", ">pw", *rights_of_the_service())
+        url = f"unix://authsvc:pw@{store.socket}"
+        status, rows = checked(url, tmp_path, **SOUNDLY)
+        assert status == 0
+        assert rows["rights in the store"]["result"] == "pass", rows["rights in the store"]
+        assert rows["eviction"]["result"] == "pass"
+        assert rows["sync to disk"]["result"] == "unknown"  # CONFIG is forbidden
+
+
+def test_a_user_who_may_ask_for_nothing(tmp_path: Path) -> None:
+    """INFO, CONFIG and ACL forbidden: unknown, and not failed."""
+    with running_store(*SYNCED) as store, store.connect() as operator:
+        use(store, tmp_path)
+        operator.execute_command("ACL", "SETUSER", "svc", "on", ">pw", "~*", "+@all", "-info", "-config", "-acl")
+        status, rows = checked(f"unix://svc:pw@{store.socket}", tmp_path, **SOUNDLY)
+    assert status == 0
+    for name in ("store version", "eviction", "persistence", "rights in the store"):
+        assert rows[name]["result"] == "unknown"
+
+
+def test_debian_s_redis_is_old_and_works(tmp_path: Path) -> None:
+    """Redis 7.0 is the floor: a warning for the fixes that only its distributor can have put in."""
+    if debian_redis() is None:
+        pytest.skip("no redis-server on the PATH")
+    with running_store(*SYNCED, binary=debian_redis()) as store:
+        use(store, tmp_path)
+        status, rows = checked(store.url, tmp_path, **SOUNDLY)
+    assert status == 0
+    assert rows["store version"]["result"] == "warn"
+
+
+def test_a_store_never_used(tmp_path: Path) -> None:
+    """It can be asked, and has no service record: that fails, and is not an outage."""
+    with running_store(*SYNCED) as store:
+        status, rows = checked(store.url, tmp_path, **SOUNDLY)
+    assert status == 5
+    assert rows["service record"]["result"] == "fail"
+
+
+def test_a_store_that_is_gone(tmp_path: Path) -> None:
+    """4, and still every row: those of the settings are judged, those of the store unknown."""
+    status, rows = checked(f"unix://{tmp_path}/nothing.sock", tmp_path, **SOUNDLY)
+    assert status == 4
+    assert len(rows) == len(CHECKS)
+    assert rows["store"]["result"] == "fail"
+    assert rows["eviction"]["result"] == "unknown"
+    assert rows["issuer"]["result"] == "pass"
+
+
+def test_the_embedded_store(tmp_path: Path) -> None:
+    """On the data directory of a service that is not running: its store is started for the check, and passes."""
+    environment = {"AUTHSVC_DATA_DIR": str(tmp_path / "data"), **SOUNDLY}
+
+    server = Server(tmp_path, free_port(), environment).start()
+    with server.http() as http:
+        body = {"username": "ada", "password": PASSWORD, "roles": ["admin"]}
+        assert http.post("/admin/users", json=body, auth=server.admin).status_code == 201
+    assert server.stop() == 0
+    done = run("check", "--json", cwd=tmp_path, **environment)
+    rows = {row["check"]: row["result"] for row in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 0, done.stdout
+    assert {rows[name] for name in ("persistence", "sync to disk", "data directory", "admin clients")} == {"pass"}
+    os.chmod(tmp_path / "data", 0o755)  # noqa: S103 - what is to be found
+    assert run("check", cwd=tmp_path, **environment).returncode == 5
+
+
+def test_a_secret_of_the_url_is_not_shown(tmp_path: Path) -> None:
+    """The password of the store is in no output, whether it lets us in or not."""
+    with running_store(*SYNCED) as store, store.connect() as operator:
+        operator.config_set("requirepass", "s3cret-pw")
+        for password in ("s3cret-pw", "s3cret-wrong"):
+            for options in ([], ["--json"]):
+                url = f"unix://:{password}@{store.socket}"
+                done = run("check", *options, cwd=tmp_path, AUTHSVC_REDIS_URL=url)
+                assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_a_wrong_setting_is_a_wrong_setting(tmp_path: Path) -> None:
+    """2, as for every command: nothing can be checked then."""
+    assert run("check", cwd=tmp_path, AUTHSVC_WORKERS="many").returncode == 2
+
+
+def test_a_password_in_a_file(tmp_path: Path) -> None:
+    """AUTHSVC_REDIS_URL_FILE is read, and the check sees that the password is not in the environment."""
+    with running_store(*SYNCED) as store, store.connect() as operator:
+        use(store, tmp_path)
+        operator.config_set("requirepass", "s3cret-pw")
+        (tmp_path / "url").write_text(f"unix://:s3cret-pw@{store.socket}\n")
+        done = run("check", "--json", cwd=tmp_path, AUTHSVC_REDIS_URL_FILE=str(tmp_path / "url"), **SOUNDLY)
+        assert done.returncode == 0, done.stderr
+        rows = {row["check"]: row["result"] for row in json.loads(done.stdout)["checks"]}
+        assert rows["secrets"] == "pass"
+        assert checked(f"unix://:s3cret-pw@{store.socket}", tmp_path, **SOUNDLY)[1]["secrets"]["result"] == "warn"

@@ -1,0 +1,343 @@
+"""What is answered with success lasts as the level of durability promises; what may not last is answered with 503."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from authsvc.driver.durability import Durability
+from authsvc.errors import NotDurable
+from authsvc.store import keys
+from tests import topologies
+from tests.conftest import PASSWORD, Service, bearer
+from tests.driver.test_topologies import service_on
+from tests.processes import until
+from tests.topologies import Server
+
+
+@dataclass
+class Someone:
+    """A user with a session, a client with a session: what there is to be taken away."""
+
+    service: Service
+    sub: str
+    session: dict[str, Any]
+    client: tuple[str, str]
+    issued: dict[str, Any]
+
+    @classmethod
+    async def on(cls, service: Service) -> "Someone":
+        user = await service.user()
+        _, client = await service.client("issue", "introspect")
+        issued = await service.http.post("/tokens", json={"sub": "elsewhere|1"}, auth=client)
+        return cls(service, user.sub, await service.login(), client, issued.json())
+
+
+Act = Callable[[Someone], Awaitable[httpx.Response]]
+
+
+async def revoke_token(one: Someone) -> httpx.Response:
+    form = {"token": one.session["access_token"]}
+    return await one.service.http.post("/revoke", data=form, auth=one.service.admin)
+
+
+async def revoke_session(one: Someone) -> httpx.Response:
+    form = {"session_id": one.session["session_id"]}
+    return await one.service.http.post("/revoke", data=form, auth=one.service.admin)
+
+
+async def revoke_user(one: Someone) -> httpx.Response:
+    return await one.service.http.post("/revoke", data={"sub": one.sub}, auth=one.service.admin)
+
+
+async def revoke_all(one: Someone) -> httpx.Response:
+    return await one.service.http.post("/revoke", data={"all": "true"}, auth=one.service.admin)
+
+
+async def suspend(one: Someone) -> httpx.Response:
+    url = f"/admin/users/{one.sub}"
+    return await one.service.http.patch(url, json={"status": "suspended"}, auth=one.service.admin)
+
+
+async def delete_user(one: Someone) -> httpx.Response:
+    return await one.service.http.delete(f"/admin/users/{one.sub}", auth=one.service.admin)
+
+
+async def log_out(one: Someone) -> httpx.Response:
+    return await one.service.http.post("/logout", headers=bearer(one.session["access_token"]))
+
+
+async def log_out_everywhere(one: Someone) -> httpx.Response:
+    headers = bearer(one.session["access_token"])
+    return await one.service.http.delete("/sessions", params={"all": "true"}, headers=headers)
+
+
+async def end_the_session(one: Someone) -> httpx.Response:
+    headers = bearer(one.session["access_token"])
+    return await one.service.http.delete(f"/sessions/{one.session['session_id']}", headers=headers)
+
+
+async def change_password(one: Someone) -> httpx.Response:
+    body = {"current_password": PASSWORD, "new_password": "a swim across the lake"}
+    return await one.service.http.post("/password", json=body, headers=bearer(one.session["access_token"]))
+
+
+async def take_a_role(one: Someone) -> httpx.Response:
+    return await one.service.http.patch(f"/admin/users/{one.sub}", json={"roles": []}, auth=one.service.admin)
+
+
+async def rotate_secret(one: Someone) -> httpx.Response:
+    return await one.service.http.post(f"/admin/clients/{one.client[0]}/secret", auth=one.service.admin)
+
+
+async def delete_client(one: Someone) -> httpx.Response:
+    return await one.service.http.delete(f"/admin/clients/{one.client[0]}", auth=one.service.admin)
+
+
+async def new_reset_code(one: Someone) -> httpx.Response:
+    return await one.service.http.post(f"/admin/users/{one.sub}/reset-code", auth=one.service.admin)
+
+
+ACTS: list[Act] = [
+    revoke_token, revoke_session, revoke_user, revoke_all, suspend, delete_user, log_out, log_out_everywhere,
+    end_the_session, change_password, take_a_role, rotate_secret, delete_client, new_reset_code,
+]  # fmt: skip
+# Their caller is gone with what they end, so that they can't be repeated: whoever is told 503 asks for another act.
+ONCE = {log_out, log_out_everywhere, end_the_session, change_password}
+
+DOUBTED = {
+    log_out: "session.ended",
+    log_out_everywhere: "user.cut_off",
+    end_the_session: "session.ended",
+    change_password: "password.changed",
+}
+
+
+async def doubted(service: Service) -> list[str]:
+    """The events in the audit trail of changes that may not last."""
+    trail = await service.http.get("/admin/audit", auth=service.admin)
+    assert trail.status_code == 200, trail.text
+    return [entry["event"] for entry in trail.json()["items"] if entry["outcome"] == "unsure"]
+
+
+def is_refusal(answer: httpx.Response) -> bool:
+    told = "may not last" in answer.text and bool(answer.headers.get("Retry-After"))
+    return answer.status_code == 503 and told
+
+
+@pytest.mark.parametrize("act", ACTS)
+async def test_what_no_replica_has_is_not_promised(tmp_path: Path, act: Act) -> None:
+    """With the replica stopped each of them is 503, however often it is repeated; with it running again it is done."""
+    with topologies.replicated(tmp_path) as store:
+        async with service_on(store.url, durability="replica", durability_timeout_ms=50) as service:
+            someone = await Someone.on(service)
+            # Stopped and not cut off: to a connection that wrote nothing it counts as one that has everything.
+            primary, [replica] = store.primary(), store.replicas()
+            replica.pause()
+            first = await act(someone)
+            assert is_refusal(first), first.text
+            # As if another worker were asked: to a connection that has not written it, all is well.
+            primary.call("CLIENT", "KILL", "TYPE", "normal")
+            if act not in ONCE:
+                again = await act(someone)
+                assert is_refusal(again), again.text
+            else:  # so nobody would ever know
+                assert await doubted(service) == [DOUBTED[act]]
+            replica.resume()
+            if act not in ONCE:
+                done = await act(someone)
+                # Deleting what is gone, for certain now.
+                assert done.status_code in (200, 201, 204, 404), done.text
+                assert done.status_code != 404 or act in (delete_user, delete_client)
+
+
+async def test_a_reuse_that_may_not_last_is_in_the_trail(tmp_path: Path) -> None:
+    """Like what can't be repeated: a spent token that is presented again finds no session, and says nothing."""
+    with topologies.replicated(tmp_path) as store:
+        async with service_on(store.url, durability="replica", durability_timeout_ms=50, refresh_grace_s=0) as service:
+            someone = await Someone.on(service)
+            spent = someone.session["refresh_token"]
+            assert (await service.refresh(spent)).status_code == 200
+            store.replicas()[0].pause()
+            assert is_refusal(await service.refresh(spent))
+            assert await doubted(service) == ["token.reused"]
+
+
+async def test_a_change_that_was_made_already_is_made_sure_of(tmp_path: Path) -> None:
+    """A record that is as it should be says nothing about the replicas: its maker may have been told 503."""
+    with topologies.replicated(tmp_path) as store:
+        async with service_on(store.url, durability="replica", durability_timeout_ms=50) as service:
+            user = await service.user()
+            await service.deps.store.users.change(user.sub, lambda user: user)
+            store.replicas()[0].pause()
+            with pytest.raises(NotDurable):
+                await service.deps.store.users.change(user.sub, lambda user: user)
+            await service.deps.store.users.swap(user.sub, lambda user: user, lasting=False)
+            assert await service.deps.store.users.get(user.sub) == user
+
+
+async def test_a_revoked_token_stays_dead_through_a_failover(tmp_path: Path) -> None:
+    """503 while no replica has it, 200 when one does, and then the primary is killed: it is dead on the next one."""
+    with topologies.sentinels(tmp_path) as store:
+        async with service_on(store.url, durability="replica") as service:
+            await service.user()
+            told, promised = await service.login(), await service.login()
+            form = {"token": promised["access_token"]}
+            store.freeze_replication()
+            for _ in range(2):
+                assert is_refusal(await service.http.post("/revoke", data=form, auth=service.admin))
+            store.thaw_replication()
+            assert (await service.http.post("/revoke", data=form, auth=service.admin)).status_code == 200
+            # And what was only told to the primary comes back, which is why that was no success.
+            store.freeze_replication()
+            form = {"token": told["access_token"]}
+            assert is_refusal(await service.http.post("/revoke", data=form, auth=service.admin))
+            assert not await service.active(told["access_token"])
+            dead = store.primary()
+            dead.kill()
+            store.await_failover(dead)
+
+            until_answered = [False]
+            while not until_answered[0]:
+                answer = await service.http.post("/introspect", data=form, auth=service.admin)
+                until_answered[0] = answer.status_code == 200
+            assert not await service.active(promised["access_token"])
+            assert await service.active(told["access_token"])
+
+
+async def test_every_replica_that_may_take_over_can_be_waited_for(tmp_path: Path) -> None:
+    """With two that must have it, a revocation that only one has received is not promised."""
+    with topologies.replicated(tmp_path, replicas=2) as store:
+        async with service_on(store.url, durability="replica", durability_replicas=2) as service:
+            await service.user()
+            form = {"token": (await service.login())["access_token"]}
+            store.replicas()[0].kill()
+            assert is_refusal(await service.http.post("/revoke", data=form, auth=service.admin))
+            assert (await service.http.get("/readyz")).status_code == 503
+        async with service_on(store.url, durability="replica", durability_replicas=1) as service:
+            assert (await service.http.post("/revoke", data=form, auth=service.admin)).status_code == 200
+
+
+async def test_on_a_cluster_the_node_of_the_key_is_asked(tmp_path: Path) -> None:
+    """The replicas of other nodes have nothing to say about it."""
+    with topologies.cluster(tmp_path, replicas=1) as cluster:
+        async with service_on(cluster.url, durability="replica", durability_timeout_ms=100) as service:
+            await service.user()
+            session = await service.login()
+            name = keys.session(session["session_id"])
+            primary = cluster.primary_of(name)
+            form = {"token": session["access_token"]}
+            primary.call("ACL", "SETUSER", topologies.REPLICATION, "off")
+            primary.call("CLIENT", "KILL", "TYPE", "replica")
+            until(lambda: primary.replicas_online() == 0)
+            for _ in range(2):
+                assert is_refusal(await service.http.post("/revoke", data=form, auth=service.admin))
+            cluster.thaw_replication()
+            assert (await service.http.post("/revoke", data=form, auth=service.admin)).status_code == 200
+            until(lambda: primary.replicas_online() == 1)
+            assert cluster.fail_over(primary).call("EXISTS", name) == 0
+
+
+@contextmanager
+def slow_disk(server: Server) -> Iterator[None]:
+    """Nothing is fsynced meanwhile: the log is written once a second, and was just now."""
+    server.call("CONFIG", "SET", "appendfsync", "everysec")
+    yield
+    server.call("CONFIG", "SET", "appendfsync", "always")
+
+
+@contextmanager
+def no_log(server: Server) -> Iterator[None]:
+    """WAITAOF is an error without one."""
+    server.call("CONFIG", "SET", "appendonly", "no")
+    yield
+    server.call("CONFIG", "SET", "appendonly", "yes")
+    until(lambda: "aof_rewrite_in_progress:0" in str(server.call("INFO", "persistence")))
+
+
+@pytest.mark.parametrize("trouble", [slow_disk, no_log])
+async def test_what_is_not_on_the_disk_is_not_promised(
+    tmp_path: Path, trouble: Callable[[Server], AbstractContextManager[None]]
+) -> None:
+    """Not fsynced in time, or no log at all: 503; fsynced each time: done, also after a kill."""
+    with topologies.standalone(tmp_path, "appendonly yes", "appendfsync always") as server:
+        async with service_on(server.url, durability="disk", durability_timeout_ms=10) as service:
+            someone = await Someone.on(service)
+            with trouble(server):
+                answers = [await revoke_user(someone) for _ in range(5)]
+                assert any(is_refusal(answer) for answer in answers), [answer.text for answer in answers]
+                assert all(is_refusal(answer) or answer.status_code == 200 for answer in answers)
+            assert (await revoke_token(someone)).status_code == 200
+            server.kill()
+            server.start()
+            assert not await service.active(someone.session["access_token"])
+
+
+async def test_local_promises_the_primary_alone(tmp_path: Path) -> None:
+    """The default: nothing is waited for."""
+    with topologies.replicated(tmp_path) as store:
+        async with service_on(store.url) as service:
+            someone = await Someone.on(service)
+            store.freeze_replication()
+            assert (await revoke_token(someone)).status_code == 200
+
+
+@pytest.mark.parametrize("level", ["replica", "disk"])
+async def test_what_nobody_is_harmed_by_losing_waits_for_nobody(tmp_path: Path, level: str) -> None:
+    """Logging in, refreshing, issuing and asking work without a replica, and with no log."""
+    with topologies.standalone(tmp_path) as server:
+        async with service_on(server.url, durability=level) as service:
+            someone = await Someone.on(service)
+            assert (await service.refresh(someone.session["refresh_token"])).status_code == 200
+            assert await service.active(someone.issued["access_token"])
+
+
+async def test_a_full_store_still_revokes(tmp_path: Path) -> None:
+    """At its limit of memory nothing new is taken, and everything is taken away, for good."""
+    with topologies.replicated(tmp_path) as store:
+        async with service_on(store.url, durability="replica") as service:
+            someone = await Someone.on(service)
+            other = await service.login()
+            store.primary().call("CONFIG", "SET", "maxmemory", 1)
+            body = {"username": "ada", "password": PASSWORD}
+            assert (await service.http.post("/login", json=body)).status_code == 503
+            for _ in range(2):
+                assert (await revoke_token(someone)).status_code == 200
+            headers = bearer(other["access_token"])
+            assert (await service.http.post("/logout", headers=headers)).status_code == 204
+            assert (await revoke_user(someone)).status_code == 200
+            assert (await suspend(someone)).status_code == 200
+            assert (await revoke_all(someone)).status_code == 200
+            assert not await service.active(someone.issued["access_token"])
+
+
+def test_wait_speaks_of_what_its_connection_wrote(tmp_path: Path) -> None:
+    """One that wrote nothing is told yes by a replica that is stopped: why here every no-op is a write."""
+    with topologies.replicated(tmp_path) as store:
+        primary, [replica] = store.primary(), store.replicas()
+        replica.pause()
+        primary.call("SET", "a", 1)
+        with primary.redis() as client:
+            client.delete("nothing")
+            assert client.wait(1, 50) == 1
+            client.set("b", 2)
+            assert client.wait(1, 50) == 0
+
+
+def test_the_wait_fits_into_the_request() -> None:
+    """It is never for ever, and leaves time for its answer; a count is not taken on trust."""
+    replica, disk = Durability("replica", 500), Durability("disk", 500)
+    assert replica.command(None) == ("WAIT", 1, 500)
+    assert replica.command(0.3) == ("WAIT", 1, 250)
+    assert replica.command(0.0) == ("WAIT", 1, 1)
+    assert Durability("replica", replicas=2).command(None) == ("WAIT", 2, 500)
+    assert disk.command(None) == ("WAITAOF", 1, 0, 500)
+    assert [replica.reached(reply) for reply in (0, 1, 2, None, redis.ResponseError())] == [
+        False, True, True, False, False,
+    ]  # fmt: skip
+    assert [disk.reached(reply) for reply in ([0, 1], [1, 0], [], redis.ResponseError())] == [False, True, False, False]

@@ -1,0 +1,441 @@
+"""One service, whatever the shape of its store: what it answers, and what it does while that is changing under it."""
+
+import asyncio
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from authsvc.app import build, opened
+from authsvc.driver import node
+from authsvc.driver.connection import Change, Connection
+from authsvc.errors import StartupError, StoreUnavailable
+from authsvc.flows import bootstrap, clients
+from authsvc.flows.deps import OPERATOR
+from authsvc.settings import Settings
+from authsvc.store import keys
+from tests import topologies
+from tests.conftest import CHEAP, Service, bearer
+from tests.topologies import Cluster, Server
+
+
+@asynccontextmanager
+async def service_on(url: str, **settings: Any) -> AsyncIterator[Service]:
+    async with opened(Settings(**CHEAP, **settings), url) as deps:
+        await bootstrap.first_start(deps)
+        client, secret = await clients.create(
+            deps, OPERATOR, name="admin", permissions=("admin", "introspect", "revoke", "issue")
+        )
+        transport = httpx.ASGITransport(app=build(deps), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as http:
+            yield Service(deps, build(deps), http, (client.client_id, secret or ""))
+
+
+async def eventually(done: Callable[[], Any], seconds: float = 10.0) -> float:
+    """Wait without holding up the event loop; returns how long it took."""
+    began = time.monotonic()
+    while not await done():
+        assert time.monotonic() - began < seconds, "not within the deadline"
+        await asyncio.sleep(0.02)
+    return time.monotonic() - began
+
+
+async def revoke(service: Service, token: str) -> int:
+    return (await service.http.post("/revoke", data={"token": token}, auth=service.admin)).status_code
+
+
+async def status(service: Service, token: str) -> int:
+    """Of an introspection, which must never say no: the token is alive."""
+    answer = await service.http.post("/introspect", data={"token": token}, auth=service.admin)
+    assert answer.status_code in (200, 503), answer.text
+    assert answer.status_code == 503 or answer.json()["active"], "a store that can't be asked looked like a logout"
+    assert answer.status_code == 200 or answer.headers["Retry-After"]
+    return answer.status_code
+
+
+@contextmanager
+def store(shape: str, directory: Path) -> Iterator[str]:
+    """The URL of a store of this shape, with passwords."""
+    match shape:
+        case "server":
+            with topologies.standalone(directory, password="s3cret") as server:
+                yield server.url
+        case "sentinel":
+            with topologies.sentinels(directory, password="s3cret", sentinel_password="0ther") as watched:
+                yield watched.url
+        case "cluster":
+            with topologies.cluster(directory, password="s3cret") as cluster:
+                yield cluster.url
+        case "tls":
+            with topologies.tls(directory, password="s3cret", binary=tls_binary()) as server:
+                yield server.url
+
+
+def tls_binary() -> str:
+    """The embedded binary is built without TLS."""
+    found = shutil.which("valkey-server") or shutil.which("redis-server")
+    if found is None:
+        pytest.skip("no valkey-server or redis-server on the PATH, for TLS")
+    return found
+
+
+@pytest.mark.parametrize("shape", ["server", "sentinel", "cluster", "tls"])
+async def test_the_whole_walk(tmp_path: Path, shape: str) -> None:
+    """From creating a user to the end of every session, with lists, all the same on every shape."""
+    with store(shape, tmp_path) as url:
+        async with service_on(url) as service:
+            users = [await service.user(f"user{n}", roles=("editor",)) for n in range(30)]
+            first, second = await service.login("user0"), await service.login("user0")
+            assert (await service.introspect(first["access_token"]))["sub"] == users[0].sub
+            both = {"tokens": [first["access_token"], "tok_" + "0" * 45, second["access_token"]]}
+            answer = await service.http.post("/introspect/batch", json=both, auth=service.admin)
+            assert [one["active"] for one in answer.json()] == [True, False, True], answer.text
+            rotated = (await service.refresh(first["refresh_token"])).json()
+            assert await service.active(rotated["access_token"])
+            listed = await service.http.get("/sessions", headers=bearer(rotated["access_token"]))
+            assert len(listed.json()["items"]) == 2
+            assert await revoke(service, second["access_token"]) == 200
+            assert not await service.active(second["access_token"])
+            renamed = await service.http.patch(
+                f"/admin/users/{users[0].sub}", json={"username": "countess"}, auth=service.admin
+            )
+            assert renamed.json()["username"] == "countess"
+            names: set[str] = set()
+            cursor: str | None = "0"
+            while cursor is not None:
+                params = {"limit": "7", "cursor": cursor}
+                page = (await service.http.get("/admin/users", params=params, auth=service.admin)).json()
+                assert "items" in page, (page, cursor)
+                names |= {user["username"] for user in page["items"]}
+                cursor = page["next"]
+            assert names == {"countess", *(f"user{n}" for n in range(1, 30))}
+            unknown = {"username": "nobody", "password": "a swim across the lake"}
+            assert (await service.http.post("/login", json=unknown)).status_code == 401
+            assert await revoke_all(service) == 200
+            assert not await service.active(rotated["access_token"])
+
+
+async def revoke_all(service: Service) -> int:
+    return (await service.http.post("/revoke", data={"all": "true"}, auth=service.admin)).status_code
+
+
+async def test_tls_is_checked(tmp_path: Path) -> None:
+    """A server whose certificate is nobody's, or another host's, is not spoken to."""
+    with topologies.tls(tmp_path, binary=tls_binary()) as server:
+        for url in (f"rediss://{server.address}", server.url.replace("127.0.0.1", "localhost")):
+            connection = Connection(url)
+            with pytest.raises(StoreUnavailable):
+                await connection.call("GET", "service")
+            await connection.close()
+
+
+async def test_a_replica_is_not_read_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A URL that leads to a replica: what it does not know yet would be told as the truth."""
+    with topologies.replicated(tmp_path) as pair:
+        connection = Connection(pair.replicas()[0].url)
+        lane = connection.lane()
+        with pytest.raises(StoreUnavailable):
+            await connection.call("GET", "service")
+        with pytest.raises(StoreUnavailable):
+            await lane.mget(["service"], asyncio.get_running_loop().time() + 1)
+        await connection.close()
+        assert "is a replica" in caplog.text
+
+
+async def test_sentinels_fail_over(tmp_path: Path) -> None:
+    """A killed primary: 503 until the sentinels have another, then answers again; revoked is revoked."""
+    with topologies.sentinels(tmp_path) as watched:
+        async with service_on(watched.url, durability="replica") as service:
+            await service.user()
+            kept, revoked = await service.login(), await service.login()
+            assert await revoke(service, revoked["access_token"]) == 200
+            dead = watched.primary()
+            dead.kill()
+            began = time.monotonic()
+            assert await status(service, kept["access_token"]) == 503
+
+            async def answers() -> bool:
+                return await status(service, kept["access_token"]) == 200
+
+            await eventually(answers)
+            assert time.monotonic() - began < 10
+            assert not await service.active(revoked["access_token"])
+
+            async def writes() -> bool:
+                return await revoke(service, kept["access_token"]) == 200
+
+            await eventually(writes)
+            assert not await service.active(kept["access_token"])
+
+
+async def test_a_replaced_primary_is_not_read_from(tmp_path: Path) -> None:
+    """One that was stopped for a while still takes itself for the primary; within 1.5 s nothing is read from it."""
+    with topologies.sentinels(tmp_path) as watched:
+        async with service_on(watched.url) as service:
+            await service.user()
+            token = (await service.login())["access_token"]
+            assert await service.active(token)
+            old = watched.primary()
+            old.pause()
+            await asyncio.to_thread(watched.await_failover, old)
+            with watched.primary().redis() as client:
+                client.delete(*client.keys("session:*"))
+            for sentinel in watched.sentinels:  # they would tell it that it is a replica after four of these
+                sentinel.call("SENTINEL", "DEBUG", "PUBLISH-PERIOD", 60000)
+            old.resume()
+
+            async def dead() -> bool:
+                answer = await service.http.post("/introspect", data={"token": token}, auth=service.admin)
+                return answer.status_code == 200 and not answer.json()["active"]
+
+            assert await eventually(dead, 5) < 2.5
+
+
+@pytest.mark.parametrize("gone", ["sentinels", "replica", "both"])
+async def test_a_primary_needs_somebody_to_vouch_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """At level `replica` sentinels or replica say that it still is the primary; without both nothing is read."""
+    monkeypatch.setattr(node, "VOUCHED_S", 2.0)
+    with topologies.sentinels(tmp_path, replicas=1) as watched:
+        async with service_on(watched.url, durability="replica") as service:
+            await service.user()
+            token = (await service.login())["access_token"]
+            replica = watched.replicas()[0]
+            missing = {"sentinels": watched.sentinels, "replica": [replica], "both": [*watched.sentinels, replica]}
+            for process in missing[gone]:
+                process.pause()
+            began, refused = time.monotonic(), False
+            while time.monotonic() - began < 8 and not refused:  # lag, the last word's time, and a look or two
+                refused = await status(service, token) == 503
+                await asyncio.sleep(0.05)
+            assert refused == (gone == "both")
+            for process in missing[gone]:
+                process.resume()
+
+            async def answered() -> bool:
+                return await status(service, token) == 200
+
+            await eventually(answered, 15)
+
+
+async def test_an_old_primary_that_is_cut_off_with_us_is_not_read_from(tmp_path: Path) -> None:
+    """It was replaced while it stood still, and says that it is the primary; who knows better can't be reached."""
+    with topologies.sentinels(tmp_path, replicas=1) as watched:
+        async with service_on(watched.url, durability="replica") as service:
+            await service.user()
+            token = (await service.login())["access_token"]
+            assert await service.active(token)
+            old = watched.primary()
+            old.pause()
+            new = await asyncio.to_thread(watched.await_failover, old)
+            with new.redis() as client:
+                client.delete(*client.keys("session:*"))
+            for process in (*watched.sentinels, new):
+                process.pause()
+            await asyncio.sleep(node.VOUCHED_S)
+            old.resume()
+            for _ in range(60):
+                answer = await service.http.post("/introspect", data={"token": token}, auth=service.admin)
+                assert answer.status_code == 503 or not answer.json()["active"]
+                await asyncio.sleep(0.05)
+            assert answer.status_code == 503
+            for process in (*watched.sentinels, new):
+                process.resume()
+
+
+@contextmanager
+def moved(cluster: Cluster, key: str, how: str) -> Iterator[None]:
+    """The slot of this key is elsewhere, or on its way there."""
+    source = cluster.primary_of(key)
+    target = next(node for node in cluster.primaries() if node is not source)
+    cluster.move(key, target, finish=how == "moved")
+    yield
+
+
+@pytest.mark.parametrize("how", ["moved", "moving"])
+async def test_slots_move_under_a_service(tmp_path: Path, how: str) -> None:
+    """MOVED and ASK are followed by every kind of access, and nobody notices."""
+    with topologies.cluster(tmp_path) as cluster:
+        async with service_on(cluster.url) as service:
+            user = await service.user()
+            session = await service.login()
+            names = [
+                keys.session(session["session_id"]),
+                keys.user(user.sub),
+                keys.SERVICE,
+                keys.AUDIT,
+                keys.client("app"),
+                keys.login("ada"),
+            ]
+            for name in names:
+                with moved(cluster, name, how):
+                    assert await service.active(session["access_token"]), name
+                    session = (await service.refresh(session["refresh_token"])).json()
+                    assert await service.active((await service.login())["access_token"]), name
+                    headers = bearer(session["access_token"])
+                    assert (await service.http.get("/sessions", headers=headers)).status_code == 200
+            answer = await service.http.delete("/sessions", params={"all": "true"}, headers=headers)
+            assert answer.status_code == 204
+            assert not await service.active(session["access_token"])
+            events = (await service.http.get("/admin/audit", auth=service.admin)).json()["items"]
+            assert "user.cut_off" in [event["event"] for event in events]
+
+
+async def test_keys_between_two_nodes(tmp_path: Path) -> None:
+    """Keys of one slot, one of them moved (TRYAGAIN): told as an outage within the bound, until both of them are."""
+    with topologies.cluster(tmp_path) as cluster:
+        connection = Connection(cluster.url)
+        await connection.call("SET", "{a}1", "x")
+        source = cluster.primary_of("{a}")
+        target = next(node for node in cluster.primaries() if node is not source)
+        source.call("SET", "{a}2", "y")
+        cluster.move("{a}", target, finish=False, only=["{a}1"])
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            await connection.call("MGET", "{a}1", "{a}2")
+        assert time.monotonic() - began < 1
+        cluster.move("{a}", target)
+        assert await connection.call("MGET", "{a}1", "{a}2") == [b"x", b"y"]
+        await connection.close()
+
+
+async def test_every_page_of_a_list(tmp_path: Path) -> None:
+    """However long the pages of a list are, they end on every node and between two of them, and nobody is left out."""
+    with topologies.cluster(tmp_path) as cluster:
+        async with service_on(cluster.url) as service:
+            homes: list[Server] = []
+            while len(set(map(id, homes))) < 3:
+                user = await service.user(f"user{len(homes)}")
+                homes.append(cluster.primary_of(keys.user(user.sub)))
+            first = cluster.primary_of("{06S}")  # of slot 0, where every walk begins
+            for limit in range(1, len(homes) + 1):
+                cursors, names = await pages(service, limit)
+                assert sorted(names) == sorted(f"user{n}" for n in range(len(homes))), (limit, cursors)
+                if limit == homes.count(first):
+                    # The page is full with the last of the first node: nothing is taken from the second yet.
+                    assert cursors[0] == "0.1"
+
+
+async def pages(service: Service, limit: int) -> tuple[list[str], list[str]]:
+    """Walk through all users; the cursors and the usernames in the order in which they came."""
+    cursors, names, cursor = [], [], "0"
+    while cursor is not None:
+        params = {"limit": str(limit), "cursor": cursor}
+        answer = await service.http.get("/admin/users", params=params, auth=service.admin)
+        assert answer.status_code == 200, (answer.text, cursor)
+        names += [user["username"] for user in answer.json()["items"]]
+        cursor = answer.json()["next"]
+        cursors += [cursor] if cursor is not None else []
+    return cursors, names
+
+
+async def test_one_node_of_a_cluster_dies(tmp_path: Path) -> None:
+    """What is on the others goes on being told, without waiting; with its replica in its place all is well again."""
+    with topologies.cluster(tmp_path, "cluster-require-full-coverage no", replicas=1) as cluster:
+        async with service_on(cluster.url) as service:
+            dead = await one_that_is_not_vital(service, cluster)
+            gone = await token_of(service, cluster, lambda homes: homes[0] is dead)
+            others = [await token_of(service, cluster, lambda homes: dead not in homes) for _ in range(3)]
+            dead.kill()
+            began = time.monotonic()
+            assert await status(service, gone) == 503
+            for token in others * 10:
+                assert await status(service, token) == 200
+            assert time.monotonic() - began < 1
+
+            async def answers() -> bool:
+                return await status(service, gone) == 200
+
+            await eventually(answers, 15)
+
+
+async def one_that_is_not_vital(service: Service, cluster: Cluster) -> Server:
+    """A primary that holds nothing which every introspection needs; another admin client asks, if need be."""
+    vital = [cluster.primary_of(keys.SERVICE), cluster.primary_of(keys.client("app"))]
+    while (home := cluster.primary_of(keys.client(service.admin[0]))) not in vital:
+        _, service.admin = await service.client("introspect")
+    return next(node for node in cluster.primaries() if node not in [*vital, home])
+
+
+async def token_of(service: Service, cluster: Cluster, wanted: Callable[[list[Server]], bool]) -> str:
+    """Of a new user's session. wanted: whether the primaries of the session and of the user will do."""
+    while True:
+        user = await service.user(f"user{time.monotonic_ns()}")
+        session = await service.login(user.username or "")
+        names = (keys.session(session["session_id"]), keys.user(user.sub))
+        if wanted([cluster.primary_of(name) for name in names]):
+            return str(session["access_token"])
+
+
+async def test_a_cluster_that_is_down(tmp_path: Path) -> None:
+    """CLUSTERDOWN is 503 within the bound, and over when the cluster is whole again."""
+    with topologies.cluster(tmp_path, "appendonly yes") as cluster:
+        async with service_on(cluster.url) as service:
+            await service.user()
+            session = await service.login()
+            dead = next(node for node in cluster.primaries() if node is not cluster.primary_of(keys.SERVICE))
+            dead.kill()
+
+            async def down() -> bool:
+                began = time.monotonic()
+                answer = await status(service, session["access_token"])
+                assert time.monotonic() - began < 1.5
+                return answer == 503
+
+            await eventually(down)
+            await asyncio.to_thread(dead.start)
+
+            async def answers() -> bool:
+                return await status(service, session["access_token"]) == 200
+
+            await eventually(answers)
+
+
+async def test_swaps_and_scans(tmp_path: Path) -> None:
+    """A swap's keys share a slot; a scan meets every key of every node once, or more often."""
+    with topologies.cluster(tmp_path) as cluster:
+        connection = Connection(cluster.url)
+        assert await connection.swap([Change("{a}1", b"", b"x"), Change("{a}2", b"", b"y")])
+        assert not await connection.swap([Change("{a}1", b"", b"z")])
+        await connection.batch([("SET", f"k:{n}", n) for n in range(500)])
+        found: set[bytes] = set()
+        position = "0"
+        while True:
+            position, names = await connection.scan(position, "k:*", 50)
+            found |= set(names)
+            if position == "0":
+                break
+        assert len(found) == 500
+        await connection.close()
+
+
+async def test_no_sentinel_is_forgotten(tmp_path: Path) -> None:
+    """One that was dead while several asked at once is asked again when it is the only one that lives."""
+    with topologies.sentinels(tmp_path, replicas=1) as watched:
+        first, *others = watched.sentinels
+        connection = Connection(watched.url)
+        first.kill()
+        await asyncio.gather(*(connection.call("GET", "service") for _ in range(8)))
+        first.start()
+        for other in others:
+            other.kill()
+        [listener] = await connection.listeners()
+        await listener.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+        await listener.disconnect()
+        await connection.close()
+
+
+async def test_no_sentinel_answers(tmp_path: Path) -> None:
+    """It says that the store can't be asked; a URL without the service's name is refused at once."""
+    connection = Connection(f"redis+sentinel://127.0.0.1:{topologies.free_port()}/authsvc")
+    with pytest.raises(StoreUnavailable):
+        await connection.call("GET", "service")
+    await connection.close()
+    with pytest.raises(StartupError):
+        Connection("redis+sentinel://127.0.0.1:1")

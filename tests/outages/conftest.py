@@ -1,0 +1,38 @@
+"""The service on a store behind a proxy that misbehaves when told to."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from authsvc.app import opened
+from authsvc.settings import Settings
+from tests.conftest import CHEAP, Clock
+from tests.outages.proxy import Proxy
+from tests.outages.world import MAX_SESSIONS, World, make
+
+
+@pytest.fixture
+async def proxy(valkey: "redis.Redis", valkey_url: str) -> AsyncIterator[Proxy]:
+    """In front of the shared store, which is empty."""
+    with tempfile.TemporaryDirectory(prefix="authsvc-proxy-") as directory:
+        async with Proxy(Path(directory) / "s", valkey_url) as proxy:
+            yield proxy
+
+
+@pytest.fixture
+def grace_s() -> int:
+    return 10
+
+
+@pytest.fixture
+async def world(proxy: Proxy, clock: Clock, grace_s: int) -> AsyncIterator[World]:
+    settings = Settings(**CHEAP, max_sessions=MAX_SESSIONS, refresh_grace_s=grace_s)
+    async with opened(settings, proxy.url, clock) as deps:
+        world = await make(deps, clock)
+        try:
+            yield world
+        finally:
+            await world.http.aclose()

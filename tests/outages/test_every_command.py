@@ -1,0 +1,66 @@
+"""Every call of the API, with the connection to the store broken at every command on its way."""
+
+import re
+
+import pytest
+import redis
+
+from authsvc.api.routes import ROUTES
+from tests.outages.proxy import Fault, Plan, Proxy
+from tests.outages.world import BY_NAME, CALLS, World, difference, events_of, restore, save, state_of
+
+WITHOUT_STORE = {"GET /.well-known/oauth-authorization-server", "GET /healthz", "GET /openapi.yaml"}
+
+# For each: the fault at the n-th command, and the one at all that follow. None: the driver's retry gets through.
+PLANS: list[tuple[Fault, Fault | None]] = [
+    (Fault.CUT, None),
+    (Fault.CUT, Fault.CUT),
+    (Fault.LOST, None),
+    (Fault.LOST, Fault.CUT),
+    (Fault.LOST, Fault.LOST),
+]
+
+
+def test_every_route_that_uses_the_store_is_here() -> None:
+    """No route is forgotten."""
+    assert {call.route for call in CALLS} | WITHOUT_STORE == {f"{verb.method} {verb.path}" for verb in ROUTES}
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+async def test_broken_at_every_command(world: World, proxy: Proxy, valkey: "redis.Redis", name: str) -> None:
+    """The answer is the usual one or 503 with Retry-After, and the state afterwards wholly old or wholly new."""
+    call = BY_NAME[name]
+    world.clock.forward(call.later_s)
+    snapshot, old, noted = save(valkey), state_of(valkey), events_of(valkey)
+    proxy.arm()
+    answer = await call.make(world)
+    assert answer.status_code == call.usual, answer.text
+    length = len(proxy.commands)
+    await world.deps.store.sessions.finish()
+    new, events = difference(old, state_of(valkey)), events_of(valkey)[len(noted) :]
+    assert not (call.reads and new) or call.later_s, "noting that a session is used is all that a read may write"
+    first = [line for line in new if not re.match(call.second, line)]
+    failed = 0
+    for at in range(1, length + 1):
+        for fault, then in PLANS:
+            restore(valkey, snapshot)
+            proxy.arm(Plan(fault, at, then))
+            broken = await call.make(world)
+            await world.deps.store.sessions.finish()
+            hit = f"{fault.name}, then {then and then.name}, at {at} of {proxy.commands}: {broken.text}"
+            proxy.arm()
+            happened = difference(old, state_of(valkey))
+            assert happened in ([], new, first), hit
+            if broken.status_code == 503:
+                failed += 1
+                assert broken.headers["Retry-After"] == "1", hit
+                assert broken.json()["error"] == "temporarily_unavailable", hit
+                assert then is not None, f"the retry should have got through: {hit}"
+                continue
+            assert broken.status_code == call.usual, hit
+            assert happened == new, f"answered, and not done: {hit}"
+            if then is None:
+                # Written twice when the reply to writing it got lost; but never not at all.
+                assert set(events_of(valkey)[len(noted) :]) == set(events), hit
+    # Not by the last few commands of some calls, which write the audit trail.
+    assert failed >= length // 2, "a store that has gone is noticed"

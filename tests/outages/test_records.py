@@ -1,0 +1,114 @@
+"""Records that are missing or unreadable decide nothing: neither that a token is active nor that it is not."""
+
+import pytest
+import redis
+
+from tests.outages.world import BY_NAME, CALLS, World, difference, save, state_of
+
+GARBAGE = [b"", b"{", b"null", b"[]", b"{}", b"\xff\xfe", b'{"sub": 1}', b'"a string"']
+
+
+async def test_an_emptied_store_is_no_logout(world: World, valkey: "redis.Redis") -> None:
+    """After FLUSHALL every call is answered 503, and no token is called inactive."""
+    valkey.flushall()
+    for call in CALLS:
+        answer = await call.make(world)
+        assert answer.status_code == 503, f"{call.name}: {answer.text}"
+        assert answer.headers["Retry-After"] == "1"
+
+
+async def test_without_the_service_record_nobody_knows(world: World, valkey: "redis.Redis") -> None:
+    """No service record, no cut-off to compare with: 503 for everything that is decided by it."""
+    valkey.delete("service")
+    for name in (
+        "introspect",
+        "introspect many",
+        "introspect an idle session",
+        "refresh",
+        "reuse",
+        "log in",
+        "log in, unknown user",
+        "issue",
+        "issue again",
+        "log out",
+        "who am I",
+        "my sessions",
+        "end others",
+        "end all",
+        "end one",
+        "change the password",
+        "a user's sessions",
+        "revoke all",
+        "ready?",
+    ):
+        answer = await BY_NAME[name].make(world)
+        assert answer.status_code == 503, f"{name}: {answer.status_code} {answer.text}"
+        assert answer.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("kind", ["session", "user", "client", "service"])
+async def test_an_unreadable_record_decides_nothing(
+    world: World, valkey: "redis.Redis", kind: str, garbage: bytes
+) -> None:
+    """Whoever needs it gets 503: never active, never inactive, never a 500."""
+    key = {
+        "session": f"session:{world.phone['session_id']}",
+        "user": f"user:{{{world.ada}}}",
+        "client": "client:app",
+        "service": "service",
+    }[kind]
+    valkey.set(key, garbage)
+    for name in ("introspect", "introspect many", "who am I", "log out", "refresh", "my sessions", "end others"):
+        answer = await BY_NAME[name].make(world)
+        assert answer.status_code == 503, f"{name}: {answer.status_code} {answer.text}"
+    if kind in ("user", "client", "service"):
+        assert (await BY_NAME["log in"].make(world)).status_code == 503
+    assert valkey.get(key) == garbage, "nobody writes over what nobody can read"
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+async def test_unreadable_credentials_open_nothing(world: World, valkey: "redis.Redis", garbage: bytes) -> None:
+    """503 for a login, with the right and with a wrong password."""
+    valkey.set(f"credentials:{{{world.ada}}}", garbage)
+    # An object without any of the fields is readable: credentials without a password, which nothing opens.
+    expected = 401 if garbage in (b"{}", b'{"sub": 1}') else 503
+    for name in ("log in", "log in, wrong password"):
+        assert (await BY_NAME[name].make(world)).status_code == expected
+    assert (await world.login("old")).status_code == 200, "others are not concerned"
+
+
+async def test_records_of_another_type(world: World, valkey: "redis.Redis") -> None:
+    """A key that holds something else than a string (WRONGTYPE) is 503 too, or is taken for no record by MGET."""
+    key = f"session:{world.phone['session_id']}"
+    valkey.delete(key)
+    valkey.lpush(key, "no", "record")
+    for name in ("log out", "who am I", "refresh", "revoke by token"):
+        answer = await BY_NAME[name].make(world)
+        assert answer.status_code in (400, 401, 503), f"{name}: {answer.text}"
+
+
+async def test_replies_for_another_key_are_noticed(world: World, valkey: "redis.Redis") -> None:
+    """Two users' records exchanged, as if replies were mixed up (CVE-2023-28858): nobody speaks for somebody else."""
+    first, second = f"user:{{{world.ada}}}", f"user:{{{world.root}}}"
+    ada, root = valkey.get(first), valkey.get(second)
+    assert ada is not None
+    assert root is not None
+    valkey.mset({first: root, second: ada})
+    for name in ("introspect", "who am I", "introspect many"):
+        assert (await BY_NAME[name].make(world)).status_code == 503
+
+
+async def test_the_snapshot_tells_what_happened(world: World, valkey: "redis.Redis") -> None:
+    """The fault tests' own eyes: they see a session end, a role change, a name move, and nothing where nothing was."""
+    old = state_of(valkey)
+    assert difference(old, state_of(valkey)) == []
+    await BY_NAME["log out"].make(world)
+    await BY_NAME["rename"].make(world)
+    handle = world.phone["session_id"]
+    seen = difference(old, state_of(valkey))
+    assert f"- session:{handle}" in seen
+    assert "- login:ada" in seen
+    assert any(line.startswith("+ login:lovelace") for line in seen)
+    assert any("Lovelace" in line for line in seen)
+    assert save(valkey)

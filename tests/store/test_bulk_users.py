@@ -1,0 +1,171 @@
+"""Many users at once: each is there wholly or not at all, whatever breaks off, and no name is blocked by it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import redis
+
+from authsvc.core.user import Credentials
+from authsvc.core.user_import import Newcomer
+from authsvc.driver.connection import Connection
+from authsvc.driver.node import Command
+from authsvc.errors import StoreUnavailable
+from authsvc.flows import users
+from authsvc.flows.deps import OPERATOR, Deps
+from authsvc.store.bulk_users import Arrival, Intake, Outcome
+from tests.conftest import PASSWORD, Clock
+from tests.flows.conftest import World, world_of
+
+HASH = "$2b$04$CcZH0hwSn2aEUf2CT5pLeueM03Ar2owFpvKekovANq6l3zYL0wC6K"
+CREATED, THERE, NAME, SUB = Outcome.CREATED, Outcome.THERE, Outcome.NAME_TAKEN, Outcome.SUB_TAKEN
+
+
+def arrival(clock: Clock, made_up: str, **fields: Any) -> Arrival:
+    """made_up: the sub, where the row brings none."""
+    newcomer = Newcomer.of({"password_hash": HASH} | fields, clock.now)
+    user = newcomer.user(newcomer.sub or made_up, clock.now)
+    return Arrival(newcomer.canonical, user, newcomer.credentials(clock.now), own_sub=newcomer.sub is not None)
+
+
+def people(clock: Clock, prefix: str = "s", names: Sequence[str] = ("ada", "Bea", "cyn")) -> list[Arrival]:
+    return [arrival(clock, f"{prefix}{at}", username=name) for at, name in enumerate(names)]
+
+
+@pytest.fixture
+async def world(deps: Deps) -> World:
+    return await world_of(deps)
+
+
+async def test_who_is_taken_in_is_there(world: World, clock: Clock) -> None:
+    """By name and by sub, with credentials; and the second time they are there already."""
+    intake = world.deps.store.intake
+    assert await intake.look(people(clock)) == [CREATED] * 3
+    assert await intake.add(people(clock)) == [CREATED] * 3
+    found = await world.deps.store.users.find_by_name("bea")
+    assert found is not None
+    assert found[0].username == "Bea"
+    assert found[1] == Credentials(hash=HASH, changed_at=int(clock.now))
+    assert await intake.add(people(clock, "t")) == [THERE] * 3 == await intake.look(people(clock, "t"))
+    assert await world.deps.store.users.find("t0") is None
+
+
+async def test_nobody_is_overwritten(world: World, clock: Clock) -> None:
+    """Neither by name, nor by sub, nor by one and the other; and what was tried leaves no name taken."""
+    intake = world.deps.store.intake
+    ada = await world.user("Ada")
+    both = [
+        arrival(clock, "x", username="ada"),
+        arrival(clock, "-", username="zoe", sub=ada.sub),
+        arrival(clock, "-", sub=ada.sub, password_hash=None),
+    ]
+    assert await intake.look(both) == [NAME, SUB, SUB]
+    assert await intake.add(both) == [NAME, SUB, SUB]
+    assert await world.deps.store.users.find(ada.sub) == ada
+    await world.login("ada", PASSWORD)
+    assert await world.user("zoe")
+
+
+async def test_who_was_renamed_keeps_the_name(world: World, clock: Clock, valkey: "redis.Redis") -> None:
+    """A name that its user took once more has another entry in the index, and is nobody else's for that."""
+    intake = world.deps.store.intake
+    ada = await world.user("ada")
+    await users.update(world.deps, OPERATOR, ada.sub, username="Ada")
+    assert valkey.get("login:ada") != ada.sub.encode()
+    other, same = arrival(clock, "x", username="ada"), arrival(clock, "-", username="ada", sub=ada.sub)
+    assert await intake.look([other]) == [NAME] == await intake.look([same])
+    assert await intake.add([other]) == [NAME] == await intake.add([same])
+    assert (await world.me(await world.login("ada"))).user.sub == ada.sub
+
+
+async def test_a_changed_row_is_not_there_already(world: World, clock: Clock) -> None:
+    """Who has other roles or another password is another matter than who has logged in since."""
+    intake = world.deps.store.intake
+    assert await intake.add([arrival(clock, "a", username="ada", roles=["x"])]) == [CREATED]
+    again = arrival(clock, "b", username="ada", roles=["x"])
+    await world.deps.store.credentials.swap("a", lambda held: held.but(hash="$argon2id$v=19$renewed"))
+    assert await intake.add([again]) == [THERE]
+    assert await intake.add([arrival(clock, "b", username="ada", roles=["y"])]) == [NAME]
+    await world.deps.store.credentials.swap("a", lambda held: held.but(hash=HASH[:-1] + "L"))
+    assert await intake.add([again]) == [NAME]
+
+
+async def test_without_a_name(world: World, clock: Clock) -> None:
+    """Somebody who is known by sub only, as those are who log in elsewhere."""
+    nameless = arrival(clock, "-", sub="auth0|1", password_hash=None)
+    assert await world.deps.store.intake.add([nameless]) == [CREATED]
+    assert await world.deps.store.intake.add([nameless]) == [THERE]
+    assert await world.deps.store.users.find("auth0|1") == nameless.user
+
+
+class _Breaking(Connection):
+    """Breaks off with the given round trip, before or after the store has done what was asked."""
+
+    def __init__(self, url: str, at: int, *, done: bool) -> None:
+        super().__init__(url)
+        self._left, self._done = at, done
+
+    async def batch(self, commands: Sequence[Command]) -> list[Any]:
+        self._left -= bool(commands)
+        if self._left == 0:
+            if self._done:
+                await super().batch(commands)
+            raise StoreUnavailable("broken off")
+        return await super().batch(commands)
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("then", ["import", "register", "again"])
+async def test_what_breaks_off_leaves_nothing_half_made(
+    world: World, valkey_url: str, clock: Clock, at: int, done: bool, then: str
+) -> None:
+    """Whichever round trip is the last: who is there can log in, all others' names are free, and nobody is doubled."""
+    store = world.deps.store
+    breaking = _Breaking(valkey_url, at, done=done)
+    with pytest.raises(StoreUnavailable):
+        await Intake(breaking).add(people(clock))
+    await breaking.close()
+    found = [await store.users.find_by_name(name) for name in ("ada", "bea", "cyn")]
+    assert all(one is None or (one[1] is not None and one[1].hash == HASH) for one in found)
+    whole = at == 3 or (at == 2 and done)
+    assert [one is not None for one in found] == [whole] * 3
+    if then == "import":  # by another process
+        assert await store.intake.add(people(clock, "t")) == [THERE if whole else CREATED] * 3
+    elif then == "again":  # by the same one
+        assert await store.intake.add(people(clock)) == [CREATED] * 3
+    elif not whole:
+        for name in ("ada", "bea", "cyn"):
+            await world.user(name)
+    users = [user async for user in store.listing.every_user()]
+    assert sorted(user.username or "" for user in users) == (
+        ["Bea", "ada", "cyn"] if whole or then != "register" else ["ada", "bea", "cyn"]
+    )
+
+
+async def test_a_name_that_is_registered_meanwhile(world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the name and the user there is an entry that names nobody, which others may take: they have it then."""
+    intake = world.deps.store.intake
+    store = intake._store
+
+    async def slowly(*given: Any) -> Any:
+        await world.user("ada")
+        return await store(*given)
+
+    monkeypatch.setattr(intake, "_store", slowly)
+    assert await intake.add(people(clock)) == [NAME, CREATED, CREATED]
+    await world.login("ada", PASSWORD)
+    assert await world.deps.store.users.find("s0") is None
+    assert await world.deps.store.credentials.find("s0") is None
+
+
+async def test_what_it_costs(world: World, clock: Clock, valkey: "redis.Redis", shape: str) -> None:
+    """Three commands for each user: a name, the user with the credentials, and a look whether the name is still his."""
+    if shape == "cluster":
+        pytest.skip("commands are counted on one server")
+    before = valkey.info("commandstats")
+    await world.deps.store.intake.add(people(clock, names=[f"user{at}" for at in range(50)]))
+    after = valkey.info("commandstats")
+    for command, times in {"set": 50, "msetnx": 50, "get": 50, "mget": 0, "eval": 0}.items():
+        name = f"cmdstat_{command}"
+        assert after.get(name, {"calls": 0})["calls"] - before.get(name, {"calls": 0})["calls"] == times

@@ -1,0 +1,194 @@
+"""What is announced while the primary changes: by failover, and by slots that go to another node of a cluster."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from authsvc.driver.connection import Connection
+from authsvc.errors import StoreUnavailable
+from authsvc.store import keys
+from authsvc.store.changes import Changes
+from tests import topologies
+from tests.store.test_changes import Listener
+from tests.topologies import Cluster, Server
+
+# All that is written is on one slot.
+SLOT = "session:{a}"
+# A failover takes a few seconds.
+BACK_WITHIN_S = 15.0
+
+
+@dataclass
+class Written:
+    """What was acknowledged: the key, when it was sent, when it was acknowledged; on the monotonic clock."""
+
+    changes: list[tuple[str, float, float]] = field(default_factory=list)
+
+    def forget_what_is_lost(self, primary: Server) -> None:
+        """What a deposed primary went on acknowledging is on no other: nobody is told, and nobody is asked for it."""
+        with primary.redis() as client:
+            there = set(client.scan_iter(f"{SLOT}*", count=1000))
+        self.changes = [change for change in self.changes if change[0] in there]
+        assert len(self.changes) > 20
+
+    def since(self, moment: float) -> int:
+        return sum(sent > moment for _, sent, _ in self.changes)
+
+
+@asynccontextmanager
+async def world(url: str) -> AsyncIterator[tuple[Listener, Written]]:
+    """A subscriber of one worker, while another worker, which has a map of its own, makes changes all the time."""
+    ours, theirs, written = Connection(url), Connection(url), Written()
+    changes = Changes(ours)
+    listener = Listener(changes.subscribe())
+    await listener.hears("heartbeat", BACK_WITHIN_S)
+    running = True
+
+    async def write(name: str) -> None:
+        number = 0
+        while running:  # a cancellation can be lost to a timeout inside
+            number += 1
+            key, sent = f"{SLOT}{name}-{number}", time.monotonic()
+            try:
+                await theirs.call("SET", key, 1, "EX", 60)
+            except StoreUnavailable:
+                await asyncio.sleep(0.02)
+                continue
+            written.changes.append((key, sent, time.monotonic()))
+            await asyncio.sleep(0.01)
+
+    writers = [asyncio.create_task(write(str(number))) for number in range(2)]
+    try:
+        yield listener, written
+    finally:
+        running = False
+        await asyncio.gather(*writers)
+        await changes.close()
+        await theirs.close()
+        await ours.close()
+
+
+async def goes_on(listener: Listener, written: Written) -> None:
+    """Wait for changes of now on, and for heartbeats that tell of them."""
+    moment = time.monotonic()
+    await listener.until(lambda: written.since(moment) > 20, BACK_WITHIN_S)
+    asked = time.monotonic() * 1000
+    await listener.until(lambda: sum((a.at or 0) > asked for a, _ in listener.told) > 1, BACK_WITHIN_S)
+
+
+def untold(listener: Listener, written: Written) -> list[float]:
+    """When each change was acknowledged that neither its name nor `everything` told of, before the next heartbeat."""
+    missed = []
+    for key, sent, acknowledged in written.changes:
+        told, digest = False, keys.digest(key.encode())
+        for announcement, at in listener.told:
+            told |= digest in announcement.digests or (announcement.name == "everything" and at > sent)
+            if announcement.at is not None and announcement.at / 1000 > acknowledged:
+                if not told:
+                    missed.append(acknowledged)
+                break
+    return missed
+
+
+@pytest.mark.parametrize("how", ["kill -9", "SENTINEL FAILOVER"])
+async def test_a_failover_under_sentinels(tmp_path: Path, how: str) -> None:
+    """The promoted replica is followed, and `everything` comes before the first heartbeat on its behalf."""
+    with topologies.sentinels(tmp_path) as watched:
+        async with world(watched.url) as (listener, written):
+            before, since = watched.primary(), len(listener.told)
+            if how == "kill -9":
+                before.kill()
+                await asyncio.to_thread(watched.await_failover, before)
+            else:
+                await asyncio.to_thread(watched.fail_over)
+            await listener.until(lambda: "everything" in listener.names(since), BACK_WITHIN_S)
+            await goes_on(listener, written)
+            written.forget_what_is_lost(watched.primary())
+            assert untold(listener, written) == []
+
+
+async def test_the_sentinels_name_another_while_the_old_one_lives(tmp_path: Path) -> None:
+    """A primary that has been replaced and does not know it, as one that was cut off, is not listened to any longer."""
+    with topologies.sentinels(tmp_path) as watched:
+        async with world(watched.url) as (listener, written):
+            since, chosen = len(listener.told), watched.replicas()[0]
+            chosen.call("REPLICAOF", "NO", "ONE")
+            held = int(chosen.call("DBSIZE"))
+            for sentinel in watched.sentinels:
+                sentinel.call("SENTINEL", "REMOVE", topologies.SERVICE)
+                sentinel.call("SENTINEL", "MONITOR", topologies.SERVICE, "127.0.0.1", chosen.port, 2)
+            await listener.until(lambda: int(chosen.call("DBSIZE")) > held + 20, BACK_WITHIN_S)
+            await listener.until(lambda: "everything" in listener.names(since), BACK_WITHIN_S)
+            await goes_on(listener, written)
+            assert sum(node.is_primary() for node in watched.nodes) == 2
+            written.forget_what_is_lost(chosen)
+            assert untold(listener, written) == []
+
+
+@pytest.mark.parametrize("how", ["kill -9", "CLUSTER FAILOVER"])
+async def test_a_failover_in_a_cluster(tmp_path: Path, how: str) -> None:
+    """The same for one primary of a cluster, of which the others stay."""
+    with topologies.cluster(tmp_path, replicas=1) as cluster:
+        async with world(cluster.url) as (listener, written):
+            before, since = cluster.primary_of(SLOT), len(listener.told)
+            if how == "kill -9":
+                before.kill()
+            else:
+                await asyncio.to_thread(cluster.fail_over, before)
+            await listener.until(lambda: "everything" in listener.names(since), BACK_WITHIN_S)
+            await goes_on(listener, written)
+            written.forget_what_is_lost(cluster.primary_of(SLOT))
+            assert untold(listener, written) == []
+
+
+async def test_a_slot_moves_to_a_known_primary(tmp_path: Path) -> None:
+    """What is changed before, while and after a slot moves is told by name: nothing else has to be forgotten."""
+    with topologies.cluster(tmp_path) as cluster:
+        async with world(cluster.url) as (listener, written):
+            target = next(node for node in cluster.primaries() if node is not cluster.primary_of(SLOT))
+            await moved(cluster, target, listener, written)
+            assert "everything" not in listener.names(1)
+            assert untold(listener, written) == []
+
+
+async def test_a_slot_moves_to_a_new_primary(tmp_path: Path) -> None:
+    """A node that joins and takes a slot over is listened to before a heartbeat covers what is changed there."""
+    with topologies.cluster(tmp_path) as cluster:
+        async with world(cluster.url) as (listener, written):
+            since = len(listener.told)
+            target = await asyncio.to_thread(cluster.add)
+            await moved(cluster, target, listener, written)
+            assert "everything" in listener.names(since)
+            assert untold(listener, written) == []
+
+
+async def test_a_slot_is_on_its_way_to_a_new_primary(tmp_path: Path) -> None:
+    """A node that owns nothing yet, but is written to already (ASK), is listened to, however long that lasts."""
+    with topologies.cluster(tmp_path) as cluster:
+        target = await asyncio.to_thread(cluster.add)
+        async with world(cluster.url) as (listener, written):
+            await asyncio.to_thread(cluster.move, SLOT, target, finish=False)
+            await goes_on(listener, written)
+            assert int(target.call("DBSIZE")) > 0
+            assert "everything" not in listener.names(1)
+            assert untold(listener, written) == []
+
+
+async def moved(cluster: Cluster, target: Server, listener: Listener, written: Written) -> None:
+    for step in (_half, _whole):
+        await asyncio.to_thread(step, cluster, target)
+        await goes_on(listener, written)
+    assert cluster.primary_of(SLOT) is target
+
+
+def _half(cluster: Cluster, target: Server) -> None:
+    cluster.move(SLOT, target, finish=False)
+
+
+def _whole(cluster: Cluster, target: Server) -> None:
+    cluster.move(SLOT, target)
