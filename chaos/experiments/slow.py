@@ -72,7 +72,7 @@ async def _probe(port: int, lags: list[float]) -> None:
 
 
 NO_TIMEOUTS = [
-    Patch(f"store/{file}.py", f"\n{name} = {value}\n", f"\n{name} = 30.0\n")
+    Patch(f"driver/{file}.py", f"\n{name} = {value}\n", f"\n{name} = 30.0\n")
     for file, name, value in (
         ("node", "REPLY_TIMEOUT_S", "0.5"),
         ("connection", "CALL_TIMEOUT_S", "1.0"),
