@@ -1,8 +1,6 @@
-"""The composition root: settings -> Deps -> Starlette."""
+"""The web application: `Deps` in, the routes and the layers around them out."""
 
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,53 +12,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authsvc.api import openapi
 from authsvc.api.routes import ROUTES, Verb
-from authsvc.driver.connection import REQUEST_TIMEOUT_S, Connection, Span, patience
-from authsvc.driver.durability import Durability
+from authsvc.driver.connection import REQUEST_TIMEOUT_S, patience
 from authsvc.errors import AuthError
 from authsvc.flows.deps import Deps
-from authsvc.hashing.pool import Hasher
-from authsvc.metrics import Call, Metrics
-from authsvc.settings import Settings
-from authsvc.store import Store
+from authsvc.metrics import Call
 from authsvc.web.errors import answer, answer_http, answer_unexpected
 from authsvc.web.middleware.access_log import AccessLog
 from authsvc.web.middleware.headers import Envelope
 from authsvc.web.middleware.metrics import ROUTE, Measured
-
-CALLS = tuple(Call(verb.method, verb.path) for verb in ROUTES)
-
-
-@asynccontextmanager
-async def opened(
-    settings: Settings,
-    redis_url: str,
-    clock: Callable[[], float] = time.time,
-    metrics: Metrics | None = None,
-    span: Span = nullcontext,
-) -> AsyncIterator[Deps]:
-    """The parts of the service, connected to a store; given back at the end.
-
-    metrics: where it counts, if anybody reads it. span: what is entered around a request's waits for the store.
-    """
-    metrics = metrics or Metrics(CALLS)
-    durability = Durability(settings.durability, settings.durability_timeout_ms, settings.durability_replicas)
-    store = Store(
-        Connection(redis_url, durability, metrics, span),
-        audit_retention_s=settings.audit_retention_s,
-        audit_max_events=settings.audit_max_events,
-    )
-    hasher = Hasher(
-        time_cost=settings.argon2_time_cost,
-        memory_kib=settings.argon2_memory_kib,
-        parallelism=settings.argon2_parallelism,
-        threads=settings.threads,
-        metrics=metrics,
-    )
-    try:
-        yield Deps(store, hasher, clock, settings, metrics)
-    finally:
-        hasher.close()
-        await store.close()
 
 
 def build(deps: Deps) -> ASGIApp:

@@ -20,7 +20,9 @@ import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authsvc import __version__
-from authsvc.app import CALLS, build, opened
+from authsvc.api.routes import CALLS
+from authsvc.app import build
+from authsvc.composition import open_deps
 from authsvc.edge.lean import Lean
 from authsvc.edge.lean_protocol import LeanProtocol
 from authsvc.edge.limits import Load, raise_descriptors
@@ -110,7 +112,7 @@ def store_url(settings: Settings) -> Iterator[str]:
 
 
 async def _first_start(settings: Settings, url: str) -> tuple[str, str] | None:
-    async with opened(settings, url) as deps:
+    async with open_deps(settings, url) as deps:
         give_up_at = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -177,7 +179,7 @@ class Worker:
         await receive()  # lifespan.startup
         tracing = _tracing()
         span = tracing.span if tracing else nullcontext
-        async with opened(self._settings, self._settings.redis_url or "", metrics=self._metrics, span=span) as deps:
+        async with open_deps(self._settings, self._settings.redis_url or "", metrics=self._metrics, span=span) as deps:
             self._app = tracing.around(build(deps)) if tracing else build(deps)
             scope["state"]["lean"] = Lean(deps, traced=tracing is not None)
             # What is alive now stays alive: the garbage collector need not look at it again. Without this and the

@@ -19,7 +19,8 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.sentinel import Sentinel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authsvc.app import build, opened
+from authsvc.app import build
+from authsvc.composition import open_deps
 from authsvc.core.client import Client
 from authsvc.core.user import User
 from authsvc.driver.urls import StoreUrl
@@ -219,7 +220,7 @@ async def deps(
     patient: None, valkey: "redis.Redis", valkey_url: str, clock: Clock, settings: Settings
 ) -> AsyncIterator[Deps]:
     """The parts of the service over the real store, with the service record, the built-in client and no admin."""
-    async with opened(settings, valkey_url, clock) as parts:
+    async with open_deps(settings, valkey_url, clock) as parts:
         started = await bootstrap.first_start(parts)
         assert started is not None
         await parts.store.clients.delete(started[0])

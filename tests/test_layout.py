@@ -36,9 +36,24 @@ MAY_IMPORT = {
     "api": {"web", "flows", "store", "metrics", "core", "errors"},
     "web": {"edge", "api", "logs", "flows", "store", "metrics", "core", "errors"},
     "edge": {"web", "api", "logs", "flows", "store", "metrics", "core", "errors"},
-    "app": {"web", "api", "flows", "hashing", "driver", "store", "metrics", "core", "settings", "errors"},
-    "serve": {"edge", "logs", "app", "web", "ops", "flows", "store", "metrics", "core", "settings", "errors"},
-    "cli": {"serve", "app", "api", "ops", "hashing", "flows", "store", "metrics", "core", "settings", "errors"},
+    "composition": {"api", "flows", "hashing", "driver", "store", "metrics", "settings"},
+    "app": {"web", "api", "flows", "driver", "metrics", "errors"},
+    "serve": {
+        "composition",
+        "edge",
+        "logs",
+        "app",
+        "web",
+        "api",
+        "ops",
+        "flows",
+        "store",
+        "metrics",
+        "core",
+        "settings",
+        "errors",
+    },
+    "cli": {"serve", "composition", "api", "ops", "hashing", "flows", "store", "metrics", "core", "settings", "errors"},
     "sdk": set(),  # what a resource server imports brings nothing of the service along
 }
 # Which parts may import what others have made.

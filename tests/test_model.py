@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from authsvc.app import opened
+from authsvc.composition import open_deps
 from authsvc.core import token as tokens
 from authsvc.core.client import Client
 from authsvc.core.session import Active
@@ -142,7 +142,7 @@ class Sessions(RuleBasedStateMachine):
 
     async def _start(self) -> None:
         settings = Settings(**CHEAP, refresh_grace_s=GRACE_S)
-        self.opening = opened(settings, self.url, self.clock)
+        self.opening = open_deps(settings, self.url, self.clock)
         self.deps: Deps = await self.opening.__aenter__()
         await bootstrap.first_start(self.deps)
         self.clients: dict[str, Client] = {"app": await self.deps.store.clients.get("app")}

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from authsvc import errors as e
 from authsvc.api import schemas as bodies
 from authsvc.flows.deps import Deps
+from authsvc.metrics import Call
 from authsvc.web import account, admin, events, meta, tokens, verify
 
 Who = Literal["anyone", "client", "user", "admin", "gateway"]
@@ -103,3 +104,5 @@ ROUTES: tuple[Verb, ...] = (
          errors=(e.StoreUnavailable, e.NotReady)),
     Verb("GET", "/openapi.yaml", meta.contract, "This contract"),
 )  # fmt: skip
+# The labels by which requests are counted.
+CALLS = tuple(Call(verb.method, verb.path) for verb in ROUTES)

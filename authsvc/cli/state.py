@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import click
 
-from authsvc.app import opened
 from authsvc.cli.groups import Misconfigured
+from authsvc.composition import open_deps
 from authsvc.errors import CorruptRecord, NotDurable, StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
 from authsvc.ops.embedded import Embedded, running_url
@@ -108,7 +108,7 @@ def _refuse_to_make_one(data_dir: Path) -> None:
 async def _on(configured: Settings, url: str, work: Callable[[Deps], Awaitable[T]], unused: bool) -> T:
     async with AsyncExitStack() as stack:
         try:
-            deps = await stack.enter_async_context(opened(configured, url))
+            deps = await stack.enter_async_context(open_deps(configured, url))
         except StartupError as error:
             raise Misconfigured(f"AUTHSVC_REDIS_URL: {error}") from None
         try:

@@ -15,7 +15,7 @@ from authsvc.store.audit import Event
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """Built once by `app.py`, passed by hand. clock: epoch seconds, UTC."""
+    """Built once by `composition.py`, passed by hand. clock: epoch seconds, UTC."""
 
     store: Store
     hasher: Hasher

@@ -25,9 +25,9 @@ import pytest
 import redis
 from click.testing import CliRunner, Result
 
-from authsvc.app import opened
 from authsvc.cli import _CODES, cli, state
 from authsvc.cli.output import cell, show_list
+from authsvc.composition import open_deps
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidCredentials, StoreUnavailable
@@ -76,7 +76,7 @@ class Cli:
 
     def do(self, work: Callable[[Deps], Awaitable[T]]) -> T:
         async def opening() -> T:
-            async with opened(Settings(**CHEAP), self.url, self.clock) as deps:
+            async with open_deps(Settings(**CHEAP), self.url, self.clock) as deps:
                 return await work(deps)
 
         return asyncio.run(opening())

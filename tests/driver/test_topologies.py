@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from authsvc.app import build, opened
+from authsvc.app import build
+from authsvc.composition import open_deps
 from authsvc.driver import node
 from authsvc.driver.connection import Change, Connection
 from authsvc.errors import StartupError, StoreUnavailable
@@ -26,7 +27,7 @@ from tests.topologies import Cluster, Server
 
 @asynccontextmanager
 async def service_on(url: str, **settings: Any) -> AsyncIterator[Service]:
-    async with opened(Settings(**CHEAP, **settings), url) as deps:
+    async with open_deps(Settings(**CHEAP, **settings), url) as deps:
         await bootstrap.first_start(deps)
         client, secret = await clients.create(
             deps, OPERATOR, name="admin", permissions=("admin", "introspect", "revoke", "issue")

@@ -6,7 +6,7 @@ import httpx
 import pytest
 import redis
 
-from authsvc.app import opened
+from authsvc.composition import open_deps
 from authsvc.core import token as tokens
 from authsvc.core.session import MAX_LABEL
 from authsvc.core.token import Kind
@@ -148,7 +148,7 @@ async def test_rehash_when_the_parameters_have_changed(
     """A successful login brings the stored hash up to today's parameters, a failed one does not; the password stays."""
     user = await world.user()
     stronger = Settings(**CHEAP | {"argon2_time_cost": 3})
-    async with opened(stronger, valkey_url, clock) as deps:
+    async with open_deps(stronger, valkey_url, clock) as deps:
         new = await world_of(deps)
         before = await deps.store.credentials.get(user.sub)
         with pytest.raises(InvalidCredentials):
@@ -169,7 +169,7 @@ async def test_rehashing_for_a_user_who_is_deleted_meanwhile(
 ) -> None:
     """The login that was under way ends like any other; its tokens are dead."""
     user = await world.user()
-    async with opened(Settings(**CHEAP | {"argon2_time_cost": 3}), valkey_url, clock) as deps:
+    async with open_deps(Settings(**CHEAP | {"argon2_time_cost": 3}), valkey_url, clock) as deps:
         new, really = await world_of(deps), deps.hasher.hash
 
         async def late(password: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from authsvc.app import opened
+from authsvc.composition import open_deps
 from authsvc.core.client import Client
 from authsvc.errors import AuthError, InvalidCredentials, InvalidGrant, InvalidToken
 from authsvc.flows import issue, revoke, sessions, users
@@ -27,7 +27,7 @@ PRESENTERS = 50
 @pytest.fixture
 async def workers(world: World, valkey_url: str, settings: Settings, clock: Clock) -> AsyncIterator[list[World]]:
     """Three workers of the service over one store, each with connections of its own."""
-    async with opened(settings, valkey_url, clock) as second, opened(settings, valkey_url, clock) as third:
+    async with open_deps(settings, valkey_url, clock) as second, open_deps(settings, valkey_url, clock) as third:
         yield [world, await world_of(second), await world_of(third)]
 
 

@@ -11,7 +11,8 @@ import httpx
 import pytest
 import redis
 
-from authsvc.app import build, opened
+from authsvc.app import build
+from authsvc.composition import open_deps
 from authsvc.flows.bootstrap import first_start
 from authsvc.ops.fitness import FRESH_S
 from authsvc.settings import Settings
@@ -26,7 +27,7 @@ from tests.web.conftest import assert_problem
 async def serving(store: StoreProcess, *, used: bool = True, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     """The service on this store; `used` unless it was never started on it."""
     configured = Settings(**CHEAP | settings)
-    async with opened(configured, store.url, Clock()) as deps:
+    async with open_deps(configured, store.url, Clock()) as deps:
         if used:
             await first_start(deps)
         transport = httpx.ASGITransport(app=build(deps))

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from authsvc.app import CALLS
+from authsvc.api.routes import CALLS
 from authsvc.flows.deps import Deps
 from authsvc.metrics.exposition import Board
 

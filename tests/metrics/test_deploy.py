@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from authsvc.app import CALLS
+from authsvc.api.routes import CALLS
 from authsvc.metrics.exposition import Board
 from tools.prometheus import DASHBOARD, DEPLOY, panels
 

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from authsvc.app import CALLS
+from authsvc.api.routes import CALLS
 from authsvc.metrics import Metrics, families, numbers
 from authsvc.metrics.exposition import Board, Page, cells_of
 from authsvc.metrics.families import DURATIONS, OTHER

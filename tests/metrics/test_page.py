@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from authsvc.app import CALLS
+from authsvc.api.routes import CALLS
 from authsvc.metrics.exposition import Board
 from authsvc.metrics.families import OTHER, families
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from authsvc.app import opened
+from authsvc.composition import open_deps
 from authsvc.settings import Settings
 from tests.conftest import CHEAP, Clock
 from tests.outages.proxy import Proxy
@@ -30,7 +30,7 @@ def grace_s() -> int:
 @pytest.fixture
 async def world(proxy: Proxy, clock: Clock, grace_s: int) -> AsyncIterator[World]:
     settings = Settings(**CHEAP, max_sessions=MAX_SESSIONS, refresh_grace_s=grace_s)
-    async with opened(settings, proxy.url, clock) as deps:
+    async with open_deps(settings, proxy.url, clock) as deps:
         world = await make(deps, clock)
         try:
             yield world

@@ -17,7 +17,8 @@ import pytest
 import redis
 from redis.asyncio import Redis
 
-from authsvc.app import build, opened
+from authsvc.app import build
+from authsvc.composition import open_deps
 from authsvc.ops.embedded import _find_binary
 from authsvc.settings import Settings
 from tests.conftest import CHEAP, Clock
@@ -94,7 +95,7 @@ def server() -> Iterator[Valkey]:
 @pytest.fixture
 async def own(server: Valkey, clock: Clock) -> AsyncIterator[World]:
     """The world on that server, without anything in between."""
-    async with opened(Settings(**CHEAP, max_sessions=MAX_SESSIONS), server.url, clock) as deps:
+    async with open_deps(Settings(**CHEAP, max_sessions=MAX_SESSIONS), server.url, clock) as deps:
         world = await make(deps, clock)
         try:
             yield world
@@ -390,7 +391,7 @@ async def test_hanging_from_any_command_on(world: World, proxy: Proxy, name: str
         path = proxy.path.with_name(f"s{at}")
         async with (
             Proxy(path, proxy.store) as own_proxy,
-            opened(world.deps.settings, own_proxy.url, world.clock) as deps,
+            open_deps(world.deps.settings, own_proxy.url, world.clock) as deps,
             client_of(build(deps)) as http,
         ):
             assert (await http.get("/readyz")).status_code == 200  # it has a connection

@@ -29,7 +29,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from authsvc.api import openapi
-from authsvc.app import build, opened
+from authsvc.app import build
+from authsvc.composition import open_deps
 from authsvc.flows import bootstrap, clients, users
 from authsvc.flows.deps import OPERATOR
 from authsvc.settings import Settings
@@ -148,7 +149,7 @@ def _plain(headers: dict[str, Any]) -> list[tuple[bytes, bytes]]:
 @pytest.fixture
 def running(patient: None, valkey: "redis.Redis", valkey_url: str) -> Iterator[Running]:
     with asyncio.Runner() as runner:
-        parts = opened(Settings(**CHEAP), valkey_url)
+        parts = open_deps(Settings(**CHEAP), valkey_url)
         deps = runner.run(parts.__aenter__())
         try:
             runner.run(bootstrap.first_start(deps))

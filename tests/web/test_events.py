@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 import redis
 
-from authsvc.app import build, opened
+from authsvc.app import build
+from authsvc.composition import open_deps
 from authsvc.driver.tracking import Tracking
 from authsvc.flows import clients
 from authsvc.flows.deps import OPERATOR, Deps
@@ -111,7 +112,7 @@ async def test_nobody_listens_while_the_store_is_out_of_reach(service: Service, 
 
 @pytest.fixture
 async def world(valkey: "redis.Redis", valkey_url: str, clock: Clock) -> AsyncIterator[World]:
-    async with opened(Settings(**CHEAP, max_sessions=MAX_SESSIONS), valkey_url, clock) as deps:
+    async with open_deps(Settings(**CHEAP, max_sessions=MAX_SESSIONS), valkey_url, clock) as deps:
         world = await make(deps, clock)
         try:
             yield world
@@ -241,7 +242,7 @@ def listening(valkey: "redis.Redis") -> int:
 
 async def test_closing_the_service_ends_its_streams(valkey: "redis.Redis", valkey_url: str, clock: Clock) -> None:
     """When the parts of the service are given back, no stream is left open."""
-    async with opened(Settings(**CHEAP), valkey_url, clock) as deps:
+    async with open_deps(Settings(**CHEAP), valkey_url, clock) as deps:
         world = await make(deps, clock)
         stream = await Stream(build(deps), world.web).__aenter__()
         await stream.next("everything")

@@ -1,0 +1,48 @@
+"""Put the parts of the service together: settings in, `Deps` out. The server and the command line both begin here."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
+
+from authsvc.api.routes import CALLS
+from authsvc.driver.connection import Connection, Span
+from authsvc.driver.durability import Durability
+from authsvc.flows.deps import Deps
+from authsvc.hashing.pool import Hasher
+from authsvc.metrics import Metrics
+from authsvc.settings import Settings
+from authsvc.store import Store
+
+
+@asynccontextmanager
+async def open_deps(
+    settings: Settings,
+    redis_url: str,
+    clock: Callable[[], float] = time.time,
+    metrics: Metrics | None = None,
+    span: Span = nullcontext,
+) -> AsyncIterator[Deps]:
+    """Connect the parts of the service to a store, and close them at the end.
+
+    metrics: what the parts count in; by default numbers that nobody reads. span: a context manager that is entered
+    around each wait for the store.
+    """
+    metrics = metrics or Metrics(CALLS)
+    durability = Durability(settings.durability, settings.durability_timeout_ms, settings.durability_replicas)
+    store = Store(
+        Connection(redis_url, durability, metrics, span),
+        audit_retention_s=settings.audit_retention_s,
+        audit_max_events=settings.audit_max_events,
+    )
+    hasher = Hasher(
+        time_cost=settings.argon2_time_cost,
+        memory_kib=settings.argon2_memory_kib,
+        parallelism=settings.argon2_parallelism,
+        threads=settings.threads,
+        metrics=metrics,
+    )
+    try:
+        yield Deps(store, hasher, clock, settings, metrics)
+    finally:
+        hasher.close()
+        await store.close()
