@@ -10,6 +10,7 @@ from authsvc.driver.durability import Durability
 from authsvc.flows.deps import Deps
 from authsvc.hashing.pool import Hasher
 from authsvc.metrics import Metrics
+from authsvc.ops.fitness import Fitness
 from authsvc.settings import Settings
 from authsvc.store import Store
 
@@ -29,8 +30,9 @@ async def open_deps(
     """
     metrics = metrics or Metrics(CALLS)
     durability = Durability(settings.durability, settings.durability_timeout_ms, settings.durability_replicas)
+    connection = Connection(redis_url, durability, metrics, span)
     store = Store(
-        Connection(redis_url, durability, metrics, span),
+        connection,
         audit_retention_s=settings.audit_retention_s,
         audit_max_events=settings.audit_max_events,
     )
@@ -42,7 +44,7 @@ async def open_deps(
         metrics=metrics,
     )
     try:
-        yield Deps(store, hasher, clock, settings, metrics)
+        yield Deps(store, hasher, clock, settings, metrics, Fitness(connection))
     finally:
         hasher.close()
         await store.close()

@@ -104,7 +104,7 @@ def gather() -> Facts:
 
 async def _look(deps: Deps) -> tuple[tuple[Inspection, ...], Records]:
     servers = await inspect(deps.store.connection)
-    if await deps.store.services.find("") is None:
+    if await deps.store.service.find() is None:
         return servers, Records(used=False)
     clients = [client async for client in deps.store.listing.every_client()]
     admins = [user async for user in deps.store.listing.every_user() if user.is_admin]

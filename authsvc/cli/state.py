@@ -112,7 +112,7 @@ async def _on(configured: Settings, url: str, work: Callable[[Deps], Awaitable[T
         except StartupError as error:
             raise Misconfigured(f"AUTHSVC_REDIS_URL: {error}") from None
         try:
-            service = await deps.store.services.find("")
+            service = await deps.store.service.find()
         except CorruptRecord:
             raise
         except StoreUnavailable as error:

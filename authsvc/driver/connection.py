@@ -154,20 +154,20 @@ class Connection:
         applied: list[Any] = replies[-1]
         return applied
 
-    async def swap(self, changes: Sequence[Change], *, lasting: bool = True) -> bool:
+    async def swap(self, changes: Sequence[Change], *, durable: bool = True) -> bool:
         """Replace the values if all are still the old ones; on one hash slot. False if any was changed meanwhile.
 
-        lasting: whether losing the change would harm anybody. Raises NotDurable.
+        durable: whether losing the change would harm anybody. Raises NotDurable.
         """
-        return bool(await self._write(swap_command(changes), lasting=lasting))
+        return bool(await self._write(swap_command(changes), durable=durable))
 
     async def delete(self, *keys: str) -> int:
         """Delete keys of one hash slot; returns how many there were. Raises NotDurable."""
         if not self.waits:
             return int(await self.call("DEL", *keys))
-        return int(await self._write(("EVAL", DELETE, len(keys), *keys), lasting=True))
+        return int(await self._write(("EVAL", DELETE, len(keys), *keys), durable=True))
 
-    async def confirm_gone(self, key: str) -> None:
+    async def ensure_absent(self, key: str) -> None:
         """Make sure that a key found missing stays so: whoever deleted it may not have been. Raises NotDurable."""
         if self.waits and not await self.swap([Change(key, b"", b"")]):
             raise StoreUnavailable("it was gone, and is there again")
@@ -213,8 +213,8 @@ class Connection:
     async def close(self) -> None:
         await self._topology.close()
 
-    async def _write(self, command: Command, *, lasting: bool) -> Any:
-        if not (lasting and self.waits):
+    async def _write(self, command: Command, *, durable: bool) -> Any:
+        if not (durable and self.waits):
             return await self.call(*command)
         left = _left.get()
         until = self._durability.command(left[0] if left else None)

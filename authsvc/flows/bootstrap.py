@@ -12,7 +12,7 @@ async def first_start(deps: Deps) -> tuple[str, str] | None:
 
     Returns the admin's client_id and secret, of which no copy remains; None on every later start.
     """
-    if await deps.store.services.find("") is not None:
+    if await deps.store.service.find() is not None:
         return None
     now = deps.clock()
     epoch, created_at = int(now * 1000), int(now)
@@ -29,7 +29,7 @@ async def first_start(deps: Deps) -> tuple[str, str] | None:
     )
     await deps.store.clients.create(admin.client_id, admin)
     # The service record comes last: a start that fails before it is a first start again.
-    if not await deps.store.services.create("", Service(epoch=epoch)):
+    if not await deps.store.service.create(Service(epoch=epoch)):
         await deps.store.clients.delete(admin.client_id)  # another worker was faster
         return None
     await note(deps, OPERATOR, "service.started_first", client_id=admin.client_id)

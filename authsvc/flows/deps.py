@@ -8,6 +8,7 @@ from typing import Any
 from authsvc.errors import NotDurable
 from authsvc.hashing.pool import Hasher
 from authsvc.metrics import Metrics
+from authsvc.ops.fitness import Fitness
 from authsvc.settings import Settings
 from authsvc.store import Store
 from authsvc.store.audit import Event
@@ -22,6 +23,7 @@ class Deps:
     clock: Callable[[], float]
     settings: Settings
     metrics: Metrics
+    fitness: Fitness
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from authsvc.core.user import ADMIN_ROLE
 from authsvc.core.user_import import Newcomer
 from authsvc.errors import AuthError, CorruptRecord, InvalidRequest, StoreUnavailable
 from authsvc.flows.deps import Caller, Deps, note
-from authsvc.store.bulk_users import Arrival, Outcome
+from authsvc.store.bulk_users import NewUser, Outcome
 
 # How long a store that does not answer is waited for, as during a failover.
 PATIENCE_S = 30.0
@@ -103,7 +103,7 @@ class Importer:
         for line, arrival, outcome in zip(lines, arrivals, outcomes, strict=True):
             self._count(line, arrival, outcome)
 
-    def _arrival(self, row: Row, now: float) -> Arrival:
+    def _arrival(self, row: Row, now: float) -> NewUser:
         if row.fields is None:
             raise InvalidRequest(row.problem or "nothing to read")
         newcomer = Newcomer.of(row.fields, now)
@@ -114,14 +114,14 @@ class Importer:
                 raise InvalidRequest("the same name as in another line shortly before")
             self._under_way.add(newcomer.canonical)
         user = newcomer.user(newcomer.sub or tokens.new_handle(), now)
-        return Arrival(newcomer.canonical, user, newcomer.credentials(now), own_sub=newcomer.sub is not None)
+        return NewUser(newcomer.canonical, user, newcomer.credentials(now), own_sub=newcomer.sub is not None)
 
-    async def _patiently(self, arrivals: Sequence[Arrival]) -> list[Outcome]:
-        intake = self._deps.store.intake
+    async def _patiently(self, arrivals: Sequence[NewUser]) -> list[Outcome]:
+        bulk = self._deps.store.bulk
         give_up_at = time.monotonic() + PATIENCE_S
         while True:
             try:
-                return await (intake.look(arrivals) if self._dry_run else intake.add(arrivals))
+                return await (bulk.look(arrivals) if self._dry_run else bulk.add(arrivals))
             except CorruptRecord:
                 raise
             except StoreUnavailable:
@@ -129,7 +129,7 @@ class Importer:
                     raise
                 await asyncio.sleep(_PAUSE_S)
 
-    def _count(self, line: int, arrival: Arrival, outcome: Outcome) -> None:
+    def _count(self, line: int, arrival: NewUser, outcome: Outcome) -> None:
         if outcome is Outcome.THERE:
             self.tally.there += 1
         elif outcome is Outcome.CREATED:

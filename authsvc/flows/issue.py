@@ -6,7 +6,6 @@ from authsvc.core.user import ADMIN_ROLE, User, check_roles, check_sub
 from authsvc.errors import AccessDenied, InvalidRequest, UnauthorizedClient
 from authsvc.flows.deps import Caller, Deps, note
 from authsvc.flows.grants import Grant, open_session
-from authsvc.flows.roster import service_record
 
 
 async def issue(
@@ -32,7 +31,7 @@ async def issue(
     seconds = expires_in or client.lifetimes(refreshable=True).access
     if seconds > longest:
         raise InvalidRequest(f"expires_in: at most {longest} for this client")
-    service = await service_record(deps)
+    service = await deps.store.service.get()
     user = await _user(deps, caller, client, check_sub(sub), None if roles is None else check_roles(roles))
     return await open_session(
         deps,

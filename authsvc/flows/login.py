@@ -19,7 +19,6 @@ from authsvc.errors import (
 )
 from authsvc.flows.deps import Caller, Deps, note
 from authsvc.flows.grants import Grant, open_session
-from authsvc.flows.roster import service_record
 from authsvc.store.throttle import Window
 
 
@@ -42,7 +41,7 @@ async def login(
     refuse_long(password)
     granted = scopes.within(scope, client.scope)
     # Read before the password is checked: what is cut off from here on is cut off for this login too.
-    service = await service_record(deps)
+    service = await deps.store.service.get()
     user, credentials = await authenticate(deps, caller, username, password, event="login")
     refreshable = client.refresh and not cookie
     lifetimes = client.lifetimes(refreshable=refreshable, cookie=cookie)
@@ -76,7 +75,7 @@ async def authenticate(
     except TooManyAttempts:
         await note(deps, caller, f"{event}.throttled", outcome="failure", kept=False)
         raise
-    async with deps.store.throttle.finding_out(attempt):
+    async with deps.store.throttle.release_on_failure(attempt):
         found = await deps.store.users.find_by_name(canonical or "")
         user, credentials = found or (None, None)
         began = time.monotonic()
@@ -121,5 +120,5 @@ async def _rehash(deps: Deps, sub: str, stored: str, password: str) -> None:
         return  # the next login will do
     with suppress(NotFound):  # deleted meanwhile: there is nothing left to keep up to date
         await deps.store.credentials.swap(
-            sub, lambda held: held.but(hash=fresh) if held.hash == stored else held, lasting=False
+            sub, lambda held: held.but(hash=fresh) if held.hash == stored else held, durable=False
         )

@@ -22,7 +22,6 @@ from authsvc.errors import (
 from authsvc.flows.deps import Caller, Deps, doubted, note
 from authsvc.flows.grants import Grant
 from authsvc.flows.login import authenticate, login_windows, refuse_long
-from authsvc.flows.roster import service_record
 from authsvc.flows.sessions import refuse_if_cut_off
 from authsvc.store.throttle import Window
 
@@ -66,7 +65,7 @@ async def change_password(
     except NotFound:
         raise InvalidToken("the session has ended") from None  # with its user
     session, pair = await _renew(deps, me, cookie=cookie)
-    deps.store.sessions.tidy(changed.sub, changed.epoch, keep=me.handle)
+    deps.store.sessions.delete_cut_off(changed.sub, changed.epoch, keep=me.handle)
     await note(
         deps,
         caller,
@@ -124,7 +123,7 @@ async def require_reset(deps: Deps, caller: Caller, sub: str) -> None:
         return user.cut_off(now), credentials and Credentials(changed_at=int(now))
 
     changed = await deps.store.users.swap_both(sub, change)
-    deps.store.sessions.tidy(sub, changed.epoch)
+    deps.store.sessions.delete_cut_off(sub, changed.epoch)
     await note(deps, caller, "password.reset_required", sub=sub, details={"epoch": changed.epoch})
 
 
@@ -147,8 +146,10 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
     if code is None:
         raise InvalidGrant("the reset code is not valid")
     attempt = await deps.store.throttle.reserve(window, deps.clock())
-    async with deps.store.throttle.finding_out(attempt):
-        await service_record(deps)  # a store that was emptied holds no codes either, which says nothing about this one
+    async with deps.store.throttle.release_on_failure(attempt):
+        await (
+            deps.store.service.get()
+        )  # a store that was emptied holds no codes either, which says nothing about this one
         record = await deps.store.codes.find(code.handle)
     valid = record is not None and hmac.compare_digest(record.digest, code.digest) and deps.clock() < record.until
     await deps.store.throttle.settle(attempt, right=valid)
@@ -177,5 +178,5 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
     await deps.store.codes.delete(code.handle)
     if changed.username is not None:
         await deps.store.throttle.clear(login_windows(normalise(changed.username), caller.ip)[:2])
-    deps.store.sessions.tidy(changed.sub, changed.epoch)
+    deps.store.sessions.delete_cut_off(changed.sub, changed.epoch)
     await note(deps, caller, "password.reset", sub=changed.sub, details={"epoch": changed.epoch})

@@ -7,11 +7,11 @@ from authsvc.ops.fitness import NOT_SET_UP, Fault, faults_of
 
 async def faults(deps: Deps) -> list[Fault]:
     """Everything that makes the store unfit, each once. Raises StoreUnavailable."""
-    servers = await deps.store.fitness.servers()
+    servers = await deps.fitness.servers()
     asked = (deps.settings.durability, deps.settings.durability_replicas)
     found = [fault for server in servers for fault in faults_of(server, *asked)]
     # A store that is loading answers no GET, and one that is unfit for another reason need not be asked.
-    if not found and await deps.store.services.find("") is None:
+    if not found and await deps.store.service.find() is None:
         return [NOT_SET_UP]
     return list(dict.fromkeys(found))
 

@@ -44,7 +44,7 @@ async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, sc
     try:
         # A rotation that gets lost is a refresh that never was; the end of a session has to last, and does.
         async with doubted(deps, caller, "token.reused", reason=Reason.SPENT, **about):
-            await deps.store.sessions.swap(token.handle, change, lasting=False)
+            await deps.store.sessions.swap(token.handle, change, durable=False)
     except NotFound:
         raise InvalidGrant("the refresh token is not valid") from None
     if rotation.outcome is Outcome.REUSED:

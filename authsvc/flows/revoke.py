@@ -19,7 +19,7 @@ async def revoke_token(deps: Deps, caller: Caller, client: Client | None, presen
         return
     session = await deps.store.sessions.find(token.handle)
     if session is None:
-        await deps.store.sessions.confirm_gone(token.handle)
+        await deps.store.sessions.ensure_absent(token.handle)
         return
     # A spent or expired token still names its session: whoever wants it gone wants the session gone.
     if session.hear(token, deps.clock()) is Reason.FORGED:
@@ -35,7 +35,7 @@ async def revoke_session(deps: Deps, caller: Caller, handle: str) -> None:
         return
     session = await deps.store.sessions.find(handle)
     if session is None:
-        await deps.store.sessions.confirm_gone(handle)
+        await deps.store.sessions.ensure_absent(handle)
     else:
         await end_session(deps, caller, handle, session, "revoked")
 
@@ -44,7 +44,7 @@ async def revoke_user(deps: Deps, caller: Caller, sub: str) -> None:
     """End every session of a user, including logins and refreshes now in flight. Raises NotFound."""
     now = deps.clock()
     user = await deps.store.users.change(sub, lambda user: user.cut_off(now))
-    deps.store.sessions.tidy(sub, user.epoch)
+    deps.store.sessions.delete_cut_off(sub, user.epoch)
     await note(deps, caller, "user.cut_off", sub=sub, details={"epoch": user.epoch})
 
 
@@ -58,7 +58,7 @@ async def revoke_client(deps: Deps, caller: Caller, client_id: str) -> None:
 async def revoke_all(deps: Deps, caller: Caller) -> None:
     """End every session there is."""
     now = deps.clock()
-    service = await deps.store.services.change("", lambda service: service.cut_off(now))
+    service = await deps.store.service.change(lambda service: service.cut_off(now))
     await note(deps, caller, "service.cut_off", details={"epoch": service.epoch})
 
 

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from authsvc.core.record import Service
 from authsvc.core.session import Found, Reason, Session, standing
-from authsvc.errors import StoreUnavailable
 from authsvc.flows.deps import Caller, Deps, doubted, note
 
 
@@ -18,19 +16,11 @@ class Listed:
     dead: Reason | None = None
 
 
-async def service_record(deps: Deps) -> Service:
-    """The service-wide cut-off. Raises StoreUnavailable if there is none: then nothing can be known."""
-    service = await deps.store.services.find("")
-    if service is None:
-        raise StoreUnavailable("the store holds no service record")
-    return service
-
-
 async def roster(deps: Deps, sub: str) -> list[Listed]:
     """The user's sessions, oldest first, the dead ones too."""
     now = deps.clock()
     user = await deps.store.users.find(sub)
-    service = await service_record(deps)
+    service = await deps.store.service.get()
     present = await deps.store.sessions.listed(sub, now)
     ids = sorted({session.client_id for _, session in present})
     clients = dict(zip(ids, await deps.store.clients.find_all(ids), strict=True))

@@ -24,7 +24,7 @@ async def end_one(deps: Deps, caller: Caller, sub: str, handle: str) -> None:
     """End one of the user's sessions. Raises NotFound, also for somebody else's."""
     session = await deps.store.sessions.find(handle) if tokens.is_handle(handle) else None
     if session is None and tokens.is_handle(handle):
-        await deps.store.sessions.confirm_gone(handle)
+        await deps.store.sessions.ensure_absent(handle)
     if session is None or session.sub != sub:
         raise NotFound("no such session")
     await end_session(deps, caller, handle, session, "ended by its owner")
@@ -39,7 +39,7 @@ async def end_others(deps: Deps, caller: Caller, me: Active) -> None:
         return user.cut_off(now, sparing=me.handle)
 
     user = await _change(deps, me, change)
-    deps.store.sessions.tidy(user.sub, user.epoch, keep=me.handle)
+    deps.store.sessions.delete_cut_off(user.sub, user.epoch, keep=me.handle)
     await note(
         deps,
         caller,
@@ -55,7 +55,7 @@ async def end_all(deps: Deps, caller: Caller, me: Active) -> None:
     now = deps.clock()
     async with doubted(deps, caller, "user.cut_off", sub=me.user.sub, reason="everywhere"):
         user = await _change(deps, me, lambda user: user.cut_off(now))
-    deps.store.sessions.tidy(user.sub, user.epoch)
+    deps.store.sessions.delete_cut_off(user.sub, user.epoch)
     await note(deps, caller, "user.cut_off", sub=user.sub, reason="everywhere", details={"epoch": user.epoch})
 
 

@@ -83,7 +83,7 @@ async def update(
     else:
         updated = await deps.store.users.change(sub, change)
     if updated.status == "suspended":
-        deps.store.sessions.tidy(sub, updated.epoch)
+        deps.store.sessions.delete_cut_off(sub, updated.epoch)
     if status == "active" and updated.username:
         await deps.store.throttle.clear(login_windows(normalise(updated.username), None)[1:2])
     details: dict[str, Any] = {"fields": sorted(changes), "epoch": updated.epoch}
@@ -105,7 +105,7 @@ async def delete(deps: Deps, caller: Caller, sub: str) -> None:
         await refuse_to_lose_the_last_admin(deps, but=user)
     await deps.store.users.remove(sub)
     # All of these are dead: no user, no session. The epoch only has to be above theirs.
-    deps.store.sessions.tidy(sub, user.cut_off(deps.clock()).epoch)
+    deps.store.sessions.delete_cut_off(sub, user.cut_off(deps.clock()).epoch)
     await note(deps, caller, "user.deleted", sub=sub)
 
 

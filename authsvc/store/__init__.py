@@ -4,17 +4,16 @@ import asyncio
 from contextlib import suppress
 
 from authsvc.core.client import Client
-from authsvc.core.record import Service
 from authsvc.core.user import Credentials, ResetCode
 from authsvc.driver.connection import Connection
-from authsvc.ops.fitness import Fitness
 from authsvc.store import keys
 from authsvc.store.audit import Audit
-from authsvc.store.bulk_users import Intake
+from authsvc.store.bulk_users import BulkInsert
 from authsvc.store.changes import Changes
 from authsvc.store.listing import Listing
 from authsvc.store.lookup import Lookup
 from authsvc.store.records import Records
+from authsvc.store.service import ServiceRecord
 from authsvc.store.sessions import Sessions
 from authsvc.store.throttle import Throttle
 from authsvc.store.users import Users
@@ -30,16 +29,15 @@ class Store:
         self.connection = connection
         self.sessions = Sessions(connection)
         self.users = Users(connection)
-        self.intake = Intake(connection)
+        self.bulk = BulkInsert(connection)
         self.credentials = Records(connection, Credentials, keys.credentials)
         self.clients = Records(connection, Client, keys.client)
-        self.services = Records(connection, Service, lambda _: keys.SERVICE)
+        self.service = ServiceRecord(connection)
         self.codes = Records(connection, ResetCode, keys.code)
         self.lookup = Lookup(connection)
         self.listing = Listing(connection)
         self.throttle = Throttle(connection)
         self.changes = Changes(connection)
-        self.fitness = Fitness(connection)
         self.audit = Audit(connection, retention_s=audit_retention_s, max_events=audit_max_events)
 
     async def close(self) -> None:

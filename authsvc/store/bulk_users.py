@@ -26,7 +26,7 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class NewUser:
     """One who is to be a user. canonical: the name as the index has it, None for who has none.
 
     own_sub: whether the sub was brought along; else it is made up, and says nothing about who this is.
@@ -48,13 +48,13 @@ class Arrival:
         )
 
 
-class Intake:
+class BulkInsert:
     """Repeating a batch with the same subs, after a failure anywhere in it, completes it and doubles nobody."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def add(self, arrivals: Sequence[Arrival]) -> list[Outcome]:
+    async def add(self, arrivals: Sequence[NewUser]) -> list[Outcome]:
         """Store those whose name is free. No two of a batch may have the same name. Raises StoreUnavailable."""
         outcomes: dict[int, Outcome] = {}
         holders = await self._take_names(arrivals)
@@ -64,7 +64,7 @@ class Intake:
         outcomes |= await self._withdraw_losers(arrivals, created)
         return [outcomes[at] for at in range(len(arrivals))]
 
-    async def look(self, arrivals: Sequence[Arrival]) -> list[Outcome]:
+    async def look(self, arrivals: Sequence[NewUser]) -> list[Outcome]:
         """What `add` would say now, changing nothing."""
         named = [at for at, arrival in enumerate(arrivals) if arrival.canonical is not None]
         held = await self._connection.batch([("GET", keys.login(arrivals[at].canonical or "")) for at in named])
@@ -73,7 +73,7 @@ class Intake:
         outcomes |= await self._compare(arrivals, [at for at in range(len(arrivals)) if at not in outcomes])
         return [outcomes.get(at, Outcome.CREATED) for at in range(len(arrivals))]
 
-    async def _take_names(self, arrivals: Sequence[Arrival]) -> dict[int, bytes]:
+    async def _take_names(self, arrivals: Sequence[NewUser]) -> dict[int, bytes]:
         """Take the names; whose was held by somebody else, and by whom."""
         named = [at for at, arrival in enumerate(arrivals) if arrival.canonical is not None]
         commands = [
@@ -87,7 +87,7 @@ class Intake:
         }
 
     async def _look_at_holders(
-        self, arrivals: Sequence[Arrival], holders: dict[int, bytes], *, take: bool
+        self, arrivals: Sequence[NewUser], holders: dict[int, bytes], *, take: bool
     ) -> dict[int, Outcome]:
         """Whose names are really somebody's. take: make the other entries, which are stale, ours."""
         outcomes: dict[int, Outcome] = {}
@@ -99,12 +99,12 @@ class Intake:
                 like = arrival.is_like(there, load_if(Credentials, credentials))
                 outcomes[at] = Outcome.THERE if like else Outcome.NAME_TAKEN
             elif take and not await self._connection.swap(
-                [Change(keys.login(name), sub, arrival.user.sub.encode())], lasting=False
+                [Change(keys.login(name), sub, arrival.user.sub.encode())], durable=False
             ):
                 outcomes[at] = Outcome.NAME_TAKEN
         return outcomes
 
-    async def _store(self, arrivals: Sequence[Arrival], wanted: Sequence[int]) -> dict[int, Outcome]:
+    async def _store(self, arrivals: Sequence[NewUser], wanted: Sequence[int]) -> dict[int, Outcome]:
         written = await self._connection.batch([_write(arrivals[at]) for at in wanted])
         refused = [at for at, new in zip(wanted, written, strict=True) if not new]
         outcomes = dict.fromkeys(wanted, Outcome.CREATED) | await self._compare(arrivals, refused)
@@ -112,11 +112,11 @@ class Intake:
             name = arrivals[at].canonical
             if outcomes[at] is Outcome.SUB_TAKEN and name is not None:  # and the name is nobody's then
                 await self._connection.swap(
-                    [Change(keys.login(name), arrivals[at].user.sub.encode(), b"")], lasting=False
+                    [Change(keys.login(name), arrivals[at].user.sub.encode(), b"")], durable=False
                 )
         return outcomes
 
-    async def _compare(self, arrivals: Sequence[Arrival], wanted: Sequence[int]) -> dict[int, Outcome]:
+    async def _compare(self, arrivals: Sequence[NewUser], wanted: Sequence[int]) -> dict[int, Outcome]:
         """Who is there under the subs of these, for those under whose there is somebody."""
         outcomes: dict[int, Outcome] = {}
         found = await self._connection.batch([_both(arrivals[at].user.sub) for at in wanted])
@@ -134,7 +134,7 @@ class Intake:
                 outcomes[at] = Outcome.SUB_TAKEN
         return outcomes
 
-    async def _withdraw_losers(self, arrivals: Sequence[Arrival], created: Sequence[int]) -> dict[int, Outcome]:
+    async def _withdraw_losers(self, arrivals: Sequence[NewUser], created: Sequence[int]) -> dict[int, Outcome]:
         """Delete those whose name was taken over before they were stored: it was an entry without a user then."""
         held = await self._connection.batch([("GET", keys.login(arrivals[at].canonical or "")) for at in created])
         outcomes: dict[int, Outcome] = {}
@@ -150,6 +150,6 @@ def _both(sub: str) -> tuple[str, str, str]:
     return ("MGET", keys.user(sub), keys.credentials(sub))
 
 
-def _write(arrival: Arrival) -> tuple[str | bytes, ...]:
+def _write(arrival: NewUser) -> tuple[str | bytes, ...]:
     sub = arrival.user.sub
     return ("MSETNX", keys.user(sub), dump(arrival.user), keys.credentials(sub), dump(arrival.credentials))

@@ -60,10 +60,10 @@ class Records(Generic[R]):
         """Store a new record; False if there is one already."""
         return await self._connection.create(self.key(id_), dump(record), record.expires_at())
 
-    async def swap(self, id_: str, change: Callable[[R], R | None], *, lasting: bool = True) -> R | None:
+    async def swap(self, id_: str, change: Callable[[R], R | None], *, durable: bool = True) -> R | None:
         """Replace the record by what `change` makes of it, None deleting it; again, if somebody else was faster.
 
-        Returns what is stored afterwards. What `change` raises leaves the record alone. lasting: whether losing the
+        Returns what is stored afterwards. What `change` raises leaves the record alone. durable: whether losing the
         change would harm anybody; losing a deletion always would. Raises NotFound, NotDurable.
         """
         key = self.key(id_)
@@ -74,11 +74,11 @@ class Records(Generic[R]):
             old = load(self._model, raw)
             new = change(old)
             # One that has been made already is written again if it has to last: its maker may have had no such luck.
-            if new is old and not (lasting and self._connection.waits):
+            if new is old and not (durable and self._connection.waits):
                 return old
             written = b"" if new is None else raw if new is old else dump(new)
             changes = [Change(key, raw, written, None if new is None else new.expires_at())]
-            if await self._connection.swap(changes, lasting=lasting or new is None):
+            if await self._connection.swap(changes, durable=durable or new is None):
                 return new
         raise StoreUnavailable("a record is changed by too many at once")
 
@@ -96,14 +96,14 @@ class Records(Generic[R]):
         """
         return bool(await self._connection.delete(self.key(id_)))
 
-    async def confirm_gone(self, id_: str) -> None:
+    async def ensure_absent(self, id_: str) -> None:
         """To be done before somebody who wants it gone is told that there is none. Raises NotDurable."""
-        await self._connection.confirm_gone(self.key(id_))
+        await self._connection.ensure_absent(self.key(id_))
 
     async def get_to_delete(self, id_: str) -> R:
         """Like get; what raises NotFound stays gone. Raises NotDurable."""
         try:
             return await self.get(id_)
         except NotFound:
-            await self.confirm_gone(id_)
+            await self.ensure_absent(id_)
             raise

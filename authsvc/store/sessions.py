@@ -65,11 +65,11 @@ class Sessions(Records[Session]):
         """Take sessions off the index; returns how many were on it."""
         return int(await self._connection.call("ZREM", keys.sessions(sub), *handles)) if handles else 0
 
-    def tidy(self, sub: str, epoch: int, *, keep: str | None = None) -> None:
+    def delete_cut_off(self, sub: str, epoch: int, *, keep: str | None = None) -> None:
         """Delete what a raised epoch has already ended. Only makes room, so nobody waits for it."""
-        self._later(f"tidy {sub}", self._tidy(sub, epoch, keep))
+        self._later(f"delete_cut_off {sub}", self._delete_cut_off(sub, epoch, keep))
 
-    async def _tidy(self, sub: str, epoch: int, keep: str | None) -> None:
+    async def _delete_cut_off(self, sub: str, epoch: int, keep: str | None) -> None:
         entries = await self._connection.call("ZRANGE", keys.sessions(sub), 0, -1)
         handles = [entry.decode() for entry in entries]
         for at in range(0, len(handles), 500):
@@ -87,7 +87,7 @@ class Sessions(Records[Session]):
     async def _touch(self, handle: str, now: float) -> None:
         # Another worker, or a use a moment ago, may have noted it since we looked.
         await self.swap(
-            handle, lambda session: session.touched(now) if session.due_for_touch(now) else session, lasting=False
+            handle, lambda session: session.touched(now) if session.due_for_touch(now) else session, durable=False
         )
 
     def _later(self, name: str, work: Coroutine[Any, Any, None]) -> None:

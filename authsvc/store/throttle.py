@@ -70,7 +70,7 @@ class Throttle:
         raise StoreUnavailable("attempts are counted by too many at once")
 
     @asynccontextmanager
-    async def finding_out(self, reservation: Reservation) -> AsyncIterator[None]:
+    async def release_on_failure(self, reservation: Reservation) -> AsyncIterator[None]:
         """Hand a reserved attempt back if nothing can be found out about it: nothing was guessed, nothing proved."""
         try:
             yield

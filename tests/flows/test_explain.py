@@ -106,7 +106,7 @@ async def test_cut_off_by_the_users_epoch(
 ) -> None:
     """Whether or not the record was tidied away yet."""
     if not tidied:
-        monkeypatch.setattr(world.deps.store.sessions, "tidy", lambda *_, **__: None)
+        monkeypatch.setattr(world.deps.store.sessions, "delete_cut_off", lambda *_, **__: None)
     user = (await world.me(grant)).user
     clock.forward(1)
     await revoke.revoke_user(world.deps, ROOT, user.sub)
@@ -127,7 +127,7 @@ async def test_a_password_change(world: World, grant: Grant, clock: Clock) -> No
 
 async def test_users_and_clients_that_are_no_more(world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Suspended, deleted, client deleted."""
-    monkeypatch.setattr(world.deps.store.sessions, "tidy", lambda *_, **__: None)
+    monkeypatch.setattr(world.deps.store.sessions, "delete_cut_off", lambda *_, **__: None)
     user = await world.user()
     client = await world.client(public=True)
     through, grant = await world.login(client=client), await world.login()

@@ -261,7 +261,7 @@ async def test_each_is_one_write_whatever_the_number_of_sessions(
     }
     for what, act in acts.items():
         commands.reset()
-        world.deps.store.sessions.tidy = lambda *_, **__: None  # type: ignore[method-assign]
+        world.deps.store.sessions.delete_cut_off = lambda *_, **__: None  # type: ignore[method-assign]
         await act()
         seen = commands.seen()
         assert {name: seen.get(name, 0) for name in ("eval", "set", "del", "zrem", "zadd")} == {
@@ -278,7 +278,7 @@ async def test_tidying_is_not_what_ends_sessions(world: World) -> None:
     """With the deletion of dead records failing altogether, everything stays dead."""
     user = await world.user()
     grant = await world.login()
-    world.deps.store.sessions.tidy = lambda *_, **__: None  # type: ignore[method-assign]
+    world.deps.store.sessions.delete_cut_off = lambda *_, **__: None  # type: ignore[method-assign]
     await revoke.revoke_user(world.deps, OPERATOR, user.sub)
     assert await world.deps.store.sessions.find(grant.session_id) is not None
     assert not await world.alive(grant)

@@ -13,7 +13,7 @@ from authsvc.driver.node import Command
 from authsvc.errors import StoreUnavailable
 from authsvc.flows import users
 from authsvc.flows.deps import OPERATOR, Deps
-from authsvc.store.bulk_users import Arrival, Intake, Outcome
+from authsvc.store.bulk_users import BulkInsert, NewUser, Outcome
 from tests.conftest import PASSWORD, Clock
 from tests.flows.conftest import World, world_of
 
@@ -21,14 +21,14 @@ HASH = "$2b$04$CcZH0hwSn2aEUf2CT5pLeueM03Ar2owFpvKekovANq6l3zYL0wC6K"
 CREATED, THERE, NAME, SUB = Outcome.CREATED, Outcome.THERE, Outcome.NAME_TAKEN, Outcome.SUB_TAKEN
 
 
-def arrival(clock: Clock, made_up: str, **fields: Any) -> Arrival:
+def arrival(clock: Clock, made_up: str, **fields: Any) -> NewUser:
     """made_up: the sub, where the row brings none."""
     newcomer = Newcomer.of({"password_hash": HASH} | fields, clock.now)
     user = newcomer.user(newcomer.sub or made_up, clock.now)
-    return Arrival(newcomer.canonical, user, newcomer.credentials(clock.now), own_sub=newcomer.sub is not None)
+    return NewUser(newcomer.canonical, user, newcomer.credentials(clock.now), own_sub=newcomer.sub is not None)
 
 
-def people(clock: Clock, prefix: str = "s", names: Sequence[str] = ("ada", "Bea", "cyn")) -> list[Arrival]:
+def people(clock: Clock, prefix: str = "s", names: Sequence[str] = ("ada", "Bea", "cyn")) -> list[NewUser]:
     return [arrival(clock, f"{prefix}{at}", username=name) for at, name in enumerate(names)]
 
 
@@ -39,28 +39,28 @@ async def world(deps: Deps) -> World:
 
 async def test_who_is_taken_in_is_there(world: World, clock: Clock) -> None:
     """By name and by sub, with credentials; and the second time they are there already."""
-    intake = world.deps.store.intake
-    assert await intake.look(people(clock)) == [CREATED] * 3
-    assert await intake.add(people(clock)) == [CREATED] * 3
+    bulk = world.deps.store.bulk
+    assert await bulk.look(people(clock)) == [CREATED] * 3
+    assert await bulk.add(people(clock)) == [CREATED] * 3
     found = await world.deps.store.users.find_by_name("bea")
     assert found is not None
     assert found[0].username == "Bea"
     assert found[1] == Credentials(hash=HASH, changed_at=int(clock.now))
-    assert await intake.add(people(clock, "t")) == [THERE] * 3 == await intake.look(people(clock, "t"))
+    assert await bulk.add(people(clock, "t")) == [THERE] * 3 == await bulk.look(people(clock, "t"))
     assert await world.deps.store.users.find("t0") is None
 
 
 async def test_nobody_is_overwritten(world: World, clock: Clock) -> None:
     """Neither by name, nor by sub, nor by one and the other; and what was tried leaves no name taken."""
-    intake = world.deps.store.intake
+    bulk = world.deps.store.bulk
     ada = await world.user("Ada")
     both = [
         arrival(clock, "x", username="ada"),
         arrival(clock, "-", username="zoe", sub=ada.sub),
         arrival(clock, "-", sub=ada.sub, password_hash=None),
     ]
-    assert await intake.look(both) == [NAME, SUB, SUB]
-    assert await intake.add(both) == [NAME, SUB, SUB]
+    assert await bulk.look(both) == [NAME, SUB, SUB]
+    assert await bulk.add(both) == [NAME, SUB, SUB]
     assert await world.deps.store.users.find(ada.sub) == ada
     await world.login("ada", PASSWORD)
     assert await world.user("zoe")
@@ -68,33 +68,33 @@ async def test_nobody_is_overwritten(world: World, clock: Clock) -> None:
 
 async def test_who_was_renamed_keeps_the_name(world: World, clock: Clock, valkey: "redis.Redis") -> None:
     """A name that its user took once more has another entry in the index, and is nobody else's for that."""
-    intake = world.deps.store.intake
+    bulk = world.deps.store.bulk
     ada = await world.user("ada")
     await users.update(world.deps, OPERATOR, ada.sub, username="Ada")
     assert valkey.get("login:ada") != ada.sub.encode()
     other, same = arrival(clock, "x", username="ada"), arrival(clock, "-", username="ada", sub=ada.sub)
-    assert await intake.look([other]) == [NAME] == await intake.look([same])
-    assert await intake.add([other]) == [NAME] == await intake.add([same])
+    assert await bulk.look([other]) == [NAME] == await bulk.look([same])
+    assert await bulk.add([other]) == [NAME] == await bulk.add([same])
     assert (await world.me(await world.login("ada"))).user.sub == ada.sub
 
 
 async def test_a_changed_row_is_not_there_already(world: World, clock: Clock) -> None:
     """Who has other roles or another password is another matter than who has logged in since."""
-    intake = world.deps.store.intake
-    assert await intake.add([arrival(clock, "a", username="ada", roles=["x"])]) == [CREATED]
+    bulk = world.deps.store.bulk
+    assert await bulk.add([arrival(clock, "a", username="ada", roles=["x"])]) == [CREATED]
     again = arrival(clock, "b", username="ada", roles=["x"])
     await world.deps.store.credentials.swap("a", lambda held: held.but(hash="$argon2id$v=19$renewed"))
-    assert await intake.add([again]) == [THERE]
-    assert await intake.add([arrival(clock, "b", username="ada", roles=["y"])]) == [NAME]
+    assert await bulk.add([again]) == [THERE]
+    assert await bulk.add([arrival(clock, "b", username="ada", roles=["y"])]) == [NAME]
     await world.deps.store.credentials.swap("a", lambda held: held.but(hash=HASH[:-1] + "L"))
-    assert await intake.add([again]) == [NAME]
+    assert await bulk.add([again]) == [NAME]
 
 
 async def test_without_a_name(world: World, clock: Clock) -> None:
     """Somebody who is known by sub only, as those are who log in elsewhere."""
     nameless = arrival(clock, "-", sub="auth0|1", password_hash=None)
-    assert await world.deps.store.intake.add([nameless]) == [CREATED]
-    assert await world.deps.store.intake.add([nameless]) == [THERE]
+    assert await world.deps.store.bulk.add([nameless]) == [CREATED]
+    assert await world.deps.store.bulk.add([nameless]) == [THERE]
     assert await world.deps.store.users.find("auth0|1") == nameless.user
 
 
@@ -124,16 +124,16 @@ async def test_what_breaks_off_leaves_nothing_half_made(
     store = world.deps.store
     breaking = _Breaking(valkey_url, at, done=done)
     with pytest.raises(StoreUnavailable):
-        await Intake(breaking).add(people(clock))
+        await BulkInsert(breaking).add(people(clock))
     await breaking.close()
     found = [await store.users.find_by_name(name) for name in ("ada", "bea", "cyn")]
     assert all(one is None or (one[1] is not None and one[1].hash == HASH) for one in found)
     whole = at == 3 or (at == 2 and done)
     assert [one is not None for one in found] == [whole] * 3
     if then == "import":  # by another process
-        assert await store.intake.add(people(clock, "t")) == [THERE if whole else CREATED] * 3
+        assert await store.bulk.add(people(clock, "t")) == [THERE if whole else CREATED] * 3
     elif then == "again":  # by the same one
-        assert await store.intake.add(people(clock)) == [CREATED] * 3
+        assert await store.bulk.add(people(clock)) == [CREATED] * 3
     elif not whole:
         for name in ("ada", "bea", "cyn"):
             await world.user(name)
@@ -145,15 +145,15 @@ async def test_what_breaks_off_leaves_nothing_half_made(
 
 async def test_a_name_that_is_registered_meanwhile(world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the name and the user there is an entry that names nobody, which others may take: they have it then."""
-    intake = world.deps.store.intake
-    store = intake._store
+    bulk = world.deps.store.bulk
+    store = bulk._store
 
     async def slowly(*given: Any) -> Any:
         await world.user("ada")
         return await store(*given)
 
-    monkeypatch.setattr(intake, "_store", slowly)
-    assert await intake.add(people(clock)) == [NAME, CREATED, CREATED]
+    monkeypatch.setattr(bulk, "_store", slowly)
+    assert await bulk.add(people(clock)) == [NAME, CREATED, CREATED]
     await world.login("ada", PASSWORD)
     assert await world.deps.store.users.find("s0") is None
     assert await world.deps.store.credentials.find("s0") is None
@@ -164,7 +164,7 @@ async def test_what_it_costs(world: World, clock: Clock, valkey: "redis.Redis", 
     if shape == "cluster":
         pytest.skip("commands are counted on one server")
     before = valkey.info("commandstats")
-    await world.deps.store.intake.add(people(clock, names=[f"user{at}" for at in range(50)]))
+    await world.deps.store.bulk.add(people(clock, names=[f"user{at}" for at in range(50)]))
     after = valkey.info("commandstats")
     for command, times in {"set": 50, "msetnx": 50, "get": 50, "mget": 0, "eval": 0}.items():
         name = f"cmdstat_{command}"

@@ -39,7 +39,7 @@ async def test_the_contract(service: Service) -> None:
         assert b"content-length" not in headers
         await stream.next("heartbeat")
         await stream.next("heartbeat")
-        await service.deps.store.services.change("", lambda held: held.but(epoch=held.epoch + 1))
+        await service.deps.store.service.change(lambda held: held.but(epoch=held.epoch + 1))
         await stream.forgets("service")
         digest = keys.digest(b"service")
         assert re.fullmatch(
