@@ -34,8 +34,9 @@ from authsvc.flows.deps import Deps
 from authsvc.flows.ready import faults, ready
 from authsvc.logs import log_to_stderr
 from authsvc.metrics import Metrics
-from authsvc.metrics.exposition import Board, Page, cells_of, exposed
+from authsvc.metrics.exposition import exposed
 from authsvc.metrics.families import OTHER
+from authsvc.metrics.registry import SharedArray, WorkerRegistry, values_in
 from authsvc.ops.embedded import LOCK_WAIT_S, Embedded, running_url
 from authsvc.settings import Settings, traces_wanted
 from authsvc.web.errors import problem
@@ -63,8 +64,8 @@ def serve(settings: Settings) -> None:
         if settings.durability == "replica":
             raise StartupError("AUTHSVC_DURABILITY=replica needs AUTHSVC_REDIS_URL: the embedded Valkey has no replica")
         _refuse_a_second(settings.data_dir)
-    board = Board(CALLS)
-    metrics = exposed(board, settings.metrics_host, settings.metrics_port)
+    registry = WorkerRegistry(CALLS)
+    metrics = exposed(registry, settings.metrics_host, settings.metrics_port)
     # Listening comes before the store, or a start in vain would end the Valkey that others still answer from.
     with _listen(settings) as listening, metrics, store_url(settings) as url:
         settings = settings.but(port=listening.getsockname()[1])
@@ -95,10 +96,12 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=GRACE_S,
         )
         if settings.workers == 1:
-            config.app = partial(application, board.new_page())
+            config.app = partial(application, registry.add_worker())
             Server(config).run(sockets=[listening])
         else:
-            Workers(config, [listening], board, lambda: partial(worker, Settings.from_environment().but(**fixed))).run()
+            Workers(
+                config, [listening], registry, lambda: partial(worker, Settings.from_environment().but(**fixed))
+            ).run()
 
 
 @contextmanager
@@ -146,10 +149,10 @@ def _listen(settings: Settings) -> socket.socket:
         ) from None
 
 
-def worker(settings: Settings, page: Page) -> "Worker":
-    """Make the application of one worker process, which counts on the page; uvicorn calls this in each."""
+def worker(settings: Settings, values: SharedArray) -> "Worker":
+    """Make the application of one worker process, which counts in `values`; uvicorn calls this in each."""
     log_to_stderr()
-    return Worker(settings, Metrics(CALLS, cells_of(page)))
+    return Worker(settings, Metrics(CALLS, values_in(values)))
 
 
 class Worker:

@@ -20,7 +20,7 @@ from uvicorn.supervisors.multiprocess import Process
 
 from authsvc.edge.server import GRACE_S, Server
 from authsvc.errors import StartupError
-from authsvc.metrics.exposition import Board, Page
+from authsvc.metrics.registry import SharedArray, WorkerRegistry
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +36,11 @@ class Worker(Process):
 
     give_up_at = 0.0
 
-    def __init__(self, config: Config, sockets: list[socket], page: Page) -> None:
+    def __init__(self, config: Config, sockets: list[socket], values: SharedArray) -> None:
         config = copy(config)
-        config.app = partial(cast(Callable[..., Any], config.app), page)
+        config.app = partial(cast(Callable[..., Any], config.app), values)
         super().__init__(config, sockets)
-        self.page = page
+        self.values = values
         self.begun_at = time.monotonic()
         self.has_answered = False
 
@@ -83,17 +83,17 @@ class Worker(Process):
 
 
 class Workers:
-    """As many workers as configured, over sockets that they share, counting on pages of one board.
+    """As many workers as configured, over sockets that they share, each counted by the registry.
 
     reread: what makes the application of new workers, with settings that may have changed in their files. Raises
     StartupError.
     """
 
     def __init__(
-        self, config: Config, sockets: list[socket], board: Board, reread: Callable[[], Callable[..., Any]]
+        self, config: Config, sockets: list[socket], registry: WorkerRegistry, reread: Callable[[], Callable[..., Any]]
     ) -> None:
         self._config = config
-        self._board = board
+        self._registry = registry
         self._sockets = sockets
         self._reread = reread
         self._workers: list[Worker] = []
@@ -121,7 +121,7 @@ class Workers:
         self._renewal_wanted = True
 
     def _begin(self) -> Worker:
-        worker = Worker(self._config, self._sockets, self._board.new_page())
+        worker = Worker(self._config, self._sockets, self._registry.add_worker())
         worker.start()
         return worker
 
@@ -136,7 +136,7 @@ class Workers:
             if self._stopping.is_set():
                 return
             log.warning("worker %s ended: replaced", worker.pid)
-            self._board.close_page(worker.page, died=True)
+            self._registry.remove_worker(worker.values, died=True)
             self._workers[at] = self._begin()
 
     def _renew(self) -> None:
@@ -151,7 +151,7 @@ class Workers:
             if not new.wait_until_ready(READY_WITHIN_S, self._stopping):
                 new.kill()
                 new.join()
-                self._board.close_page(new.page)
+                self._registry.remove_worker(new.values)
                 if not self._stopping.is_set():
                     log.error("a new worker was not ready in %d s: the others stay", READY_WITHIN_S)
                 return
@@ -163,7 +163,7 @@ class Workers:
         ended = [worker for worker in self._retired if worker.has_ended()]
         for worker in ended:
             self._retired.remove(worker)
-            self._board.close_page(worker.page)
+            self._registry.remove_worker(worker.values)
 
     def _end(self) -> None:
         for listening in self._sockets:  # or connections would be taken that nobody accepts

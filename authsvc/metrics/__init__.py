@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from authsvc.metrics.families import Call, Family, families, reason_of, result_of
-from authsvc.metrics.values import Cells, Counter, Gauge, Histogram, numbers, offsets
+from authsvc.metrics.values import Counter, Gauge, Histogram, Values, new_values, offsets
 
 
 class Metrics:
@@ -16,10 +16,10 @@ class Metrics:
     become a label. calls: method and path template of each route. cells: shared with the process that serves them.
     """
 
-    def __init__(self, calls: Sequence[Call] = (), cells: Cells | None = None) -> None:
+    def __init__(self, calls: Sequence[Call] = (), values: Values | None = None) -> None:
         all_families = families(calls)
-        self._cells = numbers(all_families) if cells is None else cells
-        self._at = offsets(all_families)
+        self._values = new_values(all_families) if values is None else values
+        self._offsets = offsets(all_families)
         self._families = {family.name: family for family in all_families}
         self.requests = self._counter("requests")
         self.request_duration = self._histogram("request_duration_seconds")
@@ -74,13 +74,13 @@ class Metrics:
             self.passwords_checked.add("password_change", "succeeded")
 
     def _counter(self, name: str) -> Counter:
-        return Counter(self._cells, self._at[name])
+        return Counter(self._values, self._offsets[name])
 
     def _gauge(self, name: str) -> Gauge:
-        return Gauge(self._cells, self._at[name])
+        return Gauge(self._values, self._offsets[name])
 
     def _histogram(self, name: str) -> Histogram:
-        return Histogram(self._cells, self._at[name], self._families[name].buckets)
+        return Histogram(self._values, self._offsets[name], self._families[name].buckets)
 
 
 # Events that end sessions without naming them, by raising an epoch or deleting whose they are.
@@ -96,4 +96,4 @@ _CUT_OFFS = {
     "service.cut_off": ("service", "cut_off"),
 }
 
-__all__ = ["Call", "Cells", "Family", "Metrics", "families", "numbers", "reason_of", "result_of"]
+__all__ = ["Call", "Family", "Metrics", "Values", "families", "new_values", "reason_of", "result_of"]

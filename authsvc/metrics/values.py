@@ -1,4 +1,4 @@
-"""The numbers themselves: one cell of memory for each, so that another process can read them at any time."""
+"""The values of the metrics: an array of doubles that another process can read at any time."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -7,91 +7,92 @@ from typing import TYPE_CHECKING
 
 from authsvc.metrics.families import OTHER, Family
 
-# Doubles, each written by one thread of one process and whole in memory at any moment.
+# One thread of one process writes a double, and a reader always sees it whole.
 if TYPE_CHECKING:
-    Cells = memoryview[float]
-else:  # it takes no parameters before Python 3.14
-    Cells = memoryview
+    Values = memoryview[float]
+else:  # `memoryview` takes no parameters before Python 3.14
+    Values = memoryview
+# The first cell of a series, by the values of its labels.
 Offsets = dict[tuple[str, ...], int]
 
 
-def numbers(families: Sequence[Family]) -> Cells:
-    """Cells of this process's own."""
-    return memoryview(bytearray(8 * size(families))).cast("d")
+def new_values(families: Sequence[Family]) -> Values:
+    """Make an array that only this process can read."""
+    return memoryview(bytearray(8 * cell_count(families))).cast("d")
 
 
-def size(families: Sequence[Family]) -> int:
-    """How many cells they take."""
+def cell_count(families: Sequence[Family]) -> int:
+    """How many cells these families need."""
     return sum(len(family.series) * family.width for family in families)
 
 
 def offsets(families: Sequence[Family]) -> dict[str, Offsets]:
-    """The first cell of each series, by the family's name and the series' labels."""
-    at = count()
+    """Lay out the families one after the other; returns the offsets of each by its name."""
+    cells = count()
     found: dict[str, Offsets] = {}
     for family in families:
         series: Offsets = {}
         for labels in family.series:
-            series[labels] = next(at)
+            series[labels] = next(cells)
             for _ in range(family.width - 1):
-                next(at)
+                next(cells)
         found[family.name] = series
     return found
 
 
 class _Series:
-    """The cells of one family. Labels that it does not know are counted as others."""
+    """The cells of one family. Unlisted label values count as OTHER."""
 
-    __slots__ = ("_at", "_cells", "_others")
+    __slots__ = ("_offsets", "_other", "_values")
 
-    def __init__(self, cells: Cells, at: Offsets) -> None:
-        self._cells = cells
-        self._at = at
-        width = len(next(iter(at)))
-        self._others = at[(OTHER,) * width]
+    def __init__(self, values: Values, offsets: Offsets) -> None:
+        self._values = values
+        self._offsets = offsets
+        width = len(next(iter(offsets)))
+        self._other = offsets[(OTHER,) * width]
 
     def cell(self, *labels: str) -> int:
-        return self._at.get(labels, self._others)
+        return self._offsets.get(labels, self._other)
 
 
 class Counter(_Series):
-    """Numbers that only grow."""
+    """Values that only grow."""
 
     __slots__ = ()
 
     def add(self, *labels: str, by: float = 1) -> None:
-        self._cells[self._at.get(labels, self._others)] += by
+        self._values[self._offsets.get(labels, self._other)] += by
 
     def add_at(self, cell: int) -> None:
-        """Count one in a cell that was asked for before, where even finding it again would be too dear."""
-        self._cells[cell] += 1
+        """Add one to a cell that the caller looked up before. The fast path saves the look-up."""
+        self._values[cell] += 1
 
 
 class Gauge(_Series):
-    """Numbers that are as they are now; of several processes, their sum."""
+    """Values that rise and fall. The gauge of several processes is their sum."""
 
     __slots__ = ()
 
     def set(self, value: float, *labels: str) -> None:
-        self._cells[self._at.get(labels, self._others)] = value
+        self._values[self._offsets.get(labels, self._other)] = value
 
     def add(self, by: float, *labels: str) -> None:
-        self._cells[self._at.get(labels, self._others)] += by
+        self._values[self._offsets.get(labels, self._other)] += by
 
 
 class Histogram(_Series):
-    """How many values were at most so large: a cell for each bound, one for what is larger, one for the sum."""
+    """Counts of observed values: one cell for each bucket, one for larger values, one for the sum."""
 
     __slots__ = ("_bounds",)
 
-    def __init__(self, cells: Cells, at: Offsets, bounds: tuple[float, ...]) -> None:
-        super().__init__(cells, at)
+    def __init__(self, values: Values, offsets: Offsets, bounds: tuple[float, ...]) -> None:
+        super().__init__(values, offsets)
         self._bounds = bounds
 
     def observe(self, value: float, *labels: str) -> None:
-        self.observe_at(self._at.get(labels, self._others), value)
+        self.observe_at(self._offsets.get(labels, self._other), value)
 
     def observe_at(self, cell: int, value: float) -> None:
-        cells, bounds = self._cells, self._bounds
-        cells[cell + bisect_left(bounds, value)] += 1
-        cells[cell + len(bounds) + 1] += value
+        values, bounds = self._values, self._bounds
+        values[cell + bisect_left(bounds, value)] += 1
+        values[cell + len(bounds) + 1] += value

@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from authsvc.api.routes import CALLS
 from authsvc.flows.deps import Deps
-from authsvc.metrics.exposition import Board
+from authsvc.metrics.registry import WorkerRegistry
 
 Key = tuple[object, ...]
 
@@ -36,8 +36,8 @@ class Reading:
 
 def scrape(deps: Deps) -> str:
     """What Prometheus would be served, if these parts were a worker's."""
-    board = Board(CALLS)
-    board._pages.append(deps.metrics._cells)
+    workers = WorkerRegistry(CALLS)
+    workers._arrays.append(deps.metrics._values)
     registry = CollectorRegistry()
-    registry.register(board)
+    registry.register(workers)
     return generate_latest(registry).decode()

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from authsvc.api.routes import CALLS
-from authsvc.metrics.exposition import Board
+from authsvc.metrics.registry import WorkerRegistry
 from tools.prometheus import DASHBOARD, DEPLOY, panels
 
 RULES = DEPLOY / "prometheus" / "alerts.yml"
@@ -29,7 +29,7 @@ def alerts() -> list[dict[str, Any]]:
 def names() -> set[str]:
     """What can be asked for: the samples of every metric, and what the rules record."""
     found = {rule["record"] for rule in rules() if "record" in rule}
-    for metric in Board(CALLS).collect():
+    for metric in WorkerRegistry(CALLS).collect():
         suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}[metric.type]
         found |= {metric.name + suffix for suffix in suffixes}
     return found
@@ -87,7 +87,7 @@ def test_the_dashboard_names_what_there_is() -> None:
     """Every graph has an expression for each line, of metrics that there are, with labels that they have."""
     dashboard = json.loads(DASHBOARD.read_text())
     assert dashboard["title"] == "authsvc"
-    known = {f"{metric.name}" for metric in Board(CALLS).collect()}
+    known = {f"{metric.name}" for metric in WorkerRegistry(CALLS).collect()}
     shown = set()
     for panel in panels():
         assert panel.targets, panel.title

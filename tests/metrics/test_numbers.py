@@ -8,30 +8,30 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from authsvc.api.routes import CALLS
-from authsvc.metrics import Metrics, families, numbers
-from authsvc.metrics.exposition import Board, Page, cells_of
+from authsvc.metrics import Metrics, families, new_values
 from authsvc.metrics.families import DURATIONS, OTHER
-from authsvc.metrics.values import offsets, size
+from authsvc.metrics.registry import SharedArray, WorkerRegistry, values_in
+from authsvc.metrics.values import cell_count, offsets
 from tests.metrics.reading import Reading
 
 
-def read(board: Board) -> Reading:
-    return Reading(text(board))
+def read(workers: WorkerRegistry) -> Reading:
+    return Reading(text(workers))
 
 
-def text(board: Board) -> str:
+def text(workers: WorkerRegistry) -> str:
     registry = CollectorRegistry()
-    registry.register(board)
+    registry.register(workers)
     return generate_latest(registry).decode()
 
 
-def metrics_on(page: Page) -> Metrics:
-    return Metrics(CALLS, cells_of(page))
+def metrics_on(array: SharedArray) -> Metrics:
+    return Metrics(CALLS, values_in(array))
 
 
 @pytest.fixture
-def board() -> Board:
-    return Board(CALLS)
+def workers() -> WorkerRegistry:
+    return WorkerRegistry(CALLS)
 
 
 def test_every_series_has_cells_of_its_own() -> None:
@@ -41,30 +41,30 @@ def test_every_series_has_cells_of_its_own() -> None:
     for family in everything:
         for first in offsets(everything)[family.name].values():
             taken += range(first, first + family.width)
-    assert taken == list(range(size(everything)))
-    assert len(numbers(everything)) == size(everything)
+    assert taken == list(range(cell_count(everything)))
+    assert len(new_values(everything)) == cell_count(everything)
 
 
 @pytest.mark.parametrize("bound", DURATIONS)
-def test_a_bound_belongs_to_its_bucket(board: Board, bound: float) -> None:
+def test_a_bound_belongs_to_its_bucket(workers: WorkerRegistry, bound: float) -> None:
     """A value is counted below the first bound that is not smaller, itself included; the sum is exact."""
-    metrics = metrics_on(board.new_page())
+    metrics = metrics_on(workers.add_worker())
     for value in (bound, bound * 1.0001):
         metrics.hash_duration.observe(value)
-    told = read(board)
+    told = read(workers)
     assert told["authsvc_hash_duration_seconds_bucket", ("le", repr(bound))] == 1
     assert told["authsvc_hash_duration_seconds_bucket", ("le", "+Inf")] == 2
     assert told["authsvc_hash_duration_seconds_count"] == 2
     assert told["authsvc_hash_duration_seconds_sum"] == pytest.approx(2.0001 * bound)
 
 
-def test_what_nobody_listed_is_another(board: Board) -> None:
+def test_what_nobody_listed_is_another(workers: WorkerRegistry) -> None:
     """A label value that is not in the list is counted, and does not become a label."""
-    metrics = metrics_on(board.new_page())
+    metrics = metrics_on(workers.add_worker())
     metrics.requests.add("POST", "/login/tok_secret", "200")
     metrics.refusals.add("ada")
     metrics.noted("session.ended", "success", "ada said so")
-    told = text(board)
+    told = text(workers)
     assert "ada" not in told
     assert "tok_" not in told
     read_back = Reading(told)
@@ -73,47 +73,47 @@ def test_what_nobody_listed_is_another(board: Board) -> None:
     assert read_back["authsvc_sessions_ended_total", ("cause", OTHER)] == 1
 
 
-def test_workers_are_added_up(board: Board) -> None:
+def test_workers_are_added_up(workers: WorkerRegistry) -> None:
     """Counters, histograms and gauges of all workers are one number each."""
     for share in (1, 2):
-        metrics = metrics_on(board.new_page())
+        metrics = metrics_on(workers.add_worker())
         metrics.sessions_refreshed.add(by=share)
         metrics.event_subscribers.set(share)
         metrics.event_lag.observe(0.002 * share)
-    told = read(board)
+    told = read(workers)
     assert told["authsvc_sessions_refreshed_total"] == 3
     assert told["authsvc_event_subscribers"] == 3
     assert told["authsvc_event_lag_seconds_count"] == 2
     assert told["authsvc_workers"] == 2
 
 
-def test_what_a_dead_worker_counted_stays(board: Board) -> None:
+def test_what_a_dead_worker_counted_stays(workers: WorkerRegistry) -> None:
     """When a worker ends its counts stay in the sum, so nothing falls; what it was at, its gauges, is gone."""
-    first, second = board.new_page(), board.new_page()
-    for page in (first, second):
-        metrics_on(page).sessions_refreshed.add(by=5)
-        metrics_on(page).hash_waiting.set(3)
-        metrics_on(page).hash_duration.observe(0.02)
-    board.close_page(first, died=True)
-    told = read(board)
+    first, second = workers.add_worker(), workers.add_worker()
+    for array in (first, second):
+        metrics_on(array).sessions_refreshed.add(by=5)
+        metrics_on(array).hash_waiting.set(3)
+        metrics_on(array).hash_duration.observe(0.02)
+    workers.remove_worker(first, died=True)
+    told = read(workers)
     assert told["authsvc_sessions_refreshed_total"] == 10
     assert told["authsvc_hash_duration_seconds_count"] == 2
     assert told["authsvc_hash_queue_waiting"] == 3
     assert told["authsvc_workers"] == 1
     assert told["authsvc_worker_restarts_total"] == 1
-    third = board.new_page()
+    third = workers.add_worker()
     metrics_on(third).sessions_refreshed.add()
-    board.close_page(second)
-    told = read(board)
+    workers.remove_worker(second)
+    told = read(workers)
     assert told["authsvc_sessions_refreshed_total"] == 11
     assert told["authsvc_hash_queue_waiting"] == 0
     assert told["authsvc_worker_restarts_total"] == 1
 
 
-def test_zero_is_served_before_the_first(board: Board) -> None:
+def test_zero_is_served_before_the_first(workers: WorkerRegistry) -> None:
     """What alerts look at is there before it first happens: a counter that appears at 1 has never risen."""
-    board.new_page()
-    told = read(board)
+    workers.add_worker()
+    told = read(workers)
     for name, label in (
         ("authsvc_refresh_reuse_total", ()),
         ("authsvc_hashes_refused_total", ()),
@@ -124,16 +124,16 @@ def test_zero_is_served_before_the_first(board: Board) -> None:
         assert told[(name, *label)] == 0
 
 
-def test_promtool_finds_nothing_to_say(board: Board) -> None:
+def test_promtool_finds_nothing_to_say(workers: WorkerRegistry) -> None:
     """The names, types and help texts are as Prometheus wants them, also with every series there is."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed: it comes with Debian's package prometheus")
-    page = board.new_page()
-    cells_of(page)[:] = memoryview(bytearray(8 * len(cells_of(page)))).cast("d")
-    for at in range(len(cells_of(page))):
-        cells_of(page)[at] = 1.0
-    told = text(board)
+    array = workers.add_worker()
+    values_in(array)[:] = memoryview(bytearray(8 * len(values_in(array)))).cast("d")
+    for at in range(len(values_in(array))):
+        values_in(array)[at] = 1.0
+    told = text(workers)
     assert len(list(text_string_to_metric_families(told))) > 30
     checked = subprocess.run([promtool, "check", "metrics"], input=told, capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from authsvc.api.routes import CALLS
-from authsvc.metrics.exposition import Board
 from authsvc.metrics.families import OTHER, families
+from authsvc.metrics.registry import WorkerRegistry
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "metrics.md"
 SUFFIX = {"counter": "_total", "gauge": "", "histogram": ""}
@@ -21,7 +21,7 @@ def rows() -> list[str]:
         for family in families(CALLS)
     }
     made = []
-    for metric in Board(CALLS).collect():
+    for metric in WorkerRegistry(CALLS).collect():
         labels = []
         for label, known in values.get(
             metric.name, {"version": [], "python": []} if "info" in metric.name else {}
