@@ -1,13 +1,17 @@
-"""`make bench`: measures all rows, prints the table, writes docs/performance.md."""
+"""`make bench`: measures all rows, prints the table, writes docs/performance.md.
+
+`--against PATH` compares rows of this checkout with those of the checkout at PATH, which has a .venv of its own.
+"""
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import install, machine, page, report
+from bench import against, install, machine, page, report
 from bench.context import Bench, Options
 from bench.report import Results
 from bench.rounds import ROWS, measured
@@ -19,6 +23,7 @@ BUSY = 0.05
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end, too
     arguments = _arguments()
     if arguments.report:
         _tell(Results.read(RESULTS), write=True)
@@ -40,6 +45,9 @@ def main() -> None:
     busy = machine.busy()
     if busy > BUSY:
         print(f"the machine is {busy:.0%} busy with other things: what follows is noise", file=sys.stderr)
+    if arguments.against:
+        _compare(arguments.against, wanted, options)
+        return
     install.CACHE.mkdir(parents=True, exist_ok=True)
     # In memory where there is such a place, so that no peer waits for a disk.
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -62,6 +70,14 @@ def main() -> None:
     _tell(results, write=whole)
 
 
+def _compare(other: Path, wanted: frozenset[int], options: Options) -> None:
+    try:
+        against.compare(other, sorted(wanted & against.COMPARABLE), options.rounds, options.seconds)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
 def _tell(results: Results, *, write: bool) -> None:
     print("\n" + report.table(results))
     if write:
@@ -77,6 +93,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, help="how long each time (8)")
     parser.add_argument("--rows", type=_rows, help="only these, such as 2,4; nothing is written then")
     parser.add_argument("--quick", action="store_true", help="to see that it runs: 2 rounds of 2 s, 100,000 sessions")
+    parser.add_argument(
+        "--against",
+        type=lambda text: Path(text).resolve(),
+        metavar="PATH",
+        help="compare the rows with those of the checkout at PATH, in turns; nothing is written then",
+    )
     parser.add_argument("--report", action="store_true", help="only write the report of the last whole run again")
     return parser.parse_args()
 

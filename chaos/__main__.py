@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -25,6 +26,8 @@ def main() -> None:
     except FaultsError as error:
         print(f"chaos: {error}", file=sys.stderr)
         sys.exit(2)
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
     failed = [outcome for outcome in outcomes if not outcome.passed]
     print(f"\n{len(outcomes)} experiments, {len(failed)} failed" + (f"; logs in {directory}" if failed else ""))
     if (arguments.long or arguments.write) and not arguments.only and not failed:
@@ -34,6 +37,9 @@ def main() -> None:
 
 
 async def _conduct(wanted: list[Experiment], directory: Path, arguments: argparse.Namespace) -> list[Outcome]:
+    running = asyncio.current_task()
+    if running is not None:  # so that all that an experiment has started ends with it
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     outcomes = []
     for experiment in wanted:
         outcome = await conduct(experiment, directory, long=arguments.long, soak_s=arguments.soak_minutes * 60)

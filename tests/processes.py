@@ -21,6 +21,15 @@ def alive(pid: int) -> bool:
         return False
 
 
+def descendants(pid: int) -> list[int]:
+    """The processes that this one has started, and what those have started."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+    return [*children, *(one for child in children for one in descendants(child))]
+
+
 def processes_on(data_dir: Path) -> list[int]:
     """The servers whose working directory this is."""
     found = []
