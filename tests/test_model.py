@@ -35,7 +35,7 @@ from authsvc.flows.refresh import refresh
 from authsvc.settings import Settings
 from tests.conftest import CHEAP, Clock
 from tests.flows import contents
-from tests.flows.conftest import HERE
+from tests.flows.conftest import HERE, use
 
 GRACE_S = 10
 FAR = "far|1"
@@ -313,7 +313,7 @@ class Sessions(RuleBasedStateMachine):
         usable = [token for token in one.live(now) if token.startswith("tok")]
         if not usable:
             return None
-        verdict = self.run(look_up(self.deps, usable[0], Kind.ACCESS))
+        verdict = self.run(use(self.deps, usable[0], Kind.ACCESS))
         one.used(now)
         assert isinstance(verdict, Active)
         return verdict
@@ -398,7 +398,7 @@ class Sessions(RuleBasedStateMachine):
             one.used(now)
 
     async def _all(self, presented: list[str]) -> list[Any]:
-        return await asyncio.gather(*(look_up(self.deps, token) for token in presented))
+        return await asyncio.gather(*(use(self.deps, token) for token in presented))
 
     @invariant()
     def the_store_holds_what_the_model_knows(self) -> None:

@@ -174,8 +174,8 @@ class Page(Form):
     cursor: str | None = Field(None, max_length=400, description="`next` of the page before")
 
 
-class Demands(Form):
-    """What a gateway demands of a token."""
+class Requirements(Form):
+    """What a gateway requires of a token."""
 
     model_config = ConfigDict(extra="forbid")
     scope: Words | None = Field(None, description="all of these scopes")

@@ -12,13 +12,14 @@ from typing import NamedTuple
 from msgspec.json import encode
 
 from authsvc.api.parsing import FORM, JSON
-from authsvc.api.schemas import Demands
+from authsvc.api.schemas import Requirements
 from authsvc.core import token as tokens
+from authsvc.core.session import Active
 from authsvc.core.token import Kind, Token
 from authsvc.edge.limits import MAX_FIELDS
 from authsvc.errors import AccessDenied, InvalidRequest
 from authsvc.flows.deps import Deps
-from authsvc.flows.introspect import answers, judged
+from authsvc.flows.introspect import answers, judge, note_use
 from authsvc.metrics import Call
 from authsvc.store.lookup import Answer
 from authsvc.web import cookies, verify
@@ -81,7 +82,7 @@ class Introspection(NamedTuple):
 class Verification(NamedTuple):
     """A gateway asks whether what brings this token may pass. There is no client: nobody authenticates."""
 
-    demands: Demands
+    demands: Requirements
     token: Token
     by_cookie: bool
     request_id: bytes
@@ -93,7 +94,7 @@ class Verification(NamedTuple):
             return None
         scheme, _, text = fields.get(b"authorization", b"").partition(b" ")
         try:
-            demands = verify.demanded(query)
+            demands = verify.parse_requirements(query)
             cookie = cookies.token_in([fields[b"cookie"].decode()]) if b"cookie" in fields else None
         except (AccessDenied, InvalidRequest):
             return None
@@ -106,8 +107,11 @@ class Verification(NamedTuple):
         return None if token is None else cls(demands, token, not scheme, _request_id(fields))
 
     def told(self, deps: Deps, found: Answer) -> tuple[bytes, bytes]:
-        judgement = judged(deps, self.token, found.session(self.token.handle), deps.clock())
-        who = verify.passing(judgement, self.demands)
+        now = deps.clock()
+        verdict = judge(deps, self.token, found.session(self.token.handle), now)
+        who = verify.authorize(verdict, self.demands)
+        if isinstance(verdict, Active):
+            note_use(deps, verdict, now)
         told = "".join([f"{name}: {value}\r\n" for name, value in who.items()])
         return b"%s%scontent-length: 0\r\n" % (_OK, told.encode()), b""
 

@@ -15,11 +15,14 @@ INACTIVE: dict[str, Any] = {"active": False}
 
 
 async def look_up(deps: Deps, presented: str, kind: Kind | None = None) -> Active | Inactive:
-    """Decide about a token as it is presented; an active one is noted as used. Raises StoreUnavailable."""
+    """Decide about a token as it is presented. Raises StoreUnavailable.
+
+    The use of an active token is not noted yet: the caller calls `note_use` once nothing else refuses the request.
+    """
     token = tokens.parse(presented, kind)
     if token is None:  # not a shape we issue: answered without a round trip
         return _malformed(deps)
-    return judged(deps, token, await deps.store.lookup.session(token.handle), deps.clock())
+    return judge(deps, token, await deps.store.lookup.session(token.handle), deps.clock())
 
 
 async def introspect(
@@ -45,22 +48,14 @@ def answers(deps: Deps, found: Answer, secret: str, asked: Sequence[Token | None
         return None
     told = []
     for token in asked:
-        verdict = _verdict(deps, token, found.session(token.handle), now) if token else _malformed(deps)
-        # To be told that it is inactive is no use of it: others could keep a session alive that way.
+        verdict = judge(deps, token, found.session(token.handle), now) if token else _malformed(deps)
+        # An answer of "inactive" does not count as use, or a client outside the audience could keep a session alive.
         if isinstance(verdict, Active) and client.hears_about(verdict.session.aud):
-            _note_use(deps, verdict, now)
+            note_use(deps, verdict, now)
             told.append(described(verdict, deps.settings.base_url, now))
         else:
             told.append(INACTIVE)
     return told
-
-
-def judged(deps: Deps, token: Token, found: Found | None, now: float) -> Active | Inactive:
-    """Decide about a token once its session has been read; an active one is noted as used."""
-    verdict = _verdict(deps, token, found, now)
-    if isinstance(verdict, Active):
-        _note_use(deps, verdict, now)
-    return verdict
 
 
 def _malformed(deps: Deps) -> Inactive:
@@ -68,13 +63,15 @@ def _malformed(deps: Deps) -> Inactive:
     return Inactive(Reason.UNKNOWN)
 
 
-def _verdict(deps: Deps, token: Token, found: Found | None, now: float) -> Active | Inactive:
+def judge(deps: Deps, token: Token, found: Found | None, now: float) -> Active | Inactive:
+    """Decide about a token once its session has been read, and count the verdict."""
     verdict = Inactive(Reason.UNKNOWN) if found is None else decide(found, token, now)
     deps.metrics.tokens_checked.add("active" if isinstance(verdict, Active) else result_of(verdict.reason))
     return verdict
 
 
-def _note_use(deps: Deps, active: Active, now: float) -> None:
+def note_use(deps: Deps, active: Active, now: float) -> None:
+    """Keep the session from expiring idle. Only for a request that nothing refuses any more."""
     if active.session.due_for_touch(now):
         deps.store.sessions.touch(active.handle, now)
 

@@ -25,7 +25,7 @@ from authsvc.errors import (
 )
 from authsvc.flows import clients
 from authsvc.flows.deps import Caller, Deps
-from authsvc.flows.introspect import look_up
+from authsvc.flows.introspect import look_up, note_use
 from authsvc.web import cookies
 
 NOT_ACTIVE = "the access token is not active"
@@ -105,10 +105,17 @@ async def login_client(deps: Deps, request: Request, client_id: str | None, defa
     return await clients.authenticate(deps, source(request), basic.client_id, basic.secret)
 
 
-async def user_of(deps: Deps, request: Request, method: str | None = None) -> Me:
+async def user_of(deps: Deps, request: Request) -> Me:
+    """The user of the access token or cookie; the session counts as used. Raises what `identify` raises."""
+    me = await identify(deps, request)
+    note_use(deps, me.active, deps.clock())
+    return me
+
+
+async def identify(deps: Deps, request: Request, method: str | None = None) -> Me:
     """The user of the access token or cookie. Raises MissingToken, InvalidToken, InvalidRequest, CrossSite.
 
-    method: what the cookie is sent for, where that is not this request.
+    The session does not count as used yet. method: what the cookie is sent for, where that is not this request.
     """
     header, cookie = _authorization(request), cookies.session_token(request)
     if "access_token" in request.query_params:

@@ -1,8 +1,8 @@
-"""Forward-auth: a gateway asks about each request before it passes it on, and hands over who it is in headers.
+"""Forward-auth: a gateway asks about each request before it passes it on, and adds the answer's `X-Auth-*` headers.
 
-Gateways understand 200, 401, 403 and 503 and take anything else for a fault of their own, so that nothing here answers
-400. Whatever is malformed, unknown or ambiguous is a no. There is no caller to authenticate: nobody learns anything but
-about a token that they hold.
+Gateways understand 200, 401, 403 and 503 and treat any other status as an error of the service, so no answer here is
+400: a malformed, unknown or ambiguous request is refused with 401 or 403. The gateway does not authenticate itself. It
+learns only about the token that it sends.
 """
 
 from functools import lru_cache
@@ -24,6 +24,7 @@ from authsvc.errors import (
     InvalidToken,
 )
 from authsvc.flows.deps import Deps
+from authsvc.flows.introspect import note_use
 from authsvc.web import callers
 
 # Besides GET and HEAD: Envoy asks with the method of the request that it asks about.
@@ -33,30 +34,32 @@ METHOD_HEADERS = ("x-forwarded-method", "x-original-method")
 
 
 async def verify(deps: Deps, request: Request) -> Response:
-    demands = demanded(request.scope["query_string"])
+    requirements = parse_requirements(request.scope["query_string"])
     try:
-        me = await callers.user_of(deps, request, method_of(request))
+        me = await callers.identify(deps, request, method_of(request))
     except InvalidRequest as error:
         raise InvalidToken(str(error)) from None
-    return Response(headers=passing(me.active, demands))
+    answer = Response(headers=authorize(me.active, requirements))
+    note_use(deps, me.active, deps.clock())  # after `authorize`: a refused token must not keep its session alive
+    return answer
 
 
-@lru_cache(maxsize=128)  # a gateway has few sets of demands
-def demanded(query: bytes) -> bodies.Demands:
-    """What the gateway demands of the token. Raises AccessDenied: an unreadable demand is not none."""
+@lru_cache(maxsize=128)  # a gateway has few sets of requirements
+def parse_requirements(query: bytes) -> bodies.Requirements:
+    """Read what the gateway requires of the token. Raises AccessDenied for a query that cannot be read."""
     try:
         if not all(value for _, value in QueryParams(query).multi_items()):
-            raise InvalidRequest("a demand is empty")
-        return validated(bodies.Demands, load_form(query))
+            raise InvalidRequest("a requirement is empty")
+        return validated(bodies.Requirements, load_form(query))
     except InvalidRequest as error:
-        raise AccessDenied(f"the gateway's demands: {error}") from None
+        raise AccessDenied(f"the gateway's requirements: {error}") from None
 
 
 def method_of(request: Request) -> str:
-    """The method of the request that the gateway asks about; empty if that is not clear, and then it is not safe.
+    """The method of the request that the gateway asks about; empty, which is not a safe method, if that is unclear.
 
-    Only for the cookie. These headers may be believed whoever wrote them, for all they can do is to let a browser's
-    cookie pass, and no page of another site can make a browser send them.
+    It only decides whether the cookie counts. A client can write these headers itself, but a page of another site
+    cannot make a browser send them, so they are safe to believe.
     """
     if request.method not in ("GET", "HEAD"):
         return request.method
@@ -64,24 +67,27 @@ def method_of(request: Request) -> str:
     return said.pop() if len(said) == 1 else ""
 
 
-def passing(verdict: Active | Inactive, demands: bodies.Demands) -> dict[str, str]:
-    """Who it is, in headers. Raises InvalidToken, InsufficientScope or InsufficientRole unless every demand is met."""
+def authorize(verdict: Active | Inactive, requirements: bodies.Requirements) -> dict[str, str]:
+    """The identity headers of a token that meets every requirement.
+
+    Raises InvalidToken, InsufficientScope or InsufficientRole.
+    """
     if isinstance(verdict, Inactive):
         raise InvalidToken(callers.NOT_ACTIVE)
-    # Like in an introspection, a token for others is none.
-    if demands.audience and set(demands.audience.split()).isdisjoint(verdict.session.aud):
+    # As in an introspection, a token for another audience counts as inactive.
+    if requirements.audience and set(requirements.audience.split()).isdisjoint(verdict.session.aud):
         raise InvalidToken(callers.NOT_ACTIVE)
-    if demands.scope and not set(demands.scope.split()) <= set(verdict.scope.split()):
-        raise InsufficientScope(demands.scope)
-    if demands.role and not set(demands.role.split()) <= set(verdict.user.roles):
-        raise InsufficientRole(f"this takes the role {demands.role}")
-    return identity(verdict)
+    if requirements.scope and not set(requirements.scope.split()) <= set(verdict.scope.split()):
+        raise InsufficientScope(requirements.scope)
+    if requirements.role and not set(requirements.role.split()) <= set(verdict.user.roles):
+        raise InsufficientRole(f"this takes the role {requirements.role}")
+    return identity_headers(verdict)
 
 
-def identity(active: Active) -> dict[str, str]:
-    """Always all of them, empty where there is nothing to say: what a client sent by that name is overwritten.
+def identity_headers(active: Active) -> dict[str, str]:
+    """All five `X-Auth-*` headers. An absent value is empty, so the gateway overwrites what a client sent.
 
-    Raises CorruptRecord for what fits into no header.
+    Raises CorruptRecord for a value that does not fit into a header.
     """
     who = {
         "x-auth-subject": active.user.sub,
@@ -92,6 +98,6 @@ def identity(active: Active) -> dict[str, str]:
         "x-auth-session": active.handle,
     }
     said = "".join(who.values())
-    if not (said.isascii() and said.isprintable()):  # no call of ours writes such a record
+    if not (said.isascii() and said.isprintable()):  # the service never writes such a record
         raise CorruptRecord("a subject, role or scope with a character that fits into no header")
     return who

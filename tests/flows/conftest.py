@@ -6,19 +6,27 @@ from typing import Any
 import pytest
 
 from authsvc.core.client import BUILT_IN, Client
-from authsvc.core.session import Active
+from authsvc.core.session import Active, Inactive
 from authsvc.core.token import Kind
 from authsvc.core.user import User
 from authsvc.flows import clients, users
 from authsvc.flows.deps import OPERATOR, Caller, Deps
 from authsvc.flows.grants import Grant
-from authsvc.flows.introspect import look_up
+from authsvc.flows.introspect import look_up, note_use
 from authsvc.flows.login import login
 from authsvc.flows.refresh import refresh
 from authsvc.store.audit import Event
 from tests.conftest import PASSWORD
 
 HERE = Caller(ip="192.0.2.1", user_agent="a test", request_id="r-1")
+
+
+async def use(deps: Deps, token: str, kind: Kind | None = None) -> Active | Inactive:
+    """Decide about a token, and count an active one as used, as a request does that nothing refuses."""
+    verdict = await look_up(deps, token, kind)
+    if isinstance(verdict, Active):
+        note_use(deps, verdict, deps.clock())
+    return verdict
 
 
 @dataclass
@@ -54,13 +62,13 @@ class World:
         return await refresh(self.deps, HERE, client or self.app, presented, scope)
 
     async def me(self, grant: Grant) -> Active:
-        verdict = await look_up(self.deps, grant.access_token, Kind.ACCESS)
+        verdict = await use(self.deps, grant.access_token, Kind.ACCESS)
         assert isinstance(verdict, Active), verdict
         return verdict
 
     async def active(self, token: str | None) -> bool:
         assert token is not None
-        return isinstance(await look_up(self.deps, token), Active)
+        return isinstance(await use(self.deps, token), Active)
 
     async def alive(self, grant: Grant) -> bool:
         """Whether the session is: both of its tokens, which must agree."""

@@ -15,7 +15,7 @@ from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.flows.deps import Deps
 from authsvc.web.cookies import NAME
-from authsvc.web.verify import METHODS, identity
+from authsvc.web.verify import METHODS, identity_headers
 from tests.conftest import Clock, Service, bearer
 from tests.web.conftest import ORIGIN, StoreCalls, assert_problem, cookie, login_by_cookie
 
@@ -91,7 +91,7 @@ def test_no_name_breaks_out_of_its_header(username: str) -> None:
 
     somebody: Any = Somebody()
     somebody.user, somebody.user.username = somebody, username
-    sent = identity(somebody)["x-auth-username"]
+    sent = identity_headers(somebody)["x-auth-username"]
     assert sent.isascii()
     assert sent.isprintable()
     assert not set(sent) & set(" ,;\"'\\:=&<>")
@@ -180,6 +180,25 @@ async def test_a_session_that_passes_is_used(service: Service, clock: Clock) -> 
         await service.deps.store.sessions.finish()
     clock.forward(600)
     assert_problem(await service.http.get("/verify", headers=bearer(token)), 401, "invalid_token")
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("audience=stock", 401), ("role=admin", 403), ("scope=delete", 403), ("audience=orders", 200)]
+)
+async def test_a_refused_request_is_no_use_of_the_session(
+    service: Service, clock: Clock, query: str, status: int
+) -> None:
+    """Only a request that passes keeps a session from expiring idle; a refused one does not."""
+    _, auth = await service.client("issue", audience=("orders",), idle_ttl_s=600)
+    answer = await service.http.post("/tokens", json={"sub": "ext|1", "expires_in": 36_000}, auth=auth)
+    token = bearer(answer.json()["access_token"])
+    for _ in range(2):
+        clock.forward(299)
+        assert (await service.http.get(f"/verify?{query}", headers=token)).status_code == status
+        await service.deps.store.sessions.finish()
+    clock.forward(299)
+    final = await service.http.get("/verify?audience=orders", headers=token)
+    assert (final.status_code == 200) is (status == 200)
 
 
 MET = ["", "scope=read", "scope=write+read", "scope=read%20write", "role=editor", "role=author+editor",
