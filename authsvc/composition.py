@@ -8,7 +8,7 @@ from authsvc.api.routes import CALLS
 from authsvc.driver.connection import Connection, Span
 from authsvc.driver.durability import Durability
 from authsvc.flows.deps import Deps
-from authsvc.hashing.pool import Hasher
+from authsvc.hashing.hasher import Hasher
 from authsvc.metrics import Metrics
 from authsvc.ops.fitness import Fitness
 from authsvc.settings import Settings
@@ -36,13 +36,7 @@ async def open_deps(
         audit_retention_s=settings.audit_retention_s,
         audit_max_events=settings.audit_max_events,
     )
-    hasher = Hasher(
-        time_cost=settings.argon2_time_cost,
-        memory_kib=settings.argon2_memory_kib,
-        parallelism=settings.argon2_parallelism,
-        threads=settings.threads,
-        metrics=metrics,
-    )
+    hasher = Hasher(settings.argon2_profile, threads=settings.threads, metrics=metrics)
     try:
         yield Deps(store, hasher, clock, settings, metrics, Fitness(connection))
     finally:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from authsvc.core.argon2_profiles import RECOMMENDED, Argon2Profile
 from authsvc.errors import StartupError
 
 PREFIX = "AUTHSVC_"
@@ -80,9 +81,9 @@ class Settings(BaseModel):
     password_context: Words = Field(
         ("authsvc",), description="words about this installation that no password may be made of"
     )
-    argon2_time_cost: int = Field(2, ge=1, description="argon2id passes")
-    argon2_memory_kib: int = Field(19456, ge=8, description="argon2id memory, KiB")
-    argon2_parallelism: int = Field(1, ge=1, description="argon2id lanes")
+    argon2_time_cost: int = Field(RECOMMENDED.time_cost, ge=1, description="argon2id passes")
+    argon2_memory_kib: int = Field(RECOMMENDED.memory_kib, ge=8, description="argon2id memory, KiB")
+    argon2_parallelism: int = Field(RECOMMENDED.parallelism, ge=1, description="argon2id lanes")
     hash_threads: int | None = Field(
         None, ge=1, description="password hashes at a time in a worker; default: its share of cores"
     )
@@ -121,6 +122,10 @@ class Settings(BaseModel):
     def but(self, **changes: object) -> Self:
         """The same settings with some replaced."""
         return type(self).model_validate(self.model_dump() | changes)
+
+    @property
+    def argon2_profile(self) -> Argon2Profile:
+        return Argon2Profile(self.argon2_time_cost, self.argon2_memory_kib, self.argon2_parallelism)
 
     @property
     def threads(self) -> int:

@@ -51,6 +51,9 @@ SAMPLES: dict[str, str] = {
     "passlib argon2": passlib_argon2.using(rounds=1, memory_cost=64).hash(PASSWORD),
 }
 
+# The samples that argon2 did not make.
+IMPORTED = {name: text for name, text in SAMPLES.items() if "argon2" not in name}
+
 
 def keycloak(algorithm: str) -> dict[str, str]:
     """A credential of a realm export. Put together here: there is no Keycloak to be had as a package."""

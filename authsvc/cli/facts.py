@@ -12,7 +12,7 @@ from authsvc.cli.state import run, settings
 from authsvc.core.client import Client
 from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
-from authsvc.hashing.pool import Hasher
+from authsvc.hashing.hasher import Hasher
 from authsvc.ops.inspection import Inspection, inspect
 from authsvc.settings import Settings, given_in_files
 
@@ -119,12 +119,7 @@ def _sorted(clients: Sequence[Client]) -> list[Client]:
 
 
 async def _hash_ms(configured: Settings) -> float:
-    hasher = Hasher(
-        time_cost=configured.argon2_time_cost,
-        memory_kib=configured.argon2_memory_kib,
-        parallelism=configured.argon2_parallelism,
-        threads=1,
-    )
+    hasher = Hasher(configured.argon2_profile, threads=1)
     try:
         taken = []
         for _ in range(_ROUNDS):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from authsvc.cli.rows import printable_name
-from authsvc.core import imported_hash as foreign
-from authsvc.core import user_import as newcomer
+from authsvc.core.imported_hash_text import phc_argon2, phc_pbkdf2, phc_scrypt
+from authsvc.core.user_import import FIELDS
 from authsvc.errors import InvalidRequest
 
 Fields = Mapping[str, Any]
@@ -42,7 +42,7 @@ def _flat(fields: Fields) -> Fields:
 
 
 def _native(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: fields.get(name) for name in newcomer.FIELDS}
+    return {name: fields.get(name) for name in FIELDS}
 
 
 def _django(fields: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _auth0_custom(custom: dict[str, Any]) -> Any:
         cost, block, lanes = (
             default if one is None else one for one, default in ((cost, 16384), (block, 8), (lanes, 1))
         )
-        return foreign.phc_scrypt(int(cost), int(block), int(lanes), salt, _encoded(custom.get("hash"), "base64"))
+        return phc_scrypt(int(cost), int(block), int(lanes), salt, _encoded(custom.get("hash"), "base64"))
     except (ValueError, TypeError):
         raise InvalidRequest("custom_password_hash: not in the form that Auth0 gives it") from None
 
@@ -137,9 +137,9 @@ def _keycloak_hash(credentials: Any) -> str | None:
         if algorithm == "argon2":
             version = {"1.0": 16, "1.3": 19}[more["version"][0]]
             memory, lanes = int(more["memory"][0]), int(more["parallelism"][0])
-            return foreign.phc_argon2(more["type"][0], version, memory, iterations, lanes, salt, hash_)
+            return phc_argon2(more["type"][0], version, memory, iterations, lanes, salt, hash_)
         digest = {"pbkdf2": "sha1", "pbkdf2-sha256": "sha256", "pbkdf2-sha512": "sha512"}[algorithm]
-        return foreign.phc_pbkdf2(digest, iterations, salt, hash_)
+        return phc_pbkdf2(digest, iterations, salt, hash_)
     except KeyError:
         raise InvalidRequest("credentials: an algorithm that is not taken, or a part is missing") from None
     except (ValueError, TypeError, AttributeError, IndexError, RecursionError):
@@ -165,7 +165,7 @@ def _part(value: Any, name: str) -> Any:
 
 
 SOURCES: dict[str, Source] = {
-    "native": Source(_native, ("username",), frozenset(newcomer.FIELDS)),
+    "native": Source(_native, ("username",), frozenset(FIELDS)),
     "django": Source(
         _django,
         ("username",),

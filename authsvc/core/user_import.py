@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from authsvc.core import imported_hash as foreign
+from authsvc.core.imported_hash_text import accept
 from authsvc.core.json_limits import refuse_unfit
 from authsvc.core.user import Credentials, Status, User, check_claims, check_roles, check_sub
 from authsvc.core.username import normalise
@@ -18,10 +18,10 @@ _DAY_S: Final = 86400
 
 
 @dataclass(frozen=True, slots=True)
-class Newcomer:
-    """Somebody to be made a user. canonical: the name as the index has it, None for who has none.
+class ImportedUser:
+    """A user to create. `canonical`: the username as the index has it, None if there is no username.
 
-    sub: None for a new one. Times: epoch seconds.
+    `sub`: None if the service chooses one. Times: epoch seconds.
     """
 
     canonical: str | None
@@ -34,7 +34,7 @@ class Newcomer:
     created_at: int
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any], now: float) -> "Newcomer":
+    def of(cls, fields: Mapping[str, Any], now: float) -> "ImportedUser":
         """Check what was handed over. Raises InvalidRequest, which never repeats a value: it may be a hash."""
         username, sub = _text(fields, "username"), _text(fields, "sub")
         if username is None and sub is None:
@@ -49,7 +49,7 @@ class Newcomer:
             canonical=None if username is None else normalise(username),
             username=username,
             sub=None if sub is None else check_sub(sub),
-            hash=None if hash_ is None else foreign.accept(hash_),
+            hash=None if hash_ is None else accept(hash_),
             roles=_roles(fields.get("roles")),
             claims=_claims(fields.get("claims")),
             status="suspended" if status == "suspended" else "active",

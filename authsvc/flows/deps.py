@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from authsvc.errors import NotDurable
-from authsvc.hashing.pool import Hasher
+from authsvc.hashing.hasher import Hasher
 from authsvc.metrics import Metrics
 from authsvc.ops.fitness import Fitness
 from authsvc.settings import Settings

@@ -9,7 +9,7 @@ from typing import Any
 
 from authsvc.core import token as tokens
 from authsvc.core.user import ADMIN_ROLE
-from authsvc.core.user_import import Newcomer
+from authsvc.core.user_import import ImportedUser
 from authsvc.errors import AuthError, CorruptRecord, InvalidRequest, StoreUnavailable
 from authsvc.flows.deps import Caller, Deps, note
 from authsvc.store.bulk_users import NewUser, Outcome
@@ -106,15 +106,15 @@ class Importer:
     def _arrival(self, row: Row, now: float) -> NewUser:
         if row.fields is None:
             raise InvalidRequest(row.problem or "nothing to read")
-        newcomer = Newcomer.of(row.fields, now)
-        if ADMIN_ROLE in newcomer.roles and not self._allow_admins:
+        imported = ImportedUser.of(row.fields, now)
+        if ADMIN_ROLE in imported.roles and not self._allow_admins:
             raise InvalidRequest("the role admin would let this user administer the service: --allow-admins, if meant")
-        if newcomer.canonical is not None:
-            if newcomer.canonical in self._under_way:
+        if imported.canonical is not None:
+            if imported.canonical in self._under_way:
                 raise InvalidRequest("the same name as in another line shortly before")
-            self._under_way.add(newcomer.canonical)
-        user = newcomer.user(newcomer.sub or tokens.new_handle(), now)
-        return NewUser(newcomer.canonical, user, newcomer.credentials(now), own_sub=newcomer.sub is not None)
+            self._under_way.add(imported.canonical)
+        user = imported.user(imported.sub or tokens.new_handle(), now)
+        return NewUser(imported.canonical, user, imported.credentials(now), own_sub=imported.sub is not None)
 
     async def _patiently(self, arrivals: Sequence[NewUser]) -> list[Outcome]:
         bulk = self._deps.store.bulk

@@ -83,7 +83,7 @@ async def authenticate(
     accepted = right and user is not None and user.status == "active"
     await deps.store.throttle.settle(attempt, right=accepted)
     if not accepted or user is None or credentials is None:
-        await deps.hasher.even_out(began)
+        await deps.hasher.pad_to_slowest(began)
         await note(deps, caller, f"{event}.failed", outcome="failure", sub=user.sub if user else None)
         raise InvalidCredentials("unknown username or wrong password")
     return user, credentials

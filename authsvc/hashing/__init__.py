@@ -1,1 +1,1 @@
-"""Password hashes: argon2id and the hashes of other systems, computed on bounded threads."""
+"""Password hashes: argon2id, imported hashes, and the threads that compute both."""

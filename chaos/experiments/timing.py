@@ -107,7 +107,7 @@ async def _compare(
 
 
 NO_DUMMY = Patch(
-    "hashing/pool.py",
+    "hashing/hasher.py",
     "        verdict = await",
     "        if stored is None:\n            return False\n        verdict = await",
 )

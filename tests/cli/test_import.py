@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from authsvc.cli.rows import Format, Source, rows
 from authsvc.cli.sources import SOURCES
-from authsvc.core.user_import import Newcomer
+from authsvc.core.user_import import ImportedUser
 from authsvc.driver.connection import Connection
 from authsvc.errors import InvalidCredentials, InvalidRequest, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
@@ -278,7 +278,7 @@ def test_garbage_is_refused_line_by_line(raw: bytes, form: Format, source: str) 
             assert (row.fields is None) != (row.problem is None)
             if row.fields is not None:
                 with suppress(InvalidRequest):
-                    Newcomer.of(SOURCES[source].read(row.fields, username=None, ignore_unknown=True), 1.7e9)
+                    ImportedUser.of(SOURCES[source].read(row.fields, username=None, ignore_unknown=True), 1.7e9)
     assert lines == sorted(lines)
     assert all(1 <= line <= raw.count(b"\n") + 1 for line in lines)
 
@@ -294,7 +294,7 @@ KNOWN = sorted({name for source in SOURCES.values() for name in source.known} | 
 def test_any_value_in_any_field_is_a_user_or_refused(fields: dict[str, Any], source: str) -> None:
     """Whatever an export has where we look for something else."""
     with suppress(InvalidRequest):
-        Newcomer.of(SOURCES[source].read(fields, username=None, ignore_unknown=True), 1.7e9)
+        ImportedUser.of(SOURCES[source].read(fields, username=None, ignore_unknown=True), 1.7e9)
 
 
 class _Endless(BytesIO):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authsvc.core.user_import import FIELDS, Newcomer
+from authsvc.core.user_import import FIELDS, ImportedUser
 from authsvc.errors import InvalidRequest
 from tests.hashes import SAMPLES
 
@@ -17,14 +17,14 @@ NOW = 1_700_000_000.0
 
 def test_all_fields() -> None:
     """Lists and objects as JSON has them, and as a table has them in texts."""
-    wanted = Newcomer(
+    wanted = ImportedUser(
         "ada", "Ada", "s-1", SAMPLES["devise"], ("a", "b"), {"team": ["blue"]}, "suspended", 1_600_000_000
     )
     json = {"roles": ["a", "b"], "claims": {"team": ["blue"]}, "created_at": 1_600_000_000}
     table = {"roles": "a, b", "claims": '{"team": ["blue"]}', "created_at": "2020-09-13T12:26:40Z"}
     common = {"username": "Ada", "sub": "s-1", "password_hash": SAMPLES["devise"], "status": "suspended"}
     for fields in (json, table):
-        assert Newcomer.of(common | fields, NOW) == wanted
+        assert ImportedUser.of(common | fields, NOW) == wanted
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_all_fields() -> None:
 )
 def test_times(value: Any, at: float) -> None:
     """A time without a zone is in UTC."""
-    assert Newcomer.of({"username": "ada", "created_at": value}, NOW).created_at == at
+    assert ImportedUser.of({"username": "ada", "created_at": value}, NOW).created_at == at
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_times(value: Any, at: float) -> None:
 def test_refusals(fields: dict[str, Any]) -> None:
     """Each with a reason that does not repeat what was given."""
     with pytest.raises(InvalidRequest) as refusal:
-        Newcomer.of(fields, NOW)
+        ImportedUser.of(fields, NOW)
     for value in fields.values():
         if isinstance(value, str) and len(value) > 8:
             assert value not in str(refusal.value)
@@ -94,5 +94,5 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
 def test_anything_is_a_user_or_refused(fields: dict[str, Any]) -> None:
     """And whoever is taken can be stored and read back."""
     with suppress(InvalidRequest):
-        user = Newcomer.of({"username": "ada"} | fields, NOW).user("s-1", NOW)
+        user = ImportedUser.of({"username": "ada"} | fields, NOW).user("s-1", NOW)
         assert msgspec.json.decode(user.to_json(), type=type(user)) == user

@@ -5,11 +5,12 @@ import time
 import bcrypt
 import pytest
 
-from authsvc.core import imported_hash as foreign
+from authsvc.core.imported_hash_text import accept
 from authsvc.core.user import Credentials
 from authsvc.errors import CorruptRecord, InvalidCredentials, TooManyAttempts, WrongPassword
 from authsvc.flows.deps import Deps
 from authsvc.flows.password import change_password
+from authsvc.hashing.imported import verify
 from tests.conftest import PASSWORD as ANOTHER
 from tests.flows.conftest import HERE, World, world_of
 from tests.hashes import PASSWORD, SAMPLES
@@ -36,7 +37,7 @@ async def stored(world: World, sub: str) -> str:
 @pytest.mark.parametrize("name", SAMPLES)
 async def test_the_first_login_makes_it_argon2id(world: World, name: str) -> None:
     """A wrong password does not, the right one does, at once; from then on it is a hash like any other."""
-    text = foreign.accept(SAMPLES[name])
+    text = accept(SAMPLES[name])
     sub = await imported(world, text)
     with pytest.raises(InvalidCredentials):
         await world.login(password=PASSWORD + "!")
@@ -101,7 +102,7 @@ async def test_refusals_take_as_long_as_the_slowest_imported_hash(world: World) 
     await imported(world, slow)
     await world.user("bea")
     before = time.thread_time()
-    foreign.verify(slow, "wrong")
+    verify(slow, "wrong")
     costs = time.thread_time() - before
     with pytest.raises(InvalidCredentials):
         await world.login("ada", "wrong")

@@ -19,7 +19,7 @@ from authsvc.errors import InvalidCredentials, InvalidGrant, Overloaded, TooMany
 from authsvc.flows import users
 from authsvc.flows.deps import OPERATOR, Caller
 from authsvc.flows.password import change_password, new_reset_code, reset_password
-from authsvc.hashing import pool as hasher
+from authsvc.hashing import pool
 from authsvc.hashing.pool import QUEUE_PER_THREAD
 from authsvc.settings import Settings
 from authsvc.store import keys
@@ -260,7 +260,7 @@ class TestOverload:
     async def fill(self, world: World) -> list["asyncio.Task[Any]"]:
         room = 1 + QUEUE_PER_THREAD
         tasks = [asyncio.create_task(guess(world, f"u{n}", ip=f"10.9.{n}.1")) for n in range(room)]
-        while world.deps.hasher._room:  # noqa: ASYNC110 - the hasher tells nobody that it is full
+        while world.deps.hasher._pool._free:  # noqa: ASYNC110 - the hasher tells nobody that it is full
             await asyncio.sleep(0)
         return tasks
 
@@ -315,7 +315,7 @@ class TestOverload:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         gate.set()
-        while world.deps.hasher._room < 1 + QUEUE_PER_THREAD:  # noqa: ASYNC110 - nor that it is empty
+        while world.deps.hasher._pool._free < 1 + QUEUE_PER_THREAD:  # noqa: ASYNC110 - nor that it is empty
             await asyncio.sleep(0.001)
         assert await world.alive(await world.login())
 
@@ -324,9 +324,9 @@ class TestOverload:
     ) -> None:
         """Hashing only uses what others leave; where they leave nothing, a login takes longer and still succeeds."""
         await world.user()
-        monkeypatch.setattr(hasher, "LATE_S", 0.05)
+        monkeypatch.setattr(pool, "LATE_S", 0.05)
         starved = threading.Event()
-        world.deps.hasher._pool.submit(starved.wait, 10)
+        world.deps.hasher._pool._idle.submit(starved.wait, 10)
         async with asyncio.timeout(5):
             assert await world.alive(await world.login())
         starved.set()
@@ -334,7 +334,7 @@ class TestOverload:
     @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
     async def test_hashing_makes_way(self, world: World) -> None:
         """For the event loop, at once: not after its turn, which is milliseconds."""
-        policy = await world.deps.hasher._computed(lambda: os.sched_getscheduler(threading.get_native_id()))
+        policy = await world.deps.hasher._pool.run(lambda: os.sched_getscheduler(threading.get_native_id()))
         assert policy == os.SCHED_IDLE
         assert os.sched_getscheduler(0) == os.SCHED_OTHER
 

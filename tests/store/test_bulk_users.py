@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from authsvc.core.user import Credentials
-from authsvc.core.user_import import Newcomer
+from authsvc.core.user_import import ImportedUser
 from authsvc.driver.connection import Connection
 from authsvc.driver.node import Command
 from authsvc.errors import StoreUnavailable
@@ -23,9 +23,9 @@ CREATED, THERE, NAME, SUB = Outcome.CREATED, Outcome.THERE, Outcome.NAME_TAKEN, 
 
 def arrival(clock: Clock, made_up: str, **fields: Any) -> NewUser:
     """made_up: the sub, where the row brings none."""
-    newcomer = Newcomer.of({"password_hash": HASH} | fields, clock.now)
-    user = newcomer.user(newcomer.sub or made_up, clock.now)
-    return NewUser(newcomer.canonical, user, newcomer.credentials(clock.now), own_sub=newcomer.sub is not None)
+    imported = ImportedUser.of({"password_hash": HASH} | fields, clock.now)
+    user = imported.user(imported.sub or made_up, clock.now)
+    return NewUser(imported.canonical, user, imported.credentials(clock.now), own_sub=imported.sub is not None)
 
 
 def people(clock: Clock, prefix: str = "s", names: Sequence[str] = ("ada", "Bea", "cyn")) -> list[NewUser]:

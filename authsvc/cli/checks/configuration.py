@@ -7,10 +7,8 @@ from authsvc import __version__
 from authsvc.cli.checks import Check, Verdict, failed, not_applicable, passed, warned
 from authsvc.cli.facts import Facts, is_loopback
 from authsvc.core import password as passwords
+from authsvc.core.argon2_profiles import asvs_floor_kib
 from authsvc.errors import WeakPassword
-
-# argon2id, memory in KiB that goes with so many passes (ASVS 5.0 appendix C).
-FLOOR_KIB = {1: 47104, 2: 19456, 3: 12288}
 
 
 def version(facts: Facts) -> Verdict:
@@ -77,9 +75,9 @@ def origins(facts: Facts) -> Verdict:
 
 
 def argon2(facts: Facts) -> Verdict:
-    passes, memory = facts.settings.argon2_time_cost, facts.settings.argon2_memory_kib
-    floor = FLOOR_KIB[min(passes, 3)]
-    what = f"argon2id t={passes} m={memory} KiB p={facts.settings.argon2_parallelism}"
+    passes, memory, lanes = facts.settings.argon2_profile
+    floor = asvs_floor_kib(passes)
+    what = f"argon2id t={passes} m={memory} KiB p={lanes}"
     if memory < floor:
         return failed(f"{what}; {passes} passes take {floor} KiB", f"set AUTHSVC_ARGON2_MEMORY_KIB={floor} or more")
     return passed(what)
