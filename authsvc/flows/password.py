@@ -79,21 +79,15 @@ async def change_password(
 
 async def _renew(deps: Deps, me: Active, *, cookie: bool) -> tuple[Session, Pair]:
     now = deps.clock()
-    pair: Pair | None = None
 
-    def change(session: Session) -> Session:
-        nonlocal pair
+    def renewed(session: Session) -> tuple[Session, Pair]:
         lifetimes = me.client.lifetimes(refreshable=session.refresh is not None, cookie=cookie)
-        renewed, pair = sessions.renewed(session, me.handle, now=now, lifetimes=lifetimes)
-        return renewed
+        return sessions.renewed(session, me.handle, now=now, lifetimes=lifetimes)
 
     try:
-        session = await deps.store.sessions.change(me.handle, change)
+        return await deps.store.sessions.step(me.handle, renewed)
     except NotFound:
-        session = None
-    if session is None or pair is None:
-        raise InvalidToken("the password was changed; the session has ended")
-    return session, pair
+        raise InvalidToken("the password was changed; the session has ended") from None
 
 
 async def new_reset_code(deps: Deps, caller: Caller, sub: str, *, by_admin: bool = True) -> tuple[str, int]:

@@ -6,7 +6,7 @@ from authsvc.core import scope as scopes
 from authsvc.core import session as sessions
 from authsvc.core import token as tokens
 from authsvc.core.client import Client
-from authsvc.core.session import Outcome, Reason, Session
+from authsvc.core.session import Outcome, Reason, Rotation, Session
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidGrant, NotFound
 from authsvc.flows.deps import Caller, Deps, doubted, note
@@ -26,10 +26,8 @@ async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, sc
         raise InvalidGrant("the refresh token is not valid")
     narrowed = None if scope is None else scopes.within(scope, found.session.scope)
     access_ttl_s = client.lifetimes(refreshable=True).access
-    rotation = sessions.Rotation(Outcome.FORGED, found.session)
 
-    def change(session: Session) -> Session | None:
-        nonlocal rotation
+    def rotated(session: Session) -> tuple[Session | None, Rotation]:
         rotation = sessions.rotate(
             session,
             token,
@@ -38,13 +36,13 @@ async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, sc
             grace_s=deps.settings.refresh_grace_s,
             scope=narrowed,
         )
-        return rotation.session
+        return rotation.session, rotation
 
     about: dict[str, Any] = {"sub": found.session.sub, "session_id": token.handle, "client_id": client.client_id}
     try:
         # A rotation that gets lost is a refresh that never was; the end of a session has to last, and does.
         async with doubted(deps, caller, "token.reused", reason=Reason.SPENT, **about):
-            await deps.store.sessions.swap(token.handle, change, durable=False)
+            _, rotation = await deps.store.sessions.step(token.handle, rotated, durable=False)
     except NotFound:
         raise InvalidGrant("the refresh token is not valid") from None
     if rotation.outcome is Outcome.REUSED:

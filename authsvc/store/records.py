@@ -10,6 +10,9 @@ from authsvc.driver.connection import MAX_CONTENTION, Change, Connection, stampe
 from authsvc.errors import CorruptRecord, NotFound, StoreUnavailable
 
 R = TypeVar("R", bound=Record)
+# What a step stores, which is None for a deletion, and what else it decides.
+N = TypeVar("N", bound=Record | None)
+D = TypeVar("D")
 
 
 # What decoding a damaged record raises.
@@ -60,11 +63,12 @@ class Records(Generic[R]):
         """Store a new record; False if there is one already."""
         return await self._connection.create(self.key(id_), dump(record), record.expires_at())
 
-    async def swap(self, id_: str, change: Callable[[R], R | None], *, durable: bool = True) -> R | None:
-        """Replace the record by what `change` makes of it, None deleting it; again, if somebody else was faster.
+    async def step(self, id_: str, decide: Callable[[R], tuple[N, D]], *, durable: bool = True) -> tuple[N, D]:
+        """Replace the record by the first thing that `decide` returns, None deleting it. Returns what was decided.
 
-        Returns what is stored afterwards. What `change` raises leaves the record alone. durable: whether losing the
-        change would harm anybody; losing a deletion always would. Raises NotFound, NotDurable.
+        If somebody else changes the record meanwhile, `decide` is called again with the new record. If `decide` raises,
+        the record stays as it is. durable: whether losing the change in a failover would do harm; losing a deletion
+        always would. Raises NotFound, NotDurable.
         """
         key = self.key(id_)
         for _ in range(MAX_CONTENTION):
@@ -72,21 +76,20 @@ class Records(Generic[R]):
             if raw is None:
                 raise NotFound(f"no such {self._model.__name__.lower()}")
             old = load(self._model, raw)
-            new = change(old)
-            # One that has been made already is written again if it has to last: its maker may have had no such luck.
-            if new is old and not (durable and self._connection.waits):
-                return old
-            written = b"" if new is None else raw if new is old else dump(new)
+            new, decided = decide(old)
+            unchanged = new is old
+            # A durable change that is there already is written again: whoever made it may have been told NotDurable.
+            if unchanged and not (durable and self._connection.waits):
+                return new, decided
+            written = b"" if new is None else raw if unchanged else dump(new)
             changes = [Change(key, raw, written, None if new is None else new.expires_at())]
             if await self._connection.swap(changes, durable=durable or new is None):
-                return new
+                return new, decided
         raise StoreUnavailable("a record is changed by too many at once")
 
-    async def change(self, id_: str, change: Callable[[R], R]) -> R:
-        """Like swap, for a change that never deletes."""
-        changed = await self.swap(id_, change)
-        if changed is None:
-            raise NotFound(f"no such {self._model.__name__.lower()}")
+    async def change(self, id_: str, change: Callable[[R], R], *, durable: bool = True) -> R:
+        """Replace the record by what `change` makes of it, as `step` does. Returns the new record."""
+        changed, _ = await self.step(id_, lambda record: (change(record), None), durable=durable)
         return changed
 
     async def delete(self, id_: str) -> bool:

@@ -86,7 +86,7 @@ class Sessions(Records[Session]):
 
     async def _touch(self, handle: str, now: float) -> None:
         # Another worker, or a use a moment ago, may have noted it since we looked.
-        await self.swap(
+        await self.change(
             handle, lambda session: session.touched(now) if session.due_for_touch(now) else session, durable=False
         )
 

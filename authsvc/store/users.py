@@ -64,7 +64,7 @@ class Users(Records[User]):
         try:
             await self._take_name(reserved)
         except UsernameTaken:
-            await self.swap(sub, lambda user: user.but(renaming_to=None) if user.renaming_to == name else user)
+            await self.change(sub, lambda user: user.but(renaming_to=None) if user.renaming_to == name else user)
             raise
 
         def finish(user: User) -> User:

@@ -177,7 +177,7 @@ async def test_a_change_that_was_made_already_is_made_sure_of(tmp_path: Path) ->
             store.replicas()[0].pause()
             with pytest.raises(NotDurable):
                 await service.deps.store.users.change(user.sub, lambda user: user)
-            await service.deps.store.users.swap(user.sub, lambda user: user, durable=False)
+            await service.deps.store.users.change(user.sub, lambda user: user, durable=False)
             assert await service.deps.store.users.get(user.sub) == user
 
 

@@ -23,7 +23,7 @@ async def world(deps: Deps) -> World:
 
 async def imported(world: World, hash_: str, name: str = "ada") -> str:
     user = await world.user(name)
-    await world.deps.store.credentials.swap(user.sub, lambda held: held.but(hash=hash_))
+    await world.deps.store.credentials.change(user.sub, lambda held: held.but(hash=hash_))
     return user.sub
 
 
@@ -65,7 +65,7 @@ async def test_a_password_changed_meanwhile_is_not_put_back(world: World, monkey
     hash_ = world.deps.hasher.hash
 
     async def slowly(password: str) -> str:
-        await world.deps.store.credentials.swap(sub, lambda _: Credentials(hash="$argon2id$changed"))
+        await world.deps.store.credentials.change(sub, lambda _: Credentials(hash="$argon2id$changed"))
         return await hash_(password)
 
     monkeypatch.setattr(world.deps.hasher, "hash", slowly)
@@ -85,7 +85,7 @@ async def test_an_imported_password_can_be_changed(world: World) -> None:
 
 
 async def imported_again(world: World, sub: str) -> None:
-    await world.deps.store.credentials.swap(sub, lambda held: held.but(hash=SAMPLES["passlib scrypt"]))
+    await world.deps.store.credentials.change(sub, lambda held: held.but(hash=SAMPLES["passlib scrypt"]))
 
 
 async def test_a_damaged_hash_is_not_a_wrong_password(world: World) -> None:

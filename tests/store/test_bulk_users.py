@@ -83,10 +83,10 @@ async def test_a_changed_row_is_not_there_already(world: World, clock: Clock) ->
     bulk = world.deps.store.bulk
     assert await bulk.add([arrival(clock, "a", username="ada", roles=["x"])]) == [CREATED]
     again = arrival(clock, "b", username="ada", roles=["x"])
-    await world.deps.store.credentials.swap("a", lambda held: held.but(hash="$argon2id$v=19$renewed"))
+    await world.deps.store.credentials.change("a", lambda held: held.but(hash="$argon2id$v=19$renewed"))
     assert await bulk.add([again]) == [THERE]
     assert await bulk.add([arrival(clock, "b", username="ada", roles=["y"])]) == [NAME]
-    await world.deps.store.credentials.swap("a", lambda held: held.but(hash=HASH[:-1] + "L"))
+    await world.deps.store.credentials.change("a", lambda held: held.but(hash=HASH[:-1] + "L"))
     assert await bulk.add([again]) == [NAME]
 
 
