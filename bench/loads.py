@@ -153,12 +153,10 @@ def _sessions(subs: list[str], by: Under, now: float, each: int) -> Filled:
         made = []
         for number, sub in enumerate(sub for sub in subs for _ in range(each)):
             handle = tokens.new_handle()
-            session, pair = sessions.begin(
-                handle,
+            opening = sessions.Opening(
                 user=_user(sub, 0, now),
                 client=client,
                 service=service,
-                now=now,
                 lifetimes=client.lifetimes(refreshable=True),
                 refreshable=True,
                 scope=SCOPE,
@@ -166,6 +164,7 @@ def _sessions(subs: list[str], by: Under, now: float, each: int) -> Filled:
                 ip=f"203.0.113.{number % 256}",
                 user_agent=USER_AGENT,
             )
+            session, pair = sessions.begin(handle, opening, now=now)
             await records.add(handle, session, now)
             made.append(pair.access.text)
         return packing.filled(made)

@@ -2,14 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
+from msgspec.structs import asdict
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from authsvc.core.client import Client, Permission
 from authsvc.core.user import User
 from authsvc.flows.grants import Grant
-from authsvc.flows.roster import Listed
-from authsvc.store.audit import Entry
+from authsvc.flows.sessions import SessionStatus
+from authsvc.store.audit import StoredEntry
 
 
 class Body(BaseModel):
@@ -260,7 +261,7 @@ class SessionView(Answer):
     current: bool
 
     @classmethod
-    def of(cls, listed: Listed, current: str | None = None) -> "SessionView":
+    def of(cls, listed: SessionStatus, current: str | None = None) -> "SessionView":
         session = listed.session
         return cls(
             session_id=listed.handle,
@@ -348,7 +349,7 @@ class AuditView(Answer):
     at: float = Field(description="epoch seconds")
     event: str
     actor: str
-    outcome: Literal["success", "failure", "unsure"] = Field(description="unsure: made, and may not last")
+    outcome: str = Field(description="success, failure, or unsure: the change was made and may not last")
     sub: str | None = None
     session_id: str | None = None
     client_id: str | None = None
@@ -359,11 +360,10 @@ class AuditView(Answer):
     details: dict[str, Any] | None = None
 
     @classmethod
-    def of(cls, entry: Entry) -> "AuditView":
-        event = entry.event
-        return cls.model_validate(
-            {"id": entry.id, "at": entry.at} | {name: getattr(event, name) for name in event.__slots__}
-        )
+    def of(cls, stored: StoredEntry) -> "AuditView":
+        shown = asdict(stored.entry)
+        known = {name: shown[name] for name in shown.keys() & cls.model_fields.keys()}
+        return cls(id=stored.id, at=stored.at, **known)
 
 
 class Sessions(Answer):

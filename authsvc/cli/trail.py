@@ -13,7 +13,7 @@ from authsvc.cli.output import cell, coloured, printable, say, show_list
 from authsvc.cli.state import attached, run
 from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
-from authsvc.store.audit import Entry
+from authsvc.store.audit import StoredEntry
 
 _COLUMNS = ("at", "event", "outcome", "actor", "sub", "session_id", "client_id", "reason", "ip", "details")
 # Workers' clocks differ a little, so that the trail is not quite in the order of its times.
@@ -21,14 +21,14 @@ _SKEW_S = 60
 # How often a trail that is followed is looked at, and a store that does not answer is tried again.
 _LOOK_S, _AGAIN_S = 0.5, 1.0
 
-Wanted = Callable[[Entry], bool]
+Wanted = Callable[[StoredEntry], bool]
 
 
 def wanted(*, event: str | None, sub: str | None, client_id: str | None) -> Wanted:
     """Which entries are asked for; `event` is one or the word before its dot."""
 
-    def test(entry: Entry) -> bool:
-        found = entry.event
+    def test(stored: StoredEntry) -> bool:
+        found = stored.entry
         return (
             (event is None or found.event == event or found.event.startswith(f"{event}."))
             and sub in (None, found.sub)
@@ -51,7 +51,7 @@ def follow_trail(test: Wanted, *, limit: int, since_s: int | None, as_json: bool
     last: str | None = None
     complained = False
 
-    def show(entry: Entry) -> None:
+    def show(entry: StoredEntry) -> None:
         if as_json:
             click.echo(json.dumps(view(entry)))
         else:
@@ -87,9 +87,9 @@ def follow_trail(test: Wanted, *, limit: int, since_s: int | None, as_json: bool
             time.sleep(_AGAIN_S)
 
 
-async def _latest(deps: Deps, test: Wanted, *, limit: int, since_s: int | None) -> list[Entry]:
+async def _latest(deps: Deps, test: Wanted, *, limit: int, since_s: int | None) -> list[StoredEntry]:
     oldest = 0.0 if since_s is None else deps.clock() - since_s
-    found: list[Entry] = []
+    found: list[StoredEntry] = []
     async for entry in deps.store.audit.backwards():
         if len(found) == limit or entry.at < oldest - _SKEW_S:
             break
@@ -98,7 +98,7 @@ async def _latest(deps: Deps, test: Wanted, *, limit: int, since_s: int | None) 
     return found
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: StoredEntry) -> str:
     """An event as one line: when, what, and then whatever else is known of it."""
     document = view(entry)
     at, event, outcome = (document.pop(name) for name in ("at", "event", "outcome"))
@@ -113,9 +113,9 @@ def _line(entry: Entry) -> str:
     return click.style(text, fg="yellow") if coloured() else text
 
 
-def show_entries(entries: Sequence[Entry], *, as_json: bool) -> None:
+def show_entries(entries: Sequence[StoredEntry], *, as_json: bool) -> None:
     show_list([view(entry) for entry in entries], _COLUMNS, as_json=as_json)
 
 
-def view(entry: Entry) -> dict[str, Any]:
+def view(entry: StoredEntry) -> dict[str, Any]:
     return bodies.AuditView.of(entry).model_dump(exclude_none=True)

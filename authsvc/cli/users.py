@@ -140,7 +140,7 @@ def sessions_(who: str, as_json: bool) -> None:
     """List a user's live sessions, newest first."""
 
     async def work(deps: Deps) -> list[dict[str, Any]]:
-        listed = await sessions.alive(deps, (await find(deps, who)).sub)
+        listed = await sessions.list_active(deps, (await find(deps, who)).sub)
         # `current` is about the session that asks, and here none does.
         return [bodies.SessionView.of(one).model_dump(exclude={"current"}) for one in listed]
 

@@ -5,13 +5,13 @@ time, and return a new record for the store to swap in.
 """
 
 import hmac
-import re
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import NamedTuple, Self
 
 from authsvc.core import token as tokens
 from authsvc.core.client import Client, Lifetimes
+from authsvc.core.device import MAX_LABEL, label
 from authsvc.core.record import Record, Service
 from authsvc.core.token import Kind, Token
 from authsvc.core.user import User
@@ -19,13 +19,6 @@ from authsvc.core.user import User
 # Short digests of spent refresh tokens that are kept, newest last. An older one is refused like one never issued.
 MAX_SPENT = 32
 _SHORT = 8
-# Enough of a user agent to tell a device by; some are kilobytes long.
-MAX_LABEL = 120
-# What nearly every browser says of itself, in the same words for years; most of the text, and of no use here.
-_COMMONPLACES = re.compile(
-    r"Mozilla/5\.0 |AppleWebKit/[0-9.]+ \(KHTML, like Gecko\) | Safari/537\.36|Gecko/20100101 "
-    r"|X11; |; Win64; x64|(?<=/[0-9]{3})\.0\.0\.0(?![0-9.])"
-)
 
 
 class Reason(StrEnum):
@@ -165,20 +158,20 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
             return Reason.IDLE
         return None
 
-    def hear(self, token: Token, now: float) -> "Heard | Reason":
+    def match(self, token: Token, now: float) -> "Match | Reason":
         """What this token stands for, or why it does not open the session right now. Compares in constant time."""
         presented = token.digest
         if token.kind is Kind.ACCESS:
             if hmac.compare_digest(self.access, presented):
                 exp = self.exp
-                return Heard(self.granted, exp) if now < exp else Reason.EXPIRED
+                return Match(self.granted, exp) if now < exp else Reason.EXPIRED
             previous = self.previous
             if previous and hmac.compare_digest(previous.access, presented):
                 scope = self.scope if previous.access_scope is None else previous.access_scope
-                return Heard(scope, previous.access_until) if now < previous.access_until else Reason.SPENT
+                return Match(scope, previous.access_until) if now < previous.access_until else Reason.SPENT
         elif token.kind is Kind.REFRESH and self.refresh:
             if hmac.compare_digest(self.refresh, presented):
-                return Heard(self.scope, self.end)
+                return Match(self.scope, self.end)
             if self.was_spent(token):
                 return Reason.SPENT
         return Reason.FORGED
@@ -212,7 +205,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
         return self.but(used_at=max(self.seen, int(now)))
 
 
-class Heard(NamedTuple):
+class Match(NamedTuple):
     """What a live token of a session stands for, if nothing else ends it."""
 
     scope: str
@@ -226,51 +219,60 @@ class Pair:
     access: Token
     refresh: Token | None
 
-
-def opened(session: Session, *, handle: str, refreshable: bool) -> tuple[Session, Pair]:
-    """Give a session fresh tokens that descend from no earlier one: at its start and after a password change."""
-    access = tokens.new(Kind.ACCESS, handle)
-    if not refreshable:
-        return session.but(access=access.digest), Pair(access, None)
-    refresh = tokens.new(Kind.REFRESH, handle)
-    changes = {"access": access.digest, "refresh": refresh.digest, "seed": tokens.new_seed()}
-    return session.but(**changes), Pair(access, refresh)
+    @property
+    def refresh_digest(self) -> str | None:
+        return self.refresh.digest if self.refresh else None
 
 
-def begin(
-    handle: str,
-    *,
-    user: User,
-    client: Client,
-    service: Service,
-    now: float,
-    lifetimes: Lifetimes,
-    refreshable: bool,
-    scope: str,
-    amr: tuple[str, ...] = (),
-    device: str | None = None,
-    ip: str | None = None,
-    user_agent: str | None = None,
-) -> tuple[Session, Pair]:
-    """Make the record of a new login, under the epochs that were read before the password was checked."""
+def issue_tokens(handle: str, *, refreshable: bool) -> Pair:
+    """Make fresh tokens that descend from no earlier ones: for a new session and after a password change."""
+    refresh = tokens.new(Kind.REFRESH, handle) if refreshable else None
+    return Pair(tokens.new(Kind.ACCESS, handle), refresh)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a new session begins with.
+
+    user, client, service: as they were read before the user was authenticated, so that a cut-off since then holds.
+    amr: how the user proved to be the one (RFC 8176). ip, user_agent: the user's own; None if another party is calling.
+    """
+
+    user: User
+    client: Client
+    service: Service
+    lifetimes: Lifetimes
+    refreshable: bool
+    scope: str
+    amr: tuple[str, ...] = ()
+    device: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+
+
+def begin(handle: str, opening: Opening, *, now: float) -> tuple[Session, Pair]:
+    """Make the record and the tokens of a new session."""
+    pair = issue_tokens(handle, refreshable=opening.refreshable)
     session = Session(
-        sub=user.sub,
-        client_id=client.client_id,
-        scope=scope,
-        aud=client.audience,
-        amr=amr,
-        device=device and device[:MAX_LABEL],
-        ip=ip,
-        user_agent=user_agent and _COMMONPLACES.sub("", user_agent)[:MAX_LABEL],
+        sub=opening.user.sub,
+        client_id=opening.client.client_id,
+        scope=opening.scope,
+        aud=opening.client.audience,
+        amr=opening.amr,
+        device=opening.device and opening.device[:MAX_LABEL],
+        ip=opening.ip,
+        user_agent=opening.user_agent and label(opening.user_agent),
         created_ms=int(now * 1000),
-        lifetimes=lifetimes,
-        epochs=Epochs.of(user, client, service),
-        access="",
+        lifetimes=opening.lifetimes,
+        epochs=Epochs.of(opening.user, opening.client, opening.service),
+        access=pair.access.digest,
+        refresh=pair.refresh_digest,
+        seed=tokens.new_seed() if pair.refresh else None,
     )
-    return opened(session, handle=handle, refreshable=refreshable)
+    return session, pair
 
 
-class Outcome(Enum):
+class RefreshOutcome(Enum):
     """What presenting a refresh token came to."""
 
     ROTATED = "rotated"
@@ -283,7 +285,7 @@ class Outcome(Enum):
 class Rotation:
     """The result of `rotate`: the record to store (None ends the session) and the pair to hand out, if any."""
 
-    outcome: Outcome
+    outcome: RefreshOutcome
     session: Session | None
     pair: Pair | None = None
 
@@ -298,7 +300,7 @@ def rotate(
     enough to throw somebody out. scope: of the new access token, None for all of the session's.
     """
     if session.refresh is None or session.seed is None:
-        return Rotation(Outcome.FORGED, session)
+        return Rotation(RefreshOutcome.FORGED, session)
     pair = Pair(
         tokens.successor(session.seed, spent, Kind.ACCESS),
         tokens.successor(session.seed, spent, Kind.REFRESH),
@@ -307,7 +309,7 @@ def rotate(
         at = int(now)
         rotated = session.but(
             access=pair.access.digest,
-            refresh=pair.refresh.digest if pair.refresh else None,
+            refresh=pair.refresh_digest,
             issued_at=at,
             lifetimes=session.lifetimes._replace(access=access_ttl_s),
             access_scope=None if scope == session.scope else scope,
@@ -321,29 +323,33 @@ def rotate(
             spent=(session.spent + spent.short_digest)[-MAX_SPENT * _SHORT :],
             used_at=max(session.seen, at),
         )
-        return Rotation(Outcome.ROTATED, rotated, pair)
+        return Rotation(RefreshOutcome.ROTATED, rotated, pair)
     previous = session.previous
     if previous and hmac.compare_digest(previous.refresh, spent.digest) and now < previous.until:
-        return Rotation(Outcome.REPEATED, session, pair)
+        return Rotation(RefreshOutcome.REPEATED, session, pair)
     if session.was_spent(spent):
-        return Rotation(Outcome.REUSED, None)
-    return Rotation(Outcome.FORGED, session)
+        return Rotation(RefreshOutcome.REUSED, None)
+    return Rotation(RefreshOutcome.FORGED, session)
 
 
-def renewed(session: Session, handle: str, *, now: float, lifetimes: Lifetimes) -> tuple[Session, Pair]:
+def reissue_tokens(session: Session, handle: str, *, now: float, lifetimes: Lifetimes) -> tuple[Session, Pair]:
     """Replace the tokens of a session whose owner has just proved the password again; the old ones stop at once."""
     at = int(now)
+    pair = issue_tokens(handle, refreshable=session.refresh is not None)
     spent = session.spent + (session.refresh or "")[:_SHORT]
     fresh = session.but(
         proved_at=at,
         issued_at=at,
         lifetimes=session.lifetimes._replace(access=lifetimes.access),
+        access=pair.access.digest,
         access_scope=None,
+        refresh=pair.refresh_digest,
+        seed=tokens.new_seed() if pair.refresh else None,
         previous=None,
         spent=spent[-MAX_SPENT * _SHORT :],
         used_at=max(session.seen, at),
     )
-    return opened(fresh, handle=handle, refreshable=session.refresh is not None)
+    return fresh, pair
 
 
 class Found(NamedTuple):
@@ -374,7 +380,7 @@ class Inactive(NamedTuple):
     reason: Reason
 
 
-def standing(found: Found, now: float) -> Reason | None:
+def inactive_reason(found: Found, now: float) -> Reason | None:
     """Why no token of this session can be active right now; None if one can."""
     session, user, client = found.session, found.user, found.client
     if ended := session.ended(now):
@@ -396,13 +402,13 @@ def standing(found: Found, now: float) -> Reason | None:
 
 def decide(found: Found, token: Token, now: float) -> Active | Inactive:
     """Whether a token is active. Every way out but the last line is a no."""
-    heard = found.session.hear(token, now)
-    if isinstance(heard, Reason):
-        return Inactive(heard)
-    reason = standing(found, now)
+    match = found.session.match(token, now)
+    if isinstance(match, Reason):
+        return Inactive(match)
+    reason = inactive_reason(found, now)
     if reason is not None:
         return Inactive(reason)
     handle, session, user, client, _ = found
-    if user is None or client is None:  # what `standing` has said already, for the type checker to see
+    if user is None or client is None:  # what `inactive_reason` has said already, for the type checker to see
         return Inactive(Reason.UNKNOWN)
-    return Active(handle, token.kind, heard.scope, heard.exp, session, user, client)
+    return Active(handle, token.kind, match.scope, match.exp, session, user, client)

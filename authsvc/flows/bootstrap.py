@@ -2,9 +2,10 @@
 
 from authsvc.core import token as tokens
 from authsvc.core.client import BUILT_IN, Client, Secret
+from authsvc.core.event import About, Event
 from authsvc.core.record import Service
 from authsvc.core.token import Kind
-from authsvc.flows.deps import OPERATOR, Deps, note
+from authsvc.flows.deps import OPERATOR, Deps, audit
 
 
 async def first_start(deps: Deps) -> tuple[str, str] | None:
@@ -32,5 +33,5 @@ async def first_start(deps: Deps) -> tuple[str, str] | None:
     if not await deps.store.service.create(Service(epoch=epoch)):
         await deps.store.clients.delete(admin.client_id)  # another worker was faster
         return None
-    await note(deps, OPERATOR, "service.started_first", client_id=admin.client_id)
+    await audit(deps, OPERATOR, Event.SERVICE_STARTED_FIRST, About(client_id=admin.client_id))
     return admin.client_id, secret.text

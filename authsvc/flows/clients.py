@@ -8,10 +8,11 @@ from authsvc.core import throttle
 from authsvc.core import token as tokens
 from authsvc.core.address import prefixes
 from authsvc.core.client import BUILT_IN, Client, Permission, Secret
+from authsvc.core.event import About, Event
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidClient, InvalidRequest
 from authsvc.flows.admins import refuse_to_lose_the_last_admin
-from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.store.throttle import Window
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -37,8 +38,8 @@ async def authenticate(deps: Deps, caller: Caller, client_id: str, secret: str |
         )
         attempt = await deps.store.throttle.reserve([limit], deps.clock())
         await deps.store.throttle.settle(attempt, right=False)
-        known = client.client_id if client else None
-        await note(deps, caller, "client.refused", outcome="failure", client_id=known, kept=client is not None)
+        about = About(client_id=client.client_id if client else None)
+        await audit(deps, caller, Event.CLIENT_REFUSED, about, outcome="failure", kept=client is not None)
     raise InvalidClient
 
 
@@ -59,13 +60,8 @@ async def create(
         **fields,
     )
     await deps.store.clients.create(client.client_id, client)
-    await note(
-        deps,
-        caller,
-        "client.created",
-        client_id=client.client_id,
-        details={"permissions": list(client.permissions)},
-    )
+    about = About(client_id=client.client_id)
+    await audit(deps, caller, Event.CLIENT_CREATED, about, permissions=list(client.permissions))
     return client, secret.text if secret else None
 
 
@@ -77,7 +73,7 @@ async def update(deps: Deps, caller: Caller, client_id: str, **fields: Any) -> C
     if client.may("admin") and "admin" not in permissions:
         await refuse_to_lose_the_last_admin(deps, but=client)
     updated = await deps.store.clients.change(client_id, lambda client: client.but(**fields))
-    await note(deps, caller, "client.changed", client_id=client_id, details={"fields": sorted(fields)})
+    await audit(deps, caller, Event.CLIENT_CHANGED, About(client_id=client_id), fields=sorted(fields))
     return updated
 
 
@@ -92,7 +88,7 @@ async def rotate_secret(deps: Deps, caller: Caller, client_id: str, overlap_s: i
         return client.with_secret(secret.text, now, overlap)
 
     client = await deps.store.clients.change(client_id, change)
-    await note(deps, caller, "client.secret_rotated", client_id=client_id, details={"overlap_s": overlap})
+    await audit(deps, caller, Event.CLIENT_SECRET_ROTATED, About(client_id=client_id), overlap_s=overlap)
     return client, secret.text
 
 
@@ -104,7 +100,7 @@ async def delete(deps: Deps, caller: Caller, client_id: str) -> None:
     if client.may("admin"):
         await refuse_to_lose_the_last_admin(deps, but=client)
     await deps.store.clients.delete(client_id)
-    await note(deps, caller, "client.deleted", client_id=client_id)
+    await audit(deps, caller, Event.CLIENT_DELETED, About(client_id=client_id))
 
 
 def _check(fields: dict[str, Any], *, public: bool) -> None:

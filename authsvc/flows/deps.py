@@ -5,13 +5,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from authsvc.core.event import About, Entry, Event
 from authsvc.errors import NotDurable
 from authsvc.hashing.hasher import Hasher
 from authsvc.metrics import Metrics
 from authsvc.ops.fitness import Fitness
 from authsvc.settings import Settings
 from authsvc.store import Store
-from authsvc.store.audit import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +42,34 @@ class Caller:
 OPERATOR = Caller("operator")
 
 
-async def note(
+async def audit(
     deps: Deps,
     caller: Caller,
-    event: str,
+    event: Event,
+    about: About = About(),  # noqa: B008 - a tuple, which nobody can change
     *,
     outcome: str = "success",
-    sub: str | None = None,
-    session_id: str | None = None,
-    client_id: str | None = None,
     reason: str | None = None,
-    details: dict[str, Any] | None = None,
     kept: bool = True,
+    **details: Any,
 ) -> None:
-    """Write one event to the audit trail and count it; to the log only, if it is not to be kept."""
+    """Write one event to the audit trail and count it.
+
+    kept: False writes it to the log only. details: what only this event has to say.
+    """
     deps.metrics.noted(event, outcome, reason)
-    entry = Event(
+    entry = Entry(
         event=event,
         actor=caller.actor,
         outcome=outcome,
-        sub=sub,
-        session_id=session_id,
-        client_id=client_id,
+        sub=about.sub,
+        session_id=about.session_id,
+        client_id=about.client_id,
         reason=reason,
         ip=caller.ip,
         user_agent=caller.user_agent and caller.user_agent[:120],
         request_id=caller.request_id,
-        details=details,
+        details=details or None,
     )
     if kept:
         await deps.store.audit.write(entry, deps.clock())
@@ -77,10 +78,15 @@ async def note(
 
 
 @asynccontextmanager
-async def doubted(deps: Deps, caller: Caller, event: str, **about: Any) -> AsyncIterator[None]:
-    """Note a change that was made and may not last, if it can't be asked for again: who does would find it made."""
+async def audit_if_not_durable(
+    deps: Deps, caller: Caller, event: Event, about: About, *, reason: str | None = None
+) -> AsyncIterator[None]:
+    """Audit the change as `unsure` on NotDurable.
+
+    The change was applied, so a retry would find nothing to do and record nothing.
+    """
     try:
         yield
     except NotDurable:
-        await note(deps, caller, event, outcome="unsure", **about)
+        await audit(deps, caller, event, about, outcome="unsure", reason=reason)
         raise

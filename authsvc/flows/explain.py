@@ -3,25 +3,39 @@
 from dataclasses import dataclass
 from typing import Any
 
+from authsvc.core import event as events
 from authsvc.core import token as tokens
-from authsvc.core.session import Active, Found, Inactive, Reason, decide, standing
+from authsvc.core.event import Event
+from authsvc.core.session import Active, Found, Inactive, Reason, decide, inactive_reason
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidRequest
 from authsvc.flows.deps import Deps
-from authsvc.store.audit import Entry
+from authsvc.store.audit import StoredEntry
 
 _SHOWN = ("sub", "client_id", "scope", "auth_time", "created_ms", "seen", "idle_s", "end", "exp")
+_BEGINNINGS = (Event.LOGIN_SUCCEEDED, Event.TOKEN_ISSUED)
+# The clocks of workers differ a little, so the times in the trail are not quite in its order.
+_SKEW_S = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What is known about a token or session. `trail`: the audit events that mention it, oldest first."""
+    """What is known about a token or session. `trail`: the audit entries that concern it, oldest first."""
 
     active: bool
     reason: str
     session_id: str
     session: dict[str, Any] | None
-    trail: list[Entry]
+    trail: list[StoredEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """Who began a session, through which client, and when (epoch seconds)."""
+
+    sub: str | None
+    client_id: str | None
+    at: float
 
 
 async def explain(deps: Deps, presented: str) -> Explanation:
@@ -35,7 +49,7 @@ async def explain(deps: Deps, presented: str) -> Explanation:
     found = await deps.store.lookup.session(handle)
     trail = await _trail(deps, handle, found)
     if found is None:
-        return Explanation(False, _from_trail(trail, deps.clock()), handle, None, trail)
+        return Explanation(False, _from_trail(trail, handle, deps.clock()), handle, None, trail)
     reason = _from_records(found, token, deps.clock())
     if reason in (Reason.USER_CUT_OFF, Reason.CLIENT_CUT_OFF, Reason.SERVICE_CUT_OFF, Reason.USER_SUSPENDED):
         reason = f"{reason}{_by(trail)}"
@@ -45,59 +59,77 @@ async def explain(deps: Deps, presented: str) -> Explanation:
 
 def _from_records(found: Found, token: tokens.Token | None, now: float) -> str | None:
     if token is None:
-        return standing(found, now)
+        return inactive_reason(found, now)
     verdict: Active | Inactive = decide(found, token, now)
     return verdict.reason if isinstance(verdict, Inactive) else None
 
 
-def _from_trail(trail: list[Entry], now: float) -> str:
-    for entry in reversed(trail):
-        event = entry.event
-        if event.event == "session.ended":
-            return f"ended: {event.reason}, by {event.actor}"
-        if event.event == "token.reused":
-            return f"ended: a spent refresh token was presented, by {event.actor}"
-        if event.event in (
-            "user.cut_off",
-            "user.deleted",
-            "user.suspended",
-            "password.changed",
-            "password.reset",
-            "password.reset_required",
-        ):
-            return f"ended: {event.event}, by {event.actor}"
-    for entry in trail:
-        end = (entry.event.details or {}).get("end")
-        if end is not None and now >= end:
+def _from_trail(trail: list[StoredEntry], handle: str, now: float) -> str:
+    """Why a session that has no record any more ended: by the first event that ended it for certain."""
+    ends = [stored.entry for stored in trail if events.ends(stored.entry.event) and not _spares(stored, handle)]
+    for entry in sorted(ends, key=lambda entry: entry.outcome == "unsure"):
+        if entry.event == Event.SESSION_ENDED:
+            return f"ended: {entry.reason}, by {entry.actor}"
+        if entry.event == Event.TOKEN_REUSED:
+            return f"ended: a spent refresh token was presented, by {entry.actor}"
+        return f"ended: {entry.event}, by {entry.actor}"
+    for stored in trail:
+        end = (stored.entry.details or {}).get("end")
+        if isinstance(end, int | float) and now >= end:
             return Reason.ENDED
     return Reason.UNKNOWN
 
 
-def _by(trail: list[Entry]) -> str:
-    cut_offs = [entry.event for entry in trail if (entry.event.details or {}).get("epoch") is not None]
+def _by(trail: list[StoredEntry]) -> str:
+    cut_offs = [stored.entry for stored in trail if (stored.entry.details or {}).get("epoch") is not None]
     return f", by {cut_offs[-1].actor} ({cut_offs[-1].event})" if cut_offs else ""
 
 
-async def _trail(deps: Deps, handle: str, found: Found | None) -> list[Entry]:
-    """Walk the whole trail: an operator asks rarely, and an index would have to be kept for nobody else."""
-    entries = [entry async for entry in deps.store.audit.backwards()]
-    begun = [entry for entry in entries if entry.event.session_id == handle]
-    born = next((e for e in begun if e.event.event in ("login.succeeded", "token.issued")), None)
-    sub = found.session.sub if found else born and born.event.sub
-    client_id = found.session.client_id if found else born and born.event.client_id
-    since = found.session.created_ms / 1000 if found else (born.at if born else float("inf"))
+async def _trail(deps: Deps, handle: str, found: Found | None) -> list[StoredEntry]:
+    """The entries that concern a session, oldest first.
 
-    def concerns(entry: Entry) -> bool:
-        event = entry.event
-        if event.session_id == handle:
+    Reads the trail backwards, one page at a time, and stops at the login. An index would serve nobody else.
+    """
+    if found is not None:
+        session = found.session
+        begun = _Beginning(session.sub, session.client_id, session.created_ms / 1000)
+        return await _since(deps, handle, begun)
+    own = []
+    async for stored in deps.store.audit.backwards():
+        if stored.entry.session_id == handle:
+            own.append(stored)
+            if stored.entry.event in _BEGINNINGS:
+                # Now it is known whose cut-offs to look for: read the same part of the trail again.
+                return await _since(deps, handle, _Beginning(stored.entry.sub, stored.entry.client_id, stored.at))
+    return own[::-1]
+
+
+async def _since(deps: Deps, handle: str, begun: _Beginning) -> list[StoredEntry]:
+    found = []
+    async for stored in deps.store.audit.backwards():
+        if stored.at < begun.at - _SKEW_S:
+            break
+        if _concerns(stored, handle, begun):
+            found.append(stored)
+    return found[::-1]
+
+
+def _concerns(stored: StoredEntry, handle: str, begun: _Beginning) -> bool:
+    entry = stored.entry
+    if entry.session_id == handle:
+        return True
+    if stored.at < begun.at or entry.outcome == "failure" or _spares(stored, handle):
+        return False
+    match events.ends(entry.event):
+        case "service":
             return True
-        if entry.at < since or (event.details or {}).get("spared") == handle:
+        case "client":
+            return entry.client_id == begun.client_id
+        case "user":
+            return entry.sub == begun.sub
+        case _:
             return False
-        if event.event == "service.cut_off":
-            return True
-        if event.event in ("client.cut_off", "client.deleted"):
-            return event.client_id == client_id
-        cut_off = event.event.startswith(("user.cut_off", "user.deleted", "user.suspended", "password."))
-        return cut_off and event.outcome != "failure" and event.sub == sub
 
-    return [entry for entry in reversed(entries) if concerns(entry)]
+
+def _spares(stored: StoredEntry, handle: str) -> bool:
+    return (stored.entry.details or {}).get("spared") == handle

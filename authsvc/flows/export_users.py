@@ -3,8 +3,9 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
+from authsvc.core.event import Event
 from authsvc.core.user import User
-from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.deps import Caller, Deps, audit
 
 _PAGE = 500
 
@@ -30,7 +31,7 @@ async def export(deps: Deps, caller: Caller, *, with_hashes: bool) -> AsyncGener
         for document in await _documents(deps, page, with_hashes=with_hashes):
             yield document
     finally:
-        await note(deps, caller, "users.exported", details={"users": len(seen), "with_hashes": with_hashes})
+        await audit(deps, caller, Event.USERS_EXPORTED, users=len(seen), with_hashes=with_hashes)
 
 
 async def _documents(deps: Deps, users: Sequence[User], *, with_hashes: bool) -> list[dict[str, Any]]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from authsvc.core import token as tokens
+from authsvc.core.event import Event
 from authsvc.core.user import ADMIN_ROLE
 from authsvc.core.user_import import ImportedUser
 from authsvc.errors import AuthError, CorruptRecord, InvalidRequest, StoreUnavailable
-from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.store.bulk_users import NewUser, Outcome
 
 # How long a store that does not answer is waited for, as during a failover.
@@ -70,7 +71,7 @@ class Importer:
         """
         room = asyncio.Semaphore(concurrency)
         if not self._dry_run:  # one that is killed says nothing at its end
-            await note(self._deps, caller, "users.import_started")
+            await audit(self._deps, caller, Event.USERS_IMPORT_STARTED)
         try:
             async with asyncio.TaskGroup() as tasks:
                 async for batch in batches:
@@ -152,4 +153,4 @@ class Importer:
             return
         # One event for all: a million of them would push everything else out of the trail.
         counts = {name: getattr(self.tally, name) for name in ("created", "there", "refused", "admins")}
-        await note(self._deps, caller, "users.imported", details=counts)
+        await audit(self._deps, caller, Event.USERS_IMPORTED, **counts)

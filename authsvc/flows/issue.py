@@ -2,9 +2,11 @@
 
 from authsvc.core import scope as scopes
 from authsvc.core.client import REFRESHABLE, Client, Lifetimes
+from authsvc.core.event import About, Event
+from authsvc.core.session import Opening
 from authsvc.core.user import ADMIN_ROLE, User, check_roles, check_sub
 from authsvc.errors import AccessDenied, InvalidRequest, UnauthorizedClient
-from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.grants import Grant, open_session
 
 
@@ -33,29 +35,27 @@ async def issue(
         raise InvalidRequest(f"expires_in: at most {longest} for this client")
     service = await deps.store.service.get()
     user = await _user(deps, caller, client, check_sub(sub), None if roles is None else check_roles(roles))
-    return await open_session(
-        deps,
-        caller,
-        event="token.issued",
+    opening = Opening(
         user=user,
         client=client,
         service=service,
         lifetimes=Lifetimes(seconds, min(client.idle_ttl_s or seconds, seconds), seconds),
         refreshable=False,
         scope=granted,
-        from_user=False,
     )
+    return await open_session(deps, caller, Event.TOKEN_ISSUED, opening)
 
 
 async def _user(deps: Deps, caller: Caller, client: Client, sub: str, roles: tuple[str, ...] | None) -> User:
     now = deps.clock()
+    about = About(sub, client_id=client.client_id)
     if ADMIN_ROLE in (roles or ()) and not client.may("admin"):
         raise UnauthorizedClient("this client may not make admins")
     user = await deps.store.users.find(sub)
     if user is None:
         new = User(sub=sub, roles=roles or (), epoch=int(now * 1000), created_at=int(now))
         if await deps.store.users.create(sub, new):
-            await note(deps, caller, "user.created", sub=sub, client_id=client.client_id)
+            await audit(deps, caller, Event.USER_CREATED, about)
             return new
         user = await deps.store.users.get(sub)
     _refuse(client, user, roles)
@@ -67,7 +67,7 @@ async def _user(deps: Deps, caller: Caller, client: Client, sub: str, roles: tup
         return held.changed(roles=roles)
 
     changed = await deps.store.users.change(sub, change)
-    await note(deps, caller, "user.changed", sub=sub, client_id=client.client_id, details={"fields": ["roles"]})
+    await audit(deps, caller, Event.USER_CHANGED, about, fields=["roles"])
     # Only the epoch counts for the session, and it is the one from before: a cut-off meanwhile holds.
     return changed.but(epoch=user.epoch)
 

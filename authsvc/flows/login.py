@@ -2,12 +2,15 @@
 
 import time
 from contextlib import suppress
+from typing import NamedTuple
 
 from authsvc.core import scope as scopes
 from authsvc.core import throttle
 from authsvc.core.address import prefixes
 from authsvc.core.client import Client
+from authsvc.core.event import About, Event
 from authsvc.core.password import MAX_BYTES, too_long
+from authsvc.core.session import Opening
 from authsvc.core.user import Credentials, User
 from authsvc.core.username import normalise
 from authsvc.errors import (
@@ -17,7 +20,7 @@ from authsvc.errors import (
     Overloaded,
     TooManyAttempts,
 )
-from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.grants import Grant, open_session
 from authsvc.store.throttle import Window
 
@@ -42,29 +45,36 @@ async def login(
     granted = scopes.within(scope, client.scope)
     # Read before the password is checked: what is cut off from here on is cut off for this login too.
     service = await deps.store.service.get()
-    user, credentials = await authenticate(deps, caller, username, password, event="login")
+    attempt = AttemptEvents(Event.LOGIN_FAILED, Event.LOGIN_THROTTLED)
+    user, credentials = await authenticate(deps, caller, username, password, attempt)
     refreshable = client.refresh and not cookie
-    lifetimes = client.lifetimes(refreshable=refreshable, cookie=cookie)
-    grant = await open_session(
-        deps,
-        caller,
-        event="login.succeeded",
+    opening = Opening(
         user=user,
         client=client,
         service=service,
-        lifetimes=lifetimes,
+        lifetimes=client.lifetimes(refreshable=refreshable, cookie=cookie),
         refreshable=refreshable,
         scope=granted,
         amr=("pwd",),
         device=device,
+        ip=caller.ip,
+        user_agent=caller.user_agent,
     )
+    grant = await open_session(deps, caller, Event.LOGIN_SUCCEEDED, opening)
     if credentials.hash and deps.hasher.outdated(credentials.hash):
         await _rehash(deps, user.sub, credentials.hash, password)
     return grant
 
 
+class AttemptEvents(NamedTuple):
+    """The events to write when a password is wrong, and when an attempt is throttled."""
+
+    failed: Event
+    throttled: Event
+
+
 async def authenticate(
-    deps: Deps, caller: Caller, username: str, password: str, *, event: str
+    deps: Deps, caller: Caller, username: str, password: str, events: AttemptEvents
 ) -> tuple[User, Credentials]:
     """Check a password, throttled: the attempt is counted before the hash and taken back if it was right."""
     deps.hasher.refuse_if_full()  # before anything is spent on it: in a storm there are thousands of them
@@ -73,7 +83,7 @@ async def authenticate(
     try:
         attempt = await deps.store.throttle.reserve(windows, deps.clock())
     except TooManyAttempts:
-        await note(deps, caller, f"{event}.throttled", outcome="failure", kept=False)
+        await audit(deps, caller, events.throttled, outcome="failure", kept=False)
         raise
     async with deps.store.throttle.release_on_failure(attempt):
         found = await deps.store.users.find_by_name(canonical or "")
@@ -84,7 +94,7 @@ async def authenticate(
     await deps.store.throttle.settle(attempt, right=accepted)
     if not accepted or user is None or credentials is None:
         await deps.hasher.pad_to_slowest(began)
-        await note(deps, caller, f"{event}.failed", outcome="failure", sub=user.sub if user else None)
+        await audit(deps, caller, events.failed, About(user.sub if user else None), outcome="failure")
         raise InvalidCredentials("unknown username or wrong password")
     return user, credentials
 

@@ -7,6 +7,7 @@ from authsvc.core import session as sessions
 from authsvc.core import throttle
 from authsvc.core import token as tokens
 from authsvc.core.address import prefixes
+from authsvc.core.event import About, Event
 from authsvc.core.session import Active, Pair, Session
 from authsvc.core.token import Kind
 from authsvc.core.user import ADMIN_ROLE, Credentials, ResetCode, User
@@ -19,9 +20,9 @@ from authsvc.errors import (
     NotFound,
     WrongPassword,
 )
-from authsvc.flows.deps import Caller, Deps, doubted, note
+from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable
 from authsvc.flows.grants import Grant
-from authsvc.flows.login import authenticate, login_windows, refuse_long
+from authsvc.flows.login import AttemptEvents, authenticate, login_windows, refuse_long
 from authsvc.flows.sessions import refuse_if_cut_off
 from authsvc.store.throttle import Window
 
@@ -45,13 +46,15 @@ async def change_password(
     refuse_long(current)
     check_policy(deps, new, username)
     try:
-        user, verified = await authenticate(deps, caller, username, current, event="password.change")
+        events = AttemptEvents(Event.PASSWORD_CHANGE_FAILED, Event.PASSWORD_CHANGE_THROTTLED)
+        user, verified = await authenticate(deps, caller, username, current, events)
     except InvalidCredentials:
         raise WrongPassword("the current password is wrong") from None
     if user.sub != me.user.sub:
         raise InvalidToken("the session has ended")  # the name has passed to somebody else meanwhile
     hashed = await deps.hasher.hash(new)
     now = deps.clock()
+    about = About(user.sub, me.handle)
 
     def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials]:
         refuse_if_cut_off(me, user)
@@ -60,20 +63,13 @@ async def change_password(
         return user.cut_off(now, sparing=me.handle), Credentials(hash=hashed, changed_at=int(now))
 
     try:
-        async with doubted(deps, caller, "password.changed", sub=user.sub, session_id=me.handle):
+        async with audit_if_not_durable(deps, caller, Event.PASSWORD_CHANGED, about):
             changed = await deps.store.users.swap_both(user.sub, change)
     except NotFound:
         raise InvalidToken("the session has ended") from None  # with its user
     session, pair = await _renew(deps, me, cookie=cookie)
     deps.store.sessions.delete_cut_off(changed.sub, changed.epoch, keep=me.handle)
-    await note(
-        deps,
-        caller,
-        "password.changed",
-        sub=changed.sub,
-        session_id=me.handle,
-        details={"epoch": changed.epoch, "spared": me.handle},
-    )
+    await audit(deps, caller, Event.PASSWORD_CHANGED, about, epoch=changed.epoch, spared=me.handle)
     return Grant.of(me.handle, session, pair, now)
 
 
@@ -82,7 +78,7 @@ async def _renew(deps: Deps, me: Active, *, cookie: bool) -> tuple[Session, Pair
 
     def renewed(session: Session) -> tuple[Session, Pair]:
         lifetimes = me.client.lifetimes(refreshable=session.refresh is not None, cookie=cookie)
-        return sessions.renewed(session, me.handle, now=now, lifetimes=lifetimes)
+        return sessions.reissue_tokens(session, me.handle, now=now, lifetimes=lifetimes)
 
     try:
         return await deps.store.sessions.step(me.handle, renewed)
@@ -104,7 +100,7 @@ async def new_reset_code(deps: Deps, caller: Caller, sub: str, *, by_admin: bool
         return user, (credentials or Credentials()).but(reset_code=code.handle)
 
     await deps.store.users.swap_both(sub, change)
-    await note(deps, caller, "password.reset_code", sub=sub, details={"code": code.handle})
+    await audit(deps, caller, Event.PASSWORD_RESET_CODE, About(sub), code=code.handle)
     return code.text, life_s
 
 
@@ -118,7 +114,7 @@ async def require_reset(deps: Deps, caller: Caller, sub: str) -> None:
 
     changed = await deps.store.users.swap_both(sub, change)
     deps.store.sessions.delete_cut_off(sub, changed.epoch)
-    await note(deps, caller, "password.reset_required", sub=sub, details={"epoch": changed.epoch})
+    await audit(deps, caller, Event.PASSWORD_RESET_REQUIRED, About(sub), epoch=changed.epoch)
 
 
 async def store_reset_code(deps: Deps, sub: str, *, by_admin: bool = True) -> tuple[tokens.Token, int]:
@@ -141,14 +137,13 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
         raise InvalidGrant("the reset code is not valid")
     attempt = await deps.store.throttle.reserve(window, deps.clock())
     async with deps.store.throttle.release_on_failure(attempt):
-        await (
-            deps.store.service.get()
-        )  # a store that was emptied holds no codes either, which says nothing about this one
+        # A store that was emptied holds no codes either, which says nothing about this code.
+        await deps.store.service.get()
         record = await deps.store.codes.find(code.handle)
     valid = record is not None and hmac.compare_digest(record.digest, code.digest) and deps.clock() < record.until
     await deps.store.throttle.settle(attempt, right=valid)
     if record is None or not valid:
-        await note(deps, caller, "password.reset", outcome="failure")
+        await audit(deps, caller, Event.PASSWORD_RESET, outcome="failure")
         raise InvalidGrant("the reset code is not valid")
     user = await deps.store.users.find(record.sub)
     if user is None:
@@ -165,7 +160,7 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
         return user.cut_off(now), Credentials(hash=hashed, changed_at=int(now))
 
     try:
-        async with doubted(deps, caller, "password.reset", sub=user.sub):
+        async with audit_if_not_durable(deps, caller, Event.PASSWORD_RESET, About(user.sub)):
             changed = await deps.store.users.swap_both(record.sub, change)
     except NotFound:
         raise InvalidGrant("the reset code is not valid") from None
@@ -173,4 +168,4 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
     if changed.username is not None:
         await deps.store.throttle.clear(login_windows(normalise(changed.username), caller.ip)[:2])
     deps.store.sessions.delete_cut_off(changed.sub, changed.epoch)
-    await note(deps, caller, "password.reset", sub=changed.sub, details={"epoch": changed.epoch})
+    await audit(deps, caller, Event.PASSWORD_RESET, About(changed.sub), epoch=changed.epoch)

@@ -1,15 +1,14 @@
 """Exchanging a refresh token (RFC 6749 section 6)."""
 
-from typing import Any
-
 from authsvc.core import scope as scopes
 from authsvc.core import session as sessions
 from authsvc.core import token as tokens
 from authsvc.core.client import Client
-from authsvc.core.session import Outcome, Reason, Rotation, Session
+from authsvc.core.event import About, Event
+from authsvc.core.session import Reason, RefreshOutcome, Rotation, Session
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidGrant, NotFound
-from authsvc.flows.deps import Caller, Deps, doubted, note
+from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable
 from authsvc.flows.grants import Grant
 
 
@@ -22,7 +21,12 @@ async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, sc
     found = None if token is None else await deps.store.lookup.session(token.handle)
     now = deps.clock()
     # Another client's token is refused before it can do anything to the session.
-    if token is None or found is None or found.session.client_id != client.client_id or sessions.standing(found, now):
+    if (
+        token is None
+        or found is None
+        or found.session.client_id != client.client_id
+        or sessions.inactive_reason(found, now)
+    ):
         raise InvalidGrant("the refresh token is not valid")
     narrowed = None if scope is None else scopes.within(scope, found.session.scope)
     access_ttl_s = client.lifetimes(refreshable=True).access
@@ -38,20 +42,19 @@ async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, sc
         )
         return rotation.session, rotation
 
-    about: dict[str, Any] = {"sub": found.session.sub, "session_id": token.handle, "client_id": client.client_id}
+    about = About(found.session.sub, token.handle, client.client_id)
     try:
         # A rotation that gets lost is a refresh that never was; the end of a session has to last, and does.
-        async with doubted(deps, caller, "token.reused", reason=Reason.SPENT, **about):
+        async with audit_if_not_durable(deps, caller, Event.TOKEN_REUSED, about, reason=Reason.SPENT):
             _, rotation = await deps.store.sessions.step(token.handle, rotated, durable=False)
     except NotFound:
         raise InvalidGrant("the refresh token is not valid") from None
-    if rotation.outcome is Outcome.REUSED:
+    if rotation.outcome is RefreshOutcome.REUSED:
         await deps.store.sessions.unlist(found.session.sub, [token.handle])
-        await note(deps, caller, "token.reused", outcome="failure", reason=Reason.SPENT, **about)
+        await audit(deps, caller, Event.TOKEN_REUSED, about, outcome="failure", reason=Reason.SPENT)
     if rotation.pair is None or rotation.session is None:
         raise InvalidGrant("the refresh token is not valid")
-    if rotation.outcome is Outcome.ROTATED:
-        # Every device does it all day long, and whoever has a session as often as he likes: kept, these would push out
-        # of the trail what it is for.
-        await note(deps, caller, "token.refreshed", kept=False, **about)
+    if rotation.outcome is RefreshOutcome.ROTATED:
+        # In the log only: every device refreshes all day long, and would push everything else out of the trail.
+        await audit(deps, caller, Event.TOKEN_REFRESHED, about, kept=False)
     return Grant.of(token.handle, rotation.session, rotation.pair, now)

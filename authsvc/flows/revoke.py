@@ -2,11 +2,12 @@
 
 from authsvc.core import token as tokens
 from authsvc.core.client import Client
+from authsvc.core.event import About, Event
 from authsvc.core.session import Reason, Session
 from authsvc.core.token import Kind
 from authsvc.errors import UnauthorizedClient
-from authsvc.flows.deps import Caller, Deps, note
-from authsvc.flows.roster import end_session
+from authsvc.flows.deps import Caller, Deps, audit
+from authsvc.flows.sessions import end_session
 
 
 async def revoke_token(deps: Deps, caller: Caller, client: Client | None, presented: str) -> None:
@@ -22,7 +23,7 @@ async def revoke_token(deps: Deps, caller: Caller, client: Client | None, presen
         await deps.store.sessions.ensure_absent(token.handle)
         return
     # A spent or expired token still names its session: whoever wants it gone wants the session gone.
-    if session.hear(token, deps.clock()) is Reason.FORGED:
+    if session.match(token, deps.clock()) is Reason.FORGED:
         return
     if client is not None and not _may_take_back(client, session):
         raise UnauthorizedClient("the token was issued to another client")
@@ -45,21 +46,21 @@ async def revoke_user(deps: Deps, caller: Caller, sub: str) -> None:
     now = deps.clock()
     user = await deps.store.users.change(sub, lambda user: user.cut_off(now))
     deps.store.sessions.delete_cut_off(sub, user.epoch)
-    await note(deps, caller, "user.cut_off", sub=sub, details={"epoch": user.epoch})
+    await audit(deps, caller, Event.USER_CUT_OFF, About(sub), epoch=user.epoch)
 
 
 async def revoke_client(deps: Deps, caller: Caller, client_id: str) -> None:
     """End every session opened through a client. Raises NotFound."""
     now = deps.clock()
     client = await deps.store.clients.change(client_id, lambda client: client.cut_off(now))
-    await note(deps, caller, "client.cut_off", client_id=client_id, details={"epoch": client.epoch})
+    await audit(deps, caller, Event.CLIENT_CUT_OFF, About(client_id=client_id), epoch=client.epoch)
 
 
 async def revoke_all(deps: Deps, caller: Caller) -> None:
     """End every session there is."""
     now = deps.clock()
     service = await deps.store.service.change(lambda service: service.cut_off(now))
-    await note(deps, caller, "service.cut_off", details={"epoch": service.epoch})
+    await audit(deps, caller, Event.SERVICE_CUT_OFF, epoch=service.epoch)
 
 
 def _may_take_back(client: Client, session: Session) -> bool:

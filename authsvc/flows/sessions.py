@@ -1,18 +1,44 @@
-"""A user's own sessions: listing them, ending one, ending the others, logging out."""
+"""A user's sessions: listing them, ending one, ending the others, logging out."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from authsvc.core import token as tokens
-from authsvc.core.session import Active
+from authsvc.core.event import About, Event
+from authsvc.core.session import Active, Found, Reason, Session, inactive_reason
 from authsvc.core.user import User
 from authsvc.errors import InvalidToken, NotFound
-from authsvc.flows.deps import Caller, Deps, doubted, note
-from authsvc.flows.roster import Listed, end_session, roster
+from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable
 
 
-async def alive(deps: Deps, sub: str) -> list[Listed]:
-    """The user's live sessions, newest first."""
-    return [listed for listed in await roster(deps, sub) if listed.dead is None][::-1]
+@dataclass(frozen=True, slots=True)
+class SessionStatus:
+    """A session in a list. `reason`: why none of its tokens can be active; None while one can."""
+
+    handle: str
+    session: Session
+    reason: Reason | None = None
+
+
+async def list_sessions(deps: Deps, sub: str) -> list[SessionStatus]:
+    """The user's sessions that have a record, oldest first, the inactive ones too."""
+    now = deps.clock()
+    user = await deps.store.users.find(sub)
+    service = await deps.store.service.get()
+    present = await deps.store.sessions.listed(sub, now)
+    ids = sorted({session.client_id for _, session in present})
+    clients = dict(zip(ids, await deps.store.clients.find_all(ids), strict=True))
+
+    def status(handle: str, session: Session) -> SessionStatus:
+        found = Found(handle, session, user, clients[session.client_id], service)
+        return SessionStatus(handle, session, inactive_reason(found, now))
+
+    return [status(handle, session) for handle, session in present]
+
+
+async def list_active(deps: Deps, sub: str) -> list[SessionStatus]:
+    """The user's active sessions, newest first."""
+    return [one for one in await list_sessions(deps, sub) if one.reason is None][::-1]
 
 
 async def logout(deps: Deps, caller: Caller, me: Active) -> None:
@@ -30,6 +56,15 @@ async def end_one(deps: Deps, caller: Caller, sub: str, handle: str) -> None:
     await end_session(deps, caller, handle, session, "ended by its owner")
 
 
+async def end_session(deps: Deps, caller: Caller, handle: str, session: Session, reason: str) -> None:
+    """Delete a session. Only the call that really deleted it writes the audit event. Raises NotDurable."""
+    about = About(session.sub, handle, session.client_id)
+    async with audit_if_not_durable(deps, caller, Event.SESSION_ENDED, about, reason=reason):
+        ended = await deps.store.sessions.end(handle, session.sub)
+    if ended:
+        await audit(deps, caller, Event.SESSION_ENDED, about, reason=reason)
+
+
 async def end_others(deps: Deps, caller: Caller, me: Active) -> None:
     """End every session of the user but this one, including logins and refreshes in flight, in one write."""
     now = deps.clock()
@@ -40,33 +75,28 @@ async def end_others(deps: Deps, caller: Caller, me: Active) -> None:
 
     user = await _change(deps, me, change)
     deps.store.sessions.delete_cut_off(user.sub, user.epoch, keep=me.handle)
-    await note(
-        deps,
-        caller,
-        "user.cut_off",
-        sub=user.sub,
-        reason="the others",
-        details={"epoch": user.epoch, "spared": me.handle},
-    )
+    about = About(user.sub)
+    await audit(deps, caller, Event.USER_CUT_OFF, about, reason="the others", epoch=user.epoch, spared=me.handle)
 
 
 async def end_all(deps: Deps, caller: Caller, me: Active) -> None:
     """End every session of the user, this one too."""
     now = deps.clock()
-    async with doubted(deps, caller, "user.cut_off", sub=me.user.sub, reason="everywhere"):
+    about = About(me.user.sub)
+    async with audit_if_not_durable(deps, caller, Event.USER_CUT_OFF, about, reason="everywhere"):
         user = await _change(deps, me, lambda user: user.cut_off(now))
     deps.store.sessions.delete_cut_off(user.sub, user.epoch)
-    await note(deps, caller, "user.cut_off", sub=user.sub, reason="everywhere", details={"epoch": user.epoch})
+    await audit(deps, caller, Event.USER_CUT_OFF, about, reason="everywhere", epoch=user.epoch)
 
 
 async def _change(deps: Deps, me: Active, change: Callable[[User], User]) -> User:
     try:
         return await deps.store.users.change(me.user.sub, change)
     except NotFound:
-        raise InvalidToken("the session has ended") from None  # with its user
+        raise InvalidToken("the session has ended") from None  # the user was deleted
 
 
 def refuse_if_cut_off(me: Active, user: User) -> None:
-    """Raise InvalidToken if this session was ended since it was looked up: it can't be spared any more."""
+    """Raise InvalidToken if this session ended after it was looked up: then it must not be spared any more."""
     if user.status != "active" or not user.admits(me.handle, me.session.epochs.user):
         raise InvalidToken("the session has ended")

@@ -3,11 +3,12 @@
 from typing import Any
 
 from authsvc.core import token as tokens
+from authsvc.core.event import About, Event
 from authsvc.core.user import ADMIN_ROLE, Credentials, User, check_claims, check_roles
 from authsvc.core.username import normalise
 from authsvc.errors import NotFound
 from authsvc.flows.admins import refuse_to_lose_the_last_admin
-from authsvc.flows.deps import Caller, Deps, note
+from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.login import login_windows
 from authsvc.flows.password import check_policy, store_reset_code
 
@@ -45,7 +46,7 @@ async def create(
     else:
         credentials = Credentials(hash=await deps.hasher.hash(password), changed_at=int(now))
     await deps.store.users.register(user, credentials)
-    await note(deps, caller, "user.created", sub=user.sub, details={"roles": user.roles})
+    await audit(deps, caller, Event.USER_CREATED, About(user.sub), roles=user.roles)
     return user, code.text if code else None
 
 
@@ -88,14 +89,14 @@ async def update(
         await deps.store.throttle.clear(login_windows(normalise(updated.username), None)[1:2])
     details: dict[str, Any] = {"fields": sorted(changes), "epoch": updated.epoch}
     details |= {name: changes[name] for name in ("status", "roles") if name in changes}
-    await note(deps, caller, _event(user, updated), sub=sub, details=details)
+    await audit(deps, caller, _event(user, updated), About(sub), **details)
     return updated
 
 
-def _event(before: User, after: User) -> str:
+def _event(before: User, after: User) -> Event:
     if before.status == after.status:
-        return "user.changed"
-    return "user.suspended" if after.status == "suspended" else "user.reinstated"
+        return Event.USER_CHANGED
+    return Event.USER_SUSPENDED if after.status == "suspended" else Event.USER_REINSTATED
 
 
 async def delete(deps: Deps, caller: Caller, sub: str) -> None:
@@ -106,7 +107,7 @@ async def delete(deps: Deps, caller: Caller, sub: str) -> None:
     await deps.store.users.remove(sub)
     # All of these are dead: no user, no session. The epoch only has to be above theirs.
     deps.store.sessions.delete_cut_off(sub, user.cut_off(deps.clock()).epoch)
-    await note(deps, caller, "user.deleted", sub=sub)
+    await audit(deps, caller, Event.USER_DELETED, About(sub))
 
 
 async def get_for_reset(deps: Deps, sub: str, *, by_admin: bool) -> User:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from authsvc.core.event import Event
 from authsvc.metrics.families import Call, Family, families, reason_of, result_of
 from authsvc.metrics.values import Counter, Gauge, Histogram, Values, new_values, offsets
 
@@ -52,26 +53,21 @@ class Metrics:
         self.event_lag = self._histogram("event_lag_seconds")
         self.ready = self._gauge("workers_ready")
 
-    def noted(self, event: str, outcome: str, reason: str | None) -> None:
+    def noted(self, event: Event, outcome: str, reason: str | None) -> None:
         """Count what an event of the audit trail tells of sessions and passwords."""
-        if event == "session.ended":
+        if event is Event.SESSION_ENDED:
             self.sessions_ended.add((reason or "").replace(" ", "_"))
-        elif event in ("login.succeeded", "token.issued"):
-            self.sessions_issued.add("login" if event == "login.succeeded" else "issue")
-            if event == "login.succeeded":
-                self.passwords_checked.add("login", "succeeded")
-        elif event == "token.refreshed":
-            self.sessions_refreshed.add()
-        elif event == "token.reused":
+        elif event is Event.TOKEN_REUSED:
             self.refresh_reuse.add()
             self.sessions_ended.add("reuse")
+        elif event is Event.TOKEN_REFRESHED:
+            self.sessions_refreshed.add()
+        elif event in _BEGUN:
+            self.sessions_issued.add(_BEGUN[event])
         elif event in _CUT_OFFS and outcome == "success":
-            self.cut_offs.add(*_CUT_OFFS[event])
-        what, _, how = event.rpartition(".")
-        if how in ("failed", "throttled"):
-            self.passwords_checked.add(what.replace(".", "_"), how)
-        elif event == "password.changed":
-            self.passwords_checked.add("password_change", "succeeded")
+            self.cut_offs.add(event.ends or "", _CUT_OFFS[event])
+        if event in _CHECKED:
+            self.passwords_checked.add(*_CHECKED[event])
 
     def _counter(self, name: str) -> Counter:
         return Counter(self._values, self._offsets[name])
@@ -83,17 +79,30 @@ class Metrics:
         return Histogram(self._values, self._offsets[name], self._families[name].buckets)
 
 
-# Events that end sessions without naming them, by raising an epoch or deleting whose they are.
+# Events that begin a session, and the label of each.
+_BEGUN = {Event.LOGIN_SUCCEEDED: "login", Event.TOKEN_ISSUED: "issue"}
+
+# Events that end sessions without naming them, and the cause. Whose sessions they end, the event itself says.
 _CUT_OFFS = {
-    "user.cut_off": ("user", "cut_off"),
-    "user.suspended": ("user", "suspended"),
-    "user.deleted": ("user", "deleted"),
-    "password.changed": ("user", "password"),
-    "password.reset": ("user", "password"),
-    "password.reset_required": ("user", "password"),
-    "client.cut_off": ("client", "cut_off"),
-    "client.deleted": ("client", "deleted"),
-    "service.cut_off": ("service", "cut_off"),
+    Event.USER_CUT_OFF: "cut_off",
+    Event.USER_SUSPENDED: "suspended",
+    Event.USER_DELETED: "deleted",
+    Event.PASSWORD_CHANGED: "password",
+    Event.PASSWORD_RESET: "password",
+    Event.PASSWORD_RESET_REQUIRED: "password",
+    Event.CLIENT_CUT_OFF: "cut_off",
+    Event.CLIENT_DELETED: "deleted",
+    Event.SERVICE_CUT_OFF: "cut_off",
+}
+
+# Events that tell how an attempt with a password went.
+_CHECKED = {
+    Event.LOGIN_SUCCEEDED: ("login", "succeeded"),
+    Event.LOGIN_FAILED: ("login", "failed"),
+    Event.LOGIN_THROTTLED: ("login", "throttled"),
+    Event.PASSWORD_CHANGED: ("password_change", "succeeded"),
+    Event.PASSWORD_CHANGE_FAILED: ("password_change", "failed"),
+    Event.PASSWORD_CHANGE_THROTTLED: ("password_change", "throttled"),
 }
 
 __all__ = ["Call", "Family", "Metrics", "Values", "families", "new_values", "reason_of", "result_of"]

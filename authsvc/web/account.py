@@ -5,7 +5,7 @@ from starlette.responses import JSONResponse, Response
 
 from authsvc.api import schemas as bodies
 from authsvc.api.parsing import json_body, query, refuse_query
-from authsvc.flows import password, roster, sessions
+from authsvc.flows import password, sessions
 from authsvc.flows.deps import Deps
 from authsvc.web import callers, cookies
 from authsvc.web.tokens import granted
@@ -20,7 +20,7 @@ async def logout(deps: Deps, request: Request) -> Response:
 
 async def who_am_i(deps: Deps, request: Request) -> Response:
     active = (await callers.user_of(deps, request)).active
-    current = roster.Listed(active.handle, active.session)
+    current = sessions.SessionStatus(active.handle, active.session)
     view = bodies.MeView(
         sub=active.user.sub,
         username=active.user.username,
@@ -34,7 +34,7 @@ async def who_am_i(deps: Deps, request: Request) -> Response:
 
 async def list_sessions(deps: Deps, request: Request) -> Response:
     me = await callers.user_of(deps, request)
-    listed = await sessions.alive(deps, me.active.user.sub)
+    listed = await sessions.list_active(deps, me.active.user.sub)
     return JSONResponse(
         {"items": [bodies.SessionView.of(one, me.active.handle).model_dump() for one in listed], "next": None}
     )

@@ -68,7 +68,7 @@ async def delete_user(deps: Deps, request: Request) -> Response:
 async def list_user_sessions(deps: Deps, request: Request) -> Response:
     await callers.admin_of(deps, request)
     user = await deps.store.users.get(_sub(request))
-    listed = await sessions.alive(deps, user.sub)
+    listed = await sessions.list_active(deps, user.sub)
     return JSONResponse({"items": [bodies.SessionView.of(one).model_dump() for one in listed], "next": None})
 
 

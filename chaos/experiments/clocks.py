@@ -88,8 +88,8 @@ async def _late_by(lab: Lab, skew: Path) -> None:
 BY_TIME = [
     Patch(
         "core/session.py",
-        "epochs=Epochs.of(user, client, service),",
-        "epochs=Epochs(int(now * 1000), client.epoch, service.epoch),",
+        "epochs=Epochs.of(opening.user, opening.client, opening.service),",
+        "epochs=Epochs(int(now * 1000), opening.client.epoch, opening.service.epoch),",
     ),
     Patch("core/user.py", "return epoch == self.epoch or", "return epoch >= self.epoch or"),
 ]

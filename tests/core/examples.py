@@ -5,7 +5,7 @@ from typing import Any
 from authsvc.core import session as sessions
 from authsvc.core.client import Client, Lifetimes
 from authsvc.core.record import Service
-from authsvc.core.session import Found, Pair, Session
+from authsvc.core.session import Found, Opening, Pair, Session
 from authsvc.core.token import Kind, Token, new
 from authsvc.core.user import User
 
@@ -33,16 +33,15 @@ def begun(
     *, now: float = NOW, scope: str = "read write", lifetimes: Lifetimes = LIFETIMES, refreshable: bool = True
 ) -> tuple[Session, Pair]:
     """A session that has just begun, and its tokens."""
-    return sessions.begin(
-        HANDLE,
+    opening = Opening(
         user=a_user(),
         client=a_client(),
         service=a_service(),
-        now=now,
         lifetimes=lifetimes,
         refreshable=refreshable,
         scope=scope,
     )
+    return sessions.begin(HANDLE, opening, now=now)
 
 
 def found(session: Session, **parts: Any) -> Found:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from authsvc.core.client import BUILT_IN, Client
+from authsvc.core.event import Entry
 from authsvc.core.session import Active, Inactive
 from authsvc.core.token import Kind
 from authsvc.core.user import User
@@ -15,7 +16,6 @@ from authsvc.flows.grants import Grant
 from authsvc.flows.introspect import look_up, note_use
 from authsvc.flows.login import login
 from authsvc.flows.refresh import refresh
-from authsvc.store.audit import Event
 from tests.conftest import PASSWORD
 
 HERE = Caller(ip="192.0.2.1", user_agent="a test", request_id="r-1")
@@ -78,10 +78,10 @@ class World:
         assert len(opened) == 1, "one token of the session is active and the other is not"
         return opened.pop()
 
-    async def events(self) -> list[Event]:
+    async def events(self) -> list[Entry]:
         """The audit trail, oldest first."""
         await self.deps.store.sessions.finish()
-        return [entry.event async for entry in self.deps.store.audit.backwards()][::-1]
+        return [stored.entry async for stored in self.deps.store.audit.backwards()][::-1]
 
 
 async def world_of(deps: Deps) -> World:

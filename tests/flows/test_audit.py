@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 import redis
 
+from authsvc.cli.trail import view
 from authsvc.core import token as tokens
+from authsvc.core.event import Entry
 from authsvc.core.token import Kind
 from authsvc.core.user import User
 from authsvc.errors import AuthError
 from authsvc.flows import clients, issue, password, revoke, sessions, users
 from authsvc.flows.deps import Caller
+from authsvc.flows.explain import explain
 from authsvc.flows.grants import Grant
 from authsvc.settings import Settings
-from authsvc.store.audit import Event
 from tests.conftest import CHEAP, PASSWORD, Clock, Service
 from tests.flows.conftest import HERE, World
 
@@ -174,7 +176,7 @@ async def test_each_thing_writes_its_event_once(
         except AuthError:
             assert any(name in FAILURES or name == "password.reset" for name, _ in expected)
     logged = [record.__dict__["fields"] for record in caplog.records if record.name == "authsvc.audit"]
-    events = [Event(**json.loads(json.dumps(fields))) for fields in logged]
+    events = [Entry(**json.loads(json.dumps(fields))) for fields in logged]
     assert [event.event for event in events] == [name for name, _ in expected]
     assert (await stage.events())[before:] == [event for event in events if event.event != "token.refreshed"]
     for event, (name, fields) in zip(events, expected, strict=True):
@@ -191,7 +193,7 @@ async def test_reading_writes_nothing(stage: Stage) -> None:
     await stage.refresh(stage.here.refresh_token)
     before = len(await stage.events())
     await stage.me(stage.other)
-    await sessions.alive(stage.deps, stage.ada.sub)
+    await sessions.list_active(stage.deps, stage.ada.sub)
     await stage.refresh(stage.here.refresh_token)
     assert not await stage.active("tok_x")
     assert len(await stage.events()) == before
@@ -236,6 +238,40 @@ async def test_pages(service: Service) -> None:
         query["cursor"] = page["next"]
     assert seen == [item["id"] for item in whole["items"]]
     assert len(seen) >= 8
+
+
+NEWER = {
+    "event": "factor.added",
+    "actor": "user:ada",
+    "outcome": "pending",
+    "factor": {"kind": "totp"},
+    "details": {"epoch": "many", "end": "soon", "labels": ["a"]},
+}
+
+
+@pytest.mark.parametrize("document", [NEWER, NEWER | {"details": "text"}], ids=["unknown members", "unknown types"])
+async def test_an_entry_of_a_newer_version_is_shown(
+    service: Service, valkey: "redis.Redis", document: dict[str, Any]
+) -> None:
+    """An event, an outcome or a member that this version does not know hides no entry, in every view of the trail."""
+    await service.user()
+    grant = await service.login()
+    newer = document | {"session_id": grant["session_id"]}
+    valkey.xadd("audit", {"at": int(service.deps.clock() * 1000), "e": json.dumps(newer)})
+    answer = await service.http.get("/admin/audit", auth=service.admin)
+    assert answer.status_code == 200
+    shown = answer.json()["items"]
+    assert [item["event"] for item in shown[1:3]] == ["login.succeeded", "user.created"]
+    entries = [stored async for stored in service.deps.store.audit.backwards()]
+    assert [view(stored)["id"] for stored in entries] == [item["id"] for item in shown]
+    if document is NEWER:
+        known = ("event", "actor", "outcome", "details")
+        assert {name: shown[0][name] for name in known} == {name: NEWER[name] for name in known}
+        assert (await explain(service.deps, grant["access_token"])).trail[-1].entry.event == "factor.added"
+        await revoke.revoke_session(service.deps, ADMIN, grant["session_id"])
+        assert (await explain(service.deps, grant["access_token"])).reason == "ended: revoked, by client:admin"
+    else:
+        assert shown[0]["event"] == "unreadable"
 
 
 class TestRetention:

@@ -1,6 +1,11 @@
 """Telling an operator why a token is inactive."""
 
+import json
+import tracemalloc
+from typing import Any
+
 import pytest
+import redis
 
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
@@ -10,6 +15,7 @@ from authsvc.flows.deps import Caller
 from authsvc.flows.explain import explain
 from authsvc.flows.grants import Grant
 from authsvc.flows.password import change_password
+from authsvc.store.audit import StoredEntry
 from tests.conftest import PASSWORD, Clock
 from tests.flows.conftest import HERE, World
 
@@ -39,7 +45,7 @@ async def test_an_active_one(world: World, grant: Grant) -> None:
     assert explained.session_id == grant.session_id
     assert explained.session
     assert explained.session["client_id"] == "app"
-    assert [entry.event.event for entry in explained.trail] == ["login.succeeded"]
+    assert [stored.entry.event for stored in explained.trail] == ["login.succeeded"]
     assert grant.access_token not in repr(explained)
 
 
@@ -98,6 +104,77 @@ async def test_cut_off_by_which_epoch(world: World, clock: Clock) -> None:
     assert await why(world, grant.access_token) == "active"
     await revoke.revoke_all(world.deps, ROOT)
     assert await why(world, grant.access_token) == "cut off by the service's epoch, by user:root (service.cut_off)"
+
+
+async def test_the_first_end_is_the_reason(world: World, grant: Grant, clock: Clock) -> None:
+    """What happens to the user after a session has ended did not end the session."""
+    clock.forward(1)
+    await sessions.logout(world.deps, Caller("user:ada"), await world.me(grant))
+    clock.forward(1)
+    (user,) = [user async for user in world.deps.store.listing.every_user()]
+    await revoke.revoke_user(world.deps, ROOT, user.sub)
+    assert await why(world, grant.access_token) == "ended: logout, by user:ada"
+
+
+async def test_a_change_that_spares_a_session_did_not_end_it(world: World, grant: Grant, clock: Clock) -> None:
+    """The session that changed the password lives on, so a later end is the reason."""
+    clock.forward(1)
+    fresh = await change_password(world.deps, HERE, await world.me(grant), PASSWORD, NEW)
+    await revoke.revoke_token(world.deps, ROOT, None, fresh.access_token)
+    assert await why(world, fresh.access_token) == "ended: revoked, by user:root"
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["with its record", "without a record"])
+async def test_explaining_reads_back_to_the_login_only(
+    world: World, valkey: "redis.Redis", clock: Clock, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    """Older entries are neither read nor kept in memory, however long the trail is."""
+    await _fill(valkey, int(clock()) - 100_000)
+    await world.user()
+    grant = await world.login()
+    clock.forward(1)
+    if ended:
+        await revoke.revoke_token(world.deps, ROOT, None, grant.access_token)
+    audit = world.deps.store.audit
+    pages: list[int] = []
+
+    async def counted(**asked: Any) -> tuple[list[StoredEntry], str | None]:
+        entries, following = await page(**asked)
+        pages.append(len(entries))
+        return entries, following
+
+    page = audit.page
+    monkeypatch.setattr(audit, "page", counted)
+    await world.deps.store.sessions.finish()
+    explained = await explain(world.deps, grant.access_token)
+    assert explained.trail[0].entry.event == "login.succeeded"
+    assert len(pages) == (2 if ended else 1)
+
+
+async def test_a_long_trail_is_not_kept_in_memory(world: World, valkey: "redis.Redis", clock: Clock) -> None:
+    """Explaining an old session holds a page of the trail at a time, and the entries that concern the session."""
+    await world.user()
+    grant = await world.login()
+    clock.forward(1)
+    await _fill(valkey, int(clock()))
+    tracemalloc.start()
+    explained = await explain(world.deps, grant.access_token)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [stored.entry.event for stored in explained.trail] == ["login.succeeded"]
+    assert peak < LONG * 300
+
+
+# A trail of this many entries; one takes at least 700 bytes in memory.
+LONG = 10_000
+
+
+async def _fill(valkey: "redis.Redis", at: int) -> None:
+    pipeline = valkey.pipeline(transaction=False)
+    document = json.dumps({"event": "password.changed", "actor": "user:x", "sub": "x", "details": {"epoch": 1}})
+    for _ in range(LONG):
+        pipeline.xadd("audit", {"at": at * 1000, "e": document})
+    pipeline.execute()
 
 
 @pytest.mark.parametrize("tidied", [True, False])

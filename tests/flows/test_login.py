@@ -8,7 +8,7 @@ import redis
 
 from authsvc.composition import open_deps
 from authsvc.core import token as tokens
-from authsvc.core.session import MAX_LABEL
+from authsvc.core.device import MAX_LABEL
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidCredentials, InvalidRequest, InvalidScope, StoreUnavailable
 from authsvc.flows import users

@@ -74,7 +74,7 @@ class TestStrict:
             assert not await world.alive(won[0])
         reused = {event.session_id for event in await world.events() if event.event == "token.reused"}
         assert len(reused) == ROUNDS, "each of them is in the trail"
-        assert await sessions.alive(world.deps, user.sub) == []
+        assert await sessions.list_active(world.deps, user.sub) == []
 
 
 class Case:

@@ -64,15 +64,15 @@ async def test_only_living_sessions_are_listed(world: World, clock: Clock) -> No
         await world.login(client=other),
         await world.login(),
     )
-    assert {one.handle for one in await sessions.alive(world.deps, user.sub)} == {
+    assert {one.handle for one in await sessions.list_active(world.deps, user.sub)} == {
         grant.session_id for grant in (ended, idle, cut, kept)
     }
     await revoke.revoke_token(world.deps, OPERATOR, None, ended.access_token)
     await revoke.revoke_client(world.deps, OPERATOR, other.client_id)
     clock.forward(60)
-    assert [one.handle for one in await sessions.alive(world.deps, user.sub)] == [kept.session_id]
+    assert [one.handle for one in await sessions.list_active(world.deps, user.sub)] == [kept.session_id]
     await revoke.revoke_user(world.deps, OPERATOR, user.sub)
-    assert await sessions.alive(world.deps, user.sub) == []
+    assert await sessions.list_active(world.deps, user.sub) == []
 
 
 async def test_logout(service: Service) -> None:
@@ -207,7 +207,7 @@ class TestCap:
             grants.append(await world.login())
         assert [await world.alive(grant) for grant in grants] == [False] * 2 + [True] * 50
         assert await world.alive(bea)
-        assert len(await sessions.alive(world.deps, user.sub)) == 50
+        assert len(await sessions.list_active(world.deps, user.sub)) == 50
         reasons = [event.reason for event in await world.events() if event.event == "session.ended"]
         assert reasons == ["too many sessions"] * 2
 
@@ -216,14 +216,14 @@ class TestCap:
         user = await world.user()
         for _ in range(3):
             await asyncio.gather(*(world.login() for _ in range(20)))
-        assert len(await sessions.alive(world.deps, user.sub)) == 50
+        assert len(await sessions.list_active(world.deps, user.sub)) == 50
 
     async def test_all_at_once(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         """The same with sixty under way at once."""
         user = await world.user()
         monkeypatch.setattr(world.deps.hasher, "_room", 100)
         await asyncio.gather(*(world.login() for _ in range(60)))
-        assert len(await sessions.alive(world.deps, user.sub)) == 50
+        assert len(await sessions.list_active(world.deps, user.sub)) == 50
 
     class TestSmall:
         """With a cap of 2."""

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from authsvc.api.routes import CALLS
+from authsvc.core.event import Event
 from authsvc.metrics import Metrics, families, new_values
 from authsvc.metrics.families import DURATIONS, OTHER
 from authsvc.metrics.registry import SharedArray, WorkerRegistry, values_in
@@ -63,7 +64,7 @@ def test_what_nobody_listed_is_another(workers: WorkerRegistry) -> None:
     metrics = metrics_on(workers.add_worker())
     metrics.requests.add("POST", "/login/tok_secret", "200")
     metrics.refusals.add("ada")
-    metrics.noted("session.ended", "success", "ada said so")
+    metrics.noted(Event.SESSION_ENDED, "success", "ada said so")
     told = text(workers)
     assert "ada" not in told
     assert "tok_" not in told

@@ -1,0 +1,100 @@
+"""The audit trail's vocabulary: every event, what each one ends, and the entry that records one."""
+
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple
+
+from authsvc.core.record import Record
+
+# Whose sessions an event ends: one session, or all sessions of a user, of a client or of the service.
+Ends = Literal["session", "user", "client", "service"]
+
+
+class Event(StrEnum):
+    """What can happen. The grammar is `<what>.<what happened to it>`, in the past tense.
+
+    docs/logs.md describes each event. Other programs store these names, so a name never changes its meaning.
+    """
+
+    CLIENT_CHANGED = "client.changed"
+    CLIENT_CREATED = "client.created"
+    CLIENT_CUT_OFF = "client.cut_off"
+    CLIENT_DELETED = "client.deleted"
+    CLIENT_REFUSED = "client.refused"
+    CLIENT_SECRET_ROTATED = "client.secret_rotated"
+    LOGIN_FAILED = "login.failed"
+    LOGIN_SUCCEEDED = "login.succeeded"
+    LOGIN_THROTTLED = "login.throttled"
+    PASSWORD_CHANGE_FAILED = "password.change.failed"
+    PASSWORD_CHANGE_THROTTLED = "password.change.throttled"
+    PASSWORD_CHANGED = "password.changed"
+    PASSWORD_RESET = "password.reset"
+    PASSWORD_RESET_CODE = "password.reset_code"
+    PASSWORD_RESET_REQUIRED = "password.reset_required"
+    SERVICE_CUT_OFF = "service.cut_off"
+    SERVICE_STARTED_FIRST = "service.started_first"
+    SESSION_ENDED = "session.ended"
+    TOKEN_ISSUED = "token.issued"
+    TOKEN_REFRESHED = "token.refreshed"
+    TOKEN_REUSED = "token.reused"
+    USER_CHANGED = "user.changed"
+    USER_CREATED = "user.created"
+    USER_CUT_OFF = "user.cut_off"
+    USER_DELETED = "user.deleted"
+    USER_REINSTATED = "user.reinstated"
+    USER_SUSPENDED = "user.suspended"
+    USERS_EXPORTED = "users.exported"
+    USERS_IMPORTED = "users.imported"
+    USERS_IMPORT_STARTED = "users.import_started"
+
+    @property
+    def ends(self) -> Ends | None:
+        """Whose sessions this event ends when it succeeds; None if it ends no session."""
+        return _ENDS.get(self)
+
+
+_ENDS: dict[str, Ends] = {
+    Event.SESSION_ENDED: "session",
+    Event.TOKEN_REUSED: "session",
+    Event.PASSWORD_CHANGED: "user",
+    Event.PASSWORD_RESET: "user",
+    Event.PASSWORD_RESET_REQUIRED: "user",
+    Event.USER_CUT_OFF: "user",
+    Event.USER_DELETED: "user",
+    Event.USER_SUSPENDED: "user",
+    Event.CLIENT_CUT_OFF: "client",
+    Event.CLIENT_DELETED: "client",
+    Event.SERVICE_CUT_OFF: "service",
+}
+
+
+def ends(event: str) -> Ends | None:
+    """Like `Event.ends`, for an event as the trail holds it: None for one that this version does not know."""
+    return _ENDS.get(event)
+
+
+class About(NamedTuple):
+    """What an event is about: a user, a session and a client, as far as it concerns one."""
+
+    sub: str | None = None
+    session_id: str | None = None
+    client_id: str | None = None
+
+
+class Entry(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """One event: who did what to whom, from where, with which outcome. Holds ids, never a token or a typed-in name.
+
+    event, outcome: text, so that an entry of a newer version can be read; `Event` lists the events of this one.
+    outcome: `success`, `failure`, or `unsure` for a change that was made and may not last.
+    """
+
+    event: str
+    actor: str
+    outcome: str = "success"
+    sub: str | None = None
+    session_id: str | None = None
+    client_id: str | None = None
+    reason: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    request_id: str | None = None
+    details: dict[str, Any] | None = None
