@@ -7,7 +7,7 @@ time, and return a new record for the store to swap in.
 import hmac
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from authsvc.core import token as tokens
 from authsvc.core.client import Client, Lifetimes
@@ -36,6 +36,11 @@ class Reason(StrEnum):
     CLIENT_GONE = "client deleted"
     CLIENT_CUT_OFF = "cut off by the client's epoch"
     SERVICE_CUT_OFF = "cut off by the service's epoch"
+
+
+# How a session began: its user logged in, or a client that had authenticated the user asked for a token.
+LOGIN: Final = "login"
+ISSUED: Final = "issued"
 
 
 class Epochs(NamedTuple):
@@ -70,6 +75,7 @@ _STORED = {
     "user_agent": "ua",
     "created_ms": "at",
     "lifetimes": "for",
+    "origin": "by",
     "access": "tok",
     "refresh": "ref",
 }
@@ -82,6 +88,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
     access_scope: of the current access token, where it was narrowed.
     proved_at, issued_at, used_at: None until they differ from the time of the login, see `auth_time`, `iat`, `seen`.
     seed: what successors of the refresh token are derived with. spent: short digests, run together.
+    origin: how the session began, LOGIN or ISSUED; text, so that an older version can read what a newer one adds.
     """
 
     sub: str
@@ -89,6 +96,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
     scope: str = ""
     aud: tuple[str, ...] = ()
     amr: tuple[str, ...] = ()
+    origin: str = LOGIN
     device: str | None = None
     ip: str | None = None
     user_agent: str | None = None
@@ -129,9 +137,17 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
         return self.scope if self.access_scope is None else self.access_scope
 
     @property
-    def auth_time(self) -> int:
-        """When the password was last proved."""
-        return self.created_ms // 1000 if self.proved_at is None else self.proved_at
+    def logged_in(self) -> bool:
+        """Whether the user proved something to begin this session."""
+        # Earlier versions stored no origin. Their issued sessions have no amr: a missing origin alone proves nothing.
+        return self.origin == LOGIN and bool(self.amr)
+
+    @property
+    def auth_time(self) -> int | None:
+        """When the user last proved something here; None for an issued session whose user never did."""
+        if self.proved_at is not None:
+            return self.proved_at
+        return self.created_ms // 1000 if self.logged_in else None
 
     @property
     def iat(self) -> int:
@@ -235,7 +251,8 @@ class Opening:
     """What a new session begins with.
 
     user, client, service: as they were read before the user was authenticated, so that a cut-off since then holds.
-    amr: how the user proved to be the one (RFC 8176). ip, user_agent: the user's own; None if another party is calling.
+    amr: how the user proved to be the one (RFC 8176); empty if ISSUED, for then nobody proved anything here.
+    ip, user_agent: the user's own; None if another party is calling.
     """
 
     user: User
@@ -244,6 +261,7 @@ class Opening:
     lifetimes: Lifetimes
     refreshable: bool
     scope: str
+    origin: str = LOGIN
     amr: tuple[str, ...] = ()
     device: str | None = None
     ip: str | None = None
@@ -259,6 +277,7 @@ def begin(handle: str, opening: Opening, *, now: float) -> tuple[Session, Pair]:
         scope=opening.scope,
         aud=opening.client.audience,
         amr=opening.amr,
+        origin=opening.origin,
         device=opening.device and opening.device[:MAX_LABEL],
         ip=opening.ip,
         user_agent=opening.user_agent and label(opening.user_agent),

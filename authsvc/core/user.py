@@ -70,6 +70,24 @@ class Credentials(Record, frozen=True, kw_only=True, omit_defaults=True):
     changed_at: int = 0
     reset_code: str | None = None
 
+    # Each transition keeps everything else that the record holds, such as other ways to prove who one is.
+
+    def with_password(self, hashed: str, now: float) -> Self:
+        """The credentials after a new password was set. An outstanding reset code stops working."""
+        return self.but(hash=hashed, changed_at=int(now), reset_code=None)
+
+    def without_password(self, now: float) -> Self:
+        """The credentials without a password. The reset code goes too: whoever knew the password may know the code."""
+        return self.but(hash=None, changed_at=int(now), reset_code=None)
+
+    def with_reset_code(self, handle: str) -> Self:
+        """The credentials with this reset code outstanding; an earlier one stops working."""
+        return self.but(reset_code=handle)
+
+    def rehashed(self, old: str, new: str) -> Self:
+        """The same password under a better hash; unchanged if the password is not the one of `old` any more."""
+        return self.but(hash=new) if self.hash == old else self
+
 
 class ResetCode(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A one-time password reset code, by its handle. by_admin: it may set the password of an admin."""

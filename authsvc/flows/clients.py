@@ -11,7 +11,7 @@ from authsvc.core.client import BUILT_IN, Client, Permission, Secret
 from authsvc.core.event import About, Event
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidClient, InvalidRequest
-from authsvc.flows.admins import refuse_to_lose_the_last_admin
+from authsvc.flows.admins import require_another_admin
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.store.throttle import Window
 
@@ -71,7 +71,7 @@ async def update(deps: Deps, caller: Caller, client_id: str, **fields: Any) -> C
     _check(fields, public=client.public)
     permissions: tuple[Permission, ...] = fields.get("permissions", client.permissions)
     if client.may("admin") and "admin" not in permissions:
-        await refuse_to_lose_the_last_admin(deps, but=client)
+        await require_another_admin(deps, client_id=client_id)
     updated = await deps.store.clients.change(client_id, lambda client: client.but(**fields))
     await audit(deps, caller, Event.CLIENT_CHANGED, About(client_id=client_id), fields=sorted(fields))
     return updated
@@ -98,7 +98,7 @@ async def delete(deps: Deps, caller: Caller, client_id: str) -> None:
         raise InvalidRequest("the built-in client can't be deleted; revoke its sessions, or narrow its scope")
     client = await deps.store.clients.get_to_delete(client_id)
     if client.may("admin"):
-        await refuse_to_lose_the_last_admin(deps, but=client)
+        await require_another_admin(deps, client_id=client_id)
     await deps.store.clients.delete(client_id)
     await audit(deps, caller, Event.CLIENT_DELETED, About(client_id=client_id))
 

@@ -53,7 +53,8 @@ async def explain(deps: Deps, presented: str) -> Explanation:
     reason = _from_records(found, token, deps.clock())
     if reason in (Reason.USER_CUT_OFF, Reason.CLIENT_CUT_OFF, Reason.SERVICE_CUT_OFF, Reason.USER_SUSPENDED):
         reason = f"{reason}{_by(trail)}"
-    shown = {name: getattr(found.session, name) for name in _SHOWN}
+    known = {name: getattr(found.session, name) for name in _SHOWN}
+    shown = {name: value for name, value in known.items() if value is not None}
     return Explanation(reason is None, reason or "active", handle, shown, trail)
 
 

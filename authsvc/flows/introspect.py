@@ -77,7 +77,7 @@ def note_use(deps: Deps, active: Active, now: float) -> None:
 
 
 def described(active: Active, issuer: str, now: float) -> dict[str, Any]:
-    """What an introspecting client learns. Absent: what has no value (username, aud, claims, amr)."""
+    """What an introspecting client learns. Absent: what has no value (auth_time, username, aud, claims, amr)."""
     session, user = active.session, active.user
     answer: dict[str, Any] = {
         "active": True,
@@ -90,10 +90,12 @@ def described(active: Active, issuer: str, now: float) -> dict[str, Any]:
         "iss": issuer,
         "roles": user.roles,
         "session_id": active.handle,
-        "auth_time": session.auth_time,
-        "version": user.version,
-        "recheck_at": session.recheck_at(now, active.exp),
     }
+    auth_time = session.auth_time
+    if auth_time is not None:
+        answer["auth_time"] = auth_time
+    answer["version"] = user.version
+    answer["recheck_at"] = session.recheck_at(now, active.exp)
     if user.username is not None:
         answer["username"] = user.username
     if session.aud:

@@ -3,7 +3,7 @@
 from authsvc.core import scope as scopes
 from authsvc.core.client import REFRESHABLE, Client, Lifetimes
 from authsvc.core.event import About, Event
-from authsvc.core.session import Opening
+from authsvc.core.session import ISSUED, Opening
 from authsvc.core.user import ADMIN_ROLE, User, check_roles, check_sub
 from authsvc.errors import AccessDenied, InvalidRequest, UnauthorizedClient
 from authsvc.flows.deps import Caller, Deps, audit
@@ -42,6 +42,7 @@ async def issue(
         lifetimes=Lifetimes(seconds, min(client.idle_ttl_s or seconds, seconds), seconds),
         refreshable=False,
         scope=granted,
+        origin=ISSUED,
     )
     return await open_session(deps, caller, Event.TOKEN_ISSUED, opening)
 

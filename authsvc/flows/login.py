@@ -129,6 +129,4 @@ async def _rehash(deps: Deps, sub: str, stored: str, password: str) -> None:
     except Overloaded:
         return  # the next login will do
     with suppress(NotFound):  # deleted meanwhile: there is nothing left to keep up to date
-        await deps.store.credentials.change(
-            sub, lambda held: held.but(hash=fresh) if held.hash == stored else held, durable=False
-        )
+        await deps.store.credentials.change(sub, lambda held: held.rehashed(stored, fresh), durable=False)

@@ -60,7 +60,7 @@ async def change_password(
         refuse_if_cut_off(me, user)
         if credentials is None or credentials.hash != verified.hash:
             raise WrongPassword("the current password is wrong")  # it was changed meanwhile
-        return user.cut_off(now, sparing=me.handle), Credentials(hash=hashed, changed_at=int(now))
+        return user.cut_off(now, sparing=me.handle), credentials.with_password(hashed, now)
 
     try:
         async with audit_if_not_durable(deps, caller, Event.PASSWORD_CHANGED, about):
@@ -97,7 +97,7 @@ async def new_reset_code(deps: Deps, caller: Caller, sub: str, *, by_admin: bool
     code, life_s = await store_reset_code(deps, sub, by_admin=by_admin)
 
     def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials]:
-        return user, (credentials or Credentials()).but(reset_code=code.handle)
+        return user, (credentials or Credentials()).with_reset_code(code.handle)
 
     await deps.store.users.swap_both(sub, change)
     await audit(deps, caller, Event.PASSWORD_RESET_CODE, About(sub), code=code.handle)
@@ -109,8 +109,7 @@ async def require_reset(deps: Deps, caller: Caller, sub: str) -> None:
     now = deps.clock()
 
     def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials | None]:
-        # A code that is outstanding goes, too: it may be known to whoever the password is.
-        return user.cut_off(now), credentials and Credentials(changed_at=int(now))
+        return user.cut_off(now), credentials and credentials.without_password(now)
 
     changed = await deps.store.users.swap_both(sub, change)
     deps.store.sessions.delete_cut_off(sub, changed.epoch)
@@ -157,7 +156,7 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
             raise InvalidGrant("the reset code is not valid")  # used meanwhile, or replaced by a newer one
         if ADMIN_ROLE in user.roles and not record.by_admin:
             raise InvalidGrant("the reset code is not valid")  # made an admin since a help desk asked for the code
-        return user.cut_off(now), Credentials(hash=hashed, changed_at=int(now))
+        return user.cut_off(now), credentials.with_password(hashed, now)
 
     try:
         async with audit_if_not_durable(deps, caller, Event.PASSWORD_RESET, About(user.sub)):

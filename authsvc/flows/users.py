@@ -7,7 +7,7 @@ from authsvc.core.event import About, Event
 from authsvc.core.user import ADMIN_ROLE, Credentials, User, check_claims, check_roles
 from authsvc.core.username import normalise
 from authsvc.errors import NotFound
-from authsvc.flows.admins import refuse_to_lose_the_last_admin
+from authsvc.flows.admins import require_another_admin
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.login import login_windows
 from authsvc.flows.password import check_policy, store_reset_code
@@ -42,9 +42,9 @@ async def create(
     code = None
     if password is None:
         code, _ = await store_reset_code(deps, user.sub)
-        credentials = Credentials(reset_code=code.handle)
+        credentials = Credentials().with_reset_code(code.handle)
     else:
-        credentials = Credentials(hash=await deps.hasher.hash(password), changed_at=int(now))
+        credentials = Credentials().with_password(await deps.hasher.hash(password), now)
     await deps.store.users.register(user, credentials)
     await audit(deps, caller, Event.USER_CREATED, About(user.sub), roles=user.roles)
     return user, code.text if code else None
@@ -76,7 +76,7 @@ async def update(
 
     user = await deps.store.users.get(sub)
     if user.is_admin and not change(user).is_admin:
-        await refuse_to_lose_the_last_admin(deps, but=user)
+        await require_another_admin(deps, sub=sub)
     if username is not None and username != user.username:
         normalise(username)
         updated = await deps.store.users.rename(sub, username, change)
@@ -103,7 +103,7 @@ async def delete(deps: Deps, caller: Caller, sub: str) -> None:
     """Delete a user, whose every session ends. Raises NotFound, LastAdmin."""
     user = await deps.store.users.get_to_delete(sub)
     if user.is_admin:
-        await refuse_to_lose_the_last_admin(deps, but=user)
+        await require_another_admin(deps, sub=sub)
     await deps.store.users.remove(sub)
     # All of these are dead: no user, no session. The epoch only has to be above theirs.
     deps.store.sessions.delete_cut_off(sub, user.cut_off(deps.clock()).epoch)

@@ -164,7 +164,7 @@ async def authority_of(deps: Deps, request: Request, form: ClientForm | None = N
     if me.active.session.aud and deps.settings.base_url not in me.active.session.aud:
         # The resource servers that it is for are sent it, and could administer in the admin's name.
         raise InsufficientRole("this token is for other resource servers")
-    if not me.active.session.amr and not me.active.client.may("admin"):
+    if not me.active.session.logged_in and not me.active.client.may("admin"):
         # Nobody proved anything here, and at the time the user may not have been an admin yet.
         raise InsufficientRole("this token was issued by a client that may not speak for admins")
     return Authority(me.caller, None)

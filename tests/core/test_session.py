@@ -10,6 +10,8 @@ from authsvc.core import token as tokens
 from authsvc.core.client import Lifetimes
 from authsvc.core.record import Service
 from authsvc.core.session import (
+    ISSUED,
+    LOGIN,
     MAX_SPENT,
     Active,
     Inactive,
@@ -93,6 +95,29 @@ def test_a_browsers_session_takes_few_bytes() -> None:
     session, _ = begin(HANDLE, opening, now=NOW)
     assert session.user_agent == "Chrome 142 on Linux"
     assert len(session.to_json()) <= 378
+
+
+@pytest.mark.parametrize(
+    ("origin", "amr", "logged_in"),
+    [
+        (LOGIN, ("pwd",), True),
+        (ISSUED, (), False),
+        (ISSUED, ("pwd",), False),
+        (LOGIN, (), False),
+        ("new", ("x",), False),
+    ],
+)
+def test_only_a_login_has_a_time_of_authentication(origin: str, amr: tuple[str, ...], logged_in: bool) -> None:
+    """A session counts as logged in only if its record says so twice: an earlier version stored no origin, only amr."""
+    session = load(Session, begun()[0].but(origin=origin, amr=amr).to_json())
+    assert session.logged_in is logged_in
+    assert session.auth_time == (NOW if logged_in else None)
+
+
+def test_a_login_pays_nothing_for_its_origin() -> None:
+    """The record of a login does not say that it is one."""
+    assert b'"by"' not in begun()[0].to_json()
+    assert b'"by":"issued"' in begun()[0].but(origin=ISSUED).to_json()
 
 
 def test_a_session_without_refresh_has_no_seed() -> None:

@@ -1,5 +1,8 @@
 """Users: epochs, sparing, names, what is fit for keys and headers."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +37,39 @@ def test_a_change_keeps_the_epoch() -> None:
     """Other roles show, and end nothing."""
     user = a_user().changed(roles=("ops",))
     assert (user.epoch, user.version, user.roles) == (a_user().epoch, 2, ("ops",))
+
+
+class WithFactors(Credentials, frozen=True, kw_only=True, omit_defaults=True):
+    """Credentials that hold one more thing."""
+
+    factors: tuple[str, ...] = ()
+
+
+TRANSITIONS: dict[str, tuple[Callable[[Credentials], Credentials], dict[str, Any]]] = {
+    "with_password": (lambda c: c.with_password("new", NOW + 1.5), {"hash": "new", "changed_at": NOW + 1}),
+    "without_password": (lambda c: c.without_password(NOW + 1.5), {"changed_at": NOW + 1}),
+    "with_reset_code": (
+        lambda c: c.with_reset_code("newer"),
+        {"hash": "old", "changed_at": NOW, "reset_code": "newer"},
+    ),
+    "rehashed": (
+        lambda c: c.rehashed("old", "new"),
+        {"hash": "new", "changed_at": NOW, "reset_code": "code"},
+    ),
+    "rehashed too late": (
+        lambda c: c.rehashed("other", "new"),
+        {"hash": "old", "changed_at": NOW, "reset_code": "code"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "expected"), TRANSITIONS.values(), ids=TRANSITIONS)
+def test_a_change_of_credentials_keeps_what_else_they_hold(
+    change: Callable[[Credentials], Credentials], expected: dict[str, Any]
+) -> None:
+    """A new password, a reset code or its removal leaves other ways to prove who one is alone."""
+    before = WithFactors(hash="old", changed_at=NOW, reset_code="code", factors=("totp",))
+    assert change(before) == WithFactors(**expected, factors=("totp",))
 
 
 def test_a_user_answers_to_variants_of_the_own_name() -> None:

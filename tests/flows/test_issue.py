@@ -7,7 +7,8 @@ import pytest
 
 from authsvc.flows import clients, revoke, users
 from authsvc.flows.deps import OPERATOR
-from tests.conftest import Clock, Service
+from authsvc.flows.explain import explain
+from tests.conftest import PASSWORD, Clock, Service, bearer
 
 SUB = "google-oauth2|1234"
 
@@ -146,6 +147,32 @@ async def test_a_deleted_issuers_tokens_are_dead(service: Service, issuer: tuple
     token = await granted(service, issuer)
     await clients.delete(service.deps, OPERATOR, issuer[0])
     assert not await service.active(token["access_token"])
+
+
+async def test_an_issued_token_has_no_auth_time(service: Service, issuer: tuple[str, str], clock: Clock) -> None:
+    """Nobody proved anything to this service, so no answer names a time at which somebody did."""
+    token = await granted(service, issuer)
+    clock.forward(5)
+    told = await service.introspect(token["access_token"])
+    assert told["active"]
+    assert not {"auth_time", "amr"} & told.keys()
+    me = await service.http.get("/me", headers=bearer(token["access_token"]))
+    assert me.status_code == 200
+    assert "auth_time" not in me.text
+    assert "auth_time" not in ((await explain(service.deps, token["access_token"])).session or {})
+
+
+async def test_proving_the_password_gives_an_issued_session_an_auth_time(
+    service: Service, issuer: tuple[str, str], clock: Clock
+) -> None:
+    """Whoever changes the password in an issued session has proved it, at that time."""
+    user = await service.user()
+    token = await granted(service, issuer, sub=user.sub)
+    clock.forward(5)
+    body = {"current_password": PASSWORD, "new_password": "seven quiet herons wading"}
+    answer = await service.http.post("/password", json=body, headers=bearer(token["access_token"]))
+    assert answer.status_code == 200
+    assert (await service.introspect(answer.json()["access_token"]))["auth_time"] == int(clock())
 
 
 async def test_the_backends_address_is_not_the_users(service: Service, issuer: tuple[str, str]) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
+from authsvc.core.user import Credentials, User
 from authsvc.errors import (
     InvalidCredentials,
     InvalidGrant,
@@ -284,3 +285,34 @@ async def test_a_required_reset_of_a_user_without_a_password(world: World) -> No
     await require_reset(world.deps, OPERATOR, "elsewhere|1")
     with pytest.raises(NotFound):
         await require_reset(world.deps, OPERATOR, "nobody")
+
+
+class WithFactors(Credentials, frozen=True, kw_only=True, omit_defaults=True):
+    """Credentials that hold one more thing."""
+
+    factors: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize("how", ["change", "reset", "require a reset"])
+async def test_a_new_password_keeps_other_credentials(world: World, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Changing, resetting and forgetting a password removes nothing else that the user proves to be the one with."""
+    monkeypatch.setattr("authsvc.store.users.Credentials", WithFactors)
+    user = await world.user()
+    grant = await world.login()
+
+    def add_factor(user: User, credentials: Credentials | None) -> tuple[User, Credentials]:
+        assert credentials is not None
+        return user, credentials.but(factors=("totp",))
+
+    await world.deps.store.users.swap_both(user.sub, add_factor)
+    if how == "change":
+        await change_password(world.deps, HERE, await world.me(grant), PASSWORD, NEW)
+    elif how == "reset":
+        code, _ = await new_reset_code(world.deps, OPERATOR, user.sub)
+        await reset_password(world.deps, HERE, code, NEW)
+    else:
+        await require_reset(world.deps, OPERATOR, user.sub)
+    found = await world.deps.store.users.find_both(user.sub)
+    assert found is not None
+    assert isinstance(found[1], WithFactors)
+    assert found[1].factors == ("totp",)

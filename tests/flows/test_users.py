@@ -1,14 +1,16 @@
 """Administering users."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import redis
 
+from authsvc.core.client import Client
 from authsvc.core.user import Credentials, User
 from authsvc.errors import InvalidCredentials, InvalidRequest, LastAdmin, NotFound, UsernameTaken
-from authsvc.flows import users
+from authsvc.flows import clients, users
 from authsvc.flows.deps import OPERATOR
 from tests.conftest import PASSWORD, Clock, Service
 from tests.flows.conftest import World
@@ -281,6 +283,31 @@ class TestLastAdmin:
         await users.update(world.deps, OPERATOR, root.sub, roles=())
         with pytest.raises(LastAdmin):
             await users.delete(world.deps, OPERATOR, second.sub)
+
+    @pytest.mark.parametrize("kind", ["user", "client"])
+    async def test_a_change_meanwhile_makes_no_second_admin(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, kind: str
+    ) -> None:
+        """The last admin stays the last one when its record changes while others are being looked for."""
+        last = await world.user("root", roles=("admin",)) if kind == "user" else await world.client("admin")
+        every_client = world.deps.store.listing.every_client
+
+        async def changed_meanwhile() -> AsyncIterator[Client]:
+            if isinstance(last, User):
+                await users.update(world.deps, OPERATOR, last.sub, claims={"renamed": True})
+            else:
+                await clients.update(world.deps, OPERATOR, last.client_id, name="renamed")
+            async for client in every_client():
+                yield client
+
+        monkeypatch.setattr(world.deps.store.listing, "every_client", changed_meanwhile)
+        deleting = (
+            users.delete(world.deps, OPERATOR, last.sub)
+            if isinstance(last, User)
+            else clients.delete(world.deps, OPERATOR, last.client_id)
+        )
+        with pytest.raises(LastAdmin):
+            await deleting
 
     @pytest.mark.parametrize("helper", ["suspended", "without a name", "a client", "a public client"])
     async def test_who_counts_as_another_admin(self, world: World, helper: str) -> None:
