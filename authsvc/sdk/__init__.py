@@ -1,9 +1,9 @@
-"""What a resource server imports: who does this token speak for, right now? Needs httpx only (`authsvc[sdk]`)."""
+"""The SDK for resource servers: whom does this token speak for, right now? Needs httpx only (`authsvc[sdk]`)."""
 
 from authsvc.sdk.answers import INACTIVE, Active, Inactive
 from authsvc.sdk.asgi import Anonymous, AuthMiddleware, authorized
 from authsvc.sdk.async_introspector import AsyncIntrospector
-from authsvc.sdk.bearer import Refused, accepted, demand, token_in
+from authsvc.sdk.bearer import Refused, accepted, cookie_in, demand, token_in
 from authsvc.sdk.errors import Misconfigured, Unavailable
 from authsvc.sdk.introspector import Introspector
 
@@ -20,6 +20,7 @@ __all__ = [
     "Unavailable",
     "accepted",
     "authorized",
+    "cookie_in",
     "demand",
     "token_in",
 ]

@@ -1,4 +1,4 @@
-"""What the service says about a token: Active with everything known about it, or Inactive."""
+"""The service's answer about a token: Active, with the user and the session, or Inactive."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +11,13 @@ from authsvc.sdk.tokens import handle_of
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """Whom a token speaks for, right now. Times: epoch seconds, by the service's clock.
+    """The user and the session of a token, right now. Times are epoch seconds by the service's clock.
 
-    scope: what the token allows, by RFC 6749 section 3.3; `scopes` is the same as a set. aud: empty if it is for
-    everybody. version: raised by every change to the user. claims: read-only, as answers are shared.
+    auth_time: when the user logged in. None: the token was issued without a login.
+    scope: what the token allows (RFC 6749 section 3.3). `scopes` is the same as a set.
+    aud: the resource servers that the token is for. Empty: for all of them.
+    version: rises with every change to the user.
+    claims: read-only, because requests share answers.
     """
 
     sub: str
@@ -22,7 +25,7 @@ class Active:
     session_id: str
     exp: int
     iat: int
-    auth_time: int
+    auth_time: int | None = None
     scope: str = ""
     scopes: frozenset[str] = frozenset()
     username: str | None = None
@@ -32,7 +35,7 @@ class Active:
     version: int = 0
     claims: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
-    # What Starlette expects of `request.user`.
+    # Starlette expects these properties of `request.user`.
 
     @property
     def is_authenticated(self) -> bool:
@@ -47,33 +50,36 @@ class Active:
         return self.sub
 
     def has_scope(self, *wanted: str) -> bool:
-        """Whether the token allows all of these."""
+        """Whether the token allows all of these scopes."""
         return self.scopes.issuperset(wanted)
 
     def has_role(self, *wanted: str) -> bool:
-        """Whether the user has all of these."""
+        """Whether the user has all of these roles."""
         return self.roles.issuperset(wanted)
 
 
 @dataclass(frozen=True, slots=True)
 class Inactive:
-    """The token opens nothing: unknown, expired, revoked, or not for this resource server. It is not told which."""
+    """An unknown, expired or revoked token, or one for another resource server. The service does not say which."""
 
 
 INACTIVE = Inactive()
 
 
-class Heard(NamedTuple):
-    """One answer of the service. recheck_at: until when it may be kept, by the service's clock; None: not at all."""
+class TimedAnswer(NamedTuple):
+    """An answer, and how long it may be cached.
+
+    recheck_at: when to ask again, by the service's clock. None: an active answer must not be cached.
+    """
 
     answer: Active | Inactive
     recheck_at: int | None
 
 
-def read(body: object, token: str, audience: str | None = None) -> Heard:
-    """Understand what the service said about `token`; raises Unavailable if that makes no sense.
+def read(body: object, token: str, audience: str | None = None) -> TimedAnswer:
+    """Read the service's answer about `token`. Raises Unavailable for a malformed answer.
 
-    A misread answer must not become a yes, and not a logout either.
+    A malformed answer must become neither a yes nor a logout.
     """
     if not isinstance(body, dict) or not isinstance(body.get("active"), bool):
         raise Unavailable("the service's answer is not an introspection")
@@ -81,7 +87,7 @@ def read(body: object, token: str, audience: str | None = None) -> Heard:
     if not isinstance(recheck_at, int):
         recheck_at = None
     if not body["active"]:
-        return Heard(INACTIVE, recheck_at)
+        return TimedAnswer(INACTIVE, recheck_at)
     try:
         active = _active(body)
     except (KeyError, TypeError, ValueError) as error:
@@ -89,8 +95,8 @@ def read(body: object, token: str, audience: str | None = None) -> Heard:
     if active.session_id != handle_of(token):
         raise Unavailable("the service's answer is about another token")
     if body.get("token_type") != "Bearer" or (audience is not None and audience not in active.aud):
-        return Heard(INACTIVE, None)
-    return Heard(active, recheck_at)
+        return TimedAnswer(INACTIVE, None)
+    return TimedAnswer(active, recheck_at)
 
 
 def _active(body: Mapping[str, Any]) -> Active:
@@ -102,7 +108,7 @@ def _active(body: Mapping[str, Any]) -> Active:
         session_id=_text(body["session_id"]),
         exp=_number(body["exp"]),
         iat=_number(body["iat"]),
-        auth_time=_number(body["auth_time"]),
+        auth_time=_number(body["auth_time"]) if "auth_time" in body else None,
         scope=scope,
         scopes=frozenset(scope.split(" ")) if scope else frozenset(),
         username=None if username is None else _text(username),
@@ -133,7 +139,7 @@ def _number(value: object) -> int:
 
 
 def _frozen(value: Any) -> Any:
-    """Read-only all the way down: one request must not change what another one sees."""
+    """A read-only copy. Requests share answers, and one request must not change the answer of another."""
     if isinstance(value, dict):
         return MappingProxyType({name: _frozen(item) for name, item in value.items()})
     return tuple(map(_frozen, value)) if isinstance(value, list) else value

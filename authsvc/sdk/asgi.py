@@ -1,4 +1,4 @@
-"""Protecting any ASGI application, plain or of a framework. Knows ASGI only and imports no framework."""
+"""Middleware that protects any ASGI application. It imports no framework."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from authsvc.sdk.answers import Active
 from authsvc.sdk.async_introspector import AsyncIntrospector
-from authsvc.sdk.bearer import Refused, accepted, demand, token_in
+from authsvc.sdk.bearer import Refused, accepted, cookie_in, demand, token_in
 from authsvc.sdk.errors import Unavailable
 
 Scope = MutableMapping[str, Any]
@@ -19,25 +19,27 @@ _POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
 
 
 class Anonymous(NamedTuple):
-    """`user` of a request without a token, where that is allowed; what Starlette expects of a user."""
+    """The `user` of a request without a token, if the middleware allows such requests. Starlette knows its fields."""
 
     is_authenticated: bool = False
     display_name: str = ""
     identity: str = ""
 
 
-class Credentials(NamedTuple):
-    """`auth` of a request: what Starlette's `@requires` looks into."""
+class AuthCredentials(NamedTuple):
+    """The `auth` of a request. Starlette's `@requires` reads its scopes."""
 
     scopes: list[str]
 
 
 class AuthMiddleware:
-    """Lets through who presents an active token, as `user` (an Active) and `auth` of the connection's scope.
+    """Passes requests with an active token, and refuses all others.
 
-    optional: requests without a token pass as Anonymous, for routes to decide with `authorized`; a token that is
-    presented must be good all the same. cookie: the name of a cookie that may carry the token, for pages of the same
-    site; protecting these from cross-site requests is then the application's own duty.
+    The application finds `user` (an Active) and `auth` in the connection's scope.
+    optional: requests without a token pass as Anonymous, and the routes decide with `authorized`. Requests with an
+    inactive token are refused.
+    cookie: the name of a cookie that may carry the token, for pages of the same site. The application must then
+    protect its HTTP routes from cross-site requests.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class AuthMiddleware:
             await self._app(scope, receive, sending)
         except Refused as refused:
             if begun and scope["type"] == "http":
-                raise  # the answer is under way: it can only be broken off
+                raise  # the answer has begun, so the server can only close the connection
             await refuse(scope, send, refused, accepted=begun)
 
     async def _authenticate(self, scope: Scope) -> None:
@@ -73,24 +75,23 @@ class AuthMiddleware:
         if token is None:
             if not self._optional:
                 raise Refused.without_token()
-            scope["user"], scope["auth"] = Anonymous(), Credentials([])
+            scope["user"], scope["auth"] = Anonymous(), AuthCredentials([])
             return
         try:
             user = accepted(await self._introspector.introspect(token))
         except Unavailable as error:
             raise Refused.unavailable(error) from error
-        scope["user"], scope["auth"] = user, Credentials(["authenticated", *user.scopes])
+        scope["user"], scope["auth"] = user, AuthCredentials(["authenticated", *user.scopes])
 
     def _cookie_of(self, scope: Scope, headers: "_Headers") -> str | None:
         if self._cookie is None:
             return None
         if scope["type"] == "websocket" and not headers.same_origin():
-            return None  # any page can open a WebSocket to us with its visitor's cookies
-        pairs = (pair.partition("=") for header in headers.all("cookie") for pair in header.split(";"))
-        return next((value.strip() for name, _, value in pairs if name.strip() == self._cookie), None)
+            return None  # pages of any site can open a WebSocket to us with their visitor's cookies
+        return cookie_in(headers.all("cookie"), self._cookie)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Listen for changes from the beginning, and close the connections at the end."""
+        """Open the feed of changes at the start, and close the connections at the end."""
 
         async def receiving() -> Message:
             message = await receive()
@@ -106,12 +107,12 @@ class AuthMiddleware:
 def authorized(
     connection: Mapping[str, Any], *, scope: str = "", role: str | None = None, max_age_s: int | None = None
 ) -> Active:
-    """The user of a connection (its scope, or Starlette's request), or the refusal that AuthMiddleware answers with."""
+    """Like `demand`, for the user of a connection: an ASGI scope, or a request of Starlette."""
     return demand(connection.get("user"), scope=scope, role=role, max_age_s=max_age_s)
 
 
 async def refuse(scope: Scope, send: Send, refused: Refused, *, accepted: bool) -> None:
-    """Answer with the refusal; a WebSocket that was accepted, or whose server can't do better, is closed."""
+    """Answer with the refusal. Close a WebSocket that was accepted, or whose server can't send an HTTP answer."""
     kind = "http"
     if scope["type"] == "websocket":
         if accepted or "websocket.http.response" not in scope.get("extensions", {}):
@@ -134,4 +135,10 @@ class _Headers:
 
     def same_origin(self) -> bool:
         origins, hosts = self.all("origin"), self.all("host")
-        return len(origins) == len(hosts) == 1 and urlsplit(origins[0]).netloc.lower() == hosts[0].lower()
+        if len(origins) != 1 or len(hosts) != 1:
+            return False
+        try:
+            origin_host = urlsplit(origins[0]).netloc
+        except ValueError:  # `http://[`
+            return False
+        return origin_host != "" and origin_host.lower() == hosts[0].lower()

@@ -1,35 +1,28 @@
-"""Asking the service about tokens, for programs built on asyncio."""
+"""The introspector for programs that use asyncio."""
 
 import asyncio
-import logging
-import random
 from collections.abc import Sequence
 from math import inf
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
-
 from authsvc.sdk import forks
-from authsvc.sdk.answers import INACTIVE, Active, Inactive, read
+from authsvc.sdk.answers import INACTIVE, Active, Inactive, TimedAnswer, read
 from authsvc.sdk.cache import Cache
 from authsvc.sdk.config import Config
 from authsvc.sdk.errors import Misconfigured, Unavailable
-from authsvc.sdk.feed import BrokenFeed, Feed
-from authsvc.sdk.lookups import Lookups, Outcome
+from authsvc.sdk.lookups import LookupResult, Lookups
 from authsvc.sdk.server_clock import ServerClock
+from authsvc.sdk.subscription import follow
 from authsvc.sdk.tokens import is_access_token
-from authsvc.sdk.wire import Said, Wire
-
-_log = logging.getLogger("authsvc.sdk")
-_RECONNECT_FIRST_S = 0.05
-_RECONNECT_LONGEST_S = 2.0
+from authsvc.sdk.wire import IntrospectionResponse, Wire
 
 
 class AsyncIntrospector:
-    """Tells who a token speaks for. Make one per process with the settings of `Config`, and share it.
+    """Tells whom a token speaks for. Make one per process, with the settings of `Config`, and share it.
 
-    It opens its connections when first used, or by `start` or `async with`, and belongs to that event loop.
+    The first use opens the connections, as do `start` and `async with`. An introspector belongs to the event loop in
+    which it was opened.
     """
 
     def __init__(self, url: str, client_id: str, client_secret: str, **settings: Any) -> None:
@@ -41,7 +34,7 @@ class AsyncIntrospector:
         config = self._config
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wire: Wire | None = None
-        self._feed: asyncio.Task[None] | None = None
+        self._subscription: asyncio.Task[None] | None = None
         self._lookups = Lookups(self._fetch)
         self._server_clock = ServerClock()
         self._cache = (
@@ -57,8 +50,8 @@ class AsyncIntrospector:
         )
 
     def after_fork(self) -> None:
-        """In a forked child: the connections are the parent's, and nobody reads its feed here."""
-        _abandoned.append((self._loop, self._wire, self._feed, self._lookups))
+        """In a forked child: leave the connections to the parent and start anew. The parent's feed task is gone."""
+        _abandoned.append((self._loop, self._wire, self._subscription, self._lookups))
         self._reset()
 
     async def __aenter__(self) -> Self:
@@ -71,39 +64,42 @@ class AsyncIntrospector:
         await self.aclose()
 
     def start(self) -> None:
-        """Begin to listen, so that the cache is of use from the first requests on. Needs a running event loop."""
+        """Open the feed of changes, so that the cache works from the first requests on.
+
+        Raises RuntimeError outside of an event loop, and in another event loop than before.
+        """
         loop = asyncio.get_running_loop()
         if self._loop is loop:
             return
         if self._loop is not None:
             if not self._loop.is_closed():
                 raise RuntimeError("an AsyncIntrospector belongs to one event loop: make one for each")
-            self._reset()  # the loop took its connections with it
+            self._reset()  # the connections ended with their loop
         config = self._config
         self._loop = loop
         self._wire = Wire(config.url, (config.client_id, config.client_secret), config.timeout_s, config.tls)
         if self._cache is not None:
-            self._feed = loop.create_task(self._listen(self._wire, self._cache))
+            self._subscription = loop.create_task(follow(self._wire, self._cache, config.feed_silence_s))
 
     async def aclose(self) -> None:
-        """Close all connections. Used again, it starts anew."""
-        feed, lookups, wire = self._feed, self._lookups, self._wire
+        """Close all connections. The next use opens new ones."""
+        subscription, lookups, wire = self._subscription, self._lookups, self._wire
         self._reset()
-        if feed is not None:
-            feed.cancel()
-            await asyncio.gather(feed, return_exceptions=True)
+        if subscription is not None:
+            subscription.cancel()
+            await asyncio.gather(subscription, return_exceptions=True)
         await lookups.aclose()
         if wire is not None:
             await wire.aclose()
 
     def cached(self, token: str) -> Active | Inactive | None:
-        """The answer if it is at hand and known to hold at this moment; None: `introspect` has to ask."""
+        """The answer if it is cached and known to hold at this moment. None: call `introspect`."""
         return None if self._cache is None else self._cache.get(token)
 
     async def introspect(self, token: str) -> Active | Inactive:
         """Tell whether an access token is active right now, and for whom.
 
-        Raises Unavailable if that can't be known, which is neither a yes nor a no.
+        Raises Unavailable if the service can't tell, which is neither a yes nor a no.
         """
         answer = self.cached(token)
         if answer is not None:
@@ -118,7 +114,7 @@ class AsyncIntrospector:
             failure = Unavailable(f"no answer within {self._config.timeout_s:g} s")
             failure.__cause__ = error
         except Misconfigured:
-            raise  # we have been refused, which is not an outage to be bridged
+            raise  # the service refused us: no outage, so a stale answer would be wrong
         except Unavailable as error:
             failure = error
         stale = None if self._cache is None else self._cache.get_stale(token)
@@ -126,62 +122,38 @@ class AsyncIntrospector:
             raise failure
         return stale
 
-    async def _fetch(self, tokens: Sequence[str]) -> list[Outcome]:
+    async def _fetch(self, tokens: Sequence[str]) -> list[LookupResult]:
         if self._wire is None:
             raise Unavailable("closed")
         cache = self._cache
         mark = cache.mark() if cache else 0
-        said = await self._wire.ask(tokens)
-        if said.date is not None:
-            self._server_clock.observe(said.date, said.heard_at)
-        outcomes: list[Outcome] = []
-        for token, body in zip(tokens, said.answers, strict=True):
+        response = await self._wire.introspect(tokens)
+        if response.date is not None:
+            self._server_clock.observe(response.date, response.received_at)
+        results: list[LookupResult] = []
+        for token, body in zip(tokens, response.answers, strict=True):
             try:
-                answer, recheck_at = read(body, token, self._config.audience)
+                timed = read(body, token, self._config.audience)
             except Unavailable as error:
-                outcomes.append(error)
+                results.append(error)
                 continue
-            outcomes.append(answer)
-            if cache is not None and said.date is not None:
-                self._keep(cache, token, answer, recheck_at, mark, said)
-        return outcomes
+            results.append(timed.answer)
+            if cache is not None:
+                self._keep(cache, token, timed, mark, response)
+        return results
 
-    def _keep(
-        self, cache: Cache, token: str, answer: Active | Inactive, recheck_at: int | None, mark: int, said: Said
-    ) -> None:
+    def _keep(self, cache: Cache, token: str, timed: TimedAnswer, mark: int, response: IntrospectionResponse) -> None:
+        if response.date is None:  # without the service's clock, its deadlines say nothing
+            return
         until = exp = inf
-        if isinstance(answer, Active):
-            if recheck_at is None:  # it does not say for how long
+        if isinstance(timed.answer, Active):
+            if timed.recheck_at is None:
                 return
-            took_s = said.heard_at - said.asked_at
-            exp = self._server_clock.ours(answer.exp, took_s)
-            until = min(exp, self._server_clock.ours(recheck_at, took_s))
-        cache.keep(token, answer, mark, until, exp)
-
-    async def _listen(self, wire: Wire, cache: Cache) -> None:
-        """Follow the feed for ever, one stream after the other."""
-        pause, refused = _RECONNECT_FIRST_S, False
-        while True:
-            heard = False
-            try:
-                async with wire.events(self._config.feed_silence_s) as (asked_at, stream):
-                    feed = Feed(cache, asked_at, self._config.feed_silence_s)
-                    async for chunk in stream:
-                        feed.receive(chunk)
-                        heard, refused = True, False
-            except Misconfigured as error:
-                if not refused:
-                    _log.warning("the feed of changes is refused, so nothing is cached: %s", error)
-                refused = True
-            except (httpx.HTTPError, Unavailable, BrokenFeed) as error:
-                _log.debug("the feed of changes ended: %s", type(error).__name__)
-            except Exception:  # whatever it was, the next stream begins from nothing
-                _log.exception("the feed of changes ended unexpectedly")
-            finally:
-                cache.lost()
-            pause = _RECONNECT_FIRST_S if heard else min(pause * 2, _RECONNECT_LONGEST_S)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnecting, hides nothing
+            took_s = response.received_at - response.sent_at
+            exp = self._server_clock.ours(timed.answer.exp, took_s)
+            until = min(exp, self._server_clock.ours(timed.recheck_at, took_s))
+        cache.keep(token, timed.answer, mark, until, exp)
 
 
-# What a forked child inherited. It is kept, because collecting it would close and unregister what the parent uses.
+# Objects that forked children inherited. Collecting them would close connections that the parent still uses.
 _abandoned: list[object] = []

@@ -1,22 +1,25 @@
-"""Bearer tokens in HTTP, for any framework: finding one in a request, what to demand of it, and how to refuse.
+"""Bearer tokens in HTTP, for any framework: find the token, check its user, refuse the request.
 
-RFC 6750 for the token and the challenges, RFC 9470 for logins that are too old.
+RFC 6750 defines the header and the challenges, RFC 9470 the challenge for a login that is too old.
 """
 
 import json
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 from authsvc.sdk.answers import Active, Inactive
 from authsvc.sdk.errors import Unavailable
 
+# RFC 6750 section 2.1. Servers have removed white space around a header's value; a direct caller may not have.
+_BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
 _REALM = 'Bearer realm="api"'
 _RETRY_AFTER_S = 1
 
 
 class Refused(Exception):
-    """A request that is not let through, with the answer to give: `status`, `headers` and `body`."""
+    """The request is refused. `status`, `headers` and `body` are the answer to send."""
 
     def __init__(self, status: int, error: str, description: str, **headers: str) -> None:
         super().__init__(description)
@@ -30,49 +33,66 @@ class Refused(Exception):
 
     @classmethod
     def without_token(cls) -> Self:
-        # No error code in the challenge for who did not try (RFC 6750 section 3.1).
+        # A request without a token gets a challenge without an error code (RFC 6750 section 3.1).
         return cls(401, "invalid_token", "an access token is required", WWW_Authenticate=_REALM)
 
     @classmethod
     def challenged(cls, status: int, error: str, description: str, **parameters: str) -> Self:
-        """With a challenge that says what is missing."""
-        said = {"error": error, "error_description": description, **parameters}
-        challenge = ", ".join([_REALM, *(f'{name}="{value}"' for name, value in said.items())])
+        """With a challenge that names the error."""
+        fields = {"error": error, "error_description": description, **parameters}
+        challenge = ", ".join([_REALM, *(f'{name}="{value}"' for name, value in fields.items())])
         return cls(status, error, description, WWW_Authenticate=challenge)
 
     @classmethod
     def unavailable(cls, error: Unavailable) -> Self:
-        """Not a 401: programs log their users out on those."""
+        """The answer is 503. A program that gets a 401 logs its user out."""
         after = error.retry_after_s or _RETRY_AFTER_S
         return cls(503, "temporarily_unavailable", "tokens can't be checked right now", Retry_After=str(after))
 
 
 def token_in(authorization: Sequence[str], cookie: str | None = None) -> str | None:
-    """The token of a request with these `Authorization` headers and this session cookie; None if it has none.
+    """The token of a request with these `Authorization` headers and this session cookie. None: there is no token.
 
-    Credentials of another kind than Bearer are none. More than one token is an error (RFC 6750 section 2).
+    Headers of other schemes than Bearer carry no token. Raises Refused (400) for more than one token and for a
+    malformed Bearer header (RFC 6750 section 3.1).
     """
     if len(authorization) > 1:
         raise Refused.challenged(400, "invalid_request", "more than one Authorization header")
-    scheme, _, token = authorization[0].strip().partition(" ") if authorization else ("", "", "")
-    if scheme.lower() != "bearer":
+    header = authorization[0].strip(" \t") if authorization else ""
+    if re.split("[ \t]", header, maxsplit=1)[0].lower() != "bearer":
         return cookie
     if cookie is not None:
-        raise Refused.challenged(400, "invalid_request", "a token in the header and one in the cookie")
-    return token.strip()
+        raise Refused.challenged(400, "invalid_request", "both a bearer token and a session cookie")
+    match = _BEARER.fullmatch(header)
+    if match is None:
+        raise Refused.challenged(400, "invalid_request", "Authorization: not a bearer token")
+    return match[1]
+
+
+def cookie_in(headers: Iterable[str], name: str) -> str | None:
+    """The value of the cookie `name` in these `Cookie` headers. None: there is no such cookie.
+
+    Raises Refused (400) for two cookies of this name. One of them was planted, and their order does not tell which.
+    """
+    pairs = (pair.partition("=") for header in headers for pair in header.split(";"))
+    values = [value.strip() for found, _, value in pairs if found.strip() == name]
+    if len(values) > 1:
+        raise Refused.challenged(400, "invalid_request", "more than one session cookie")
+    return values[0] if values else None
 
 
 def accepted(answer: Active | Inactive) -> Active:
-    """The answer if it is active; refuses the request otherwise."""
+    """Return the answer if it is active, else raise Refused (401)."""
     if not isinstance(answer, Active):
         raise Refused.challenged(401, "invalid_token", "the access token is not active")
     return answer
 
 
 def demand(user: object, *, scope: str = "", role: str | None = None, max_age_s: int | None = None) -> Active:
-    """Refuse whoever is nobody, lacks one of the scopes (space-separated) or the role, or logged in too long ago.
+    """Return the user, or raise Refused for a missing user, scope or role, or for a login that is too old.
 
-    max_age_s is compared with this machine's clock.
+    scope: space-separated; all of them are needed. max_age_s: the longest time since the login, by this machine's
+    clock. A token that was issued without a login (`auth_time` is None) never satisfies it.
     """
     if not isinstance(user, Active):
         raise Refused.without_token()
@@ -80,7 +100,7 @@ def demand(user: object, *, scope: str = "", role: str | None = None, max_age_s:
         raise Refused.challenged(403, "insufficient_scope", "the token does not allow this", scope=scope)
     if role is not None and not user.has_role(role):
         raise Refused.challenged(403, "insufficient_scope", "the user may not do this")
-    if max_age_s is not None and time.time() - user.auth_time > max_age_s:
+    if max_age_s is not None and (user.auth_time is None or time.time() - user.auth_time > max_age_s):
         raise Refused.challenged(
             401, "insufficient_user_authentication", "log in again for this", max_age=str(max_age_s)
         )

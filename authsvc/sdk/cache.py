@@ -1,7 +1,7 @@
-"""Answers kept in this process, by digest of the token, for as long as they are known to hold.
+"""The cache of answers in this process, keyed by digests of tokens.
 
-An answer is used only while the feed of changes is proven to be heard, which is compared with the clock at every single
-lookup: a stalled event loop, a stopped process or a half-open connection can delay a change, but not the clock.
+The cache answers only while the feed of changes is confirmed. Every lookup compares that confirmation with the clock:
+a stalled event loop, a stopped process or a half-open connection can delay an announcement, but never the clock.
 """
 
 from base64 import urlsafe_b64encode
@@ -13,22 +13,25 @@ from authsvc.sdk import clock
 from authsvc.sdk.answers import Active, Inactive
 from authsvc.sdk.tokens import handle_of
 
-# How many changes are remembered for the sake of answers that are on their way.
-_REMEMBERED = 10_000
-# Dropping more answers than these one by one holds up the event loop: beginning anew takes a third of the time.
-_MANY = 1000
-# Made-up tokens must not push out real ones, so they have a small place of their own, and not for long.
+# How many changed keys the cache remembers, to recognise answers that are older than a change.
+_MAX_CHANGED_KEYS = 10_000
+# Dropping more than 1,000 answers one by one blocks the event loop. Dropping all answers takes a third of the time.
+_MAX_DROPPED_ONE_BY_ONE = 1000
+# Inactive answers have a small part of their own, so that made-up tokens do not push out real ones.
 _INACTIVE_SHARE = 8
 _INACTIVE_MAX_AGE_S = 30.0
 
 
 def key_digest(key: str) -> str:
-    """How the feed names a key: 16 bytes of its SHA-256, so that only who knows the key learns anything."""
+    """The name of a key in the feed: 16 bytes of its SHA-256. Only a reader who knows the key recognises it."""
     return urlsafe_b64encode(sha256(key.encode()).digest()[:16])[:22].decode()
 
 
 class _Entry:
-    """until, exp: by our clock; the first is when it has to be asked again, the second when it is over anyway."""
+    """A cached answer. Times are by our clock.
+
+    until: when the SDK has to ask again. exp: when the token expires. used: whether a lookup found it recently.
+    """
 
     __slots__ = ("answer", "exp", "keys", "until", "used")
 
@@ -41,25 +44,25 @@ class _Entry:
 
 
 class Cache:
-    """Written by one thread only, the feed's; `get` may be called from any."""
+    """Answers that are known to hold. Any thread may call `get`; only the feed's thread may change the cache."""
 
     def __init__(self, *, client_id: str, size: int, max_age_s: float, silence_s: float, stale_s: float = 0.0) -> None:
-        self._all_depend_on = {key_digest("service"), key_digest(f"client:{client_id}")}
+        self._keys_of_all = {key_digest("service"), key_digest(f"client:{client_id}")}
         self._max_age_s = max_age_s
         self._silence_s = silence_s
         self._stale_s = stale_s
-        self._active = _Shelf(size, self._unindex)
-        self._inactive = _Shelf(max(size // _INACTIVE_SHARE, 1), self._unindex)
-        self._by_key: dict[str, set[bytes]] = {}
+        self._active = _BoundedEntries(size, self._unindex)
+        self._inactive = _BoundedEntries(max(size // _INACTIVE_SHARE, 1), self._unindex)
+        self._digests_by_key: dict[str, set[bytes]] = {}
         self._fresh_until = 0.0
-        # Changes are counted. What was asked before `_complete_since` may have missed one.
-        self._count = 0
+        # Changes are numbered. A request from before `_complete_since` may have missed a change.
+        self._changes = 0
         self._complete_since = 1
-        self._changed: OrderedDict[str, int] = OrderedDict()
-        self._listening = False
+        self._changed_keys: OrderedDict[str, int] = OrderedDict()
+        self._connected = False
 
     def get(self, token: str) -> Active | Inactive | None:
-        """The answer if it is known to hold at this moment; None: ask."""
+        """The answer if it is known to hold at this moment. None: the caller has to ask the service."""
         now = clock.now()
         if now >= self._fresh_until:
             return None
@@ -70,13 +73,13 @@ class Cache:
         return entry.answer
 
     def get_stale(self, token: str) -> Active | Inactive | None:
-        """The answer if it held not longer ago than was allowed for outages, and nothing was heard against it."""
+        """The answer if it held less than `stale_s` ago and no announcement has removed it since."""
         entry = self._find(token) if self._stale_s else None
         if entry is None:
             return None
         now = clock.now()
-        held = min(now, entry.until, self._fresh_until - self._silence_s)
-        return entry.answer if now < min(held + self._stale_s, entry.exp) else None
+        held_until = min(now, entry.until, self._fresh_until - self._silence_s)
+        return entry.answer if now < min(held_until + self._stale_s, entry.exp) else None
 
     def _find(self, token: str) -> _Entry | None:
         try:
@@ -85,96 +88,99 @@ class Cache:
             return None
         return self._active.entries.get(digest) or self._inactive.entries.get(digest)
 
-    # What follows is told by the feed.
+    # The feed calls the following methods.
 
     def forget_all(self) -> None:
-        """Begin anew: from here on every change will be heard."""
+        """Start empty. From now on the feed announces every change."""
         self._lose_track()
-        self._listening = True
+        self._connected = True
         self._active.entries.clear()
         self._inactive.entries.clear()
-        self._by_key.clear()
+        self._digests_by_key.clear()
 
     def forget(self, changed: Iterable[str]) -> None:
-        """Drop what depends on these keys, given as digests, and what is being asked about them."""
-        self._count += 1
+        """Drop all answers that depend on these keys (digests), also the answers that are still on their way."""
+        self._changes += 1
         for key in changed:
-            if key in self._all_depend_on:
+            if key in self._keys_of_all:
                 self.forget_all()
                 return
-            self._changed[key] = self._count
-            self._changed.move_to_end(key)
-            dependent = self._by_key.pop(key, ())
-            if len(dependent) > _MANY:
+            self._changed_keys[key] = self._changes
+            self._changed_keys.move_to_end(key)
+            dependent = self._digests_by_key.pop(key, ())
+            if len(dependent) > _MAX_DROPPED_ONE_BY_ONE:
                 self.forget_all()
                 return
             for digest in dependent:
                 self._active.drop(digest)
                 self._inactive.drop(digest)
-        while len(self._changed) > _REMEMBERED:
-            _, count = self._changed.popitem(last=False)
-            self._complete_since = max(self._complete_since, count)
+        while len(self._changed_keys) > _MAX_CHANGED_KEYS:
+            _, change = self._changed_keys.popitem(last=False)
+            self._complete_since = max(self._complete_since, change)
 
-    def proven(self, as_of: float) -> None:
-        """Every change up to this moment of our clock has been heard."""
-        self._fresh_until = as_of + self._silence_s
+    def confirm(self, moment: float) -> None:
+        """The feed has announced every change up to this moment of our clock."""
+        self._fresh_until = moment + self._silence_s
 
-    def lost(self) -> None:
-        """The feed is gone: nothing is used and nothing is kept until it is back."""
-        self._listening = False
+    def disconnect(self) -> None:
+        """The feed has ended. The cache neither answers nor keeps answers until the next feed begins."""
+        self._connected = False
         self._fresh_until = min(self._fresh_until, clock.now())
         self._lose_track()
 
     def _lose_track(self) -> None:
-        self._count += 1
-        self._complete_since = self._count
-        self._changed.clear()
+        self._changes += 1
+        self._complete_since = self._changes
+        self._changed_keys.clear()
 
-    # What follows is told by whoever asks the service.
+    # The code that asks the service calls the following methods.
 
     def mark(self) -> int:
-        """To be taken before a question is sent, and given to `keep` with the answer."""
-        return self._count
+        """The number of the latest change. Take it before sending a request and pass it to `keep` with the answer."""
+        return self._changes
 
     def keep(self, token: str, answer: Active | Inactive, mark: int, until: float, exp: float) -> None:
-        """Keep an answer, unless something that it depends on may have changed since it was asked for."""
+        """Keep an answer, unless one of its keys may have changed since the request was sent."""
         keys = [f"session:{handle_of(token)}"]
         if isinstance(answer, Active):
             keys += [f"user:{{{answer.sub}}}", f"client:{answer.client_id}"]
         digests = tuple(map(key_digest, keys))
-        if not self._listening or mark < self._complete_since:
+        if not self._connected or mark < self._complete_since:
             return
-        if any(self._changed.get(key, 0) > mark for key in digests):
+        if any(self._changed_keys.get(key, 0) > mark for key in digests):
             return
-        now, inactive = clock.now(), isinstance(answer, Inactive)
-        entry = _Entry(answer, digests, min(until, now + (_INACTIVE_MAX_AGE_S if inactive else self._max_age_s)), exp)
+        inactive = isinstance(answer, Inactive)
+        max_age_s = _INACTIVE_MAX_AGE_S if inactive else self._max_age_s
+        self._put(token, _Entry(answer, digests, min(until, clock.now() + max_age_s), exp), inactive)
+
+    def _put(self, token: str, entry: _Entry, inactive: bool) -> None:
         digest = sha256(token.encode()).digest()
-        for shelf in (self._active, self._inactive):
-            shelf.drop(digest)
-        for key in digests:
-            self._by_key.setdefault(key, set()).add(digest)
+        for entries in (self._active, self._inactive):
+            entries.drop(digest)
+        for key in entry.keys:
+            self._digests_by_key.setdefault(key, set()).add(digest)
         (self._inactive if inactive else self._active).put(digest, entry)
 
     def _unindex(self, digest: bytes, entry: _Entry) -> None:
         for key in entry.keys:
-            of_key = self._by_key.get(key)
-            if of_key is not None:
-                of_key.discard(digest)
-                if not of_key:
-                    del self._by_key[key]
+            digests = self._digests_by_key.get(key)
+            if digests is not None:
+                digests.discard(digest)
+                if not digests:
+                    del self._digests_by_key[key]
 
 
-class _Shelf:
-    """A bounded number of entries. Full, it drops one that was not used lately (second chance).
+class _BoundedEntries:
+    """At most `size` entries, by digest of the token. When full, drops one by the second-chance algorithm.
 
-    Moving an entry to the end at each use would cost the lookup more than all the rest.
+    The simpler LRU would move an entry at each use, which costs more than the rest of the lookup.
     """
 
-    def __init__(self, size: int, dropped: Callable[[bytes, _Entry], None]) -> None:
-        # Ordered by insertion like a dict, but its first is found at once however many went before.
+    def __init__(self, size: int, on_drop: Callable[[bytes, _Entry], None]) -> None:
+        # An OrderedDict finds its first key in constant time. A dict slows down after many deletions at its front.
         self.entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._size = size
-        self._dropped = dropped
+        self._on_drop = on_drop
 
     def put(self, digest: bytes, entry: _Entry) -> None:
         while len(self.entries) >= self._size:
@@ -190,4 +196,4 @@ class _Shelf:
     def drop(self, digest: bytes) -> None:
         entry = self.entries.pop(digest, None)
         if entry is not None:
-            self._dropped(digest, entry)
+            self._on_drop(digest, entry)

@@ -1,11 +1,11 @@
-"""The clock that the SDK measures with: it only runs forward, and it runs while the machine sleeps."""
+"""The SDK's clock. It only runs forward, and it runs while the machine sleeps."""
 
 import time
 
 if hasattr(time, "CLOCK_BOOTTIME"):
-    # Linux: CLOCK_MONOTONIC stands still while the machine is suspended, and an old answer would look young after it.
+    # On Linux, CLOCK_MONOTONIC stops while the machine is suspended. After that, an old answer would look young.
     def now() -> float:
         """Seconds since some point in the past."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
-else:  # elsewhere the monotonic clock counts sleep, or there is no better one
+else:  # on other systems the monotonic clock counts sleep, or is the best that there is
     now = time.monotonic

@@ -1,4 +1,4 @@
-"""What an introspector is told when it is made."""
+"""The settings of an introspector."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -6,15 +6,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """url, client_id, client_secret: the service, and our client there, which needs the permission `introspect`.
+    """Settings with their defaults.
 
-    timeout_s: the longest that one check takes, everything included. audience: refuse tokens that are not meant for it.
+    url, client_id, client_secret: the service and our client there. The client needs the permission `introspect`.
+    timeout_s: the longest time that one check takes, retry included.
+    audience: refuse tokens whose `aud` does not name it.
     tls: for a CA of your own or a client certificate.
 
-    cache: keep answers in this process and drop them when the service announces a change; at most `cache_size`, each
-    for at most `cache_max_age_s`. feed_silence_s: the longest that a revocation can go unheard; after so long without a
-    sign of life the cache is not used. serve_stale_for_s: while the service can't be asked, for how long answers are
-    used that were right before; a revocation made meanwhile is not honoured for as long.
+    cache: keep answers in this process and drop them when the service announces a change.
+    cache_size, cache_max_age_s: how many answers the cache keeps, and how long it keeps each of them.
+    feed_silence_s: how long after its last confirmation the cache may answer. A revocation stays unnoticed no longer.
+    serve_stale_for_s: how long old answers bridge an outage of the service. A revocation made during the outage stays
+    unnoticed as long.
     """
 
     url: str
@@ -31,12 +34,12 @@ class Config:
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
-            raise ValueError("url: http:// or https://")
+            raise ValueError("url: has to begin with http:// or https://")
         if not self.client_id or not self.client_secret:
             raise ValueError("client_id and client_secret: required")
         if self.timeout_s <= 0 or self.cache_size < 1 or self.cache_max_age_s <= 0:
-            raise ValueError("timeout_s, cache_size, cache_max_age_s: above 0")
+            raise ValueError("timeout_s, cache_size, cache_max_age_s: have to be above 0")
         if self.feed_silence_s <= 1:
-            raise ValueError("feed_silence_s: above 1, as the service gives a sign of life once a second")
+            raise ValueError("feed_silence_s: has to be above 1, because the service sends one heartbeat a second")
         if self.serve_stale_for_s < 0 or (self.serve_stale_for_s and not self.cache):
-            raise ValueError("serve_stale_for_s: 0 or more, and only with cache=True")
+            raise ValueError("serve_stale_for_s: has to be 0 or more, and needs cache=True")

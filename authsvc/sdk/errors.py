@@ -1,10 +1,10 @@
-"""The third answer: can't know. It is neither a yes nor a logout."""
+"""The third answer: the service can't tell. It is neither a yes nor a logout."""
 
 
 class Unavailable(Exception):
-    """The service could not be asked, so nobody knows whether the token is active. Answer 503, never 401.
+    """The service gave no answer, so the token may or may not be active. Answer 503, never 401.
 
-    retry_after_s: when asking again is worth it, if the service said so.
+    retry_after_s: when to ask again. None: the service did not say.
     """
 
     def __init__(self, reason: str, retry_after_s: int | None = None) -> None:
@@ -13,12 +13,12 @@ class Unavailable(Exception):
         self.retry_after_s = retry_after_s
 
     def again(self) -> "Unavailable":
-        """The same for another caller: a raised exception collects the traceback of one."""
+        """A copy for another caller. Each caller needs its own, because raising adds a traceback."""
         return type(self)(self.reason, self.retry_after_s)
 
 
 class Misconfigured(Unavailable):
-    """The service refused us, not the token: wrong URL or secret, or no permission to introspect.
+    """The service refused our client, not the token: wrong URL or secret, or no permission to introspect.
 
-    Asking again does not help, but for whoever holds a token it is an outage like any other.
+    A retry does not help. For the holder of a token this is an outage like any other.
     """

@@ -1,103 +1,95 @@
-"""The feed of changes: what the service says on `GET /events`, and what it proves.
+"""The feed of changes: what each event of `GET /events` does to the cache.
 
-Heartbeats say that all changes before them have been told. One that arrives late proves nothing about now, so it counts
-from when it was *sent*, in a way that needs no synchronised clocks: each event carries the sender's `at`, milliseconds
-of a clock that only runs forward. The first event of a stream was sent after we had asked for the stream, so
+A heartbeat says that all earlier changes have been announced. It may arrive late, so it counts from the moment when it
+was sent. That moment needs no synchronised clocks: each event carries the sender's `at`, in milliseconds of a clock
+that only runs forward. The sender sent the first event after we had requested the stream, so on our own clock
 
-    moment of sending  >=  moment of asking + (at - first at)
+    moment of sending  >=  moment of the request + (at - first at)
 
-in our own clock, however slow the network is. It errs on the safe side by as long as the question was on its way and
-its answer was prepared; not by what it took to connect, which on a busy machine would be most of the bound.
+holds, however slow the network is. The estimate is too early by the time that the request took to arrive and the
+service took to answer. The time to connect does not count, because on a busy machine it could use up the whole bound.
 """
 
 import json
-from collections.abc import Iterator
 
 from authsvc.sdk import clock
 from authsvc.sdk.cache import Cache
+from authsvc.sdk.sse import EventParser
 
-_MAX_EVENT = 1 << 20
-_LATE_FOR_S = 5.0
+_MAX_EVENT_BYTES = 1 << 20
+_MAX_LATE_S = 5.0
 
 
 class BrokenFeed(Exception):
-    """The stream says something we don't understand, or too late to be of use. A new one is needed."""
-
-
-class Events:
-    """Cuts a stream of server-sent events into (name, data)."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def cut(self, chunk: bytes) -> Iterator[tuple[str, str]]:
-        *events, self._rest = (self._rest + chunk).replace(b"\r\n", b"\n").split(b"\n\n")
-        if len(self._rest) > _MAX_EVENT:
-            raise BrokenFeed("an event without an end")
-        for event in events:
-            fields = dict(line.split(": ", 1) for line in event.decode().split("\n") if ": " in line[1:])
-            if "event" in fields:
-                yield fields["event"], fields.get("data", "")
+    """The stream is malformed, or so late that it is useless. The client needs a new stream."""
 
 
 class Feed:
-    """One stream, from when it was asked for (by our clock) to its end; moves the cache along."""
+    """One stream of changes, from its request to its end. Updates the cache.
 
-    def __init__(self, cache: Cache, asked_at: float, silence_s: float) -> None:
+    requested_at: when the client requested the stream, by our clock.
+    """
+
+    def __init__(self, cache: Cache, requested_at: float, silence_s: float) -> None:
         self._cache = cache
-        self._asked_at = asked_at
+        self._requested_at = requested_at
         self._silence_s = silence_s
-        self._events = Events()
+        self._events = EventParser(_MAX_EVENT_BYTES)
         self._begun = False
-        self._offset: float | None = None  # our clock minus the sender's; never above the truth
+        self._offset: float | None = None  # our clock minus the sender's; never too large
         self._late_since: float | None = None
 
     def receive(self, chunk: bytes) -> None:
-        """Do what the next piece of the stream says; raises BrokenFeed."""
+        """Apply the events that this chunk completes. Raises BrokenFeed."""
         try:
-            for name, data in self._events.cut(chunk):
-                self._one(name, json.loads(data))
+            for event in self._events.feed(chunk):
+                self._apply(event.name, event.data)
         except (ValueError, TypeError, AttributeError) as error:
-            raise BrokenFeed("not an event of ours") from error
+            raise BrokenFeed("not an event of the service") from error
 
-    def _one(self, name: str, data: object) -> None:
+    def _apply(self, name: str, data: str) -> None:
         if name == "everything":
             self._begun = True
-            self._calibrate(data)
+            self._calibrate(_at(json.loads(data)))
             self._cache.forget_all()
         elif not self._begun:
-            raise BrokenFeed("it does not begin with `everything`")
+            raise BrokenFeed("the stream does not begin with `everything`")
         elif name == "forget":
-            if not isinstance(data, list):
+            keys = json.loads(data)
+            if not isinstance(keys, list):
                 raise BrokenFeed("`forget` without a list")
-            self._cache.forget(data)
+            self._cache.forget(keys)
         elif name == "heartbeat":
-            self._heartbeat(data)
+            self._heartbeat(_at(json.loads(data)))
+        # Other names are events of a later version of the service.
 
-    def _calibrate(self, data: object) -> None:
-        at = _at(data)
+    def _calibrate(self, at: float | None) -> None:
         if self._offset is None and at is not None:
-            self._offset = self._asked_at - at
+            self._offset = self._requested_at - at
 
-    def _heartbeat(self, data: object) -> None:
-        self._calibrate(data)
-        at, now = _at(data), clock.now()
+    def _heartbeat(self, at: float | None) -> None:
+        self._calibrate(at)
         if at is None or self._offset is None:
-            return  # it does not say when it was sent, so it proves nothing
-        # Nothing is received before it is sent: where the sender's clock runs faster than ours, this pulls it back.
+            return  # a heartbeat without a time proves nothing
+        now = clock.now()
+        # An event cannot arrive before it was sent, so this corrects the offset where the sender's clock is faster.
         self._offset = min(self._offset, now - at)
         sent = at + self._offset
-        self._cache.proven(sent)
-        # A sender's clock that runs slower, or a queue on the way: both get better only by asking anew.
-        if now - sent <= self._silence_s / 4:
+        self._cache.confirm(sent)
+        self._check_delay(now, now - sent)
+
+    def _check_delay(self, now: float, delay_s: float) -> None:
+        # The delay grows if the sender's clock runs slower than ours, or if a queue builds up on the way. Only a new
+        # stream cures both.
+        if delay_s <= self._silence_s / 4:
             self._late_since = None
         elif self._late_since is None:
             self._late_since = now
-        elif now - self._late_since >= _LATE_FOR_S:
+        elif now - self._late_since >= _MAX_LATE_S:
             raise BrokenFeed("heartbeats arrive late")
 
 
 def _at(data: object) -> float | None:
-    """When an event was sent, in seconds of the sender's clock."""
+    """When the sender sent an event, in seconds of the sender's clock."""
     at = data.get("at") if isinstance(data, dict) else None
     return at / 1000 if isinstance(at, int | float) else None

@@ -1,4 +1,4 @@
-"""Telling objects that they woke up in a forked child, where their threads are gone and their sockets the parent's."""
+"""Telling objects that they are in a forked child, where their threads are gone and their sockets are the parent's."""
 
 import os
 import weakref
@@ -7,20 +7,21 @@ from typing import Protocol
 
 class Forkable(Protocol):
     def after_fork(self) -> None:
-        """Begin anew in the child, without touching what is shared with the parent."""
+        """Start anew in the child, and leave connections to the parent."""
 
 
 _watched: "weakref.WeakSet[Forkable]" = weakref.WeakSet()
 
 
-def watch(thing: Forkable) -> None:
-    _watched.add(thing)
+def watch(forkable: Forkable) -> None:
+    """Call `after_fork` of this object in every forked child."""
+    _watched.add(forkable)
 
 
 def _in_child() -> None:
-    for thing in list(_watched):
-        thing.after_fork()
+    for forkable in list(_watched):
+        forkable.after_fork()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(after_in_child=_in_child)

@@ -1,4 +1,4 @@
-"""Asking the service about tokens, for programs built on threads: Django, Flask, scripts."""
+"""The introspector for programs that use threads: Django, Flask, scripts."""
 
 import asyncio
 import concurrent.futures
@@ -12,15 +12,15 @@ from authsvc.sdk.async_introspector import AsyncIntrospector
 from authsvc.sdk.errors import Unavailable
 from authsvc.sdk.tokens import is_access_token
 
-# On top of the time bound inside, for handing over between threads.
+# How much longer than the time limit a thread waits for its answer.
 _HANDOVER_S = 1.0
 
 
 class Introspector:
-    """Tells who a token speaks for. Make one per process with the settings of `Config`, and share it among threads.
+    """Tells whom a token speaks for. Make one per process, with the settings of `Config`, and share it among threads.
 
-    An AsyncIntrospector does the work in a background thread of its own, which starts with the first question. Threads
-    that ask at once share requests; a cached answer is read in the calling thread. May be made before a fork.
+    An AsyncIntrospector does the work in a background thread, which starts with the first question. Concurrent
+    threads share requests. The calling thread reads cached answers itself. A fork is safe before and after.
     """
 
     def __init__(self, url: str, client_id: str, client_secret: str, **settings: Any) -> None:
@@ -31,7 +31,7 @@ class Introspector:
         forks.watch(self)
 
     def after_fork(self) -> None:
-        """In a forked child: the thread does not exist here, and the lock may have been held."""
+        """In a forked child: the background thread does not exist here, and the lock may have been held."""
         _abandoned.append(self._thread)
         self._lock = threading.Lock()
         self._thread = None
@@ -46,11 +46,11 @@ class Introspector:
         self.close()
 
     def start(self) -> None:
-        """Begin to listen, so that the cache is of use from the first requests on. After forking, not before."""
+        """Open the feed of changes, so that the cache works from the first requests on. Call this after forking."""
         self._running().loop.call_soon_threadsafe(self._inner.start)
 
     def close(self) -> None:
-        """Close all connections and end the thread. Used again, it starts anew."""
+        """Close all connections and end the thread. The next use starts both anew."""
         with self._lock:
             thread, self._thread = self._thread, None
         if thread is not None:
@@ -58,24 +58,24 @@ class Introspector:
             thread.stop()
 
     def cached(self, token: str) -> Active | Inactive | None:
-        """The answer if it is at hand and known to hold at this moment; None: `introspect` has to ask."""
+        """The answer if it is cached and known to hold at this moment. None: call `introspect`."""
         return self._inner.cached(token)
 
     def introspect(self, token: str) -> Active | Inactive:
         """Tell whether an access token is active right now, and for whom.
 
-        Raises Unavailable if that can't be known, which is neither a yes nor a no.
+        Raises Unavailable if the service can't tell, which is neither a yes nor a no.
         """
         answer = self._inner.cached(token)
         if answer is not None:
             return answer
         if not is_access_token(token):
             return INACTIVE
-        asked = asyncio.run_coroutine_threadsafe(self._inner.introspect(token), self._running().loop)
+        future = asyncio.run_coroutine_threadsafe(self._inner.introspect(token), self._running().loop)
         try:
-            return asked.result(self._timeout_s)
+            return future.result(self._timeout_s)
         except (TimeoutError, concurrent.futures.CancelledError) as error:
-            asked.cancel()
+            future.cancel()
             raise Unavailable("no answer from the background thread") from error
 
     def _running(self) -> "_LoopThread":

@@ -1,7 +1,7 @@
-"""Gathering concurrent questions into few requests.
+"""Batching: concurrent questions about tokens share few requests.
 
-A question joins one that waits to be sent, never one that was sent before: its answer could be older than a revocation
-which the one who asks now has seen acknowledged.
+A question joins only a batch that is still waiting. The answer of a batch that was sent before could be older than a
+revocation which the caller has already seen acknowledged.
 """
 
 import asyncio
@@ -10,66 +10,70 @@ from collections.abc import Awaitable, Callable, Sequence
 from authsvc.sdk.answers import Active, Inactive
 from authsvc.sdk.errors import Unavailable
 
-Outcome = Active | Inactive | Unavailable
+LookupResult = Active | Inactive | Unavailable
 _MAX_BATCH = 1000
 _MAX_IN_FLIGHT = 8
 
 
 class Lookups:
-    """`fetch` answers each of up to 1,000 tokens, in order; Unavailable may be raised for all or returned for one."""
+    """Collects tokens into batches.
 
-    def __init__(self, fetch: Callable[[Sequence[str]], Awaitable[list[Outcome]]]) -> None:
+    fetch: asks about up to 1,000 tokens and returns one result each, in order. It may raise Unavailable for the whole
+    batch, or return it for one token.
+    """
+
+    def __init__(self, fetch: Callable[[Sequence[str]], Awaitable[list[LookupResult]]]) -> None:
         self._fetch = fetch
-        self._waiting: dict[str, asyncio.Future[Outcome]] = {}
-        self._flights: set[asyncio.Task[None]] = set()
+        self._waiting: dict[str, asyncio.Future[LookupResult]] = {}
+        self._in_flight: set[asyncio.Task[None]] = set()
 
     async def ask(self, token: str) -> Active | Inactive:
         future = self._waiting.get(token)
         if future is None:
             loop = asyncio.get_running_loop()
             future = self._waiting[token] = loop.create_future()
-            loop.call_soon(self._launch)  # after everybody who asks in this turn of the loop
-        # Shielded, so that who gives up does so for itself alone.
-        outcome = await asyncio.shield(future)
-        if isinstance(outcome, Unavailable):
-            raise outcome.again()
-        return outcome
+            loop.call_soon(self._send_batch)  # after all callers of this turn of the loop
+        # Other callers may await the same future, so a cancelled caller must not cancel it.
+        result = await asyncio.shield(future)
+        if isinstance(result, Unavailable):
+            raise result.again()
+        return result
 
     async def aclose(self) -> None:
-        for flight in self._flights:
-            flight.cancel()
-        await asyncio.gather(*self._flights, return_exceptions=True)
-        _settle(list(self._waiting.values()), Unavailable("closed"))
+        for task in self._in_flight:
+            task.cancel()
+        await asyncio.gather(*self._in_flight, return_exceptions=True)
+        _resolve(list(self._waiting.values()), Unavailable("closed"))
         self._waiting.clear()
 
-    def _launch(self) -> None:
-        if not self._waiting or len(self._flights) >= _MAX_IN_FLIGHT:
+    def _send_batch(self) -> None:
+        if not self._waiting or len(self._in_flight) >= _MAX_IN_FLIGHT:
             return
         batch = dict(list(self._waiting.items())[:_MAX_BATCH])
         for token in batch:
             del self._waiting[token]
-        flight = asyncio.create_task(self._fly(batch))
-        self._flights.add(flight)
-        flight.add_done_callback(self._landed)
+        task = asyncio.create_task(self._fetch_batch(batch))
+        self._in_flight.add(task)
+        task.add_done_callback(self._batch_done)
 
-    def _landed(self, flight: "asyncio.Task[None]") -> None:
-        self._flights.discard(flight)
-        if not flight.cancelled():
-            self._launch()
+    def _batch_done(self, task: "asyncio.Task[None]") -> None:
+        self._in_flight.discard(task)
+        if not task.cancelled():
+            self._send_batch()
 
-    async def _fly(self, batch: "dict[str, asyncio.Future[Outcome]]") -> None:
+    async def _fetch_batch(self, batch: "dict[str, asyncio.Future[LookupResult]]") -> None:
         try:
-            outcomes = await self._fetch(list(batch))
-            for future, outcome in zip(batch.values(), outcomes, strict=True):
-                _settle([future], outcome)
+            results = await self._fetch(list(batch))
+            for future, result in zip(batch.values(), results, strict=True):
+                _resolve([future], result)
         except Unavailable as error:
-            _settle(list(batch.values()), error)
-        finally:  # closed, or a fault of ours: nobody waits for ever, and nobody is let in
-            _settle(list(batch.values()), Unavailable("the question was given up"))
+            _resolve(list(batch.values()), error)
+        finally:  # after `aclose` or a bug: every caller gets an answer, and the answer lets nobody in
+            _resolve(list(batch.values()), Unavailable("the lookup was cancelled"))
 
 
-def _settle(futures: "Sequence[asyncio.Future[Outcome]]", outcome: Outcome) -> None:
-    # A result even for a failure: an exception that nobody fetches would be logged.
+def _resolve(futures: "Sequence[asyncio.Future[LookupResult]]", result: LookupResult) -> None:
+    # A failure is a result too: asyncio logs an exception that no caller retrieves.
     for future in futures:
         if not future.done():
-            future.set_result(outcome)
+            future.set_result(result)

@@ -1,4 +1,4 @@
-"""For FastAPI and Starlette: what a route demands. The only module of the SDK that needs them."""
+"""Requirements of routes in FastAPI and Starlette. Only this module of the SDK imports Starlette."""
 
 from collections.abc import Awaitable, Callable
 
@@ -11,10 +11,10 @@ from authsvc.sdk.asgi import authorized
 def require(
     *, scope: str = "", role: str | None = None, max_age_s: int | None = None
 ) -> Callable[[HTTPConnection], Awaitable[Active]]:
-    """Make a dependency of FastAPI's, which is who calls: `user: Annotated[Active, Depends(require(scope="a b"))]`.
+    """Make a dependency for FastAPI that returns the user: `user: Annotated[Active, Depends(require(scope="a b"))]`.
 
-    Whoever lacks what is demanded is refused by the AuthMiddleware, which has to be added to the application. In
-    Starlette: `user = await require(role="admin")(request)`.
+    In Starlette: `user = await require(role="admin")(request)`. The arguments are those of `demand`. The application
+    needs the AuthMiddleware, which answers for the dependency when it refuses a request.
     """
 
     async def dependency(connection: HTTPConnection) -> Active:

@@ -1,7 +1,6 @@
-"""Recognising an access token without asking anybody.
+"""Recognising access tokens offline, so that mistyped, truncated and invented strings cost no request.
 
-`tok_` + handle (12) + secret (27) + check (6), base62; the check is the CRC-32 of all before it. A mistyped, truncated
-or invented string costs no request.
+A token is `tok_` + handle (12) + secret (27) + check (6), in base62. The check is the CRC-32 of everything before it.
 """
 
 import re
@@ -13,12 +12,12 @@ _BODY_END = 43
 
 
 def is_access_token(text: str) -> bool:
-    """Whether this could be one. Refresh tokens, client secrets and reset codes are not: they open nothing here."""
+    """Whether the text has the form of an access token. Refresh tokens, client secrets and reset codes have another."""
     return _SHAPE.fullmatch(text) is not None and text[_BODY_END:] == _check(text[:_BODY_END])
 
 
 def handle_of(token: str) -> str:
-    """The public part of an access token, which is its session's id."""
+    """The public part of an access token: the id of its session."""
     return token[4:16]
 
 

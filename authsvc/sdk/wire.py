@@ -1,4 +1,4 @@
-"""Speaking HTTP with the service: questions with a bound on their time and one retry, and the stream of changes."""
+"""HTTP with the service: introspection with a time limit and one retry, and the stream of changes."""
 
 import asyncio
 import ssl
@@ -15,20 +15,21 @@ from authsvc.sdk.errors import Misconfigured, Unavailable
 _CONNECT_TIMEOUT_S = 1.0
 
 
-class Said(NamedTuple):
-    """Answers in the order of the questions. date: the service's clock when it answered, in epoch seconds, if known.
+class IntrospectionResponse(NamedTuple):
+    """The service's answers, in the order of the tokens.
 
-    asked_at, heard_at: our clock before the question and after the answer.
+    date: the service's clock when it answered, in epoch seconds. None: the response had no `Date`.
+    sent_at, received_at: our clock before the request and after the response.
     """
 
     answers: list[Any]
     date: float | None
-    asked_at: float
-    heard_at: float
+    sent_at: float
+    received_at: float
 
 
 class Wire:
-    """Connections to one service. Belongs to one event loop."""
+    """The HTTP connections to one service. Belongs to one event loop."""
 
     def __init__(self, url: str, auth: tuple[str, str], timeout_s: float, tls: ssl.SSLContext | None) -> None:
         self._timeout_s = timeout_s
@@ -43,63 +44,63 @@ class Wire:
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def ask(self, tokens: Sequence[str]) -> Said:
-        """Introspect them; raises Unavailable within the time bound.
+    async def introspect(self, tokens: Sequence[str]) -> IntrospectionResponse:
+        """Ask the service about these tokens. Raises Unavailable within the time limit.
 
-        Asking is a read, so whatever went wrong on the way it is tried once more, on another connection. An answer that
-        says when to come back is passed on instead: the service has tried already.
+        Introspection is safe to repeat, so any error on the way leads to one retry on another connection. A 503 with
+        `Retry-After` is passed on at once: the service has already retried.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
                 try:
-                    async with asyncio.timeout(self._timeout_s / 2):  # a dead connection leaves time for another one
-                        return await self._once(tokens)
+                    async with asyncio.timeout(self._timeout_s / 2):  # a dead connection leaves time for the retry
+                        return await self._introspect_once(tokens)
                 except (TimeoutError, httpx.HTTPError):
-                    return await self._once(tokens)
+                    return await self._introspect_once(tokens)
         except TimeoutError as error:
             raise Unavailable(f"no answer within {self._timeout_s:g} s") from error
         except httpx.HTTPError as error:
             raise Unavailable(f"the service can't be reached: {type(error).__name__}") from error
 
-    async def _once(self, tokens: Sequence[str]) -> Said:
-        asked_at = clock.now()
+    async def _introspect_once(self, tokens: Sequence[str]) -> IntrospectionResponse:
+        sent_at = clock.now()
         if len(tokens) == 1:
             response = await self._http.post("/introspect", data={"token": tokens[0]})
         else:
             response = await self._http.post("/introspect/batch", json={"tokens": list(tokens)})
-        heard_at = clock.now()
+        received_at = clock.now()
         if response.status_code in (502, 504):
-            response.raise_for_status()  # a gateway's: the service itself was not reached, so it is worth another try
-        _refuse(response)
+            response.raise_for_status()  # from a gateway that did not reach the service: worth a retry
+        _raise_for_status(response)
         answers = _json(response)
         if len(tokens) == 1:
             answers = [answers]
         if not isinstance(answers, list) or len(answers) != len(tokens):
-            raise Unavailable("the service's answer is not what was asked for")
-        return Said(answers, _date(response), asked_at, heard_at)
+            raise Unavailable("the service's response has not one answer for each token")
+        return IntrospectionResponse(answers, _date(response), sent_at, received_at)
 
     @asynccontextmanager
     async def events(self, silence_s: float) -> AsyncIterator[tuple[float, AsyncIterator[bytes]]]:
-        """The stream of changes as it comes, and when it was asked for, by our clock: not before we were connected.
+        """Open the stream of changes. Returns when the request was sent, by our clock, and the chunks.
 
-        It ends with an httpx.HTTPError where nothing comes for `silence_s`.
+        The time to connect does not count. Raises an httpx.HTTPError after `silence_s` without a chunk.
         """
-        asked_at = clock.now()
+        requested_at = clock.now()
 
-        async def note(step: str, _: object) -> None:
-            nonlocal asked_at
+        async def trace(step: str, _: object) -> None:
+            nonlocal requested_at
             if step.endswith("send_request_headers.started"):
-                asked_at = clock.now()
+                requested_at = clock.now()
 
         timeout = httpx.Timeout(silence_s, connect=_CONNECT_TIMEOUT_S)
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
-        options: dict[str, Any] = {"headers": headers, "timeout": timeout, "extensions": {"trace": note}}
+        options: dict[str, Any] = {"headers": headers, "timeout": timeout, "extensions": {"trace": trace}}
         async with self._http.stream("GET", "/events", **options) as response:
-            _refuse(response)
-            yield asked_at, response.aiter_raw()
+            _raise_for_status(response)
+            yield requested_at, response.aiter_raw()
 
 
-def _refuse(response: httpx.Response) -> None:
+def _raise_for_status(response: httpx.Response) -> None:
     status = response.status_code
     if status == 200:
         return

@@ -49,12 +49,12 @@ def probe_in_threads(settings: dict[str, Any], token: str) -> None:
 def break_on_purpose(how: str) -> None:
     """For the tests of the tests: without what the promise rests on, they have to fail."""
     if how == "unbounded":
-        Cache.proven = lambda self, as_of: setattr(self, "_fresh_until", float("inf"))  # type: ignore[method-assign]
-        Cache.lost = lambda self: None  # type: ignore[method-assign]
+        Cache.confirm = lambda self, moment: setattr(self, "_fresh_until", float("inf"))  # type: ignore[method-assign]
+        Cache.disconnect = lambda self: None  # type: ignore[method-assign]
     elif how == "by arrival":
-        feed._LATE_FOR_S = float("inf")
-        proven = Cache.proven
-        Cache.proven = lambda self, as_of: proven(self, clock.now())  # type: ignore[method-assign]
+        feed._MAX_LATE_S = float("inf")
+        confirm = Cache.confirm
+        Cache.confirm = lambda self, moment: confirm(self, clock.now())  # type: ignore[method-assign]
 
 
 def step(*_: object) -> None:

@@ -51,11 +51,18 @@ def test_what_is_no_answer(body: object) -> None:
         read(body, TOKEN)
 
 
-@pytest.mark.parametrize("missing", ["sub", "client_id", "session_id", "exp", "iat", "auth_time"])
+@pytest.mark.parametrize("missing", ["sub", "client_id", "session_id", "exp", "iat"])
 def test_an_incomplete_answer(missing: str) -> None:
     """A yes that does not say for whom, or until when, is none."""
     with pytest.raises(Unavailable):
         read({name: value for name, value in GOOD.items() if name != missing}, TOKEN)
+
+
+def test_an_answer_without_a_login() -> None:
+    """A token that was issued without a login has no `auth_time`."""
+    read_back = read({name: value for name, value in GOOD.items() if name != "auth_time"}, TOKEN).answer
+    assert isinstance(read_back, Active)
+    assert read_back.auth_time is None
 
 
 def test_an_answer_about_another_token() -> None:

@@ -28,7 +28,7 @@ def cache(now: Forward) -> Cache:
     """One whose feed has just begun and is heard."""
     cache = Cache(client_id="backend", size=8, max_age_s=100, silence_s=2)
     cache.forget_all()
-    cache.proven(1000.0)
+    cache.confirm(1000.0)
     return cache
 
 
@@ -54,7 +54,7 @@ def test_silence_ends_it_at_once(cache: Cache, now: Forward) -> None:
     assert cache.get(token)
     now(0.001)
     assert cache.get(token) is None
-    cache.proven(1002.0)
+    cache.confirm(1002.0)
     assert cache.get(token)
 
 
@@ -63,7 +63,7 @@ def test_a_late_sign_of_life_proves_nothing_about_now(cache: Cache, now: Forward
     token = a_token()
     keep(cache, token)
     now(30)
-    cache.proven(1001.0)
+    cache.confirm(1001.0)
     assert cache.get(token) is None
 
 
@@ -95,7 +95,7 @@ def test_a_change_that_concerns_many(now: Forward) -> None:
     """The client that everybody logged in with: all is forgotten, also what is on its way, and then kept again."""
     cache = Cache(client_id="backend", size=5000, max_age_s=100, silence_s=2)
     cache.forget_all()
-    cache.proven(1000.0)
+    cache.confirm(1000.0)
     kept = [a_token() for _ in range(3000)]
     for token in kept:
         keep(cache, token)
@@ -117,7 +117,7 @@ def test_an_inactive_answer_depends_on_its_session(cache: Cache) -> None:
     assert cache.get(token) is None
 
 
-@pytest.mark.parametrize("doubt", ["forget_all", "lost"])
+@pytest.mark.parametrize("doubt", ["forget_all", "disconnect"])
 def test_doubt_during_the_question_wins(cache: Cache, doubt: str) -> None:
     """What was asked before a stream began is not kept, whatever happened to its keys."""
     token = a_token()
@@ -125,7 +125,7 @@ def test_doubt_during_the_question_wins(cache: Cache, doubt: str) -> None:
     getattr(cache, doubt)()
     cache.keep(token, active(token), mark, inf, inf)
     cache.forget_all()
-    cache.proven(1000.0)
+    cache.confirm(1000.0)
     cache.keep(token, active(token), mark, inf, inf)
     assert cache.get(token) is None
 
@@ -147,11 +147,11 @@ def test_without_a_feed_nothing_is_used_or_kept(cache: Cache) -> None:
     """A lost feed ends the use of what was kept at once."""
     token, other = a_token(), a_token()
     keep(cache, token)
-    cache.lost()
+    cache.disconnect()
     keep(cache, other)
     assert cache.get(token) is None
     cache.forget_all()
-    cache.proven(1000.0)
+    cache.confirm(1000.0)
     assert cache.get(token) is None
     assert cache.get(other) is None
 
@@ -164,7 +164,7 @@ def test_deadlines(cache: Cache, now: Forward) -> None:
     cache.keep(no, INACTIVE, cache.mark(), inf, inf)
     for seconds, alive in [(9.9, {short, long, no}), (0.2, {long, no}), (20, {long}), (69, {long}), (1, set())]:
         now(seconds)
-        cache.proven(clock.now())
+        cache.confirm(clock.now())
         assert {token for token in (short, long, no) if cache.get(token) is not None} == alive
 
 
@@ -176,7 +176,7 @@ def test_it_is_bounded(cache: Cache) -> None:
         assert cache.get(used)
         keep(cache, a_token(), sub=f"u{number}", client_id=f"c{number}")
     assert len(cache._active.entries) == 8
-    assert len(cache._by_key) == 8 * 3
+    assert len(cache._digests_by_key) == 8 * 3
 
 
 def test_made_up_tokens_push_nothing_out(cache: Cache) -> None:
@@ -219,7 +219,7 @@ def test_stale_is_bounded(now: Forward) -> None:
     """For an outage, what held when the feed was last heard holds for so long, but not past the token's end."""
     cache = Cache(client_id="backend", size=8, max_age_s=100, silence_s=2, stale_s=60)
     cache.forget_all()
-    cache.proven(1000.0)
+    cache.confirm(1000.0)
     token, ending, lapsed = a_token(), a_token(), a_token()
     keep(cache, token)
     keep(cache, ending, until=1030)
@@ -244,7 +244,7 @@ def test_what_was_forgotten_is_not_stale(now: Forward, event: str) -> None:
     """An outage brings back nothing that an event took away."""
     cache = Cache(client_id="backend", size=8, max_age_s=100, silence_s=2, stale_s=60)
     cache.forget_all()
-    cache.proven(1000.0)
+    cache.confirm(1000.0)
     token = a_token()
     keep(cache, token)
     assert cache.get_stale(token)

@@ -3,19 +3,16 @@
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
-from itertools import pairwise
 from math import inf
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.sdk import clock
 from authsvc.sdk.answers import Active
 from authsvc.sdk.cache import Cache, key_digest
-from authsvc.sdk.feed import BrokenFeed, Events, Feed
+from authsvc.sdk.feed import BrokenFeed, Feed
 
 Forward = Callable[[float], None]
 
@@ -159,15 +156,11 @@ def test_news_of_the_future_are_let_be(kept: Kept) -> None:
     assert kept.used
 
 
-@given(st.lists(st.integers(0, 200)))
-def test_chunks_cut_anywhere(cuts: list[int]) -> None:
-    """How the network cuts the stream makes no difference; nor do the ends of lines."""
-    whole = everything(1) + b": comment\r\n\r\n" + event("forget", ["a", "b"]).replace(b"\n", b"\r\n") + heartbeat(2)
-    edges = [0, *sorted(cut for cut in cuts if cut < len(whole)), len(whole)]
-    events = Events()
-    cut = [found for a, b in pairwise(edges) for found in events.cut(whole[a:b])]
-    assert cut == [
-        ("everything", '{"at": 1000}'),
-        ("forget", '["a", "b"]'),
-        ("heartbeat", '{"at": 2000}'),
-    ]
+def test_a_stream_that_a_proxy_has_rewritten(kept: Kept) -> None:
+    """Comments, other line ends, missing spaces and single bytes change nothing."""
+    stream = b"\xef\xbb\xbf" + everything(1) + b": ping\r\n\r\n" + heartbeat(1).replace(b": ", b":", 2)
+    kept.begin(*(bytes([byte]) for byte in stream.replace(b"\n", b"\r\n").replace(b"\r\r", b"\r")))
+    assert kept.used
+    changed = json.dumps([key_digest("user:{ada}"), "x"], indent=1)
+    kept.feed.receive(b"event:forget\r" + b"".join(f"data:{line}\r".encode() for line in changed.split("\n")) + b"\r")
+    assert not kept.used

@@ -42,6 +42,7 @@ async def test_an_active_token(world: World, ask: AsyncIntrospector) -> None:
     assert answer.session_id == token[4:16]
     assert answer.has_role("editor")
     assert not answer.has_role("editor", "admin")
+    assert answer.auth_time is not None
     assert answer.auth_time <= answer.iat < answer.exp
     assert answer.claims["desk"]["rooms"] == (1, 2)
     assert token not in repr(answer)

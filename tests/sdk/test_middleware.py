@@ -240,6 +240,16 @@ async def test_the_cookie(world: World, ask: AsyncIntrospector) -> None:
         assert (await api.get("/me")).status_code == 401
 
 
+@pytest.mark.parametrize("planted_first", [True, False])
+async def test_a_planted_cookie(world: World, ask: AsyncIntrospector, planted_first: bool) -> None:
+    """A second session cookie makes the request invalid, whichever comes first."""
+    world.user()
+    pair = [f"{COOKIE}=planted", f"{COOKIE}={world.token()}"]
+    async with caller(plain_app(ask, cookie=COOKIE)) as api:
+        answer = await api.get("/me", headers={"Cookie": "; ".join(pair if planted_first else pair[::-1])})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
 async def test_an_application_that_fails_midway(world: World, ask: AsyncIntrospector) -> None:
     """A refusal after the answer has begun does not begin a second one."""
     world.user()
@@ -309,7 +319,13 @@ async def test_a_websocket_that_turns_out_to_be_refused(ask: AsyncIntrospector) 
 
 @pytest.mark.parametrize(
     ("origin", "kind"),
-    [("http://api.test", "websocket.accept"), ("http://evil.test", "websocket.close"), (None, "websocket.close")],
+    [
+        ("http://api.test", "websocket.accept"),
+        ("http://evil.test", "websocket.close"),
+        ("http://[", "websocket.close"),
+        ("null", "websocket.close"),
+        (None, "websocket.close"),
+    ],
 )
 async def test_a_websocket_with_the_cookie(world: World, ask: AsyncIntrospector, origin: str | None, kind: str) -> None:
     """Pages of other sites can't open one in their visitor's name."""

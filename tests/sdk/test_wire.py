@@ -37,8 +37,8 @@ async def test_connecting_is_no_part_of_asking(monkeypatch: pytest.MonkeyPatch) 
     wire = Wire(f"http://localhost:{server.sockets[0].getsockname()[1]}", ("backend", "secret"), 5, None)
     began = clock.now()
     async with server:
-        async with wire.events(2) as (asked_at, stream):
+        async with wire.events(2) as (requested_at, stream):
             assert [chunk async for chunk in stream]
         await wire.aclose()
     assert found_at >= began + SLOW_S
-    assert found_at <= asked_at <= clock.now()
+    assert found_at <= requested_at <= clock.now()
