@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from authsvc.core.json_limits import refuse_unfit
+from authsvc.core.json_limits import check_json
 from authsvc.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 
 M = TypeVar("M", bound=BaseModel)
@@ -67,7 +67,7 @@ def load_json(body: bytes) -> dict[str, Any]:
         raise InvalidRequest("the body is not JSON in UTF-8, or has repeated keys or numbers too large") from None
     if not isinstance(document, dict):
         raise InvalidRequest("the body is not a JSON object")
-    refuse_unfit(document, "the body")
+    check_json(document, "the body")
     return document
 
 

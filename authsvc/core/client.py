@@ -1,13 +1,16 @@
 """A registered OAuth client: who may ask, and how long the sessions last that it opens."""
 
 import hmac
-from typing import Literal, NamedTuple, Self
+import re
+from typing import Final, Literal, NamedTuple, Self
 
 from authsvc.core.record import Record, raised
 from authsvc.core.token import digest
 
 # Serves logins that name no client; made on the first start.
 BUILT_IN = "app"
+
+CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 Permission = Literal["introspect", "revoke", "issue", "reset", "admin"]
 

@@ -10,7 +10,7 @@ MAX_DEPTH: Final = 20
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def refuse_unfit(value: Any, what: str, depth: int = 0) -> None:
+def check_json(value: Any, what: str, depth: int = 0) -> None:
     """Raise InvalidRequest for NUL, lone surrogates, numbers that 64 bits can't hold, and deep nesting.
 
     what: the subject of the sentence that says so, such as "the body".
@@ -28,8 +28,8 @@ def refuse_unfit(value: Any, what: str, depth: int = 0) -> None:
             raise InvalidRequest(f"{what} contains a number that is too large")
     elif isinstance(value, dict):
         for name, member in value.items():
-            refuse_unfit(name, what, depth + 1)
-            refuse_unfit(member, what, depth + 1)
+            check_json(name, what, depth + 1)
+            check_json(member, what, depth + 1)
     elif isinstance(value, list):
         for member in value:
-            refuse_unfit(member, what, depth + 1)
+            check_json(member, what, depth + 1)

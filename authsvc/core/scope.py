@@ -1,6 +1,7 @@
 """Scopes (RFC 6749 section 3.3): a set of case-sensitive words that travels as one space-separated string."""
 
 import re
+from typing import Final
 
 from authsvc.errors import InvalidScope
 
@@ -8,14 +9,14 @@ from authsvc.errors import InvalidScope
 RESERVED = frozenset({"admin"})
 MAX_LENGTH = 1024
 
-_SHAPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
+SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
 
 
 def parse(text: str) -> str:
     """Check and tidy a requested scope; the empty string is the empty set. Raises InvalidScope."""
     if not text:
         return ""
-    if len(text) > MAX_LENGTH or not _SHAPE.fullmatch(text):
+    if len(text) > MAX_LENGTH or not SCOPE.fullmatch(text):
         raise InvalidScope(
             "a scope is words of printable ASCII, without quotes and backslashes, with single spaces between"
         )

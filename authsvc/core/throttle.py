@@ -31,6 +31,7 @@ PER_ACCOUNT = Limit("account", free=100, memory_s=86400, in_a_row=True)
 PER_ADDRESS = Limit("address", free=20, memory_s=300)
 PER_NETWORK = Limit("network", free=200, memory_s=300)
 PER_CLIENT = Limit("client", free=10, memory_s=60)
+LIMITS = (PER_ACCOUNT_AND_ADDRESS, PER_ACCOUNT, PER_ADDRESS, PER_NETWORK, PER_CLIENT)
 
 # An attempt that has not been judged by then belonged to a process that died: it stays counted as a wrong one.
 PENDING_S = 10

@@ -1,7 +1,7 @@
 """A user and the credentials of a user: what is true about a person right now."""
 
 import re
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import msgspec
 
@@ -13,7 +13,7 @@ ADMIN_ROLE = "admin"
 Status = Literal["active", "suspended"]
 
 # No braces (they would choose the hash slot), no space, nothing that needs escaping in a header or a shell glob.
-_SUB = re.compile(r"[A-Za-z0-9._~:@|+=/-]{1,255}")
+SUB: Final = re.compile(r"[A-Za-z0-9._~:@|+=/-]{1,255}")
 _ROLE = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 _MAX_ROLES = 64
 _MAX_CLAIMS = 4096
@@ -103,7 +103,7 @@ class ResetCode(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 def check_sub(sub: str) -> str:
     """Return a subject that is fit for keys and headers; raises InvalidRequest."""
-    if not _SUB.fullmatch(sub):
+    if not SUB.fullmatch(sub):
         raise InvalidRequest("sub: 1 to 255 of A-Z a-z 0-9 . _ ~ : @ | + = / -")
     return sub
 

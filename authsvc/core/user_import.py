@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from authsvc.core.imported_hash_text import accept
-from authsvc.core.json_limits import refuse_unfit
+from authsvc.core.json_limits import check_json
 from authsvc.core.user import Credentials, Status, User, check_claims, check_roles, check_sub
 from authsvc.core.username import normalise
 from authsvc.errors import InvalidRequest
@@ -103,7 +103,7 @@ def _claims(value: Any) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise InvalidRequest("claims: not an object")
-    refuse_unfit(value, "the claims' JSON")
+    check_json(value, "the claims' JSON")
     check_claims(value)
     return value
 

@@ -7,7 +7,7 @@ from authsvc.core import scope as scopes
 from authsvc.core import throttle
 from authsvc.core import token as tokens
 from authsvc.core.address import prefixes
-from authsvc.core.client import BUILT_IN, Client, Permission, Secret
+from authsvc.core.client import BUILT_IN, CLIENT_ID, Client, Permission, Secret
 from authsvc.core.event import About, Event
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidClient, InvalidRequest
@@ -15,7 +15,6 @@ from authsvc.flows.admins import require_another_admin
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.store.throttle import Window
 
-CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _AUDIENCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
 
 

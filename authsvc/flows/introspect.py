@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from authsvc.core import token as tokens
+from authsvc.core.client import CLIENT_ID
 from authsvc.core.session import Active, Found, Inactive, Reason, decide
 from authsvc.core.token import Kind, Token
-from authsvc.flows.clients import CLIENT_ID
 from authsvc.flows.deps import Deps
 from authsvc.metrics import result_of
 from authsvc.store.lookup import Answer

@@ -77,7 +77,6 @@ async def authenticate(
     deps: Deps, caller: Caller, username: str, password: str, events: AttemptEvents
 ) -> tuple[User, Credentials]:
     """Check a password, throttled: the attempt is counted before the hash and taken back if it was right."""
-    deps.hasher.refuse_if_full()  # before anything is spent on it: in a storm there are thousands of them
     canonical = _canonical(username)
     windows = login_windows(canonical or username, caller.ip)
     try:

@@ -57,13 +57,7 @@ class Family:
 
 def families(calls: Sequence[Call]) -> tuple[Family, ...]:
     """All that a worker counts; calls: the routes that there are."""
-    windows = [
-        limit.name
-        for limit in (
-            throttle.PER_ACCOUNT_AND_ADDRESS, throttle.PER_ACCOUNT, throttle.PER_ADDRESS, throttle.PER_NETWORK,
-            throttle.PER_CLIENT,
-        )
-    ]  # fmt: skip
+    windows = [limit.name for limit in throttle.LIMITS]
     routes = [*calls, Call(OTHER, OTHER)]
     answers = tuple((*call, status) for call in routes for status in (*STATUSES, OTHER))
     return (

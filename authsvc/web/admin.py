@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from authsvc.api import schemas as bodies
 from authsvc.api.parsing import json_body, optional_json_body, query, refuse_query
+from authsvc.core.client import CLIENT_ID
 from authsvc.core.user import check_sub
 from authsvc.errors import InvalidRequest, NotFound
 from authsvc.flows import clients, password, revoke, sessions, users
@@ -158,7 +159,7 @@ def _sub(request: Request) -> str:
 
 def _client_id(request: Request) -> str:
     client_id: str = request.path_params["client_id"]
-    if not clients.CLIENT_ID.fullmatch(client_id):
+    if not CLIENT_ID.fullmatch(client_id):
         raise NotFound("no such client")
     return client_id
 

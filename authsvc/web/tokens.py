@@ -22,7 +22,8 @@ from authsvc.web import callers, cookies
 
 
 async def login(deps: Deps, request: Request) -> Response:
-    deps.hasher.refuse_if_full()  # before anything is spent on it: in a storm there are thousands of them
+    # A storm is thousands of logins a second. Refuse before their bodies are read and the store is asked.
+    deps.hasher.refuse_if_full()
     refuse_query(request)
     body = await json_body(request, bodies.Login)
     if body.cookie:  # or another site logs its victim in as itself

@@ -1,4 +1,4 @@
-"""Whose request it is, behind proxies (C20)."""
+"""Whose request it is, behind proxies."""
 
 from ipaddress import ip_network
 

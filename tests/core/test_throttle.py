@@ -2,19 +2,17 @@
 
 import pytest
 
+from authsvc.core import throttle
 from authsvc.core.throttle import (
+    LIMITS,
     PENDING_S,
     PER_ACCOUNT,
     PER_ACCOUNT_AND_ADDRESS,
     PER_ADDRESS,
-    PER_CLIENT,
-    PER_NETWORK,
     Attempts,
     Limit,
 )
 from tests.core.examples import NOW
-
-LIMITS = [PER_ACCOUNT_AND_ADDRESS, PER_ACCOUNT, PER_ADDRESS, PER_NETWORK, PER_CLIENT]
 
 
 def wrong(limit: Limit, times: int, now: float = NOW) -> Attempts:
@@ -22,6 +20,12 @@ def wrong(limit: Limit, times: int, now: float = NOW) -> Attempts:
     for _ in range(times):
         attempts = attempts.counted(limit, now).judged(limit, right=False)
     return attempts
+
+
+def test_every_limit_is_registered() -> None:
+    """The metrics have a label for each limit, since the registry lists them all; no two share a name."""
+    assert set(LIMITS) == {limit for limit in vars(throttle).values() if isinstance(limit, Limit)}
+    assert len({limit.name for limit in LIMITS}) == len(LIMITS)
 
 
 def test_the_limits_are_those_of_the_parameter_list() -> None:

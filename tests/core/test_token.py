@@ -109,14 +109,28 @@ def test_a_kind_works_only_where_it_belongs(kind: Kind, wanted: Kind) -> None:
         assert parse(wanted + text[3:]) is None
 
 
-def test_no_collision_in_a_million() -> None:
-    """A million handles are all different. A token contains its handle, so a million tokens are too."""
-    assert len({tokens.new_handle() for _ in range(1_000_000)}) == 1_000_000
+def test_handles_do_not_repeat() -> None:
+    """Many handles are all different. A token contains its handle, so as many tokens are different too."""
+    assert len({tokens.new_handle() for _ in range(100_000)}) == 100_000
 
 
-def test_no_collision_of_secrets_under_one_handle() -> None:
-    """Nor do tokens owe their difference to the handle: secrets alone do not repeat."""
-    assert len({tokens.new(Kind.ACCESS, "0" * HANDLE_LENGTH).digest for _ in range(50_000)}) == 50_000
+def test_secrets_do_not_repeat_under_one_handle() -> None:
+    """The secrets alone are all different: tokens with one handle differ too."""
+    assert len({tokens.new(Kind.ACCESS, "0" * HANDLE_LENGTH).digest for _ in range(20_000)}) == 20_000
+
+
+def test_randomness_is_drawn_from_the_whole_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each handle and each secret is one draw among all that its characters can spell, and no draw is lost."""
+    asked: list[int] = []
+
+    def largest(bound: int) -> int:
+        asked.append(bound)
+        return bound - 1
+
+    monkeypatch.setattr("authsvc.core.token.secrets.randbelow", largest)
+    token = tokens.new(Kind.ACCESS)
+    assert asked == [62**HANDLE_LENGTH, 62**SECRET_LENGTH]
+    assert token.text[4:-6] == ALPHABET[-1] * (HANDLE_LENGTH + SECRET_LENGTH)
 
 
 def _derived(count: int) -> list[str]:
