@@ -73,7 +73,7 @@ for group in (groups.user, groups.client, groups.token, groups.service):
 def serve(**given: Any) -> None:
     """Serve HTTP, on an embedded Valkey unless AUTHSVC_REDIS_URL is set."""
     from authsvc.cli.state import settings
-    from authsvc.serve import serve as run_server
+    from authsvc.serve.start import serve as run_server
 
     run_server(settings().but(**{name: value for name, value in given.items() if value is not None}))
 

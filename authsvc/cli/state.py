@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from authsvc.errors import CorruptRecord, NotDurable, StartupError, StoreUnavail
 from authsvc.flows.deps import Deps
 from authsvc.ops.embedded import Embedded, running_url
 from authsvc.settings import Settings
+from authsvc.waiting import until
 
 T = TypeVar("T")
 
@@ -51,18 +51,17 @@ def run(work: Callable[[Deps], Awaitable[T]], *, unused: bool = False) -> T:
             return asyncio.run(_on(configured, configured.redis_url, work, unused))
         except NotReached as error:
             raise NotReached(f"the store at AUTHSVC_REDIS_URL does not answer ({error})") from None
-    deadline = time.monotonic() + WAIT_S
-    while True:
+    failure: NotReached | None = None
+    # The owner may have stopped between the two looks, or may not be ready yet, so each round asks who owns the store.
+    for _ in until(WAIT_S):
         try:
             with _store_in(configured.data_dir) as url:
                 return asyncio.run(_on(configured, url, work, unused))
         except NotReached as error:
-            # Its owner may have stopped between our two looks, or not be ready yet: look again who owns it.
-            if time.monotonic() > deadline:
-                where = configured.data_dir.resolve()
-                problem = f"the service that owns {where} does not answer ({error}): it may be starting or stopping"
-                raise NotReached(f"{problem}; try again") from None
-            time.sleep(0.1)
+            failure = error
+    where = configured.data_dir.resolve()
+    problem = f"the service that owns {where} does not answer ({failure}): it may be starting or stopping"
+    raise NotReached(f"{problem}; try again")
 
 
 def attached(work: Callable[[Deps], Awaitable[T]]) -> T:

@@ -1,4 +1,4 @@
-"""Handing all users over, for whoever leaves."""
+"""Exports all users, for an installation that moves to another system."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
@@ -11,10 +11,10 @@ _PAGE = 500
 
 
 async def export(deps: Deps, caller: Caller, *, with_hashes: bool) -> AsyncGenerator[dict[str, Any], None]:
-    """Every user once, in the fields that an import takes; in no order. Those made meanwhile may be among them.
+    """Yield every user once, in no order, with the fields that an import takes. May include users created meanwhile.
 
-    The trail is told at the end, also if that comes early. Remembers the subs, some 100 bytes for each user: the walk
-    through the keys brings some of them twice.
+    Writes an audit event at the end, also if the end comes early. The walk through the keys returns some users twice,
+    so this remembers every sub, some 100 bytes for each user.
     """
     seen: set[str] = set()
     page: list[User] = []

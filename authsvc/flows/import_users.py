@@ -1,7 +1,6 @@
-"""Taking over the users of another system, with the hashes of their passwords."""
+"""Imports users from another system, with the hashes of their passwords."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,17 +13,18 @@ from authsvc.core.user_import import ImportedUser
 from authsvc.errors import AuthError, CorruptRecord, InvalidRequest, StoreUnavailable
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.store.bulk_users import NewUser, Outcome
+from authsvc.waiting import until
 
-# How long a store that does not answer is waited for, as during a failover.
-PATIENCE_S = 30.0
+# How long an import waits for a store that does not answer, as during a failover.
+STORE_WAIT_S = 30.0
 _PAUSE_S = 0.25
-# Told apart; a file of garbage may have as many as it has lines.
+# How many reasons are counted each by itself. A file of garbage may have as many reasons as lines.
 _MAX_REASONS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one place of a file says of a user, or why it says nothing. `line`: where it begins, from 1."""
+    """One user of a file, or the reason why the place holds none. `line`: where the row begins, from 1."""
 
     line: int
     fields: Mapping[str, Any] | None = None
@@ -33,7 +33,10 @@ class Row:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the rows. admins, suspended, passwordless: of those created."""
+    """What became of the rows. `there`: users who existed already.
+
+    `admins`, `suspended` and `passwordless` count created users.
+    """
 
     read: int = 0
     created: int = 0
@@ -45,112 +48,120 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     first_line: dict[str, int] = field(default_factory=dict)
 
+    def count_created(self, new: NewUser) -> None:
+        self.created += 1
+        self.admins += ADMIN_ROLE in new.user.roles
+        self.suspended += new.user.status == "suspended"
+        self.passwordless += new.credentials.hash is None
 
-Refuse = Callable[[int, str], None]
+    def count_refused(self, line: int, reason: str) -> None:
+        self.refused += 1
+        kind = reason if reason in self.reasons or len(self.reasons) < _MAX_REASONS else "other reasons"
+        self.reasons[kind] += 1
+        self.first_line[kind] = min(line, self.first_line.get(kind, line))
 
 
 class Importer:
-    """Adds batch after batch. `refused`: is told the line and the reason of each row that is not taken.
+    """Adds batch after batch. `refused` is called with the line and the reason of each row that is refused.
 
-    Nothing but the batches under way is remembered: who was imported is for the index of names to say, so that an
-    import that was killed is started again and passes over those who are there.
+    The importer remembers only the batches that it is working on. The index of names knows who exists, so an import
+    that was killed can start again with the same file.
     """
 
-    def __init__(self, deps: Deps, *, dry_run: bool, allow_admins: bool, refused: Refuse) -> None:
+    def __init__(self, deps: Deps, *, dry_run: bool, allow_admins: bool, refused: Callable[[int, str], None]) -> None:
         self._deps = deps
         self._dry_run = dry_run
         self._allow_admins = allow_admins
         self._refused = refused
-        self._under_way: set[str] = set()
+        self._names_in_work: set[str] = set()
         self.tally = Tally()
 
     async def run(self, caller: Caller, batches: AsyncIterator[Sequence[Row]], *, concurrency: int) -> Tally:
-        """Import everything; the trail is told that it begins and, also if the end comes early, how many.
+        """Import all batches. The audit trail gets one event at the start and one with the counts at the end.
 
-        Raises StoreUnavailable when the store was gone for too long; what is imported until then stays.
+        Raises StoreUnavailable if the store did not answer for too long. Users imported until then stay.
         """
-        room = asyncio.Semaphore(concurrency)
-        if not self._dry_run:  # one that is killed says nothing at its end
+        slots = asyncio.Semaphore(concurrency)
+        if not self._dry_run:  # an import that is killed writes no event at its end
             await audit(self._deps, caller, Event.USERS_IMPORT_STARTED)
         try:
             async with asyncio.TaskGroup() as tasks:
                 async for batch in batches:
-                    await room.acquire()
-                    task = tasks.create_task(self._take(batch))
-                    task.add_done_callback(lambda _: room.release())
+                    await slots.acquire()
+                    task = tasks.create_task(self._add(batch))
+                    task.add_done_callback(lambda _: slots.release())
         except* AuthError as errors:
             raise errors.exceptions[0] from None
         finally:
-            await self._note(caller)
+            await self._audit_counts(caller)
         return self.tally
 
-    async def _take(self, batch: Sequence[Row]) -> None:
-        lines, arrivals = [], []
+    async def _add(self, batch: Sequence[Row]) -> None:
+        lines, new_users = self._checked(batch)
+        names = [new.canonical for new in new_users if new.canonical is not None]
+        try:
+            outcomes = await self._stored(new_users)
+        finally:
+            self._names_in_work.difference_update(names)
+        for line, new, outcome in zip(lines, new_users, outcomes, strict=True):
+            self._count(line, new, outcome)
+
+    def _checked(self, batch: Sequence[Row]) -> tuple[list[int], list[NewUser]]:
+        """The users of a batch who may be added, and their lines. Counts the rest as refused."""
+        lines, new_users = [], []
         now = self._deps.clock()
         for row in batch:
             self.tally.read += 1
             try:
-                arrival = self._arrival(row, now)
+                new = self._new_user(row, now)
             except InvalidRequest as error:
                 self._refuse(row.line, str(error))
                 continue
             lines.append(row.line)
-            arrivals.append(arrival)
-        names = [arrival.canonical for arrival in arrivals if arrival.canonical is not None]
-        try:
-            outcomes = await self._patiently(arrivals)
-        finally:
-            self._under_way.difference_update(names)
-        for line, arrival, outcome in zip(lines, arrivals, outcomes, strict=True):
-            self._count(line, arrival, outcome)
+            new_users.append(new)
+        return lines, new_users
 
-    def _arrival(self, row: Row, now: float) -> NewUser:
+    def _new_user(self, row: Row, now: float) -> NewUser:
         if row.fields is None:
             raise InvalidRequest(row.problem or "nothing to read")
         imported = ImportedUser.of(row.fields, now)
         if ADMIN_ROLE in imported.roles and not self._allow_admins:
             raise InvalidRequest("the role admin would let this user administer the service: --allow-admins, if meant")
         if imported.canonical is not None:
-            if imported.canonical in self._under_way:
+            if imported.canonical in self._names_in_work:
                 raise InvalidRequest("the same name as in another line shortly before")
-            self._under_way.add(imported.canonical)
+            self._names_in_work.add(imported.canonical)
         user = imported.user(imported.sub or tokens.new_handle(), now)
         return NewUser(imported.canonical, user, imported.credentials(now), own_sub=imported.sub is not None)
 
-    async def _patiently(self, arrivals: Sequence[NewUser]) -> list[Outcome]:
+    async def _stored(self, new_users: Sequence[NewUser]) -> list[Outcome]:
+        """Store the users, or look only in a dry run. Waits for a store that does not answer."""
         bulk = self._deps.store.bulk
-        give_up_at = time.monotonic() + PATIENCE_S
-        while True:
+        failure = StoreUnavailable("the store does not answer")
+        async for _ in until(STORE_WAIT_S, pause_s=_PAUSE_S):
             try:
-                return await (bulk.look(arrivals) if self._dry_run else bulk.add(arrivals))
+                return await (bulk.look(new_users) if self._dry_run else bulk.add(new_users))
             except CorruptRecord:
                 raise
-            except StoreUnavailable:
-                if time.monotonic() > give_up_at:
-                    raise
-                await asyncio.sleep(_PAUSE_S)
+            except StoreUnavailable as error:
+                failure = error
+        raise failure
 
-    def _count(self, line: int, arrival: NewUser, outcome: Outcome) -> None:
+    def _count(self, line: int, new: NewUser, outcome: Outcome) -> None:
         if outcome is Outcome.THERE:
             self.tally.there += 1
         elif outcome is Outcome.CREATED:
-            self.tally.created += 1
-            self.tally.admins += ADMIN_ROLE in arrival.user.roles
-            self.tally.suspended += arrival.user.status == "suspended"
-            self.tally.passwordless += arrival.credentials.hash is None
+            self.tally.count_created(new)
         else:
             self._refuse(line, outcome.value)
 
     def _refuse(self, line: int, reason: str) -> None:
-        self.tally.refused += 1
-        kind = reason if reason in self.tally.reasons or len(self.tally.reasons) < _MAX_REASONS else "other reasons"
-        self.tally.reasons[kind] += 1
-        self.tally.first_line[kind] = min(line, self.tally.first_line.get(kind, line))
+        self.tally.count_refused(line, reason)
         self._refused(line, reason)
 
-    async def _note(self, caller: Caller) -> None:
+    async def _audit_counts(self, caller: Caller) -> None:
         if self._dry_run:
             return
-        # One event for all: a million of them would push everything else out of the trail.
+        # One event for all users: a million events would push everything else out of the trail.
         counts = {name: getattr(self.tally, name) for name in ("created", "there", "refused", "admins")}
         await audit(self._deps, caller, Event.USERS_IMPORTED, **counts)

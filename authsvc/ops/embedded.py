@@ -19,6 +19,7 @@ from typing import Self, TextIO
 from urllib.parse import quote, unquote
 
 from authsvc.errors import StartupError
+from authsvc.waiting import until
 
 logger = logging.getLogger("authsvc.ops.embedded")
 
@@ -271,12 +272,7 @@ def _ask(path: Path, command: str) -> bytes:
 
 
 def _within(seconds: float, done: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
+    return any(done() for _ in until(seconds, pause_s=0.02))
 
 
 def _tail(log: Path, start: int) -> str:

@@ -404,7 +404,7 @@ def test_a_store_that_is_gone_for_a_while_is_waited_for(
     monkeypatch.setattr(Connection, "batch", sometimes)
     assert started.json("user", "import", str(many))["created"] == MANY
     failures = 1_000_000
-    monkeypatch.setattr("authsvc.flows.import_users.PATIENCE_S", 0.1)
+    monkeypatch.setattr("authsvc.flows.import_users.STORE_WAIT_S", 0.1)
     done = started("user", "import", "-", stdin='{"username": "ada"}')
     assert done.exit_code == 4
     assert "Start it again" in done.stderr

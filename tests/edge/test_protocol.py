@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 from authsvc.edge.limits import Load
 from authsvc.edge.protocol import BoundedProtocol
 from authsvc.metrics import Metrics
-from authsvc.serve import Worker
+from authsvc.serve.worker_app import WorkerApp
 from authsvc.settings import Settings
 from authsvc.web.events import END
 from tests.web.conftest import assert_problem
@@ -192,7 +192,7 @@ async def test_a_fault_outside_of_starlette(settings: Settings) -> None:
     async def broken(*_: Any) -> None:
         raise RuntimeError("the password was tok_secret")
 
-    worker = Worker(settings, Metrics())
+    worker = WorkerApp(settings, Metrics())
     worker._app = broken
     transport = httpx.ASGITransport(app=worker, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as http:

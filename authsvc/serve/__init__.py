@@ -1,0 +1,1 @@
+"""Running the service: starting it, and the application in each of its worker processes."""

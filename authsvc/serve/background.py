@@ -1,0 +1,75 @@
+"""The tasks that run in a worker beside its requests, for as long as the worker lives."""
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from authsvc.errors import AuthError
+from authsvc.flows.deps import Deps
+from authsvc.flows.ready import ready
+
+log = logging.getLogger(__name__)
+
+# How often a worker looks whether its parent process still runs.
+PARENT_CHECK_S = 0.5
+# How often a worker asks whether the store is fit, for the metrics.
+READINESS_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundTask:
+    """`run` goes on until it is cancelled. `needed`: whether this worker needs the task."""
+
+    name: str
+    run: Callable[[Deps], Awaitable[None]]
+    needed: Callable[[Deps], bool]
+
+
+async def end_with_parent(deps: Deps) -> None:
+    """End this worker when its parent has ended: the worker holds the port, and nothing supervises it or the store."""
+    parent = multiprocessing.parent_process()
+    # No event tells that the parent has ended, so the worker has to look.
+    while parent is None or os.getppid() == parent.pid:  # noqa: ASYNC110 - as the comment above says
+        await asyncio.sleep(PARENT_CHECK_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def watch_readiness(deps: Deps) -> None:
+    """Keep the metric of readiness up to date."""
+    while True:
+        try:
+            await ready(deps)
+            deps.metrics.ready.set(1)
+        except AuthError:
+            deps.metrics.ready.set(0)
+        await asyncio.sleep(READINESS_S)
+
+
+TASKS: tuple[BackgroundTask, ...] = (
+    BackgroundTask("end_with_parent", end_with_parent, lambda _: multiprocessing.parent_process() is not None),
+    BackgroundTask("watch_readiness", watch_readiness, lambda deps: deps.settings.metrics_port is not None),
+)
+
+
+@asynccontextmanager
+async def background(deps: Deps, tasks: tuple[BackgroundTask, ...] = TASKS) -> AsyncIterator[None]:
+    """Run the tasks that this worker needs, and cancel them at the end."""
+    running = [asyncio.ensure_future(_logged(task, deps)) for task in tasks if task.needed(deps)]
+    try:
+        yield
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _logged(task: BackgroundTask, deps: Deps) -> None:
+    try:
+        await task.run(deps)
+    except Exception:  # the worker goes on without the task, and only the log can tell
+        log.exception("background task %s failed", task.name)

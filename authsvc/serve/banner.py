@@ -1,0 +1,32 @@
+"""What a start prints for the operator."""
+
+from authsvc import __version__
+from authsvc.settings import Settings
+
+
+def banner(settings: Settings) -> str:
+    """One line: which version serves where, and where its state is."""
+    state = "the configured store" if settings.redis_url else f"an embedded Valkey in {settings.data_dir.resolve()}"
+    return f"authsvc {__version__} on {settings.base_url}, state in {state}"
+
+
+def first_steps(base: str, client_id: str, secret: str) -> str:
+    """The text of the first start: the admin's secret, which is shown this once, and five commands to try it with."""
+    as_json = "-H 'Content-Type: application/json' -d"
+    ada = '"username": "ada", "password": "a walk by the river"'
+    pick = 'import json, sys; print(json.load(sys.stdin)["access_token"])'
+    return f"""
+First start: this is the admin client. The secret is shown this once; keep it.
+
+  client_id      {client_id}
+  client_secret  {secret}
+
+Try it, line by line, in another terminal:
+
+  ADMIN={client_id}:{secret}
+  curl -s -u $ADMIN {base}/admin/users {as_json} '{{{ada}, "roles": ["editor"]}}'
+  TOKEN=$(curl -s {base}/login {as_json} '{{{ada}}}' | python3 -c '{pick}'); echo $TOKEN
+  curl -s -u $ADMIN {base}/introspect -d token=$TOKEN
+  curl -s -u $ADMIN {base}/revoke -d token=$TOKEN
+  curl -s -u $ADMIN {base}/introspect -d token=$TOKEN
+"""

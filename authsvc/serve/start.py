@@ -1,0 +1,157 @@
+"""Starting the service: its store, its first admin, its socket, its server."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from authsvc.api.routes import CALLS
+from authsvc.composition import open_deps
+from authsvc.edge.lean_protocol import LeanProtocol
+from authsvc.edge.limits import raise_descriptors
+from authsvc.edge.server import GRACE_S, Server
+from authsvc.edge.workers import Workers
+from authsvc.errors import StartupError, StoreUnavailable
+from authsvc.flows.bootstrap import first_start
+from authsvc.flows.deps import Deps
+from authsvc.flows.ready import faults
+from authsvc.logs import log_to_stderr
+from authsvc.metrics.exposition import exposed
+from authsvc.metrics.registry import WorkerRegistry
+from authsvc.ops.embedded import LOCK_WAIT_S, Embedded, running_url
+from authsvc.serve.banner import banner, first_steps
+from authsvc.serve.worker_app import make_worker_app
+from authsvc.settings import Settings
+from authsvc.waiting import until
+
+log = logging.getLogger(__name__)
+
+# RFC 6797: browsers use HTTPS only for this host and the hosts below it, for a year.
+HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+# How long a start waits for the store, which may be starting too.
+STORE_WAIT_S = 5
+
+MakeApp = Callable[..., Any]
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM. Raises StartupError."""
+    log_to_stderr()
+    raise_descriptors()
+    # This handler also stops the embedded store if the signal comes during the start.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if settings.redis_url is None:
+        _refuse_what_an_embedded_store_cannot_do(settings)
+    registry = WorkerRegistry(CALLS)
+    metrics = exposed(registry, settings.metrics_host, settings.metrics_port)
+    # The socket comes before the store: a start that fails must leave the Valkey of a running service alone.
+    with _listen(settings) as listening, metrics, _store_url(settings) as url:
+        settings = settings.but(port=listening.getsockname()[1])
+        admin = uvloop.run(_first_start(settings, url))
+        _print(banner(settings))
+        if admin is not None:
+            _print(first_steps(settings.base_url, *admin))
+        _run(settings, url, listening, registry)
+
+
+def _run(settings: Settings, url: str, listening: socket.socket, registry: WorkerRegistry) -> None:
+    fixed: dict[str, object] = {"port": settings.port}
+    if settings.redis_url is None:
+        fixed["redis_url"] = url
+    # A process gets its settings through a pipe. Its environment would show them to others, and with them a password
+    # that was mounted as a file.
+    make_app = partial(make_worker_app, settings.but(**fixed))
+    config = _config(settings, make_app)
+    if settings.workers == 1:
+        config.app = partial(make_app, registry.add_worker())
+        Server(config).run(sockets=[listening])
+    else:
+        Workers(
+            config, [listening], registry, lambda: partial(make_worker_app, Settings.from_environment().but(**fixed))
+        ).run()
+
+
+def _config(settings: Settings, make_app: MakeApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        make_app,
+        factory=True,
+        workers=settings.workers,
+        loop="uvloop",
+        http=LeanProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        headers=[HSTS] if settings.base_url.startswith("https://") else [],
+        proxy_headers=False,  # uvicorn would believe any address that a client writes
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+@contextmanager
+def _store_url(settings: Settings) -> Iterator[str]:
+    """The configured store, or an embedded Valkey that runs meanwhile. Raises StartupError."""
+    if settings.redis_url is not None:
+        yield settings.redis_url
+        return
+    with Embedded(settings.data_dir) as embedded:
+        yield embedded.url
+
+
+async def _first_start(settings: Settings, url: str) -> tuple[str, str] | None:
+    """Set up an empty store. Returns the id and the secret of the admin client that this start made, if it did."""
+    async with open_deps(settings, url) as deps:
+        failure: StoreUnavailable | None = None
+        async for _ in until(STORE_WAIT_S, pause_s=0.2):
+            try:
+                admin = await first_start(deps)
+            except StoreUnavailable as error:
+                failure = error
+            else:
+                await _warn_of_faults(deps)
+                return admin
+    raise StartupError(f"the store does not answer ({failure})")
+
+
+async def _warn_of_faults(deps: Deps) -> None:
+    with suppress(StoreUnavailable):  # the start goes on: only it can show the secret of the admin
+        for fault in await faults(deps):
+            log.warning("not ready: %s", fault.text)
+
+
+def _refuse_what_an_embedded_store_cannot_do(settings: Settings) -> None:
+    """Raise StartupError if the settings ask for replicas, or if a service runs on the directory already."""
+    if settings.durability == "replica":
+        raise StartupError("AUTHSVC_DURABILITY=replica needs AUTHSVC_REDIS_URL: the embedded Valkey has no replica")
+    _refuse_second_service(settings.data_dir)
+
+
+def _refuse_second_service(data_dir: Path) -> None:
+    for _ in until(LOCK_WAIT_S):  # a command may run the store for a moment
+        if running_url(data_dir) is None:
+            return
+    raise StartupError(f"a service is already running on {data_dir.resolve()}: stop it, or set AUTHSVC_DATA_DIR")
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise StartupError(
+            f"can't listen on {settings.host}, port {settings.port}: {os.strerror(error.errno or 0).lower()}"
+        ) from None
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - stdout is for the operator; the log goes to stderr
