@@ -20,8 +20,9 @@ from tests.conftest import CHEAP, PASSWORD, Clock
 from tests.flows.conftest import HERE, World, world_of
 
 NEW = "seven quiet herons wading"
-ROUNDS = 200
 PRESENTERS = 50
+# Rounds at random moments. They add to the tests below that go through all interleavings of two acts one by one.
+ROUNDS = 40
 
 
 @pytest.fixture
@@ -199,10 +200,37 @@ async def cut_off(case: Case, grant: Grant) -> bool:
     return tuple(found.session.epochs) != now
 
 
+async def check_nothing_older_is_active(
+    case: Case, what: str, login: Grant | AuthError, refreshes: list[Grant | AuthError]
+) -> int:
+    """Check what holds after an act. Returns how many grants the act overtook.
+
+    The session of the victim is dead, and so is what refreshes got for it. A login is dead if it had looked before.
+    """
+    overtaken = 0
+    for refreshed in refreshes:
+        if isinstance(refreshed, Grant):
+            overtaken += 1
+            assert not await case.worker.alive(refreshed)
+    if isinstance(login, Grant):
+        dead = what in FINAL or await cut_off(case, login)
+        overtaken += dead
+        assert await case.worker.alive(login) is not dead
+    if what in SPARING:
+        assert await case.worker.alive(case.actor)
+    if what == "suspend":
+        await users.update(case.other.deps, OPERATOR, case.sub, status="active")
+        for grant in (case.victim, login, *refreshes):
+            assert not isinstance(grant, Grant) or not await case.worker.alive(grant), "reinstating revives none"
+    for grant in (case.victim, *refreshes):
+        if isinstance(grant, Grant):
+            assert isinstance(await settled(case.worker.refresh(grant.refresh_token)), InvalidGrant)
+    return overtaken
+
+
 @pytest.mark.parametrize("what", ACTS)
 async def test_acts_against_logins_and_refreshes_in_flight(workers: list[World], clock: Clock, what: str) -> None:
-    """After the answer nothing older is active, ever: not the sessions there were, nor what a refresh in flight
-    got for them, nor a login that had looked before. In hundreds of rounds at random moments."""
+    """After the answer nothing older is active, ever: no session, no refresh in flight, no login that had looked."""
     rng = random.Random(what)
     overtaken = 0
     for round_ in range(ROUNDS):
@@ -225,24 +253,37 @@ async def test_acts_against_logins_and_refreshes_in_flight(workers: list[World],
         # This is the moment of the answer: from here on.
         assert not await case.worker.alive(case.victim)
         login, *refreshes = await asyncio.gather(*in_flight)
-        for refreshed in refreshes:
-            if isinstance(refreshed, Grant):
-                overtaken += 1
-                assert not await case.worker.alive(refreshed)
-        if isinstance(login, Grant):
-            dead = what in FINAL or await cut_off(case, login)
-            overtaken += dead
-            assert await case.worker.alive(login) is not dead
-        if what in SPARING:
-            assert await case.worker.alive(case.actor)
-        if what == "suspend":
-            await users.update(case.other.deps, OPERATOR, case.sub, status="active")
-            for grant in (case.victim, login, *refreshes):
-                assert not isinstance(grant, Grant) or not await case.worker.alive(grant), "reinstating revives none"
-        for dead_grant in (case.victim, *refreshes):
-            if isinstance(dead_grant, Grant):
-                assert isinstance(await settled(case.worker.refresh(dead_grant.refresh_token)), InvalidGrant)
+        overtaken += await check_nothing_older_is_active(case, what, login, refreshes)
     assert overtaken > ROUNDS // 20, "the rounds hardly ever met in the middle"
+
+
+@pytest.mark.parametrize("what", ACTS)
+async def test_an_act_that_is_held_up_anywhere(workers: list[World], clock: Clock, what: str) -> None:
+    """A whole login and a whole refresh fall between any two calls that the act makes to the store."""
+    at = 0
+    while True:
+        case = Case(workers[0], workers[1], at)
+        await case.prepare()
+        clock.forward(1)
+        password, login, refreshed = case.password, None, None
+        with pytest.MonkeyPatch.context() as patch:
+            pause = Pausing(case.other.deps, patch, at)
+            act = asyncio.create_task(_done(ACTS[what](case)))
+            if await pause.held_up(act):
+                login = await settled(case.worker.login(case.name, password, caller=case.caller(3)))
+                refreshed = await settled(case.worker.refresh(case.victim.refresh_token))
+                pause.go.set()
+            await act
+        assert not await case.worker.alive(case.victim)
+        if login is None or refreshed is None:
+            break
+        await check_nothing_older_is_active(case, what, login, [refreshed])
+        at += 1
+    assert at >= 2, "the calls were not counted"
+
+
+async def _done(act: Awaitable[None]) -> None:
+    await act
 
 
 async def test_revoking_a_token_against_refreshes_in_flight(workers: list[World]) -> None:
@@ -251,7 +292,7 @@ async def test_revoking_a_token_against_refreshes_in_flight(workers: list[World]
     world = workers[0]
     await world.user()
     overtaken = 0
-    for round_ in range(2 * ROUNDS):
+    for round_ in range(3 * ROUNDS):
         grant = await world.login()
         in_flight = [asyncio.create_task(settled(w.refresh(grant.refresh_token))) for w in workers]
         for _ in range(rng.randrange(30)):
@@ -264,7 +305,7 @@ async def test_revoking_a_token_against_refreshes_in_flight(workers: list[World]
             if isinstance(refreshed, Grant):
                 overtaken += 1
                 assert not await world.alive(refreshed)
-    assert overtaken > ROUNDS // 10
+    assert overtaken > ROUNDS // 5
 
 
 class Pausing:
@@ -283,6 +324,13 @@ class Pausing:
             return await verify(stored, password)
 
         monkeypatch.setattr(deps.hasher, "verify", verified)
+
+    async def held_up(self, task: "asyncio.Task[Any]") -> bool:
+        """Wait until the task is held up, or has ended without being so."""
+        reached = asyncio.create_task(self.reached.wait())
+        await asyncio.wait({task, reached}, return_when=asyncio.FIRST_COMPLETED)
+        reached.cancel()
+        return self.reached.is_set()
 
     def _counted(self, really: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def counted(*args: Any, **kwargs: Any) -> Any:
@@ -320,10 +368,7 @@ async def test_every_interleaving(workers: list[World], clock: Clock, what: str,
         with pytest.MonkeyPatch.context() as patch:
             pause = Pausing(mine.deps, patch, at)
             task = asyncio.create_task(_any(work))
-            waiting = asyncio.create_task(pause.reached.wait())
-            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
-            if not pause.reached.is_set():
+            if not await pause.held_up(task):
                 assert isinstance(task.result(), Grant)
                 break
             clock.forward(1)
