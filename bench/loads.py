@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import hiredis
 from argon2 import PasswordHasher
 
-from authsvc.core import session as sessions
+from authsvc.core import issuing
 from authsvc.core import token as tokens
 from authsvc.core.client import Client
 from authsvc.core.record import Service
@@ -153,7 +153,7 @@ def _sessions(subs: list[str], by: Under, now: float, each: int) -> Filled:
         made = []
         for number, sub in enumerate(sub for sub in subs for _ in range(each)):
             handle = tokens.new_handle()
-            opening = sessions.Opening(
+            opening = issuing.Opening(
                 user=_user(sub, 0, now),
                 client=client,
                 service=service,
@@ -164,7 +164,7 @@ def _sessions(subs: list[str], by: Under, now: float, each: int) -> Filled:
                 ip=f"203.0.113.{number % 256}",
                 user_agent=USER_AGENT,
             )
-            session, pair = sessions.begin(handle, opening, now=now)
+            session, pair = issuing.begin(handle, opening, now=now)
             await records.add(handle, session, now)
             made.append(pair.access.text)
         return packing.filled(made)

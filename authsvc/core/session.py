@@ -1,24 +1,20 @@
-"""A session: one login, the record behind its tokens, and every way in which it changes.
+"""A session: the record behind the tokens of one login, and the decision whether a token is active.
 
-The tokens are keys to the record, which holds only their digests. Transitions are pure: they take a record and the
-time, and return a new record for the store to swap in.
+The record holds only the digests of its tokens. `core/issuing.py` has the ways in which its tokens change.
 """
 
 import hmac
-from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
-from authsvc.core import token as tokens
 from authsvc.core.client import Client, Lifetimes
-from authsvc.core.device import MAX_LABEL, label
 from authsvc.core.record import Record, Service
 from authsvc.core.token import Kind, Token
 from authsvc.core.user import User
 
-# Short digests of spent refresh tokens that are kept, newest last. An older one is refused like one never issued.
+# How many spent refresh tokens a session remembers. An older one is refused like a token that was never issued.
 MAX_SPENT = 32
-_SHORT = 8
+_SHORT = 8  # the length of a short digest
 
 
 class Reason(StrEnum):
@@ -44,7 +40,7 @@ ISSUED: Final = "issued"
 
 
 class Epochs(NamedTuple):
-    """The cut-offs as they stood when the login began; milliseconds."""
+    """The epochs of user, client and service when the login began, in milliseconds."""
 
     user: int
     client: int
@@ -56,9 +52,9 @@ class Epochs(NamedTuple):
 
 
 class Previous(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """Digests of the tokens before the current ones, and until when they are heard (epoch seconds).
+    """Digests of the tokens before the current ones, and until when they work (epoch seconds).
 
-    access_until: the grace prolongs no access token, and revives none that had expired before the refresh.
+    access_until: never later than the expiry of the access token. The grace prolongs no access token.
     """
 
     access: str
@@ -68,8 +64,7 @@ class Previous(Record, frozen=True, kw_only=True, omit_defaults=True):
     access_scope: str | None = None
 
 
-# Names in the store are as short as they can be and still be understood: a million sessions pay for each letter.
-# Tokens go by their prefixes.
+# Names in the store are short, because a million sessions pay for each letter. Tokens go by their prefixes.
 _STORED = {
     "client_id": "cid",
     "user_agent": "ua",
@@ -82,13 +77,14 @@ _STORED = {
 
 
 class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STORED):
-    """The record `session:<handle>`. Times in epoch seconds, but for `created_ms`; digests by `token.digest`.
+    """The record `session:<handle>`. Times are epoch seconds, except `created_ms`. Digests are made by `token.digest`.
 
-    lifetimes: of the current access token since it was issued, since `seen` (the last noted use), since the login.
-    access_scope: of the current access token, where it was narrowed.
-    proved_at, issued_at, used_at: None until they differ from the time of the login, see `auth_time`, `iat`, `seen`.
-    seed: what successors of the refresh token are derived with. spent: short digests, run together.
-    origin: how the session began, LOGIN or ISSUED; text, so that an older version can read what a newer one adds.
+    lifetimes: `access` counts from the issue of the current access token, `idle` from `seen`, `session` from the login.
+    access_scope: the scope of the current access token if a refresh narrowed it.
+    proved_at, issued_at, used_at: None while they equal the time of the login; see `auth_time`, `iat` and `seen`.
+    seed: the secret from which the successors of the refresh token are derived.
+    spent: the short digests of spent refresh tokens as one string, the newest last.
+    origin: how the session began, LOGIN or ISSUED. It is text, so that an older version can read a newer origin.
     """
 
     sub: str
@@ -114,19 +110,19 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
     spent: str = ""
 
     def __repr__(self) -> str:
-        return f"Session(sub={self.sub!r}, client_id={self.client_id!r})"  # the seed is nobody's business
+        return f"Session(sub={self.sub!r}, client_id={self.client_id!r})"  # without the seed, which is a secret
 
     def expires_at(self) -> int:
         return self.end
 
     @property
     def end(self) -> int:
-        """The deadline that no use moves."""
+        """The absolute deadline, which no use moves."""
         return self.created_ms // 1000 + self.lifetimes.session
 
     @property
     def exp(self) -> int:
-        """When the current access token expires, if nothing ends it before."""
+        """When the current access token expires."""
         began, lifetimes = self.created_ms // 1000, self.lifetimes
         issued = began if self.issued_at is None else self.issued_at
         return min(issued + lifetimes.access, began + lifetimes.session)
@@ -156,7 +152,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
 
     @property
     def seen(self) -> int:
-        """The last use that was noted."""
+        """The last use that was written down."""
         return self.created_ms // 1000 if self.used_at is None else self.used_at
 
     @property
@@ -175,7 +171,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
         return None
 
     def match(self, token: Token, now: float) -> "Match | Reason":
-        """What this token stands for, or why it does not open the session right now. Compares in constant time."""
+        """What the token grants, or why it does not open the session now. Compares digests in constant time."""
         presented = token.digest
         if token.kind is Kind.ACCESS:
             if hmac.compare_digest(self.access, presented):
@@ -193,25 +189,32 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
         return Reason.FORGED
 
     def was_spent(self, token: Token) -> bool:
-        """Whether this refresh token was current once; the last 32 generations are remembered."""
+        """Whether this is one of the last 32 refresh tokens before the current one."""
         short = token.short_digest
         spent = [self.spent[at : at + _SHORT] for at in range(0, len(self.spent), _SHORT)]
         return any([hmac.compare_digest(short, other) for other in spent])  # noqa: C419 - compares them all
 
+    def spent_with_current(self) -> str:
+        """The field `spent` once the current refresh token is spent too."""
+        return (self.spent + (self.refresh or "")[:_SHORT])[-MAX_SPENT * _SHORT :]
+
     @property
     def touch_interval_s(self) -> int:
-        """How far apart uses are noted: a twentieth of the idle time, at least a minute, at most half the idle time."""
+        """How often uses are written down: each twentieth of the idle time, but at least a minute apart.
+
+        With an idle time below two minutes, each half of it.
+        """
         idle_s = self.lifetimes.idle
         return idle_s // 20 if idle_s >= 1200 else max(min(60, idle_s // 2), 1)
 
     def due_for_touch(self, now: float) -> bool:
-        """Whether a use now is worth a write."""
+        """Whether a use now has to be written down."""
         return now - self.seen >= self.touch_interval_s
 
     def recheck_at(self, now: float, exp: int) -> int:
-        """When whoever caches an answer given now asks again, so that the idle deadline moves as if nobody cached.
+        """When a cache has to ask again, so that the idle deadline moves as it would without a cache.
 
-        exp: of the token. The idle deadline is the one before this use, for a use may fail to be noted.
+        exp: of the token. The idle deadline is the one before this use, because writing the use down may fail.
         """
         seen, interval_s = self.seen, self.touch_interval_s
         noted = int(now) if now - seen >= interval_s else seen
@@ -222,157 +225,14 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
 
 
 class Match(NamedTuple):
-    """What a live token of a session stands for, if nothing else ends it."""
+    """What a token grants if it is active. `exp`: when the token expires."""
 
     scope: str
     exp: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """The tokens of a session in clear, on their one way out."""
-
-    access: Token
-    refresh: Token | None
-
-    @property
-    def refresh_digest(self) -> str | None:
-        return self.refresh.digest if self.refresh else None
-
-
-def issue_tokens(handle: str, *, refreshable: bool) -> Pair:
-    """Make fresh tokens that descend from no earlier ones: for a new session and after a password change."""
-    refresh = tokens.new(Kind.REFRESH, handle) if refreshable else None
-    return Pair(tokens.new(Kind.ACCESS, handle), refresh)
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What a new session begins with.
-
-    user, client, service: as they were read before the user was authenticated, so that a cut-off since then holds.
-    amr: how the user proved to be the one (RFC 8176); empty if ISSUED, for then nobody proved anything here.
-    ip, user_agent: the user's own; None if another party is calling.
-    """
-
-    user: User
-    client: Client
-    service: Service
-    lifetimes: Lifetimes
-    refreshable: bool
-    scope: str
-    origin: str = LOGIN
-    amr: tuple[str, ...] = ()
-    device: str | None = None
-    ip: str | None = None
-    user_agent: str | None = None
-
-
-def begin(handle: str, opening: Opening, *, now: float) -> tuple[Session, Pair]:
-    """Make the record and the tokens of a new session."""
-    pair = issue_tokens(handle, refreshable=opening.refreshable)
-    session = Session(
-        sub=opening.user.sub,
-        client_id=opening.client.client_id,
-        scope=opening.scope,
-        aud=opening.client.audience,
-        amr=opening.amr,
-        origin=opening.origin,
-        device=opening.device and opening.device[:MAX_LABEL],
-        ip=opening.ip,
-        user_agent=opening.user_agent and label(opening.user_agent),
-        created_ms=int(now * 1000),
-        lifetimes=opening.lifetimes,
-        epochs=Epochs.of(opening.user, opening.client, opening.service),
-        access=pair.access.digest,
-        refresh=pair.refresh_digest,
-        seed=tokens.new_seed() if pair.refresh else None,
-    )
-    return session, pair
-
-
-class RefreshOutcome(Enum):
-    """What presenting a refresh token came to."""
-
-    ROTATED = "rotated"
-    REPEATED = "repeated"
-    REUSED = "reused"
-    FORGED = "forged"
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """The result of `rotate`: the record to store (None ends the session) and the pair to hand out, if any."""
-
-    outcome: RefreshOutcome
-    session: Session | None
-    pair: Pair | None = None
-
-
-def rotate(
-    session: Session, spent: Token, *, now: float, access_ttl_s: int, grace_s: int, scope: str | None
-) -> Rotation:
-    """Exchange a refresh token (RFC 6749 section 6, RFC 9700 section 4.14).
-
-    The current one is rotated. The one before it, within its grace, gets the very same pair again: the answer was lost.
-    Any other that was once issued ends the session. One never issued changes nothing, or knowing a handle would be
-    enough to throw somebody out. scope: of the new access token, None for all of the session's.
-    """
-    if session.refresh is None or session.seed is None:
-        return Rotation(RefreshOutcome.FORGED, session)
-    pair = Pair(
-        tokens.successor(session.seed, spent, Kind.ACCESS),
-        tokens.successor(session.seed, spent, Kind.REFRESH),
-    )
-    if hmac.compare_digest(session.refresh, spent.digest):
-        at = int(now)
-        rotated = session.but(
-            access=pair.access.digest,
-            refresh=pair.refresh_digest,
-            issued_at=at,
-            lifetimes=session.lifetimes._replace(access=access_ttl_s),
-            access_scope=None if scope == session.scope else scope,
-            previous=Previous(
-                access=session.access,
-                refresh=session.refresh,
-                until=at + grace_s,
-                access_until=min(at + grace_s, session.exp),
-                access_scope=session.access_scope,
-            ),
-            spent=(session.spent + spent.short_digest)[-MAX_SPENT * _SHORT :],
-            used_at=max(session.seen, at),
-        )
-        return Rotation(RefreshOutcome.ROTATED, rotated, pair)
-    previous = session.previous
-    if previous and hmac.compare_digest(previous.refresh, spent.digest) and now < previous.until:
-        return Rotation(RefreshOutcome.REPEATED, session, pair)
-    if session.was_spent(spent):
-        return Rotation(RefreshOutcome.REUSED, None)
-    return Rotation(RefreshOutcome.FORGED, session)
-
-
-def reissue_tokens(session: Session, handle: str, *, now: float, lifetimes: Lifetimes) -> tuple[Session, Pair]:
-    """Replace the tokens of a session whose owner has just proved the password again; the old ones stop at once."""
-    at = int(now)
-    pair = issue_tokens(handle, refreshable=session.refresh is not None)
-    spent = session.spent + (session.refresh or "")[:_SHORT]
-    fresh = session.but(
-        proved_at=at,
-        issued_at=at,
-        lifetimes=session.lifetimes._replace(access=lifetimes.access),
-        access=pair.access.digest,
-        access_scope=None,
-        refresh=pair.refresh_digest,
-        seed=tokens.new_seed() if pair.refresh else None,
-        previous=None,
-        spent=spent[-MAX_SPENT * _SHORT :],
-        used_at=max(session.seen, at),
-    )
-    return fresh, pair
-
-
 class Found(NamedTuple):
-    """Everything a decision needs, as read from the store at this moment."""
+    """Everything that a decision needs, as read from the store at one moment."""
 
     handle: str
     session: Session
@@ -382,7 +242,7 @@ class Found(NamedTuple):
 
 
 class Active(NamedTuple):
-    """The token speaks for its subject right now."""
+    """The token speaks for its user now."""
 
     handle: str
     kind: Kind
@@ -394,13 +254,13 @@ class Active(NamedTuple):
 
 
 class Inactive(NamedTuple):
-    """The token speaks for nobody, for this reason."""
+    """The token does not speak for anybody, for this reason."""
 
     reason: Reason
 
 
 def inactive_reason(found: Found, now: float) -> Reason | None:
-    """Why no token of this session can be active right now; None if one can."""
+    """Why every token of this session is inactive now; None if a token can be active."""
     session, user, client = found.session, found.user, found.client
     if ended := session.ended(now):
         return ended
@@ -420,7 +280,7 @@ def inactive_reason(found: Found, now: float) -> Reason | None:
 
 
 def decide(found: Found, token: Token, now: float) -> Active | Inactive:
-    """Whether a token is active. Every way out but the last line is a no."""
+    """Decide whether a token is active. Only the last line says yes."""
     match = found.session.match(token, now)
     if isinstance(match, Reason):
         return Inactive(match)
@@ -428,6 +288,6 @@ def decide(found: Found, token: Token, now: float) -> Active | Inactive:
     if reason is not None:
         return Inactive(reason)
     handle, session, user, client, _ = found
-    if user is None or client is None:  # what `inactive_reason` has said already, for the type checker to see
+    if user is None or client is None:  # for the type checker: `inactive_reason` refuses both
         return Inactive(Reason.UNKNOWN)
     return Active(handle, token.kind, match.scope, match.exp, session, user, client)

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from authsvc.core import session as sessions
+from authsvc.core import issuing
 from authsvc.core import token as tokens
 from authsvc.core.event import About, Event
-from authsvc.core.session import Opening, Pair, Session
+from authsvc.core.issuing import Opening, Pair
+from authsvc.core.session import Session
 from authsvc.errors import StoreUnavailable
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.sessions import end_session, list_sessions
@@ -40,7 +41,7 @@ async def open_session(deps: Deps, caller: Caller, event: Event, opening: Openin
     sub = opening.user.sub
     for _ in range(3):
         handle = tokens.new_handle()
-        session, pair = sessions.begin(handle, opening, now=now)
+        session, pair = issuing.begin(handle, opening, now=now)
         listed = await deps.store.sessions.add(handle, session, now)
         if listed is not None:
             if listed > deps.settings.max_sessions:

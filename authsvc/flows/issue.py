@@ -3,7 +3,8 @@
 from authsvc.core import scope as scopes
 from authsvc.core.client import REFRESHABLE, Client, Lifetimes
 from authsvc.core.event import About, Event
-from authsvc.core.session import ISSUED, Opening
+from authsvc.core.issuing import Opening
+from authsvc.core.session import ISSUED
 from authsvc.core.user import ADMIN_ROLE, User, check_roles, check_sub
 from authsvc.errors import AccessDenied, InvalidRequest, UnauthorizedClient
 from authsvc.flows.deps import Caller, Deps, audit

@@ -9,8 +9,8 @@ from authsvc.core import throttle
 from authsvc.core.address import prefixes
 from authsvc.core.client import Client
 from authsvc.core.event import About, Event
+from authsvc.core.issuing import Opening
 from authsvc.core.password import MAX_BYTES, too_long
-from authsvc.core.session import Opening
 from authsvc.core.user import Credentials, User
 from authsvc.core.username import normalise
 from authsvc.errors import (

@@ -2,13 +2,13 @@
 
 import hmac
 
+from authsvc.core import issuing, throttle
 from authsvc.core import password as passwords
-from authsvc.core import session as sessions
-from authsvc.core import throttle
 from authsvc.core import token as tokens
 from authsvc.core.address import prefixes
 from authsvc.core.event import About, Event
-from authsvc.core.session import Active, Pair, Session
+from authsvc.core.issuing import Pair
+from authsvc.core.session import Active, Session
 from authsvc.core.token import Kind
 from authsvc.core.user import ADMIN_ROLE, Credentials, ResetCode, User
 from authsvc.core.username import normalise
@@ -78,7 +78,7 @@ async def _renew(deps: Deps, me: Active, *, cookie: bool) -> tuple[Session, Pair
 
     def renewed(session: Session) -> tuple[Session, Pair]:
         lifetimes = me.client.lifetimes(refreshable=session.refresh is not None, cookie=cookie)
-        return sessions.reissue_tokens(session, me.handle, now=now, lifetimes=lifetimes)
+        return issuing.reissue_tokens(session, me.handle, now=now, lifetimes=lifetimes)
 
     try:
         return await deps.store.sessions.step(me.handle, renewed)

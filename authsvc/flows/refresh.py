@@ -1,11 +1,13 @@
 """Exchanging a refresh token (RFC 6749 section 6)."""
 
+from authsvc.core import issuing
 from authsvc.core import scope as scopes
 from authsvc.core import session as sessions
 from authsvc.core import token as tokens
 from authsvc.core.client import Client
 from authsvc.core.event import About, Event
-from authsvc.core.session import Reason, RefreshOutcome, Rotation, Session
+from authsvc.core.issuing import RefreshOutcome, Rotation
+from authsvc.core.session import Reason, Session
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidGrant, NotFound
 from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable
@@ -32,7 +34,7 @@ async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, sc
     access_ttl_s = client.lifetimes(refreshable=True).access
 
     def rotated(session: Session) -> tuple[Session | None, Rotation]:
-        rotation = sessions.rotate(
+        rotation = issuing.rotate(
             session,
             token,
             now=now,

@@ -87,7 +87,7 @@ async def _late_by(lab: Lab, skew: Path) -> None:
 # A cut-off that compares times of different workers' clocks, as those do that keep an `iat` and a `not before`.
 BY_TIME = [
     Patch(
-        "core/session.py",
+        "core/issuing.py",
         "epochs=Epochs.of(opening.user, opening.client, opening.service),",
         "epochs=Epochs(int(now * 1000), opening.client.epoch, opening.service.epoch),",
     ),

@@ -163,7 +163,7 @@ async def _suspend(world: World, session: Session) -> Call:
 
 
 RANDOM_SUCCESSOR = Patch(
-    "core/session.py",
+    "core/issuing.py",
     "        tokens.successor(session.seed, spent, Kind.REFRESH),\n",
     "        tokens.new(Kind.REFRESH, spent.handle),\n",
 )

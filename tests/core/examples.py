@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from authsvc.core import session as sessions
+from authsvc.core import issuing
 from authsvc.core.client import Client, Lifetimes
+from authsvc.core.issuing import Opening, Pair
 from authsvc.core.record import Service
-from authsvc.core.session import Found, Opening, Pair, Session
+from authsvc.core.session import Found, Session
 from authsvc.core.token import Kind, Token, new
 from authsvc.core.user import User
 
@@ -41,7 +42,7 @@ def begun(
         refreshable=refreshable,
         scope=scope,
     )
-    return sessions.begin(HANDLE, opening, now=now)
+    return issuing.begin(HANDLE, opening, now=now)
 
 
 def found(session: Session, **parts: Any) -> Found:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from authsvc.core import token as tokens
 from authsvc.core.client import Lifetimes
+from authsvc.core.issuing import Opening, Pair, RefreshOutcome, Rotation, begin, reissue_tokens, rotate
 from authsvc.core.record import Service
 from authsvc.core.session import (
     ISSUED,
@@ -16,17 +17,10 @@ from authsvc.core.session import (
     Active,
     Inactive,
     Match,
-    Opening,
-    Pair,
     Reason,
-    RefreshOutcome,
-    Rotation,
     Session,
-    begin,
     decide,
     inactive_reason,
-    reissue_tokens,
-    rotate,
 )
 from authsvc.core.token import Kind, Token
 from authsvc.store.records import load

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authsvc.core import token as tokens
-from authsvc.core.session import Pair
+from authsvc.core.issuing import Pair
 from authsvc.core.token import (
     ALPHABET,
     DIGEST_LENGTH,
