@@ -1,37 +1,41 @@
 """The web application: `Deps` in, the routes and the layers around them out."""
 
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 
+from starlette import routing
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authsvc.api import openapi
-from authsvc.api.routes import ROUTES, Verb
+from authsvc.api.route import Route
+from authsvc.api.routes import ROUTES
 from authsvc.driver.connection import REQUEST_TIMEOUT_S, patience
 from authsvc.errors import AuthError
 from authsvc.flows.deps import Deps
-from authsvc.metrics import Call
+from authsvc.web.context import RequestContext
 from authsvc.web.errors import answer, answer_http, answer_unexpected
 from authsvc.web.middleware.access_log import AccessLog
 from authsvc.web.middleware.headers import Envelope
-from authsvc.web.middleware.metrics import ROUTE, Measured
+from authsvc.web.middleware.metrics import Measured
+from authsvc.web.scope import ROUTE
+
+Endpoint = Callable[[RequestContext], Awaitable[Response]]
 
 
 def build(deps: Deps) -> ASGIApp:
-    """The web application over parts that are open already and stay open after it."""
-    routes = [Route(verb.path, _route(deps, verb), methods=[verb.method, *verb.also]) for verb in ROUTES]
+    """The web application over parts that are open already, and stay open after it."""
+    routes = [routing.Route(row.path, _bound(deps, row), methods=[row.method, *row.also]) for row in ROUTES]
     app = Starlette(
         routes=routes,
         exception_handlers={AuthError: answer, HTTPException: answer_http, Exception: answer_unexpected},
     )
     app.router.redirect_slashes = False
-    app.state.trusted_proxies = deps.settings.trusted_proxies
-    app.state.contract = openapi.text()
+    openapi.text()  # made now, so that no request waits for it
     app.state.metrics = deps.metrics
     inner: ASGIApp = app
     if deps.settings.allowed_origins:
@@ -41,8 +45,30 @@ def build(deps: Deps) -> ASGIApp:
     return AccessLog(service, share) if share else service
 
 
+def endpoint_of(route: Route) -> Endpoint:
+    """The function that the row names."""
+    module, name = route.endpoint.split(".")
+    function: Endpoint = getattr(import_module(f"authsvc.web.{module}"), name)
+    return function
+
+
+def _bound(deps: Deps, route: Route) -> Callable[[Request], Awaitable[Response]]:
+    """The route's function, as Starlette calls it."""
+    function = endpoint_of(route)
+
+    async def endpoint(request: Request) -> Response:
+        request.scope[ROUTE] = route
+        with patience(REQUEST_TIMEOUT_S):
+            return await function(RequestContext(deps, request))
+
+    return endpoint
+
+
 def _for_browsers(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
-    """The application with CORS, but for gateways: what one asks about may be a preflight, which would be let pass."""
+    """CORS for all calls but those of gateways.
+
+    CORSMiddleware would answer a preflight that a gateway forwards with 200, and so let the original request through.
+    """
     cors = CORSMiddleware(
         app,
         allow_origins=origins,
@@ -50,20 +76,9 @@ def _for_browsers(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
         allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
         allow_credentials=True,
     )
-    gateways = {verb.path for verb in ROUTES if "gateway" in verb.who}
+    gateways = {route.path for route in ROUTES if "gateway" in route.who}
 
     async def service(scope: Scope, receive: Receive, send: Send) -> None:
         await (app if scope["path"] in gateways else cors)(scope, receive, send)
 
     return service
-
-
-def _route(deps: Deps, verb: Verb) -> Callable[[Request], Awaitable[Response]]:
-    call = Call(verb.method, verb.path)
-
-    async def endpoint(request: Request) -> Response:
-        request.scope[ROUTE] = call
-        with patience(REQUEST_TIMEOUT_S):
-            return await verb.endpoint(deps, request)
-
-    return endpoint

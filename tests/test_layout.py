@@ -1,21 +1,13 @@
-"""How the package is built: which way imports point, who reads the environment, what the contract is made from."""
+"""How the package is built: which way imports point, and which module reads the environment."""
 
 import ast
-import inspect
+import subprocess
+import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-import yaml
-from starlette.routing import Route
-
-from authsvc import errors
-from authsvc.api import openapi
-from authsvc.api.routes import ROUTES
-from authsvc.app import build
-from authsvc.flows.deps import Deps
-from authsvc.web.errors import ANSWERS
-from tests.conftest import Service
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "authsvc"
@@ -131,78 +123,40 @@ def test_every_module_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
 
 
-def concrete_errors() -> set[type[errors.AuthError]]:
-    found = {thing for _, thing in inspect.getmembers(errors, inspect.isclass) if issubclass(thing, errors.AuthError)}
-    return found - {errors.AuthError}
+UNTANGLED_LATER = {
+    "authsvc.driver.cluster_reader": {"authsvc.driver.connection"},
+    "authsvc.cli.tokens": {"authsvc.cli"},
+}
 
 
-def test_every_error_has_an_answer() -> None:
-    """Each error of the tree is in the table to HTTP, and nothing else is; only StartupError never gets there."""
-    assert set(ANSWERS) == concrete_errors() - {errors.StartupError}
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def test_answers_are_from_the_closed_set() -> None:
-    """Every error becomes one of the documented statuses, with a code in lower case."""
-    assert {status for status, _ in ANSWERS.values()} <= {400, 401, 403, 404, 405, 409, 413, 415, 429, 431, 503}
-    assert all(code.replace("_", "").isalpha() and code.islower() for _, code in ANSWERS.values())
+def test_no_import_cycles() -> None:
+    """No module of ours imports itself by way of others; imports for types and inside of functions count as well."""
+    names = {module_of(path): path for path in MODULES}
+    graph: dict[str, set[str]] = {}
+    for name, path in names.items():
+        # `from package import name` imports the module `name` if there is one, and the package otherwise.
+        targets = {full if full in names else full.rpartition(".")[0] for full in imports_of(path)}
+        graph[name] = (targets & set(names)) - {name} - UNTANGLED_LATER.get(name, set())
+    TopologicalSorter(graph).prepare()
 
 
-async def test_a_startup_error_is_no_answer(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should a StartupError get to HTTP after all, its text for operators does not."""
-
-    async def refuse(*_: object) -> None:
-        raise errors.StartupError("look into /etc/secret")
-
-    monkeypatch.setattr("authsvc.web.meta.ready", refuse)
-    answer = await service.http.get("/readyz")
-    assert answer.status_code == 500
-    assert answer.json() == {"error": "server_error", "error_description": "something went wrong here"}
-
-
-def test_openapi_yaml_is_up_to_date() -> None:
-    """The document in the repository is the one the code generates; `make openapi` writes it."""
-    assert (ROOT / "openapi.yaml").read_text() == openapi.text()
-
-
-def test_the_document_and_the_application_agree(deps: Deps) -> None:
-    """Every route of the application is in the document with its method, and every operation is a route."""
-    served = set()
-    layer = build(deps)
-    while not hasattr(layer, "routes"):
-        layer = layer._app  # type: ignore[attr-defined]  # the layers around Starlette name what they wrap so
-    for route in layer.routes:
-        assert isinstance(route, Route)
-        methods = (route.methods or set()) - {"HEAD"}
-        served |= {(method, route.path_format.replace(":path}", "}")) for method in methods}
-    document = yaml.safe_load(openapi.text())
-    documented = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
-    assert documented == served
-    assert len(served) == sum(1 + len(verb.also) for verb in ROUTES)
-
-
-def test_the_document_is_complete() -> None:
-    """Every operation has an id of its own, a tag, a summary, a security rule and an example of each body it takes."""
-    document = openapi.document()
-    operations = [operation for item in document["paths"].values() for operation in item.values()]
-    assert len({operation["operationId"] for operation in operations}) == len(operations)
-    tags = {tag["name"] for tag in document["tags"]}
-    for operation in operations:
-        assert operation["summary"]
-        assert set(operation["tags"]) <= tags
-        assert "security" in operation
-        for media in operation.get("requestBody", {}).get("content", {}).values():
-            assert media["example"], operation["operationId"]
-        for parameter in operation.get("parameters", []):
-            assert parameter["description"], operation["operationId"]
-    schemes = document["components"]["securitySchemes"]
-    used = {name for operation in operations for scheme in operation["security"] for name in scheme}
-    assert used == set(schemes)
-
-
-def test_examples_are_valid() -> None:
-    """The example of every body is one that the model takes."""
-    for verb in ROUTES:
-        if verb.takes is not None:
-            media = openapi.document()["paths"][openapi.path_of(verb)][verb.method.lower()]["requestBody"]["content"]
-            (content,) = media.values()
-            verb.takes.model_validate(content["example"])
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "authsvc.api.routes",
+        "authsvc.api.openapi",
+        "authsvc.composition",
+        "authsvc.cli.users, authsvc.cli.clients, authsvc.cli.tokens, authsvc.cli.service, authsvc.cli.trail",
+        "authsvc.cli.transfer, authsvc.cli.check",
+    ],
+)
+def test_the_command_line_needs_no_web_framework(modules: str) -> None:
+    """The commands, the table of routes and the contract import neither starlette nor uvicorn."""
+    program = f"import sys, {modules}; print(*sorted({{'starlette', 'uvicorn'}} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []

@@ -1,108 +1,147 @@
 """The table of routes: every call there is, who may make it, what it takes and gives."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Literal
-
-from pydantic import BaseModel
-from starlette.requests import Request
-from starlette.responses import Response
-
 from authsvc import errors as e
-from authsvc.api import schemas as bodies
-from authsvc.flows.deps import Deps
+from authsvc.api import schemas
+from authsvc.api.route import (
+    ADMIN,
+    ANYONE_OR_CLIENT,
+    CLIENT,
+    CLIENT_BY_FORM,
+    CLIENT_OR_ADMIN,
+    GATEWAY,
+    USER,
+    Media,
+    Route,
+    SetsCookie,
+)
 from authsvc.metrics import Call
-from authsvc.web import account, admin, events, meta, tokens, verify
 
-Who = Literal["anyone", "client", "user", "admin", "gateway"]
-
-
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """One call. `who` decides which errors every such call shares; `errors` are those of its own.
-
-    also: other methods that are the same call.
-    """
-
-    method: str
-    path: str
-    endpoint: Callable[[Deps, Request], Awaitable[Response]]
-    summary: str
-    who: tuple[Who, ...] = ("anyone",)
-    takes: type[BaseModel] | None = None
-    query: type[BaseModel] | None = None
-    gives: type[BaseModel] | None = None
-    status: int = 200
-    errors: tuple[type[e.AuthError], ...] = ()
-    optional_body: bool = False
-    also: tuple[str, ...] = ()
-
-
-_SECRET = (e.TooManyAttempts,)
 _NEW_PASSWORD = (e.WeakPassword, e.TooManyAttempts, e.Overloaded)
 _ADMIN_CHANGE = (e.NotFound, e.LastAdmin)
+_COOKIE = "`__Host-session`, HttpOnly, Secure, SameSite=Lax, Path=/; "
+_IDENTITY = {
+    "X-Auth-Subject": "the user's subject",
+    "X-Auth-Username": "percent-encoded UTF-8; empty if the user has no name",
+    "X-Auth-Roles": "with single spaces between",
+    "X-Auth-Scope": "with single spaces between",
+    "X-Auth-Session": "the session's public id",
+}
+# Each event of the stream, as readers of server-sent events get it.
+EVENT_STREAM = Media("text/event-stream", {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": ["everything", "forget", "heartbeat"]},
+        "data": {"type": "string", "contentMediaType": "application/json", "description": "of `forget`, a list"},
+    },
+})
+YAML = Media("application/yaml", {"type": "object", "required": ["openapi", "paths"]})
 
-ROUTES: tuple[Verb, ...] = (
-    Verb("POST", "/login", tokens.login, "Log in", takes=bodies.Login, gives=bodies.Tokens,
-         errors=(e.InvalidCredentials, e.InvalidScope, e.InvalidClient, e.CrossSite, e.Overloaded, *_SECRET)),
-    Verb("POST", "/token", tokens.token, "Refresh (RFC 6749)", ("client",), takes=bodies.TokenForm, gives=bodies.Tokens,
-         errors=(e.InvalidGrant, e.InvalidScope, e.UnsupportedGrantType)),
-    Verb("POST", "/introspect", tokens.introspect, "Who is this, right now? (RFC 7662)", ("client",),
-         takes=bodies.IntrospectForm, gives=bodies.Introspection, errors=(e.UnauthorizedClient,)),
-    Verb("POST", "/introspect/batch", tokens.introspect_batch, "The same for up to 1,000 tokens", ("client",),
-         takes=bodies.IntrospectBatch, gives=bodies.Introspections, errors=(e.UnauthorizedClient,)),
-    Verb("POST", "/revoke", tokens.revoke, "Take back a token (RFC 7009), or what an admin names", ("client", "admin"),
-         takes=bodies.RevokeForm, errors=(e.NotFound,)),
-    Verb("POST", "/tokens", tokens.issue, "Issue a token for a user authenticated elsewhere", ("client",),
-         takes=bodies.Issue, gives=bodies.Tokens, errors=(e.UnauthorizedClient, e.AccessDenied, e.InvalidScope)),
-    Verb("GET", "/verify", verify.verify, "May this request pass, and whose is it?", ("gateway",),
-         query=bodies.Requirements, also=verify.METHODS),
-    Verb("GET", "/events", events.events, "What to forget, for those who cache", ("client",),
-         errors=(e.UnauthorizedClient,)),
-    Verb("POST", "/logout", account.logout, "End this session", ("user",), status=204),
-    Verb("GET", "/me", account.who_am_i, "Who am I?", ("user",), gives=bodies.MeView),
-    Verb("GET", "/sessions", account.list_sessions, "My sessions", ("user",), gives=bodies.Sessions),
-    Verb("DELETE", "/sessions", account.end_sessions, "End all others", ("user",), query=bodies.Which, status=204),
-    Verb("DELETE", "/sessions/{session_id}", account.end_session, "End one", ("user",), status=204,
-         errors=(e.NotFound,)),
-    Verb("POST", "/password", account.change_password, "Change my password", ("user",),
-         takes=bodies.PasswordChange, gives=bodies.Tokens, errors=(e.WrongPassword, *_NEW_PASSWORD)),
-    Verb("POST", "/password/reset", account.reset_password, "Set a password with a reset code",
-         takes=bodies.PasswordReset, status=204, errors=(e.InvalidGrant, *_NEW_PASSWORD)),
-    Verb("POST", "/admin/users", admin.create_user, "Register a user", ("admin",), takes=bodies.NewUser,
-         gives=bodies.NewUserView, status=201, errors=(e.UsernameTaken, e.WeakPassword, e.Overloaded)),
-    Verb("GET", "/admin/users", admin.list_users, "List users", ("admin",), query=bodies.Page, gives=bodies.Users),
-    Verb("GET", "/admin/users/{sub}/sessions", admin.list_user_sessions, "A user's sessions", ("admin",),
-         gives=bodies.Sessions, errors=(e.NotFound,)),
-    Verb("DELETE", "/admin/users/{sub}/sessions", admin.end_user_sessions, "End a user's sessions", ("admin",),
-         status=204, errors=(e.NotFound,)),
-    Verb("POST", "/admin/users/{sub}/reset-code", admin.create_reset_code, "Make a reset code; also with `reset`",
-         ("admin",), gives=bodies.ResetCodeView, status=201, errors=(e.NotFound,)),
-    Verb("GET", "/admin/users/{sub}", admin.get_user, "Read a user", ("admin",), gives=bodies.UserView,
-         errors=(e.NotFound,)),
-    Verb("PATCH", "/admin/users/{sub}", admin.change_user, "Change, suspend, reinstate a user", ("admin",),
-         takes=bodies.UserChange, gives=bodies.UserView, errors=(e.UsernameTaken, *_ADMIN_CHANGE)),
-    Verb("DELETE", "/admin/users/{sub}", admin.delete_user, "Delete a user", ("admin",), status=204,
-         errors=_ADMIN_CHANGE),
-    Verb("POST", "/admin/clients", admin.create_client, "Register a client", ("admin",), takes=bodies.NewClient,
-         gives=bodies.NewClientView, status=201, errors=(e.InvalidScope,)),
-    Verb("GET", "/admin/clients", admin.list_clients, "List clients", ("admin",), query=bodies.Page,
-         gives=bodies.Clients),
-    Verb("GET", "/admin/clients/{client_id}", admin.get_client, "Read a client", ("admin",), gives=bodies.ClientView,
-         errors=(e.NotFound,)),
-    Verb("PATCH", "/admin/clients/{client_id}", admin.change_client, "Change a client", ("admin",),
-         takes=bodies.ClientChange, gives=bodies.ClientView, errors=(e.InvalidScope, *_ADMIN_CHANGE)),
-    Verb("DELETE", "/admin/clients/{client_id}", admin.delete_client, "Delete a client", ("admin",), status=204,
-         errors=_ADMIN_CHANGE),
-    Verb("POST", "/admin/clients/{client_id}/secret", admin.rotate_secret, "Rotate a client's secret", ("admin",),
-         takes=bodies.SecretRotation, optional_body=True, gives=bodies.NewClientView, errors=(e.NotFound,)),
-    Verb("GET", "/admin/audit", admin.audit_trail, "What happened, newest first", ("admin",), query=bodies.Page,
-         gives=bodies.AuditTrail),
-    Verb("GET", "/.well-known/oauth-authorization-server", meta.metadata, "Metadata (RFC 8414)", gives=bodies.Metadata),
-    Verb("GET", "/healthz", meta.healthz, "Alive", gives=bodies.Health),
-    Verb("GET", "/readyz", meta.readyz, "Fit for traffic", gives=bodies.Health,
-         errors=(e.StoreUnavailable, e.NotReady)),
-    Verb("GET", "/openapi.yaml", meta.contract, "This contract"),
-)  # fmt: skip
+# In a path template, `{sub}` is one segment. Servers decode a path before it is split, and a subject `a/sessions`
+# would name the sessions of `a`: web/middleware/headers.py keeps `%2F` encoded, and web/users.py decodes the segment.
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/login", "tokens.login", "Log in", "tokens", ANYONE_OR_CLIENT,
+          about="An unknown user, a suspended user and a wrong password get the same answer. With `cookie: true` the "
+                "token is in the cookie only, and the call has to come from an allowed origin. A confidential client "
+                "authenticates by HTTP Basic.",
+          takes=schemas.Login, gives=schemas.Tokens,
+          sets_cookie=SetsCookie(200, _COOKIE + "in cookie mode; Max-Age is the session's end"),
+          errors=(e.InvalidCredentials, e.InvalidScope, e.InvalidClient, e.CrossSite, e.Overloaded,
+                  e.TooManyAttempts)),
+    Route("POST", "/token", "tokens.token", "Refresh (RFC 6749)", "tokens", CLIENT_BY_FORM,
+          about="The only grant is `refresh_token`. Each use replaces the refresh token. For some seconds the previous "
+                "refresh token gets the same answer again; any older one ends the session.",
+          takes=schemas.TokenForm, gives=schemas.Tokens,
+          errors=(e.InvalidGrant, e.InvalidScope, e.UnsupportedGrantType)),
+    Route("POST", "/introspect", "tokens.introspect", "Who is this, right now? (RFC 7662)", "tokens", CLIENT_BY_FORM,
+          about="Unknown tokens, expired tokens, revoked tokens and tokens for other audiences get the same answer: "
+                "`active: false` and nothing else. A refresh token is never `Bearer`.",
+          takes=schemas.IntrospectForm, gives=schemas.Introspection, errors=(e.UnauthorizedClient,)),
+    Route("POST", "/introspect/batch", "tokens.introspect_batch", "The same for up to 1,000 tokens", "tokens", CLIENT,
+          about="One answer for each token, in the order of the request.",
+          takes=schemas.IntrospectBatch, gives=schemas.Introspections, errors=(e.UnauthorizedClient,)),
+    Route("POST", "/revoke", "tokens.revoke", "Revoke a token (RFC 7009), or what an admin names", "tokens",
+          CLIENT_OR_ADMIN,
+          about="With a `token`: 200 also if the token is unknown. Admins may name exactly one of `session_id`, `sub`, "
+                "`client_id` or `all` instead.",
+          takes=schemas.RevokeForm, errors=(e.NotFound,)),
+    Route("POST", "/tokens", "tokens.issue", "Issue a token for a user authenticated elsewhere", "tokens", CLIENT,
+          about="For a client with the permission `issue`. A new subject gets a user record. The answer has no "
+                "refresh token.",
+          takes=schemas.Issue, gives=schemas.Tokens, errors=(e.UnauthorizedClient, e.AccessDenied, e.InvalidScope)),
+    Route("GET", "/verify", "verify.verify", "May this request pass, and whose is it?", "tokens", GATEWAY,
+          about="Forward-auth: a gateway asks about each request before it passes the request on (`docs/gateways.md`). "
+                "`X-Forwarded-Method` or `X-Original-Method` gives the method of that request; without them the "
+                "request counts as a change. A change by cookie has to come from this origin or an allowed one. A "
+                "malformed or repeated credential is 401. An unknown, empty or repeated requirement is 403.",
+          query=schemas.Requirements, answer_headers=_IDENTITY, also=("POST", "PUT", "PATCH", "DELETE")),
+    Route("GET", "/events", "events.events", "Which cached answers to forget", "service", CLIENT,
+          about="Server-sent events. The first event is `everything`. `forget` lists digests of the names of changed "
+                "keys. `heartbeat` comes every second while the stream can have missed nothing. `docs/events.md` has "
+                "the whole contract.",
+          gives=EVENT_STREAM, errors=(e.UnauthorizedClient,)),
+    Route("POST", "/logout", "account.logout", "End this session", "account", USER, status=204,
+          sets_cookie=SetsCookie(204, _COOKIE + "expired, if the call was made with the cookie")),
+    Route("GET", "/me", "account.who_am_i", "Who am I?", "account", USER, gives=schemas.MeView),
+    Route("GET", "/sessions", "account.list_sessions", "List my sessions", "account", USER, gives=schemas.Sessions),
+    Route("DELETE", "/sessions", "account.end_sessions", "End all my other sessions", "account", USER,
+          about="Also ends logins and refreshes that are under way.",
+          query=schemas.Which, status=204,
+          sets_cookie=SetsCookie(204, _COOKIE + "expired, if the session of the cookie ended too")),
+    Route("DELETE", "/sessions/{session_id}", "account.end_session", "End one of my sessions", "account", USER,
+          status=204, errors=(e.NotFound,),
+          sets_cookie=SetsCookie(204, _COOKIE + "expired, if the session of the cookie ended")),
+    Route("POST", "/password", "account.change_password", "Change my password", "account", USER,
+          about="Ends every other session. This session gets new tokens, or a new cookie and 204.",
+          takes=schemas.PasswordChange, gives=schemas.Tokens, errors=(e.WrongPassword, *_NEW_PASSWORD),
+          sets_cookie=SetsCookie(204, _COOKIE + "the new one")),
+    Route("POST", "/password/reset", "account.reset_password", "Set a password with a reset code", "account",
+          about="The code works once. Every session of the user ends.",
+          takes=schemas.PasswordReset, status=204, errors=(e.InvalidGrant, *_NEW_PASSWORD)),
+    Route("POST", "/admin/users", "users.create_user", "Register a user", "users", ADMIN,
+          takes=schemas.NewUser, gives=schemas.NewUserView, status=201,
+          errors=(e.UsernameTaken, e.WeakPassword, e.Overloaded)),
+    Route("GET", "/admin/users", "users.list_users", "List users", "users", ADMIN,
+          query=schemas.Page, gives=schemas.Users),
+    Route("GET", "/admin/users/{sub}/sessions", "users.list_user_sessions", "List a user's sessions", "users", ADMIN,
+          gives=schemas.Sessions, errors=(e.NotFound,)),
+    Route("DELETE", "/admin/users/{sub}/sessions", "users.end_user_sessions", "End a user's sessions", "users", ADMIN,
+          status=204, errors=(e.NotFound,)),
+    Route("POST", "/admin/users/{sub}/reset-code", "users.create_reset_code", "Make a password reset code", "users",
+          ADMIN,
+          about="For admins. A client with the permission `reset` may make one for users who are no admins.",
+          gives=schemas.ResetCodeView, status=201, errors=(e.NotFound,)),
+    Route("GET", "/admin/users/{sub}", "users.get_user", "Read a user", "users", ADMIN,
+          gives=schemas.UserView, errors=(e.NotFound,)),
+    Route("PATCH", "/admin/users/{sub}", "users.change_user", "Change, suspend, reinstate a user", "users", ADMIN,
+          about="Fields that are left out are unchanged. Reinstating a user revives no session.",
+          takes=schemas.UserChange, gives=schemas.UserView, errors=(e.UsernameTaken, *_ADMIN_CHANGE)),
+    Route("DELETE", "/admin/users/{sub}", "users.delete_user", "Delete a user", "users", ADMIN,
+          status=204, errors=_ADMIN_CHANGE),
+    Route("POST", "/admin/clients", "clients.create_client", "Register a client", "clients", ADMIN,
+          takes=schemas.NewClient, gives=schemas.NewClientView, status=201, errors=(e.InvalidScope,)),
+    Route("GET", "/admin/clients", "clients.list_clients", "List clients", "clients", ADMIN,
+          query=schemas.Page, gives=schemas.Clients),
+    Route("GET", "/admin/clients/{client_id}", "clients.get_client", "Read a client", "clients", ADMIN,
+          gives=schemas.ClientView, errors=(e.NotFound,)),
+    Route("PATCH", "/admin/clients/{client_id}", "clients.change_client", "Change a client", "clients", ADMIN,
+          about="Fields that are left out are unchanged.",
+          takes=schemas.ClientChange, gives=schemas.ClientView, errors=(e.InvalidScope, *_ADMIN_CHANGE)),
+    Route("DELETE", "/admin/clients/{client_id}", "clients.delete_client", "Delete a client", "clients", ADMIN,
+          status=204, errors=_ADMIN_CHANGE),
+    Route("POST", "/admin/clients/{client_id}/secret", "clients.rotate_secret", "Rotate a client's secret", "clients",
+          ADMIN,
+          about="The last secret stays valid for the overlap. Older secrets stop working at once.",
+          takes=schemas.SecretRotation, optional_body=True, gives=schemas.NewClientView, errors=(e.NotFound,)),
+    Route("GET", "/admin/audit", "audit.audit_trail", "Read the audit trail, newest first", "audit", ADMIN,
+          query=schemas.Page, gives=schemas.AuditTrail),
+    Route("GET", "/.well-known/oauth-authorization-server", "meta.metadata", "Metadata (RFC 8414)", "service",
+          gives=schemas.Metadata),
+    Route("GET", "/healthz", "meta.healthz", "Alive", "service", gives=schemas.Health),
+    Route("GET", "/readyz", "meta.readyz", "Fit for traffic", "service", gives=schemas.Health,
+          errors=(e.StoreUnavailable, e.NotReady)),
+    Route("GET", "/openapi.yaml", "meta.contract", "This contract", "service", gives=YAML),
+)
+
 # The labels by which requests are counted.
-CALLS = tuple(Call(verb.method, verb.path) for verb in ROUTES)
+CALLS = tuple(Call(route.method, route.path) for route in ROUTES)

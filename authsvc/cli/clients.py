@@ -55,7 +55,7 @@ def _settable(command: Callable[..., None]) -> Callable[..., None]:
 def create(name: str, public: bool, as_json: bool, **options: Any) -> None:
     """Register a client and print its secret, this once."""
     body = validated(bodies.NewClient, {"name": name, "public": public} | _given(options))
-    fields = _fields(body, set(bodies.NewClient.model_fields))
+    fields = body.fields()
     client, secret = run(lambda deps: clients.create(deps, OPERATOR, **fields))
     _show_with_secret(client, secret, as_json=as_json)
 
@@ -106,7 +106,7 @@ def update(
     if not given:
         raise click.UsageError("nothing to change")
     body = validated(bodies.ClientChange, given)
-    fields = _fields(body, body.model_fields_set)
+    fields = body.given()
 
     async def work(deps: Deps) -> Client:
         await find(deps, client_id)
@@ -174,11 +174,6 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in options.items() if value is not None and value != ()}
     given = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     return {name: None if name.endswith("_ttl_s") and value == "default" else value for name, value in given.items()}
-
-
-def _fields(body: bodies.ClientFields, names: set[str]) -> dict[str, Any]:
-    fields = {name: getattr(body, name) for name in names}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def _view(client: Client) -> dict[str, Any]:

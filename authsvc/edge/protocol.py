@@ -10,12 +10,13 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from authsvc.api.statuses import STATUSES
 from authsvc.edge import limits
 from authsvc.edge.limits import Load
 from authsvc.errors import AuthError, Busy, HeadTooLarge, InvalidRequest, TooLarge
-from authsvc.web.errors import ANSWERS, busy, problem
-from authsvc.web.events import END
+from authsvc.web.errors import busy, problem
 from authsvc.web.middleware.headers import headers, request_id
+from authsvc.web.scope import END
 
 # What a stream that was told to end gets for it; its reader may not be reading.
 _END_WITHIN_S = 0.5
@@ -293,7 +294,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _say(self, error: AuthError) -> None:
-        status, code = ANSWERS[type(error)]
+        status, code = STATUSES[type(error)]
         self._load.refuse(error, status)
         response = problem(status, code, str(error))
         fields = [

@@ -1,16 +1,14 @@
-"""Who is calling: a client by its secret, a user by a token or the cookie, an admin by either."""
+"""Authenticate the caller: a client by its secret, a user by a token or the cookie, an admin by either."""
 
 import binascii
 import re
 from base64 import b64decode
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
 from urllib.parse import unquote_plus
 
 from starlette.requests import Request
 
 from authsvc.api.schemas import ClientForm
-from authsvc.core.address import behind
 from authsvc.core.client import Client, Permission
 from authsvc.core.session import Active, Inactive
 from authsvc.core.token import Kind
@@ -24,9 +22,10 @@ from authsvc.errors import (
     UnauthorizedClient,
 )
 from authsvc.flows import clients
-from authsvc.flows.deps import Caller, Deps
+from authsvc.flows.deps import Caller
 from authsvc.flows.introspect import look_up, note_use
 from authsvc.web import cookies
+from authsvc.web.context import RequestContext
 
 NOT_ACTIVE = "the access token is not active"
 
@@ -35,8 +34,8 @@ _BASIC = re.compile(r"basic ([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Me:
-    """The user who is calling, and whether by cookie."""
+class UserPrincipal:
+    """The user who is calling. `by_cookie`: the token came in the session cookie."""
 
     active: Active
     caller: Caller
@@ -44,8 +43,8 @@ class Me:
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
-    """Who is calling with power over others: a user with the role `admin` (client is None), or a client."""
+class AdminPrincipal:
+    """A caller who may have power over others: a user with the role `admin` (client is None), or a client."""
 
     caller: Caller
     client: Client | None
@@ -54,31 +53,18 @@ class Authority:
         return self.client is None or self.client.may("admin") or self.client.may(permission)
 
 
-def source(request: Request, actor: str = "anonymous") -> Caller:
-    """Where the request comes from, for the audit trail."""
-    return Caller(
-        actor=actor,
-        ip=behind(
-            request.client.host if request.client else None,
-            request.headers.getlist("x-forwarded-for"),
-            request.app.state.trusted_proxies,
-        ),
-        user_agent=request.headers.get("user-agent"),
-        request_id=request.scope["request_id"],
-    )
-
-
-class Presented(NamedTuple):
-    """What a calling client authenticates with."""
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """What a calling client authenticates with. `secret`: None for a public client."""
 
     client_id: str
-    secret: str | None
+    secret: str | None = field(repr=False)
 
 
-def presented(request: Request, form: ClientForm | None = None) -> Presented:
-    """A client's credentials (RFC 6749 section 2.3): HTTP Basic, or the form's fields; never both.
+def client_credentials(request: Request, form: ClientForm | None = None) -> ClientCredentials:
+    """Read a client's credentials (RFC 6749 section 2.3): HTTP Basic, or the form's fields; never both.
 
-    Raises InvalidClient where there are none, InvalidRequest.
+    Raises InvalidClient if there are none, and InvalidRequest.
     """
     basic = _basic(request)
     if basic is not None:
@@ -87,36 +73,52 @@ def presented(request: Request, form: ClientForm | None = None) -> Presented:
         return basic
     if form is None or form.client_id is None:
         raise InvalidClient()
-    return Presented(form.client_id, form.client_secret)
+    return ClientCredentials(form.client_id, form.client_secret)
 
 
-async def client_of(deps: Deps, request: Request, form: ClientForm | None = None) -> Client:
+async def authenticate(ctx: RequestContext, credentials: ClientCredentials) -> Client:
+    """Find the client with these credentials. Raises InvalidClient, TooManyAttempts."""
+    return await clients.authenticate(ctx.deps, ctx.caller, credentials.client_id, credentials.secret)
+
+
+async def client_of(ctx: RequestContext, form: ClientForm | None = None) -> Client:
     """Authenticate the calling client. Raises InvalidClient, InvalidRequest, TooManyAttempts."""
-    return await clients.authenticate(deps, source(request), *presented(request, form))
+    return await authenticate(ctx, client_credentials(ctx.request, form))
 
 
-async def login_client(deps: Deps, request: Request, client_id: str | None, default: str) -> Client:
-    """The client through which a user logs in: a public one names itself, a confidential one authenticates by Basic."""
-    basic = _basic(request)
+async def login_client(ctx: RequestContext, client_id: str | None, default: str) -> Client:
+    """Find the client of a login: a public client names itself, a confidential one authenticates by HTTP Basic."""
+    basic = _basic(ctx.request)
     if basic is None:
-        return await clients.authenticate(deps, source(request), client_id or default, None)
+        return await authenticate(ctx, ClientCredentials(client_id or default, None))
     if client_id not in (None, basic.client_id):
         raise InvalidRequest("client_id: not the client that is calling")
-    return await clients.authenticate(deps, source(request), basic.client_id, basic.secret)
+    return await authenticate(ctx, basic)
 
 
-async def user_of(deps: Deps, request: Request) -> Me:
-    """The user of the access token or cookie; the session counts as used. Raises what `identify` raises."""
-    me = await identify(deps, request)
-    note_use(deps, me.active, deps.clock())
-    return me
+async def user_of(ctx: RequestContext) -> UserPrincipal:
+    """Authenticate the user, and count the session as used. Raises the errors of `identify`."""
+    user = await identify(ctx)
+    note_use(ctx.deps, user.active, ctx.deps.clock())
+    return user
 
 
-async def identify(deps: Deps, request: Request, method: str | None = None) -> Me:
-    """The user of the access token or cookie. Raises MissingToken, InvalidToken, InvalidRequest, CrossSite.
+async def identify(ctx: RequestContext, method: str | None = None) -> UserPrincipal:
+    """Authenticate the user by access token or cookie. Raises MissingToken, InvalidToken, InvalidRequest, CrossSite.
 
-    The session does not count as used yet. method: what the cookie is sent for, where that is not this request.
+    The session does not count as used yet. method: of the request for which the browser sent the cookie, if that is
+    another request than this one.
     """
+    presented, by_cookie = _user_token(ctx, method)
+    verdict = await look_up(ctx.deps, presented, Kind.ACCESS)
+    if isinstance(verdict, Inactive):
+        raise InvalidToken(NOT_ACTIVE)
+    return UserPrincipal(verdict, ctx.caller_as(f"user:{verdict.user.sub}"), by_cookie)
+
+
+def _user_token(ctx: RequestContext, method: str | None) -> tuple[str, bool]:
+    """The one token that the request brings, and whether it is in the cookie."""
+    request = ctx.request
     header, cookie = _authorization(request), cookies.session_token(request)
     if "access_token" in request.query_params:
         raise InvalidRequest("a token does not belong into a URL")
@@ -126,48 +128,50 @@ async def identify(deps: Deps, request: Request, method: str | None = None) -> M
         match = _BEARER.fullmatch(header)
         if match is None:
             raise InvalidRequest("Authorization: not a bearer token")
-        presented = match[1]
-    elif cookie is not None:
-        if (request.method if method is None else method) not in ("GET", "HEAD"):
-            cookies.refuse_cross_site(request, deps.settings.allowed_origins)
-        presented = cookie
-    else:
+        return match[1], False
+    if cookie is None:
         raise MissingToken("log in first")
-    verdict = await look_up(deps, presented, Kind.ACCESS)
-    if isinstance(verdict, Inactive):
-        raise InvalidToken(NOT_ACTIVE)
-    return Me(verdict, source(request, f"user:{verdict.user.sub}"), header is None)
+    if (request.method if method is None else method) not in ("GET", "HEAD"):
+        cookies.refuse_cross_site(request, ctx.deps.settings.allowed_origins)
+    return cookie, True
 
 
-async def admin_of(deps: Deps, request: Request, permission: Permission = "admin") -> Authority:
-    """An admin, or a client with the permission. Raises what user_of and client_of raise, and for too little power
-    InsufficientRole or UnauthorizedClient."""
-    authority = await authority_of(deps, request)
-    if not authority.may(permission):
+async def admin_of(ctx: RequestContext, permission: Permission = "admin") -> AdminPrincipal:
+    """Authenticate an admin, or a client with the permission.
+
+    Raises the errors of user_of and client_of; without the power InsufficientRole or UnauthorizedClient.
+    """
+    principal = await client_or_admin_of(ctx)
+    if not principal.may(permission):
         raise UnauthorizedClient("this client may not do that")
-    return authority
+    return principal
 
 
-async def authority_of(deps: Deps, request: Request, form: ClientForm | None = None) -> Authority:
-    """A user who is an admin, or any client that authenticates."""
-    header = _authorization(request)
+async def client_or_admin_of(ctx: RequestContext, form: ClientForm | None = None) -> AdminPrincipal:
+    """Authenticate any client, or a user who is an admin."""
+    header = _authorization(ctx.request)
     by_basic = header is not None and header[:6].lower() == "basic "
     by_secret = form is not None and form.client_secret is not None
     named = header is None and form is not None and form.client_id is not None
-    if by_basic or by_secret or (named and cookies.session_token(request) is None):
-        # Beside HTTP Basic or a cookie, a form's client_id alone is not the caller's but whose sessions are to end.
-        client = await client_of(deps, request, form if by_secret or not by_basic else None)
-        return Authority(source(request, f"client:{client.client_id}"), client)
-    me = await user_of(deps, request)
-    if ADMIN_ROLE not in me.active.user.roles:
+    if by_basic or by_secret or (named and cookies.session_token(ctx.request) is None):
+        # Beside HTTP Basic or a cookie, a form's client_id alone names the client whose sessions are to end.
+        client = await client_of(ctx, form if by_secret or not by_basic else None)
+        return AdminPrincipal(ctx.caller_as(f"client:{client.client_id}"), client)
+    user = await user_of(ctx)
+    _check_admin(user.active, ctx.deps.settings.base_url)
+    return AdminPrincipal(user.caller, None)
+
+
+def _check_admin(active: Active, base_url: str) -> None:
+    """Raise InsufficientRole unless the token may be used to administer."""
+    if ADMIN_ROLE not in active.user.roles:
         raise InsufficientRole("this takes the role admin")
-    if me.active.session.aud and deps.settings.base_url not in me.active.session.aud:
-        # The resource servers that it is for are sent it, and could administer in the admin's name.
+    if active.session.aud and base_url not in active.session.aud:
+        # Its resource servers receive such a token, and could administer in the admin's name.
         raise InsufficientRole("this token is for other resource servers")
-    if not me.active.session.logged_in and not me.active.client.may("admin"):
-        # Nobody proved anything here, and at the time the user may not have been an admin yet.
+    if not active.session.logged_in and not active.client.may("admin"):
+        # The token was issued without a login, perhaps before the user became an admin.
         raise InsufficientRole("this token was issued by a client that may not speak for admins")
-    return Authority(me.caller, None)
 
 
 def _authorization(request: Request) -> str | None:
@@ -177,7 +181,7 @@ def _authorization(request: Request) -> str | None:
     return headers[0] if headers else None
 
 
-def _basic(request: Request) -> Presented | None:
+def _basic(request: Request) -> ClientCredentials | None:
     header = _authorization(request)
     if header is None:
         return None
@@ -191,4 +195,4 @@ def _basic(request: Request) -> Presented | None:
     if not colon:
         raise InvalidClient("Authorization: not HTTP Basic")
     # RFC 6749 section 2.3.1: both are form-urlencoded before they are joined.
-    return Presented(unquote_plus(client_id), unquote_plus(secret))
+    return ClientCredentials(unquote_plus(client_id), unquote_plus(secret))

@@ -1,4 +1,4 @@
-"""The error table: the one place where exceptions become HTTP."""
+"""Exceptions as HTTP answers: statuses and codes are those of `api/statuses.py`, headers are added here."""
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -8,43 +8,13 @@ from starlette.types import Receive, Scope, Send
 
 from authsvc import errors as e
 from authsvc.api.parsing import plain
+from authsvc.api.statuses import STATUSES
 from authsvc.metrics import reason_of
 from authsvc.web import cookies
 from authsvc.web.middleware.headers import request_id, sealed
 
 REALM = "authsvc"
 RETRY_AFTER_S = 1
-
-ANSWERS: dict[type[e.AuthError], tuple[int, str]] = {
-    e.InvalidRequest: (400, "invalid_request"),  # RFC 6749 section 5.2, like most of these
-    e.InvalidGrant: (400, "invalid_grant"),
-    e.InvalidScope: (400, "invalid_scope"),
-    e.UnsupportedGrantType: (400, "unsupported_grant_type"),
-    e.WrongPassword: (400, "invalid_grant"),
-    e.WeakPassword: (400, "weak_password"),
-    e.InvalidClient: (401, "invalid_client"),
-    e.InvalidCredentials: (401, "invalid_grant"),
-    e.MissingToken: (401, "invalid_token"),
-    e.InvalidToken: (401, "invalid_token"),  # RFC 6750 section 3.1
-    e.InsufficientRole: (403, "insufficient_scope"),
-    e.InsufficientScope: (403, "insufficient_scope"),
-    e.UnauthorizedClient: (403, "unauthorized_client"),
-    e.AccessDenied: (403, "access_denied"),
-    e.CrossSite: (403, "access_denied"),
-    e.NotFound: (404, "not_found"),
-    e.UsernameTaken: (409, "username_taken"),
-    e.LastAdmin: (409, "last_admin"),
-    e.TooLarge: (413, "too_large"),
-    e.UnsupportedMediaType: (415, "unsupported_media_type"),
-    e.TooManyAttempts: (429, "too_many_attempts"),
-    e.HeadTooLarge: (431, "head_too_large"),  # RFC 6585 section 5
-    e.Busy: (503, "temporarily_unavailable"),
-    e.Overloaded: (503, "temporarily_unavailable"),
-    e.StoreUnavailable: (503, "temporarily_unavailable"),  # RFC 7009 section 2.2.1
-    e.NotReady: (503, "temporarily_unavailable"),
-    e.NotDurable: (503, "temporarily_unavailable"),
-    e.CorruptRecord: (503, "temporarily_unavailable"),
-}
 
 # An operator's business stays in the log.
 _UNAVAILABLE = "the store can't be asked right now"
@@ -67,7 +37,7 @@ def rendered(error: Exception, *, by_cookie: bool) -> Response:
 
     by_cookie: the session cookie was sent.
     """
-    status, code = ANSWERS.get(type(error), (500, "server_error")) if isinstance(error, e.AuthError) else (500, "")
+    status, code = STATUSES.get(type(error), (500, "server_error")) if isinstance(error, e.AuthError) else (500, "")
     if status == 500:
         return problem(500, "server_error", "something went wrong here")
     description = _DESCRIPTIONS.get(type(error)) or str(error)

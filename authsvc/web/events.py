@@ -1,30 +1,28 @@
 """The route that tells what to forget, as server-sent events."""
 
 import asyncio
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 
 from msgspec.json import encode
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from authsvc.api.parsing import refuse_query
-from authsvc.edge.limits import Load
+from authsvc.api.routes import EVENT_STREAM
 from authsvc.flows import events as flow
-from authsvc.flows.deps import Deps
 from authsvc.metrics import Metrics
 from authsvc.store.changes import EVERYTHING, MAX_BACKLOG, Announcement, now_ms
 from authsvc.web import callers
+from authsvc.web.context import RequestContext
+from authsvc.web.reading import refuse_query
+from authsvc.web.scope import END
 
-EVENT_STREAM = "text/event-stream"
-# Where, in the scope of its request, an answer that never ends by itself leaves word how to end it.
-END = "authsvc.end"
 
-
-async def events(deps: Deps, request: Request) -> Response:
-    refuse_query(request)
-    listener = await flow.listen(deps, callers.source(request), *callers.presented(request))
-    return EventStream(listener, deps.metrics)
+async def events(ctx: RequestContext) -> Response:
+    refuse_query(ctx.request)
+    credentials = callers.client_credentials(ctx.request)
+    listener = await flow.listen(ctx.deps, ctx.caller, credentials.client_id, credentials.secret)
+    return EventStream(listener, ctx.deps.metrics)
 
 
 class EventStream(Response):
@@ -34,7 +32,7 @@ class EventStream(Response):
         # Not Response's own, which knows the length. Proxies such as nginx would wait for a buffer to fill.
         self.status_code = 200
         self.background = None
-        self.init_headers({"Content-Type": EVENT_STREAM, "X-Accel-Buffering": "no"})
+        self.init_headers({"Content-Type": EVENT_STREAM.type, "X-Accel-Buffering": "no"})
         self._listener = listener
         self._metrics = metrics
 
@@ -45,7 +43,7 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b""})
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._listener as listener, _load(scope).streaming():
+        with self._listener as listener, _streaming(scope):
             scope[END] = listener.close
             watching = asyncio.create_task(_until_gone(receive, listener))
             try:
@@ -65,9 +63,10 @@ async def _until_gone(receive: Receive, listener: flow.Listener) -> None:
     listener.close()
 
 
-def _load(scope: Scope) -> Load:
-    load: Load | None = scope.get("state", {}).get("load")
-    return load or Load()
+def _streaming(scope: Scope) -> AbstractContextManager[object]:
+    """Tell the server, where it counts its load, that this request is an answer without end."""
+    load = scope.get("state", {}).get("load")
+    return load.streaming() if load is not None else nullcontext()
 
 
 def encoded(told: Announcement) -> bytes:

@@ -1,22 +1,22 @@
 """Routes about the service itself: metadata, health, the contract."""
 
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from authsvc.api import schemas as bodies
-from authsvc.flows.deps import Deps
+from authsvc.api import openapi, schemas
+from authsvc.api.routes import YAML
 from authsvc.flows.ready import ready
+from authsvc.web.context import RequestContext
 
 
-async def metadata(deps: Deps, request: Request) -> Response:
-    base = deps.settings.base_url
+async def metadata(ctx: RequestContext) -> Response:
+    base = ctx.deps.settings.base_url
     confidential = ["client_secret_basic", "client_secret_post"]
-    view = bodies.Metadata(
+    view = schemas.Metadata(
         issuer=base,
         token_endpoint=f"{base}/token",
         introspection_endpoint=f"{base}/introspect",
         revocation_endpoint=f"{base}/revoke",
-        # Required by the RFC, though there is no authorization endpoint that could respond.
+        # The RFC requires this field. There is no authorization endpoint, so it is empty.
         response_types_supported=[],
         grant_types_supported=["refresh_token"],
         token_endpoint_auth_methods_supported=[*confidential, "none"],
@@ -26,14 +26,14 @@ async def metadata(deps: Deps, request: Request) -> Response:
     return JSONResponse(view.model_dump())
 
 
-async def healthz(deps: Deps, request: Request) -> Response:
+async def healthz(ctx: RequestContext) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-async def readyz(deps: Deps, request: Request) -> Response:
-    await ready(deps)
+async def readyz(ctx: RequestContext) -> Response:
+    await ready(ctx.deps)
     return JSONResponse({"status": "ready"})
 
 
-async def contract(deps: Deps, request: Request) -> Response:
-    return Response(request.app.state.contract, media_type="application/yaml")
+async def contract(ctx: RequestContext) -> Response:
+    return Response(openapi.text(), media_type=YAML.type)

@@ -12,8 +12,8 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from authsvc.api import schemas as bodies
 from authsvc.api.parsing import load_form, validated
+from authsvc.api.schemas import Requirements
 from authsvc.core.session import Active, Inactive
 from authsvc.errors import (
     AccessDenied,
@@ -23,34 +23,34 @@ from authsvc.errors import (
     InvalidRequest,
     InvalidToken,
 )
-from authsvc.flows.deps import Deps
 from authsvc.flows.introspect import note_use
 from authsvc.web import callers
+from authsvc.web.context import RequestContext
 
-# Besides GET and HEAD: Envoy asks with the method of the request that it asks about.
-METHODS = ("POST", "PUT", "PATCH", "DELETE")
 # Where gateways say what that method was.
 METHOD_HEADERS = ("x-forwarded-method", "x-original-method")
 
 
-async def verify(deps: Deps, request: Request) -> Response:
-    requirements = parse_requirements(request.scope["query_string"])
+async def verify(ctx: RequestContext) -> Response:
+    requirements = parse_requirements(ctx.request.scope["query_string"])
     try:
-        me = await callers.identify(deps, request, method_of(request))
+        me = await callers.identify(ctx, method_of(ctx.request))
     except InvalidRequest as error:
         raise InvalidToken(str(error)) from None
     answer = Response(headers=authorize(me.active, requirements))
-    note_use(deps, me.active, deps.clock())  # after `authorize`: a refused token must not keep its session alive
+    note_use(
+        ctx.deps, me.active, ctx.deps.clock()
+    )  # after `authorize`: a refused token must not keep its session alive
     return answer
 
 
 @lru_cache(maxsize=128)  # a gateway has few sets of requirements
-def parse_requirements(query: bytes) -> bodies.Requirements:
+def parse_requirements(query: bytes) -> Requirements:
     """Read what the gateway requires of the token. Raises AccessDenied for a query that cannot be read."""
     try:
         if not all(value for _, value in QueryParams(query).multi_items()):
             raise InvalidRequest("a requirement is empty")
-        return validated(bodies.Requirements, load_form(query))
+        return validated(Requirements, load_form(query))
     except InvalidRequest as error:
         raise AccessDenied(f"the gateway's requirements: {error}") from None
 
@@ -67,7 +67,7 @@ def method_of(request: Request) -> str:
     return said.pop() if len(said) == 1 else ""
 
 
-def authorize(verdict: Active | Inactive, requirements: bodies.Requirements) -> dict[str, str]:
+def authorize(verdict: Active | Inactive, requirements: Requirements) -> dict[str, str]:
     """The identity headers of a token that meets every requirement.
 
     Raises InvalidToken, InsufficientScope or InsufficientRole.

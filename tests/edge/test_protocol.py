@@ -15,7 +15,7 @@ from authsvc.edge.protocol import BoundedProtocol
 from authsvc.metrics import Metrics
 from authsvc.serve.worker_app import WorkerApp
 from authsvc.settings import Settings
-from authsvc.web.events import END
+from authsvc.web.scope import END
 from tests.web.conftest import assert_problem
 
 BODY = b"x" * 300

@@ -437,4 +437,4 @@ async def test_wrong_secrets_are_throttled_on_every_endpoint(service: Service, n
 def test_every_call_that_takes_a_secret_is_tried() -> None:
     """Each route for clients is among the attempts; those of /admin authenticate in one place."""
     tried = {"/introspect", "/introspect/batch", "/revoke", "/token", "/tokens", "/events"}
-    assert {verb.path for verb in ROUTES if "client" in verb.who} == tried
+    assert {route.path for route in ROUTES if "client" in route.who} == tried

@@ -23,7 +23,7 @@ PLANS: list[tuple[Fault, Fault | None]] = [
 
 def test_every_route_that_uses_the_store_is_here() -> None:
     """No route is forgotten."""
-    assert {call.route for call in CALLS} | WITHOUT_STORE == {f"{verb.method} {verb.path}" for verb in ROUTES}
+    assert {call.route for call in CALLS} | WITHOUT_STORE == {f"{route.method} {route.path}" for route in ROUTES}
 
 
 @pytest.mark.parametrize("name", BY_NAME)

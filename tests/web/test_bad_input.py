@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authsvc.api import schemas as bodies
+from authsvc.api import statuses
 from authsvc.api.parsing import MAX_BODY, load_form, load_json, plain, validated
 from authsvc.api.routes import ROUTES
 from authsvc.errors import AuthError
-from authsvc.web.errors import ANSWERS
 from tests.conftest import PASSWORD, Service, bearer
 from tests.web.conftest import StoreCalls, assert_problem
 
@@ -276,9 +276,9 @@ async def test_c1_a_query_on_a_change(service: Service, store_calls: StoreCalls,
     root = bearer((await service.login("root"))["access_token"])
     store_calls.reset()
     methods = [
-        verb.method
-        for verb in ROUTES
-        if verb.path.replace("{sub}", "x")
+        route.method
+        for route in ROUTES
+        if route.path.replace("{sub}", "x")
         == path.replace("clients/x", "clients/{client_id}").replace("4fQ0kzPq1LxA", "{session_id}")
     ]
     for method in methods:
@@ -534,7 +534,7 @@ def refused(work: Any) -> AuthError | None:
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
-    text=FUZZ, field=FUZZ, model=st.sampled_from(sorted({v.takes for v in ROUTES if v.takes}, key=lambda m: m.__name__))
+    text=FUZZ, field=FUZZ, model=st.sampled_from(sorted({r.takes for r in ROUTES if r.takes}, key=lambda m: m.__name__))
 )
 def test_b4_descriptions_never_echo(text: str, field: str, model: type[bodies.Body]) -> None:
     """B4, C25: whatever is sent, the description has only the characters of RFC 6749 section 5.2 and no input value."""
@@ -542,7 +542,7 @@ def test_b4_descriptions_never_echo(text: str, field: str, model: type[bodies.Bo
     for values in ({field: value}, dict.fromkeys(model.model_fields, value), {field or "x": {CANARY: value}}):
         error = refused(lambda values=values: validated(model, values))
         if error is not None:
-            assert ANSWERS[type(error)] == (400, "invalid_request")
+            assert statuses.STATUSES[type(error)] == (400, "invalid_request")
             assert DESCRIPTION.fullmatch(plain(str(error)))
             assert CANARY not in str(error)
 
@@ -555,7 +555,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     """C36: any bytes as a JSON body or a form give an object or invalid_request, and nothing else."""
     for parse in (load_json, load_form):
         error = refused(lambda parse=parse: parse(body))
-        assert error is None or ANSWERS[type(error)] == (400, "invalid_request")
+        assert error is None or statuses.STATUSES[type(error)] == (400, "invalid_request")
 
 
 async def test_b4_no_error_repeats_what_was_sent(service: Service) -> None:
@@ -563,8 +563,8 @@ async def test_b4_no_error_repeats_what_was_sent(service: Service) -> None:
     canary = "zQ7canary"
     await service.user()
     token = (await service.login())["access_token"]
-    for verb in ROUTES:
-        path = re.sub(r"\{\w+(:\w+)?\}", canary, verb.path)
+    for route in ROUTES:
+        path = re.sub(r"\{\w+(:\w+)?\}", canary, route.path)
         attempts: list[dict[str, Any]] = [
             {"headers": {"Authorization": f"Bearer {canary}"}},
             {"headers": {"Authorization": f"Basic {canary}"}},
@@ -576,7 +576,7 @@ async def test_b4_no_error_repeats_what_was_sent(service: Service) -> None:
             {"content": f'{{"{canary}": {canary}}}', "headers": {"Content-Type": JSON}, "auth": service.admin},
         ]
         for attempt in attempts:
-            answer = await service.http.request(verb.method, path, **attempt)
+            answer = await service.http.request(route.method, path, **attempt)
             if answer.status_code >= 400:
                 assert answer.status_code in STATUSES - {500, 503}
                 assert canary not in answer.text

@@ -16,9 +16,9 @@ CHANGE = {"current_password": PASSWORD, "new_password": "four herons at dawn"}
 
 # Every call that changes something and that a user, or an admin, can make: with what body.
 CHANGING = [
-    pytest.param(verb.method, verb.path, id=f"{verb.method} {verb.path}")
-    for verb in ROUTES
-    if verb.method != "GET" and {"user", "admin"} & set(verb.who)
+    pytest.param(route.method, route.path, id=f"{route.method} {route.path}")
+    for route in ROUTES
+    if route.method != "GET" and {"user", "admin"} & set(route.who)
 ]
 SAME_SITE = [
     {"Origin": ORIGIN},

@@ -56,7 +56,7 @@ async def test_made_request_ids_differ(service: Service) -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"])
 async def test_every_answer_is_private(service: Service, method: str) -> None:
     """Success or error, found or not: every answer has the headers that keep it private, once each."""
-    paths = [re.sub(r"\{\w+(:\w+)?\}", "x", verb.path) for verb in ROUTES]
+    paths = [re.sub(r"\{\w+(:\w+)?\}", "x", route.path) for route in ROUTES]
     for path in [*paths, "/", "/nowhere", "/login/", "//", "/%00", "/%ff", "*"]:
         for auth in (("app", ""), service.admin):
             answer = await service.http.request(method, path, auth=auth)
@@ -71,10 +71,10 @@ async def test_every_answer_is_private(service: Service, method: str) -> None:
 async def test_other_methods(service: Service, method: str) -> None:
     """A path takes its own methods; any other is 405 in the one shape, and `Allow` names all that it takes."""
     methods: dict[str, set[str]] = {}
-    for verb in ROUTES:
-        path = re.sub(r"\{\w+(:\w+)?\}", "x", verb.path)
-        head = {"HEAD"} if verb.method == "GET" else set()
-        methods.setdefault(path, set()).update({verb.method, *verb.also} | head)
+    for route in ROUTES:
+        path = re.sub(r"\{\w+(:\w+)?\}", "x", route.path)
+        head = {"HEAD"} if route.method == "GET" else set()
+        methods.setdefault(path, set()).update({route.method, *route.also} | head)
     for path, allowed in methods.items():
         if method in allowed:
             continue

@@ -5,7 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from authsvc.api.routes import ROUTES, Verb
+from authsvc.api.route import Route
+from authsvc.api.routes import ROUTES
 from authsvc.core.token import HANDLE_LENGTH
 from tests.conftest import PASSWORD, Service, bearer
 from tests.web.conftest import assert_problem, cookie, login_by_cookie
@@ -34,34 +35,34 @@ NEEDED = {
 }
 
 
-def name_of(verb: Verb) -> str:
-    return f"{verb.method} {verb.path}"
+def name_of(route: Route) -> str:
+    return f"{route.method} {route.path}"
 
 
-def expected(verb: Verb, caller: str) -> tuple[int, ...]:
+def expected(route: Route, caller: str) -> tuple[int, ...]:
     """The status of a well-formed call; what comes of it after being let in is 2xx, or about its content."""
     let_in = (200, 201, 204, 400, 404, 409)
-    if verb.who == ("anyone",):
+    if route.who == ("anyone",):
         # A login takes no token: whoever has one is not a client that authenticates.
-        return (401,) if verb.path == "/login" and caller in ("user", "admin user") else let_in
-    if verb.path == "/revoke":  # everybody who authenticates, and users who are admins
+        return (401,) if route.path == "/login" and caller in ("user", "admin user") else let_in
+    if route.path == "/revoke":  # everybody who authenticates, and users who are admins
         return (403,) if caller in USERS else (401,) if caller == "anonymous" else let_in
-    if "client" in verb.who:
+    if "client" in route.who:
         if caller in CLIENTS:
-            return let_in if NEEDED.get(verb.path, caller) == caller else (403,)
-        if caller == "public client" and verb.path == "/token":
+            return let_in if NEEDED.get(route.path, caller) == caller else (403,)
+        if caller == "public client" and route.path == "/token":
             return let_in
-        return (403,) if caller == "public client" and verb.path == "/introspect" else (401,)
-    if "gateway" in verb.who:  # it is the user that counts, and HTTP Basic is malformed there
+        return (403,) if caller == "public client" and route.path == "/introspect" else (401,)
+    if "gateway" in route.who:  # it is the user that counts, and HTTP Basic is malformed there
         return (200,) if caller in USERS | ADMIN_USERS else (401,)
-    if "user" in verb.who:
+    if "user" in route.who:
         if caller in USERS | ADMIN_USERS:
             return let_in
         return (400,) if caller in CLIENTS else (401,)  # HTTP Basic is no way for a user to call
-    assert verb.who == ("admin",)
+    assert route.who == ("admin",)
     if caller in ADMIN_USERS or caller == "admin":
         return let_in
-    if caller == "reset" and verb.path.endswith("/reset-code"):
+    if caller == "reset" and route.path.endswith("/reset-code"):
         return let_in
     return (403,) if caller in CLIENTS | USERS else (401,)
 
@@ -93,14 +94,14 @@ class Callers:
             _, self.auth[permission] = await service.client(permission)
         return self
 
-    async def call(self, verb: Verb, caller: str) -> httpx.Response:
-        path = verb.path.replace(":path}", "}")
+    async def call(self, route: Route, caller: str) -> httpx.Response:
+        path = route.path.replace(":path}", "}")
         path = path.format(sub=self.bystander, client_id=self.target, session_id=self.handle)
-        json, form = self.body(verb.path), self.form(verb.path)
+        json, form = self.body(route.path), self.form(route.path)
         if form is not None and caller == "public client":
             form = form | {"client_id": "app"}
         return await self.service.http.request(
-            verb.method,
+            route.method,
             path,
             json=json if form is None else None,
             data=form,
@@ -127,15 +128,15 @@ class Callers:
         return {"/token": forms[0], "/introspect": forms[1], "/revoke": forms[1]}.get(path)
 
 
-@pytest.mark.parametrize("verb", ROUTES, ids=name_of)
-async def test_role_by_route(service: Service, verb: Verb) -> None:
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+async def test_role_by_route(service: Service, route: Route) -> None:
     """Each caller gets into exactly the calls that are for it; 401 means who are you, 403 means not you."""
     callers = await Callers(service).prepare()
-    got = {caller: await callers.call(verb, caller) for caller in CALLERS if not ends_itself(verb, caller)}
+    got = {caller: await callers.call(route, caller) for caller in CALLERS if not ends_itself(route, caller)}
     wrong = {
-        caller: (answer.status_code, expected(verb, caller), answer.text)
+        caller: (answer.status_code, expected(route, caller), answer.text)
         for caller, answer in got.items()
-        if answer.status_code not in expected(verb, caller)
+        if answer.status_code not in expected(route, caller)
     }
     assert not wrong
     for answer in got.values():
@@ -145,20 +146,20 @@ async def test_role_by_route(service: Service, verb: Verb) -> None:
             assert set(answer.json()) == {"error", "error_description"}
 
 
-def ends_itself(verb: Verb, caller: str) -> bool:
+def ends_itself(route: Route, caller: str) -> bool:
     # Once one of a user's sessions has ended the others or changed the password, the second has no say any more.
-    return verb.path in ("/sessions", "/password") and verb.method != "GET" and caller.endswith("by cookie")
+    return route.path in ("/sessions", "/password") and route.method != "GET" and caller.endswith("by cookie")
 
 
-@pytest.mark.parametrize("verb", [v for v in ROUTES if v.who == ("admin",)], ids=name_of)
-async def test_refused_calls_change_nothing(service: Service, dump: Any, verb: Verb) -> None:
+@pytest.mark.parametrize("route", [v for v in ROUTES if v.who == ("admin",)], ids=name_of)
+async def test_refused_calls_change_nothing(service: Service, dump: Any, route: Route) -> None:
     """A caller without the power leaves the store as it was, byte for byte."""
     callers = await Callers(service).prepare()
     await service.deps.store.sessions.finish()
     before = dump()
     for caller in CALLERS:
-        if expected(verb, caller) in ((401,), (403,)):
-            await callers.call(verb, caller)
+        if expected(route, caller) in ((401,), (403,)):
+            await callers.call(route, caller)
     assert dump() == before
 
 

@@ -27,7 +27,7 @@ class TestAsConfigured:
             "introspection_endpoint": "https://auth.example.org/introspect",
             "revocation_endpoint": "https://auth.example.org/revoke",
         }
-        paths = {verb.path for verb in ROUTES}
+        paths = {route.path for route in ROUTES}
         assert all(value.removeprefix(told["issuer"]) in paths for value in endpoints.values())
 
     async def test_b19_tokens_name_the_same_issuer(self, service: Service) -> None:

@@ -3,26 +3,28 @@
 import itertools
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote, unquote_to_bytes
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authsvc import logs
+from authsvc.api.components import REQUEST_ID
+from authsvc.api.route import PRIVATE
+from authsvc.web.scope import ROUTE
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9-]{1,64}")
+_REQUEST_ID = re.compile(REQUEST_ID.pattern.encode())
 
-HEADERS = {
-    "Cache-Control": "no-store",  # RFC 6749 section 5.1; with Pragma for HTTP/1.0 caches
-    "Pragma": "no-cache",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
 # Ids of ours are unique without asking the system for randomness on every request.
 _PROCESS = secrets.token_hex(6)
 _count = itertools.count(1)
-_RAW = tuple((name.lower().encode(), value.encode()) for name, value in HEADERS.items())
+
+
+def _raw(policy: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name.lower().encode(), value.encode()) for name, value in policy.items())
+
+
+_PRIVATE = _raw(PRIVATE)
 
 
 class Envelope:
@@ -49,15 +51,17 @@ def sealed(scope: Scope, send: Send) -> Send:
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *headers(scope["request_id"])]
+            route = scope.get(ROUTE)
+            policy = PRIVATE if route is None else route.headers
+            message["headers"] = [*message["headers"], *headers(scope["request_id"], policy)]
         await send(message)
 
     return sending
 
 
-def headers(request_id: str) -> Iterable[tuple[bytes, bytes]]:
-    """What every answer says."""
-    return (*_RAW, (b"x-request-id", request_id.encode()))
+def headers(request_id: str, policy: Mapping[str, str] = PRIVATE) -> Iterable[tuple[bytes, bytes]]:
+    """The header fields of every answer: those of the route's policy, and the request id."""
+    return (*(_PRIVATE if policy is PRIVATE else _raw(policy)), (b"x-request-id", request_id.encode()))
 
 
 def canonical(raw_path: bytes) -> str:

@@ -6,10 +6,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authsvc.metrics import Call, Metrics
 from authsvc.metrics.families import OTHER
+from authsvc.web.scope import ROUTE
 
-# Where, in the scope of a request, its route is noted. A path that is no route's has none: whatever somebody types
-# there can't become a label.
-ROUTE = "authsvc.route"
 _NONE = Call(OTHER, OTHER)
 
 
@@ -28,7 +26,8 @@ class Measured:
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
-                call = scope.get(ROUTE, _NONE)
+                route = scope.get(ROUTE)
+                call = _NONE if route is None else Call(route.method, route.path)
                 self._metrics.requests.add(*call, str(message["status"]))
                 self._metrics.request_duration.observe(time.perf_counter() - started, *call)
             await send(message)

@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authsvc.web.middleware.metrics import ROUTE
+from authsvc.web.scope import ROUTE
 
 # How long the end of a worker waits for the last spans to be taken.
 _FLUSH_S = 1.0
@@ -65,9 +65,9 @@ class Tracing:
 
                 async def noting(message: Message) -> None:
                     if message["type"] == "http.response.start":
-                        if (call := scope.get(ROUTE)) is not None:
-                            span.update_name(f"{call.method} {call.path}")
-                            span.set_attributes({"http.request.method": call.method, "http.route": call.path})
+                        if (route := scope.get(ROUTE)) is not None:
+                            span.update_name(f"{route.method} {route.path}")
+                            span.set_attributes({"http.request.method": route.method, "http.route": route.path})
                         span.set_attribute("http.response.status_code", message["status"])
                         if message["status"] >= 500:
                             span.set_status(StatusCode.ERROR)

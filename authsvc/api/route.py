@@ -1,0 +1,113 @@
+"""The form of a row in the table of routes: all that the web application and the contract know of one call."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from authsvc import errors as e
+
+Tag = Literal["tokens", "account", "users", "clients", "audit", "service"]
+Who = Literal["anyone", "client", "user", "gateway", "admin"]
+# `none`: without a scheme of OpenAPI. The client authenticates by fields of the form, or nobody has to authenticate.
+Scheme = Literal["basic", "bearer", "cookie", "none"]
+Errors = tuple[type[e.AuthError], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may make a call, by which schemes, and which errors that brings along.
+
+    schemes: alternatives; empty where no authentication is read.
+    """
+
+    who: tuple[Who, ...]
+    schemes: tuple[Scheme, ...] = ()
+    errors: Errors = ()
+
+
+_OF_A_CLIENT = (e.InvalidRequest, e.InvalidClient, e.TooManyAttempts)
+_OF_A_USER = (e.InvalidRequest, e.MissingToken, e.InvalidToken, e.CrossSite)
+_OF_AN_ADMIN = (*_OF_A_CLIENT, *_OF_A_USER, e.InsufficientRole, e.UnauthorizedClient)
+# A gateway has to understand each answer, so that an unreadable request is AccessDenied or InvalidToken.
+_OF_A_GATEWAY = (
+    *(e.MissingToken, e.InvalidToken, e.InsufficientScope, e.InsufficientRole),
+    *(e.AccessDenied, e.CrossSite),
+)
+
+ANYONE = Access(("anyone",))
+ANYONE_OR_CLIENT = Access(("anyone",), ("none", "basic"))
+CLIENT = Access(("client",), ("basic",), _OF_A_CLIENT)
+# RFC 6749 section 2.3.1: by HTTP Basic or by fields of the form.
+CLIENT_BY_FORM = Access(("client",), ("basic", "none"), _OF_A_CLIENT)
+CLIENT_OR_ADMIN = Access(("client", "admin"), ("basic", "bearer", "cookie", "none"), _OF_AN_ADMIN)
+USER = Access(("user",), ("bearer", "cookie"), _OF_A_USER)
+GATEWAY = Access(("gateway",), ("bearer", "cookie"), _OF_A_GATEWAY)
+ADMIN = Access(("admin",), ("basic", "bearer", "cookie"), _OF_AN_ADMIN)
+
+# Header fields of an answer that nobody may store, embed or read as another type of content.
+PRIVATE: Mapping[str, str] = {
+    "Cache-Control": "no-store",  # RFC 6749 section 5.1; with Pragma for HTTP/1.0 caches
+    "Pragma": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """The body of an answer that is no JSON model. `schema`: what OpenAPI says about it."""
+
+    type: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SetsCookie:
+    """An answer with a session cookie. `status`: of that answer; `about`: the value and when it is set."""
+
+    status: int
+    about: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """One call of the HTTP API.
+
+    endpoint: `module.function` of authsvc/web; the function's name is the id of the operation in the contract.
+    about: the description in the contract, if the summary is too short for it.
+    takes: the model of the body; `query`: of the query string; `gives`: of the answer with `status`.
+    answer_headers: header fields of that answer, with what they say. errors: those that `access` does not bring.
+    headers: what every answer to this call says about itself. also: other methods that make the same call.
+    documented: whether the contract has this call.
+    """
+
+    method: str
+    path: str
+    endpoint: str
+    summary: str
+    tag: Tag
+    access: Access = ANYONE
+    about: str | None = None
+    takes: type[BaseModel] | None = None
+    optional_body: bool = False
+    query: type[BaseModel] | None = None
+    gives: type[BaseModel] | Media | None = None
+    status: int = 200
+    sets_cookie: SetsCookie | None = None
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    errors: Errors = ()
+    headers: Mapping[str, str] = field(default_factory=lambda: PRIVATE)
+    also: tuple[str, ...] = ()
+    documented: bool = True
+
+    @property
+    def who(self) -> tuple[Who, ...]:
+        return self.access.who
+
+    @property
+    def name(self) -> str:
+        """The name of the endpoint's function."""
+        return self.endpoint.partition(".")[2]

@@ -1,0 +1,233 @@
+"""The bodies of answers, and how each is made from the records. No `repr` shows a secret."""
+
+from typing import Any, Literal
+
+from msgspec.structs import asdict
+from pydantic import Field, RootModel
+
+from authsvc.api.schemas.fields import Answer, Handle
+from authsvc.core.client import Client, Permission
+from authsvc.core.user import User
+from authsvc.flows.grants import Grant
+from authsvc.flows.sessions import SessionStatus
+from authsvc.store.audit import StoredEntry
+
+
+class Problem(Answer):
+    """The shape of every error (RFC 6749 section 5.2)."""
+
+    error: str = Field(examples=["invalid_request"])
+    error_description: str = Field(
+        description="for developers; holds nothing of the request",
+        json_schema_extra={"pattern": r"^[\x20-\x21\x23-\x5b\x5d-\x7e]*$"},
+        examples=["username: Field required"],
+    )
+
+
+class Tokens(Answer):
+    """RFC 6749 section 5.1."""
+
+    access_token: str | None = Field(None, description="absent in cookie mode", repr=False)
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a name
+    expires_in: int = Field(description="seconds")
+    refresh_token: str | None = Field(
+        None, description="absent in cookie mode, and for clients without refresh", repr=False
+    )
+    scope: str
+    session_id: Handle
+
+    @classmethod
+    def of(cls, grant: Grant, *, hidden: bool = False) -> "Tokens":
+        return cls(
+            access_token=None if hidden else grant.access_token,
+            expires_in=grant.expires_in,
+            refresh_token=None if hidden else grant.refresh_token,
+            scope=grant.scope,
+            session_id=grant.session_id,
+        )
+
+
+class Introspection(Answer):
+    """RFC 7662 section 2.2; an inactive token has `active` only."""
+
+    active: bool
+    sub: str | None = None
+    username: str | None = None
+    client_id: str | None = None
+    scope: str | None = None
+    token_type: Literal["Bearer", "refresh_token"] | None = None
+    exp: int | None = None
+    iat: int | None = None
+    iss: str | None = None
+    aud: list[str] | None = None
+    roles: list[str] | None = None
+    claims: dict[str, Any] | None = None
+    session_id: str | None = None
+    auth_time: int | None = None
+    amr: list[str] | None = None
+    version: int | None = Field(
+        None, description="of the user; every change to roles, claims, name or status raises it"
+    )
+    recheck_at: int | None = Field(
+        None, description="epoch seconds; until then a cached answer does not let the idle timeout lapse"
+    )
+
+
+class Introspections(RootModel[list[Introspection]]):
+    """One answer for each token, in their order."""
+
+
+class SessionView(Answer):
+    """A session as its owner sees it. Times in epoch seconds."""
+
+    session_id: Handle
+    client_id: str
+    device: str | None
+    ip: str | None
+    user_agent: str | None
+    scope: str
+    created_at: int
+    last_seen: int = Field(description="written at most once per twentieth of the idle time")
+    expires_at: int = Field(description="the latest end; an unused session ends earlier")
+    current: bool
+
+    @classmethod
+    def of(cls, listed: SessionStatus, current: str | None = None) -> "SessionView":
+        session = listed.session
+        return cls(
+            session_id=listed.handle,
+            client_id=session.client_id,
+            device=session.device,
+            ip=session.ip,
+            user_agent=session.user_agent,
+            scope=session.scope,
+            created_at=session.created_ms // 1000,
+            last_seen=session.seen,
+            expires_at=session.end,
+            current=listed.handle == current,
+        )
+
+
+class MeView(Answer):
+    sub: str
+    username: str | None
+    roles: list[str]
+    claims: dict[str, Any]
+    scope: str
+    session: SessionView
+
+
+class UserView(Answer):
+    sub: str
+    username: str | None
+    status: Literal["active", "suspended"]
+    roles: list[str]
+    claims: dict[str, Any]
+    version: int
+    created_at: int
+
+    @classmethod
+    def of(cls, user: User) -> "UserView":
+        return cls(
+            sub=user.sub,
+            username=user.username,
+            status=user.status,
+            roles=list(user.roles),
+            claims=user.claims,
+            version=user.version,
+            created_at=user.created_at,
+        )
+
+
+class NewUserView(UserView):
+    reset_code: str | None = Field(None, description="if no password was given: sets the first one, once", repr=False)
+
+
+class ResetCodeView(Answer):
+    reset_code: str = Field(repr=False)
+    expires_in: int
+
+
+class ClientView(Answer):
+    client_id: str
+    name: str
+    public: bool
+    permissions: list[Permission]
+    audience: list[str]
+    scope: str | None
+    access_ttl_s: int | None
+    idle_ttl_s: int | None
+    session_ttl_s: int | None
+    refresh: bool
+    created_at: int
+
+    @classmethod
+    def of(cls, client: Client) -> "ClientView":
+        fields = {name: getattr(client, name) for name in cls.model_fields}
+        return cls.model_validate(fields | {"permissions": list(client.permissions), "audience": list(client.audience)})
+
+
+class NewClientView(ClientView):
+    client_secret: str | None = Field(None, description="shown this once; absent for a public client", repr=False)
+
+
+class AuditView(Answer):
+    """An entry of the audit trail. A newer version of the service may have written events of its own."""
+
+    id: str
+    at: float = Field(description="epoch seconds")
+    event: str
+    actor: str
+    outcome: str = Field(description="success, failure, or unsure: a change was made and may not last")
+    sub: str | None = None
+    session_id: str | None = None
+    client_id: str | None = None
+    reason: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    request_id: str | None = None
+    details: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, stored: StoredEntry) -> "AuditView":
+        shown = asdict(stored.entry)
+        known = {name: shown[name] for name in shown.keys() & cls.model_fields.keys()}
+        return cls(id=stored.id, at=stored.at, **known)
+
+
+class Sessions(Answer):
+    items: list[SessionView]
+    next: None = Field(None, description="a user's sessions are few, so there is one page")
+
+
+class Users(Answer):
+    items: list[UserView]
+    next: str | None
+
+
+class Clients(Answer):
+    items: list[ClientView]
+    next: str | None
+
+
+class AuditTrail(Answer):
+    items: list[AuditView]
+    next: str | None
+
+
+class Metadata(Answer):
+    """RFC 8414 section 2."""
+
+    issuer: str
+    token_endpoint: str
+    introspection_endpoint: str
+    revocation_endpoint: str
+    response_types_supported: list[str] = Field(description="none: there is no authorization endpoint")
+    grant_types_supported: list[str]
+    token_endpoint_auth_methods_supported: list[str]
+    introspection_endpoint_auth_methods_supported: list[str]
+    revocation_endpoint_auth_methods_supported: list[str]
+
+
+class Health(Answer):
+    status: Literal["ok", "ready"]

@@ -1,0 +1,99 @@
+"""What the models are made of: their bases, and the types that several fields have in common."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from authsvc.core.client import Permission
+from authsvc.core.scope import MAX_LENGTH, SCOPE
+from authsvc.core.user import SUB
+
+# The value of a field that a change leaves out. `Change.given` does not list it, so nobody reads it.
+LEFT_OUT: Any = None
+
+
+class Body(BaseModel):
+    """JSON in: types are taken as they are written, unlisted fields are refused."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+
+    def fields(self) -> dict[str, Any]:
+        """Every field with its value or its default, lists as tuples."""
+        return self._values(type(self).model_fields)
+
+    def _values(self, names: "dict[str, Any] | set[str]") -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in names}
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    # OpenAPI reads `default` as the value that the service assumes for a field which is left out. Generated clients
+    # send such a default, and would reinstate a suspended user whom they only rename.
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class Change(Body):
+    """The body of a PATCH. Fields that are left out are unchanged, so the contract has no defaults for them."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    def given(self) -> dict[str, Any]:
+        """The fields that the body has, lists as tuples."""
+        return self._values(self.model_fields_set)
+
+
+class Form(BaseModel):
+    """A form or a query in: text."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+
+class Query(Form):
+    """A query in. A mistyped filter must not count as no filter, so unlisted parameters are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Answer(BaseModel):
+    """JSON out."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+def _digits(text: object) -> object:
+    if isinstance(text, str) and not (text.isascii() and text.isdigit()):
+        raise PydanticCustomError("digits", "Input should be decimal digits")
+    return text
+
+
+# One line of visible text, by which people recognise something.
+Label = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")]
+Ttl = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
+Handle = Annotated[str, Field(description="public id of a session", examples=["4fQ0kzPq1LxA"])]
+Text = Annotated[str, StringConstraints(max_length=4096)]
+Subject = Annotated[str, StringConstraints(pattern=f"^{SUB.pattern}$")]
+# Words as a scope has them, with single spaces between (RFC 6749 section 3.3).
+Words = Annotated[str, StringConstraints(max_length=MAX_LENGTH, pattern=f"^{SCOPE.pattern}$")]
+# Decimal digits: pydantic would also take " 5", "+5", "5.0" and "1_0".
+Digits = Annotated[int, BeforeValidator(_digits)]
+
+# Fields of a client, which is registered with defaults and changed without.
+Permissions = Annotated[list[Permission], Field(examples=[["introspect"]])]
+Audience = Annotated[
+    list[str],
+    Field(max_length=64, description="the resource servers that the client's tokens are for, or that the client is"),
+]
+ClientScope = Annotated[Text | None, Field(description="the scope that logins may ask for; null: any")]
+AccessTtl = Annotated[
+    Ttl | None, Field(description="life of an access token; null: 900, or the session's life without refresh")
+]
+IdleTtl = Annotated[
+    Ttl | None,
+    Field(description="a session ends this long after its last use; null: 14 days, or 30 min without refresh"),
+]
+SessionTtl = Annotated[
+    Ttl | None, Field(description="a session ends this long after the login; null: 30 days, or 12 h without refresh")
+]
+Refresh = Annotated[bool, Field(description="whether logins get a refresh token")]

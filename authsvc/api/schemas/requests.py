@@ -1,0 +1,157 @@
+"""The bodies, forms and queries of requests. No `repr` shows a secret: errors and debuggers print them."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from authsvc.api.schemas.fields import (
+    LEFT_OUT,
+    AccessTtl,
+    Audience,
+    Body,
+    Change,
+    ClientScope,
+    Digits,
+    Form,
+    IdleTtl,
+    Label,
+    Permissions,
+    Query,
+    Refresh,
+    SessionTtl,
+    Subject,
+    Text,
+    Ttl,
+    Words,
+)
+
+_PASSWORD: dict[str, Any] = {"format": "password"}
+
+
+class Login(Body):
+    # Some people type their password here.
+    username: Text = Field(examples=["ada"], repr=False)
+    password: str = Field(examples=["a walk by the river"], json_schema_extra=_PASSWORD, repr=False)
+    client_id: Text | None = Field(None, description="a public client; the built-in `app` if left out")
+    scope: Text = ""
+    device: Label | None = Field(None, description="shown in the user's list of sessions", examples=["Ada's phone"])
+    cookie: bool = Field(False, description="set the session cookie and return no token")
+
+
+class PasswordChange(Body):
+    current_password: str = Field(examples=["a walk by the river"], json_schema_extra=_PASSWORD, repr=False)
+    new_password: str = Field(examples=["four herons at dawn"], json_schema_extra=_PASSWORD, repr=False)
+
+
+class PasswordReset(Body):
+    reset_code: Text = Field(examples=["rst_…"], repr=False)
+    new_password: str = Field(examples=["four herons at dawn"], json_schema_extra=_PASSWORD, repr=False)
+
+
+class Issue(Body):
+    sub: Subject = Field(examples=["google-oauth2|1234"])
+    scope: Text = Field("", examples=["orders:read"])
+    expires_in: Ttl | None = Field(None, description="seconds; by default the client's access lifetime")
+    roles: list[str] | None = Field(
+        None, description="become the user's roles, in every session", examples=[["editor"]]
+    )
+
+
+class NewUser(Body):
+    username: Text = Field(examples=["ada"])
+    password: str | None = Field(
+        None,
+        description="left out: the answer has a reset code, which sets the first password",
+        examples=["a walk by the river"],
+        json_schema_extra=_PASSWORD,
+        repr=False,
+    )
+    roles: list[str] = Field([], examples=[["editor"]])
+    claims: dict[str, Any] = Field(
+        {}, description="more about the user; introspection tells it", examples=[{"team": "orders"}]
+    )
+
+
+class UserChange(Change):
+    username: Text = LEFT_OUT
+    status: Literal["active", "suspended"] = Field(
+        LEFT_OUT, description="suspending ends every session", examples=["suspended"]
+    )
+    roles: list[str] = Field(LEFT_OUT, description="replaces all roles", examples=[["editor", "admin"]])
+    claims: dict[str, Any] = Field(LEFT_OUT, description="replaces all claims")
+
+
+class NewClient(Body):
+    name: Label = Field(examples=["orders backend"])
+    public: bool = Field(False, description="an app that can't keep a secret; it has no permissions")
+    permissions: Permissions = Field([])
+    audience: Audience = Field([])
+    scope: ClientScope = None
+    access_ttl_s: AccessTtl = None
+    idle_ttl_s: IdleTtl = None
+    session_ttl_s: SessionTtl = None
+    refresh: Refresh = True
+
+
+class ClientChange(Change):
+    name: Label = LEFT_OUT
+    permissions: Permissions = LEFT_OUT
+    audience: Audience = LEFT_OUT
+    scope: ClientScope = LEFT_OUT
+    access_ttl_s: AccessTtl = LEFT_OUT
+    idle_ttl_s: IdleTtl = LEFT_OUT
+    session_ttl_s: SessionTtl = LEFT_OUT
+    refresh: Refresh = LEFT_OUT
+
+
+class SecretRotation(Body):
+    overlap_s: int | None = Field(
+        None, ge=0, le=30 * 86400, description="seconds that the last secret stays valid", examples=[3600]
+    )
+
+
+class ClientForm(Form):
+    """The fields by which a client authenticates in a form (RFC 6749 section 2.3.1)."""
+
+    client_id: Text | None = None
+    client_secret: Text | None = Field(None, json_schema_extra=_PASSWORD, repr=False)
+
+
+class TokenForm(ClientForm):
+    grant_type: str = Field(description="refresh_token", examples=["refresh_token"])
+    refresh_token: Text | None = Field(None, examples=["ref_…"], repr=False)
+    scope: Text | None = Field(None, description="narrows the new access token")
+
+
+class IntrospectForm(ClientForm):
+    token: str = Field(examples=["tok_…"], repr=False)
+    token_type_hint: str | None = Field(None, description="not needed")
+
+
+class IntrospectBatch(Body):
+    tokens: list[str] = Field(max_length=1000, examples=[["tok_…", "tok_…"]], repr=False)
+
+
+class RevokeForm(ClientForm):
+    token: str | None = Field(None, description="its session ends", examples=["tok_…"], repr=False)
+    token_type_hint: str | None = Field(None, description="not needed")
+    session_id: str | None = Field(None, description="admins: this session")
+    sub: Subject | None = Field(None, description="admins: every session of this user")
+    all: Literal["true"] | None = Field(None, description="admins: every session there is")
+
+
+class Which(Query):
+    all: Literal["true", "false"] = Field("false", description="`true`: this session too")
+
+
+class Page(Query):
+    limit: Digits = Field(100, ge=1, le=1000)
+    cursor: str | None = Field(None, max_length=400, description="`next` of the page before")
+
+
+class Requirements(Query):
+    """What a gateway requires of a token."""
+
+    scope: Words | None = Field(None, description="all of these scopes")
+    role: Words | None = Field(None, description="all of these roles")
+    audience: Words | None = Field(None, description="one of these audiences")

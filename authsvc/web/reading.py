@@ -1,0 +1,68 @@
+"""Read the body or the query of a request into a model."""
+
+from typing import TypeVar
+
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect, Request
+
+from authsvc.api.parsing import FORM, JSON, MAX_BODY, load_form, load_json, validated
+from authsvc.errors import InvalidRequest, TooLarge, UnsupportedMediaType
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def json_body(request: Request, model: type[M]) -> M:
+    """Parse a JSON object; unlisted fields are refused. Raises InvalidRequest, TooLarge, UnsupportedMediaType."""
+    return validated(model, load_json(await _read(request, JSON)))
+
+
+async def optional_json_body(request: Request, model: type[M]) -> M | None:
+    """Like json_body, but None if there is no body at all; one without a content type is refused, not overlooked."""
+    if "content-type" not in request.headers and not await _capped(request):
+        return None
+    return await json_body(request, model)
+
+
+async def form_body(request: Request, model: type[M]) -> M:
+    """Parse a form; unlisted fields are ignored and empty ones absent (RFC 6749 section 3.2)."""
+    return validated(model, load_form(await _read(request, FORM)))
+
+
+def query(request: Request, model: type[M]) -> M:
+    """Parse the query string; unlisted fields are refused, so that a mistyped filter is not taken for none."""
+    return validated(model, load_form(request.scope["query_string"]))
+
+
+def refuse_query(request: Request) -> None:
+    """Raise InvalidRequest if there is a query: this is no place for tokens and secrets (RFC 6750 section 2.3)."""
+    if request.scope["query_string"]:
+        raise InvalidRequest("this call takes no query string")
+
+
+async def _read(request: Request, media_type: str) -> bytes:
+    _check_type(request, media_type)
+    return await _capped(request)
+
+
+async def _capped(request: Request) -> bytes:
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length[:10]) > MAX_BODY:
+        raise TooLarge(f"the body is over {MAX_BODY} bytes")
+    body = b""
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise TooLarge(f"the body is over {MAX_BODY} bytes")
+    except ClientDisconnect:
+        raise InvalidRequest("the body broke off") from None  # nobody will read this
+    return body
+
+
+def _check_type(request: Request, media_type: str) -> None:
+    types = request.headers.getlist("content-type")
+    essence, _, parameter = (types[0] if len(types) == 1 else "").lower().partition(";")
+    if essence.strip() != media_type or parameter.strip().replace('"', "") not in ("", "charset=utf-8"):
+        raise UnsupportedMediaType(f"the body has to be {media_type} in UTF-8")
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMediaType("the body must not be compressed")

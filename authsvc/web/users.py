@@ -1,0 +1,94 @@
+"""Routes of admins: users and their sessions."""
+
+from urllib.parse import unquote
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from authsvc.api import schemas
+from authsvc.core.user import check_sub
+from authsvc.errors import InvalidRequest, NotFound
+from authsvc.flows import password, revoke, sessions, users
+from authsvc.store import listing
+from authsvc.web import callers
+from authsvc.web.context import RequestContext
+from authsvc.web.pages import cursor_of, page_of
+from authsvc.web.reading import json_body, query, refuse_query
+
+
+async def create_user(ctx: RequestContext) -> Response:
+    refuse_query(ctx.request)
+    admin = await callers.admin_of(ctx)
+    body = await json_body(ctx.request, schemas.NewUser)
+    user, code = await users.create(
+        ctx.deps,
+        admin.caller,
+        username=body.username,
+        password=body.password,
+        roles=tuple(body.roles),
+        claims=body.claims,
+    )
+    view = schemas.UserView.of(user).model_dump() | ({} if code is None else {"reset_code": code})
+    return JSONResponse(view, status_code=201)
+
+
+async def list_users(ctx: RequestContext) -> Response:
+    page = query(ctx.request, schemas.Page)
+    await callers.admin_of(ctx)
+    found, following = await ctx.deps.store.listing.users(cursor_of(page, listing.is_cursor), page.limit)
+    return page_of((schemas.UserView.of(user).model_dump() for user in found), following)
+
+
+async def get_user(ctx: RequestContext) -> Response:
+    await callers.admin_of(ctx)
+    user = await ctx.deps.store.users.get(_sub(ctx.request))
+    return JSONResponse(schemas.UserView.of(user).model_dump())
+
+
+async def change_user(ctx: RequestContext) -> Response:
+    refuse_query(ctx.request)
+    admin = await callers.admin_of(ctx)
+    body = await json_body(ctx.request, schemas.UserChange)
+    user = await users.update(ctx.deps, admin.caller, _sub(ctx.request), **body.given())
+    return JSONResponse(schemas.UserView.of(user).model_dump())
+
+
+async def delete_user(ctx: RequestContext) -> Response:
+    refuse_query(ctx.request)
+    admin = await callers.admin_of(ctx)
+    await users.delete(ctx.deps, admin.caller, _sub(ctx.request))
+    return Response(status_code=204)
+
+
+async def list_user_sessions(ctx: RequestContext) -> Response:
+    await callers.admin_of(ctx)
+    user = await ctx.deps.store.users.get(_sub(ctx.request))
+    listed = await sessions.list_active(ctx.deps, user.sub)
+    return page_of(schemas.SessionView.of(one).model_dump() for one in listed)
+
+
+async def end_user_sessions(ctx: RequestContext) -> Response:
+    refuse_query(ctx.request)
+    admin = await callers.admin_of(ctx)
+    await revoke.revoke_user(ctx.deps, admin.caller, _sub(ctx.request))
+    return Response(status_code=204)
+
+
+async def create_reset_code(ctx: RequestContext) -> Response:
+    refuse_query(ctx.request)
+    by = await callers.admin_of(ctx, "reset")
+    by_admin = by.may("admin")
+    user = await users.get_for_reset(ctx.deps, _sub(ctx.request), by_admin=by_admin)
+    code, life_s = await password.new_reset_code(ctx.deps, by.caller, user.sub, by_admin=by_admin)
+    return JSONResponse({"reset_code": code, "expires_in": life_s}, status_code=201)
+
+
+def _sub(request: Request) -> str:
+    """The subject in the path, decoded. Raises NotFound for text that no subject can be: it would name other keys."""
+    segment: str = request.path_params["sub"]
+    try:
+        if "/" in segment:  # it has to be written %2F, or `a/reset-code` could mean two things
+            raise NotFound("no such user")
+        return check_sub(unquote(segment, errors="strict"))
+    except (InvalidRequest, UnicodeDecodeError):
+        raise NotFound("no such user") from None
