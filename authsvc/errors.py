@@ -127,6 +127,24 @@ class CorruptRecord(StoreUnavailable):
     """A record in the store does not parse; whoever needs it gets no decision."""
 
 
+class NewerFormat(StoreUnavailable):
+    """A newer version wrote this record, in the format `found`. This version understands formats up to `understood`."""
+
+    def __init__(self, found: int, understood: int) -> None:
+        super().__init__(f"a record of format {found}; this version understands formats up to {understood}")
+        self.found = found
+        self.understood = understood
+
+
+class FormatNotAllowed(StoreUnavailable):
+    """A record needs the format `needed`, and an operator has raised the store's format only to `allowed`."""
+
+    def __init__(self, needed: int, allowed: int) -> None:
+        super().__init__(f"this needs format {needed}, and the store's format is {allowed}")
+        self.needed = needed
+        self.allowed = allowed
+
+
 class NotReady(AuthError):
     """The store answers and is not fit for this service. `reasons`: codes that name neither versions nor hosts."""
 

@@ -24,7 +24,8 @@ from authsvc.core.token import Kind
 from authsvc.core.user import Credentials, User
 from authsvc.driver.connection import Command, Connection
 from authsvc.store import keys
-from authsvc.store.records import Records, load
+from authsvc.store.encoding import load
+from authsvc.store.records import Records
 from authsvc.store.sessions import Sessions
 from authsvc.store.users import Users
 from bench.servers import BenchError, Store

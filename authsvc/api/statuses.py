@@ -31,4 +31,6 @@ STATUSES: dict[type[e.AuthError], tuple[int, str]] = {
     e.NotReady: (503, "temporarily_unavailable"),
     e.NotDurable: (503, "temporarily_unavailable"),
     e.CorruptRecord: (503, "temporarily_unavailable"),
+    e.NewerFormat: (503, "temporarily_unavailable"),
+    e.FormatNotAllowed: (503, "temporarily_unavailable"),
 }

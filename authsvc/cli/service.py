@@ -1,12 +1,14 @@
 """`authsvc service …`."""
 
 from authsvc.cli.groups import service as group
-from authsvc.cli.options import yes
-from authsvc.cli.output import say
+from authsvc.cli.options import as_json, yes
+from authsvc.cli.output import say, show
 from authsvc.cli.prompts import confirm
 from authsvc.cli.state import run
+from authsvc.core.record import FORMAT
 from authsvc.flows import revoke
 from authsvc.flows.deps import OPERATOR
+from authsvc.flows.store_format import raise_store_format
 
 
 @group.command("cut-off", short_help="End every session there is.")
@@ -16,3 +18,23 @@ def cut_off(yes: bool) -> None:
     confirm("End every session of every user?", yes=yes)
     run(lambda deps: revoke.revoke_all(deps, OPERATOR))
     say("ended every session there was")
+
+
+@group.command("format", short_help="Show the format of the store.")
+@as_json
+def show_format(as_json: bool) -> None:
+    """Show the newest format that records in the store may have, and the newest that this version understands."""
+    service = run(lambda deps: deps.store.service.get())
+    show({"store_format": service.store_format, "understood": FORMAT}, as_json=as_json)
+
+
+@group.command("raise-format", short_help="Raise the format of the store after an upgrade.")
+@yes
+def raise_format(yes: bool) -> None:
+    """Raise the format of the store to the newest that this version understands, once every service runs it.
+
+    Older versions then refuse to start on the store, and are not ready. The format can't be lowered.
+    """
+    confirm(f"Raise the store's format to {FORMAT}, which no older version understands?", yes=yes)
+    raised = run(lambda deps: raise_store_format(deps, OPERATOR))
+    say(f"the store's format is {raised}")

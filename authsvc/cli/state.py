@@ -13,7 +13,7 @@ import click
 
 from authsvc.cli.groups import Misconfigured
 from authsvc.composition import open_deps
-from authsvc.errors import CorruptRecord, NotDurable, StartupError, StoreUnavailable
+from authsvc.errors import CorruptRecord, FormatNotAllowed, NewerFormat, NotDurable, StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
 from authsvc.ops.embedded import Embedded, running_url
 from authsvc.settings import Settings
@@ -112,7 +112,7 @@ async def _on(configured: Settings, url: str, work: Callable[[Deps], Awaitable[T
             raise Misconfigured(f"AUTHSVC_REDIS_URL: {error}") from None
         try:
             service = await deps.store.service.find()
-        except CorruptRecord:
+        except (CorruptRecord, NewerFormat):
             raise
         except StoreUnavailable as error:
             raise NotReached(str(error)) from None
@@ -120,7 +120,7 @@ async def _on(configured: Settings, url: str, work: Callable[[Deps], Awaitable[T
             raise StoreUnavailable("this store was never used: run `authsvc serve` on it first")
         try:
             return await work(deps)
-        except (CorruptRecord, NotDurable):
+        except (CorruptRecord, NewerFormat, FormatNotAllowed, NotDurable):
             raise
         except StoreUnavailable as error:
             hint = "what was to be changed may be changed or not: look before you try again"

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
-from authsvc.core.record import Record
+import msgspec
 
 # Whose sessions an event ends: one session, or all sessions of a user, of a client or of the service.
 Ends = Literal["session", "user", "client", "service"]
@@ -31,6 +31,7 @@ class Event(StrEnum):
     PASSWORD_RESET_CODE = "password.reset_code"
     PASSWORD_RESET_REQUIRED = "password.reset_required"
     SERVICE_CUT_OFF = "service.cut_off"
+    SERVICE_FORMAT_RAISED = "service.format_raised"
     SERVICE_STARTED_FIRST = "service.started_first"
     SESSION_ENDED = "session.ended"
     TOKEN_ISSUED = "token.issued"
@@ -80,9 +81,10 @@ class About(NamedTuple):
     client_id: str | None = None
 
 
-class Entry(Record, frozen=True, kw_only=True, omit_defaults=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One event: who did what to whom, from where, with which outcome. Holds ids, never a token or a typed-in name.
 
+    Nobody changes an entry, so that it needs no format and keeps no unknown members, as a `Record` does.
     event, outcome: text, so that an entry of a newer version can be read; `Event` lists the events of this one.
     outcome: `success`, `failure`, or `unsure` for a change that was made and may not last.
     """

@@ -1,26 +1,52 @@
-"""What every stored record has in common: it is frozen, compact JSON, and knows when it ends.
+"""What every stored record has in common: it is frozen, compact JSON, has a format, and knows when it ends.
 
 msgspec rather than pydantic: records are parsed for every token that is looked up, and it takes a quarter of the time.
 """
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import msgspec
 
+# The newest format of records that this version understands. Raise it with a field that an older version must not
+# ignore: see `Record.needs_format` and docs/decisions/013-two-versions-share-a-store.md.
+FORMAT = 1
+Format = Annotated[int, msgspec.Meta(ge=1, le=FORMAT)]
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A value in the store. Transitions make a new record; nothing is changed in place.
+# Where `Part.unknown` stands in the JSON while a record is being encoded; it is never stored under this name.
+UNKNOWN = "?"
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A record, or an object inside a record. Transitions make a new one; nothing is changed in place.
 
     Fields at their defaults are left out of the JSON: a million sessions pay for every byte.
+
+    unknown: the members that only a newer version knows. A change reads them, and `but` takes them along, so that the
+    record is written with them. None after reading for any other purpose.
     """
+
+    unknown: dict[str, Any] | None = msgspec.field(default=None, name=UNKNOWN)
+
+    def but(self, **changes: Any) -> Self:
+        """The same value with some fields replaced."""
+        return msgspec.structs.replace(self, **changes)
+
+
+class Record(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """A value in the store. v: its format; decoding refuses a newer one than this version understands."""
+
+    v: Format = 1
+
+    def needs_format(self) -> int:
+        """The oldest format whose versions understand everything in this record that nobody may ignore.
+
+        A record with such a field overrides this, for example `return 2 if self.jkt else 1`.
+        """
+        return 1
 
     def expires_at(self) -> int | None:
         """Epoch seconds at which the store may drop the record; None: never."""
         return None
-
-    def but(self, **changes: Any) -> Self:
-        """The same record with some fields replaced."""
-        return msgspec.structs.replace(self, **changes)
 
     def to_json(self) -> bytes:
         return msgspec.json.encode(self)
@@ -29,16 +55,25 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def raised(epoch: int, now: float) -> int:
     """The next epoch: above the last one, and at least the present in milliseconds.
 
-    The present is what keeps a record that was deleted and made again from reviving old sessions.
+    The present keeps a record that was deleted and made again from reviving old sessions.
     """
     return max(epoch + 1, int(now * 1000))
 
 
 class Service(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """The service-wide cut-off. `epoch`: milliseconds."""
+    """The service-wide cut-off, and the store's format. `epoch`: milliseconds.
+
+    store_format: the newest format that a record may be written in. Only an operator raises it, once every worker
+    understands that format.
+    """
 
     epoch: int
+    store_format: int = 1
 
     def cut_off(self, now: float) -> Self:
         """The service after every session begun so far has ended."""
         return self.but(epoch=raised(self.epoch, now))
+
+    def with_format(self, store_format: int) -> Self:
+        """The service after an operator has raised the store's format; the format never falls."""
+        return self.but(store_format=max(self.store_format, store_format))

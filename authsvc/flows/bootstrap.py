@@ -6,14 +6,17 @@ from authsvc.core.event import About, Event
 from authsvc.core.record import Service
 from authsvc.core.token import Kind
 from authsvc.flows.deps import OPERATOR, Deps, audit
+from authsvc.flows.store_format import refuse_newer_format
 
 
 async def first_start(deps: Deps) -> tuple[str, str] | None:
     """Make the service record, the built-in client and one admin client, unless the store is already in use.
 
-    Returns the admin's client_id and secret, of which no copy remains; None on every later start.
+    Returns the admin's client_id and secret, of which no copy remains; None on every later start. Raises StartupError.
     """
-    if await deps.store.service.find() is not None:
+    service = await deps.store.service.find()
+    if service is not None:
+        refuse_newer_format(service)
         return None
     now = deps.clock()
     epoch, created_at = int(now * 1000), int(now)

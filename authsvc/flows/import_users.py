@@ -10,7 +10,7 @@ from authsvc.core import token as tokens
 from authsvc.core.event import Event
 from authsvc.core.user import ADMIN_ROLE
 from authsvc.core.user_import import ImportedUser
-from authsvc.errors import AuthError, CorruptRecord, InvalidRequest, StoreUnavailable
+from authsvc.errors import AuthError, CorruptRecord, FormatNotAllowed, InvalidRequest, NewerFormat, StoreUnavailable
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.store.bulk_users import NewUser, Outcome
 from authsvc.waiting import until
@@ -141,7 +141,7 @@ class Importer:
         async for _ in until(STORE_WAIT_S, pause_s=_PAUSE_S):
             try:
                 return await (bulk.look(new_users) if self._dry_run else bulk.add(new_users))
-            except CorruptRecord:
+            except (CorruptRecord, NewerFormat, FormatNotAllowed):
                 raise
             except StoreUnavailable as error:
                 failure = error

@@ -1,8 +1,9 @@
 """Whether this worker should get traffic."""
 
+from authsvc.core.record import FORMAT, Service
 from authsvc.errors import NotReady
 from authsvc.flows.deps import Deps
-from authsvc.ops.fitness import NOT_SET_UP, Fault, faults_of
+from authsvc.ops.fitness import NEWER_FORMAT, NOT_SET_UP, Fault, faults_of
 
 
 async def faults(deps: Deps) -> list[Fault]:
@@ -11,9 +12,13 @@ async def faults(deps: Deps) -> list[Fault]:
     asked = (deps.settings.durability, deps.settings.durability_replicas)
     found = [fault for server in servers for fault in faults_of(server, *asked)]
     # A store that is loading answers no GET, and one that is unfit for another reason need not be asked.
-    if not found and await deps.store.service.find() is None:
+    return list(dict.fromkeys(found)) or _faults_of(await deps.store.service.find())
+
+
+def _faults_of(service: Service | None) -> list[Fault]:
+    if service is None:
         return [NOT_SET_UP]
-    return list(dict.fromkeys(found))
+    return [NEWER_FORMAT] if service.store_format > FORMAT else []
 
 
 async def ready(deps: Deps) -> None:

@@ -41,6 +41,9 @@ TOO_FEW_REPLICAS = Fault(
     "too_few_replicas", "AUTHSVC_DURABILITY=replica takes AUTHSVC_DURABILITY_REPLICAS that keep up"
 )
 NOT_SET_UP = Fault("not_set_up", "the store holds no service record: it was emptied, or never used")
+NEWER_FORMAT = Fault(
+    "newer_format", "an operator raised the store's format above what this version understands: run a newer version"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from enum import Enum
 from authsvc.core.user import Credentials, User
 from authsvc.driver.connection import Change, Connection
 from authsvc.store import keys
-from authsvc.store.records import dump, load, load_if
+from authsvc.store.encoding import Encoder, load, load_if
 
 
 class Outcome(Enum):
@@ -53,6 +53,7 @@ class BulkInsert:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._encoder = Encoder(connection)
 
     async def add(self, arrivals: Sequence[NewUser]) -> list[Outcome]:
         """Store those whose name is free. No two of a batch may have the same name. Raises StoreUnavailable."""
@@ -105,7 +106,7 @@ class BulkInsert:
         return outcomes
 
     async def _store(self, arrivals: Sequence[NewUser], wanted: Sequence[int]) -> dict[int, Outcome]:
-        written = await self._connection.batch([_write(arrivals[at]) for at in wanted])
+        written = await self._connection.batch([await self._write(arrivals[at]) for at in wanted])
         refused = [at for at, new in zip(wanted, written, strict=True) if not new]
         outcomes = dict.fromkeys(wanted, Outcome.CREATED) | await self._compare(arrivals, refused)
         for at in refused:
@@ -145,11 +146,11 @@ class BulkInsert:
                 outcomes[at] = Outcome.NAME_TAKEN
         return outcomes
 
+    async def _write(self, arrival: NewUser) -> tuple[str | bytes, ...]:
+        sub = arrival.user.sub
+        user, credentials = [await self._encoder.encode(record) for record in (arrival.user, arrival.credentials)]
+        return ("MSETNX", keys.user(sub), user, keys.credentials(sub), credentials)
+
 
 def _both(sub: str) -> tuple[str, str, str]:
     return ("MGET", keys.user(sub), keys.credentials(sub))
-
-
-def _write(arrival: NewUser) -> tuple[str | bytes, ...]:
-    sub = arrival.user.sub
-    return ("MSETNX", keys.user(sub), dump(arrival.user), keys.credentials(sub), dump(arrival.credentials))

@@ -13,7 +13,7 @@ from authsvc.core.record import Record
 from authsvc.core.user import User
 from authsvc.driver.connection import Connection
 from authsvc.store import keys
-from authsvc.store.records import load
+from authsvc.store.encoding import load
 
 R = TypeVar("R", bound=Record)
 

@@ -23,7 +23,7 @@ from authsvc.driver.connection import CALL_TIMEOUT_S, Connection, Lane, Span, an
 from authsvc.errors import CorruptRecord, StoreUnavailable
 from authsvc.metrics import Metrics
 from authsvc.store import keys
-from authsvc.store.records import UNREADABLE, load
+from authsvc.store.encoding import UNREADABLE, load, unreadable
 
 # Two batches travel while the next one gathers: one more would only make them smaller.
 MAX_IN_FLIGHT = 2
@@ -182,10 +182,10 @@ def _parse(ids: Collection[str], raws: Sequence[Raw], parse: Callable[[bytes, st
         elif raw is not None:
             try:
                 parsed[id_] = parse(raw, id_)
-            except CorruptRecord as error:
+            except StoreUnavailable as error:
                 parsed[id_] = error
             except UNREADABLE:
-                parsed[id_] = CorruptRecord("a stored record does not parse")
+                parsed[id_] = unreadable(raw)
     return parsed
 
 

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-import msgspec
-
 from authsvc.core.record import Record
-from authsvc.driver.connection import MAX_CONTENTION, Change, Connection, stamped
-from authsvc.errors import CorruptRecord, NotFound, StoreUnavailable
+from authsvc.driver.connection import MAX_CONTENTION, Change, Connection
+from authsvc.errors import NotFound, StoreUnavailable
+from authsvc.store.encoding import Encoder, load_if, load_to_change
 
 R = TypeVar("R", bound=Record)
 # What a step stores, which is None for a deletion, and what else it decides.
@@ -15,31 +14,12 @@ N = TypeVar("N", bound=Record | None)
 D = TypeVar("D")
 
 
-# What decoding a damaged record raises.
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
-
-
-def load(model: type[R], raw: bytes) -> R:
-    """Parse a stored record. Raises CorruptRecord: a record nobody can read decides nothing."""
-    try:
-        return msgspec.json.decode(raw, type=model)
-    except UNREADABLE as error:
-        raise CorruptRecord(f"a stored {model.__name__.lower()} does not parse") from error
-
-
-def load_if(model: type[R], raw: bytes | None) -> R | None:
-    return None if raw is None else load(model, raw)
-
-
-def dump(record: Record) -> bytes:
-    return stamped(record.to_json())
-
-
 class Records(Generic[R]):
     """The records of one model, each at `key(id)`."""
 
     def __init__(self, connection: Connection, model: type[R], key: Callable[[str], str]) -> None:
         self._connection = connection
+        self._encoder = Encoder(connection)
         self._model = model
         self.key = key
 
@@ -61,7 +41,7 @@ class Records(Generic[R]):
 
     async def create(self, id_: str, record: R) -> bool:
         """Store a new record; False if there is one already."""
-        return await self._connection.create(self.key(id_), dump(record), record.expires_at())
+        return await self._connection.create(self.key(id_), await self._encoder.encode(record), record.expires_at())
 
     async def step(self, id_: str, decide: Callable[[R], tuple[N, D]], *, durable: bool = True) -> tuple[N, D]:
         """Replace the record by the first thing that `decide` returns, None deleting it. Returns what was decided.
@@ -75,15 +55,18 @@ class Records(Generic[R]):
             raw = await self._connection.call("GET", key)
             if raw is None:
                 raise NotFound(f"no such {self._model.__name__.lower()}")
-            old = load(self._model, raw)
+            old = load_to_change(self._model, raw)
             new, decided = decide(old)
             unchanged = new is old
             # A durable change that is there already is written again: whoever made it may have been told NotDurable.
             if unchanged and not (durable and self._connection.waits):
                 return new, decided
-            written = b"" if new is None else raw if unchanged else dump(new)
-            changes = [Change(key, raw, written, None if new is None else new.expires_at())]
-            if await self._connection.swap(changes, durable=durable or new is None):
+            if new is None:
+                change = Change(key, raw, b"")
+            else:
+                written = raw if unchanged else await self._encoder.encode(new, instead_of=old)
+                change = Change(key, raw, written, new.expires_at())
+            if await self._connection.swap([change], durable=durable or new is None):
                 return new, decided
         raise StoreUnavailable("a record is changed by too many at once")
 

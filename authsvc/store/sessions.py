@@ -40,7 +40,8 @@ class Sessions(Records[Session]):
             ]
         )
         # The digests make it unlike any other record, so it needs no write id, and a million of them pay for none.
-        created = await self._connection.create(self.key(handle), session.to_json(), session.end)
+        encoded = await self._encoder.encode_unique(session)
+        created = await self._connection.create(self.key(handle), encoded, session.end)
         return int(listed) if created else None
 
     async def listed(self, sub: str, now: float) -> list[tuple[str, Session]]:

@@ -14,7 +14,7 @@ from authsvc.core.throttle import Attempts, Limit
 from authsvc.driver.connection import MAX_CONTENTION, Change, Connection, swap_command
 from authsvc.errors import Overloaded, StoreUnavailable, TooManyAttempts
 from authsvc.store import keys
-from authsvc.store.records import dump, load
+from authsvc.store.encoding import Encoder, load_to_change
 
 # How long an attempt waits for the verdict on those before it: as long as a full queue of hashes takes.
 WAIT_S = 0.02
@@ -42,6 +42,7 @@ class Throttle:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._encoder = Encoder(connection)
 
     async def reserve(self, windows: Sequence[Window], now: float) -> Reservation:
         """Count an attempt in all windows. Raises TooManyAttempts, counting nothing, if any of them is full.
@@ -55,7 +56,7 @@ class Throttle:
             if not todo:
                 return counted
             raws = await self._read(todo)
-            held = [Attempts() if raw is None else load(Attempts, raw) for raw in raws]
+            held = [Attempts() if raw is None else load_to_change(Attempts, raw) for raw in raws]
             full = [(w, a) for w, a in zip(todo, held, strict=True) if a.wait_s(w.limit, now) > 0]
             if full:
                 if waits < MAX_WAITS and all(attempts.undecided(window.limit, now) for window, attempts in full):
@@ -85,7 +86,7 @@ class Throttle:
         raws: list[bytes | None] = list(reservation.values())
         for _ in range(MAX_CONTENTION):
             held = [(w, raw) for w, raw in zip(todo, raws, strict=True) if raw is not None]  # others are forgotten
-            judged = [load(Attempts, raw).judged(window.limit, right=right) for window, raw in held]
+            judged = [load_to_change(Attempts, raw).judged(window.limit, right=right) for window, raw in held]
             settled = await self._swap([window for window, _ in held], [raw for _, raw in held], judged)
             todo = [window for window, _ in held if window not in settled]
             if not todo:
@@ -104,7 +105,7 @@ class Throttle:
         self, windows: Sequence[Window], old: Sequence[bytes | None], new: Sequence[Attempts]
     ) -> Reservation:
         """Write what changed; returns what was written, without the windows that somebody else changed meanwhile."""
-        written = [dump(attempts) for attempts in new]
+        written = [await self._encoder.encode(attempts) for attempts in new]
         changes = [
             Change(window.key, raw or b"", value, attempts.expires_at())
             for window, raw, attempts, value in zip(windows, old, new, written, strict=True)

@@ -9,7 +9,8 @@ from authsvc.core.username import normalise
 from authsvc.driver.connection import MAX_CONTENTION, Change, Connection
 from authsvc.errors import NotFound, StoreUnavailable, UsernameTaken
 from authsvc.store import keys
-from authsvc.store.records import Records, dump, load, load_if
+from authsvc.store.encoding import load, load_if, load_to_change
+from authsvc.store.records import Records
 
 # A user under construction removes itself after this long, so that a crash leaves nothing half-made.
 _UNFINISHED_S = 10
@@ -43,8 +44,8 @@ class Users(Records[User]):
         both = (keys.user(user.sub), keys.credentials(user.sub))
         await self._connection.transaction(
             [
-                ("SET", both[0], dump(user), "EX", _UNFINISHED_S),
-                ("SET", both[1], dump(credentials), "EX", _UNFINISHED_S),
+                ("SET", both[0], await self._encoder.encode(user), "EX", _UNFINISHED_S),
+                ("SET", both[1], await self._encoder.encode(credentials), "EX", _UNFINISHED_S),
             ]
         )
         try:
@@ -123,10 +124,13 @@ class Users(Records[User]):
             raw_user, raw_credentials = await self._connection.call("MGET", user_key, credentials_key)
             if raw_user is None:
                 raise NotFound("no such user")
-            user, credentials = change(load(User, raw_user), load_if(Credentials, raw_credentials))
-            changes = [Change(user_key, raw_user, dump(user))]
+            held = load_to_change(User, raw_user)
+            held_credentials = load_to_change(Credentials, raw_credentials) if raw_credentials else None
+            user, credentials = change(held, held_credentials)
+            changes = [Change(user_key, raw_user, await self._encoder.encode(user, instead_of=held))]
             if credentials is not None:
-                changes.append(Change(credentials_key, raw_credentials or b"", dump(credentials)))
+                written = await self._encoder.encode(credentials, instead_of=held_credentials)
+                changes.append(Change(credentials_key, raw_credentials or b"", written))
             if await self._connection.swap(changes):
                 return user
         raise StoreUnavailable("a user is changed by too many at once")

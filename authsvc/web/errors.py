@@ -21,6 +21,8 @@ _UNAVAILABLE = "the store can't be asked right now"
 _DESCRIPTIONS: dict[type[Exception], str] = {
     e.StoreUnavailable: _UNAVAILABLE,
     e.CorruptRecord: _UNAVAILABLE,
+    e.NewerFormat: _UNAVAILABLE,
+    e.FormatNotAllowed: _UNAVAILABLE,
     e.NotDurable: "the change may not last: what was to end may still be alive, or come back; repeat the request",
 }
 

@@ -61,8 +61,8 @@ REMEMBERS = Patch(
 SEEN = Patch("edge/lean.py", "\nclass Lean:", "\n_seen: dict[object, object] = {}\n\n\nclass Lean:")
 NO_END = Patch(
     "store/sessions.py",
-    "self._connection.create(self.key(handle), session.to_json(), session.end)",
-    "self._connection.create(self.key(handle), session.to_json())",
+    "self._connection.create(self.key(handle), encoded, session.end)",
+    "self._connection.create(self.key(handle), encoded)",
 )
 
 EXPERIMENTS = (

@@ -49,7 +49,7 @@ CHECK_THEN_COUNT = [
         "flows/login.py",
         "        attempt = await deps.store.throttle.reserve(windows, deps.clock())\n",
         "        from authsvc.core.throttle import Attempts\n"
-        "        from authsvc.store.records import load\n"
+        "        from authsvc.store.encoding import load\n"
         "        for window, raw in zip(windows, await deps.store.throttle._read(windows)):\n"
         "            if raw is not None and load(Attempts, raw).wait_s(window.limit, deps.clock()) > 0:\n"
         "                raise TooManyAttempts(1)\n"

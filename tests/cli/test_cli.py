@@ -232,6 +232,20 @@ def test_deleting_has_to_be_confirmed(started: Cli) -> None:
     assert started.code("user", "show", "ada") == started.code("client", "show", client_id) == NOT_FOUND
 
 
+def test_the_format_of_the_store(started: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`service format` shows the format; only `raise-format` raises it, after a question, once, with an event."""
+    assert started.json("service", "format") == {"store_format": 1, "understood": 1}
+    for module in ("authsvc.cli.service", "authsvc.flows.store_format"):
+        monkeypatch.setattr(f"{module}.FORMAT", 2)
+    assert started.code("service", "raise-format", stdin="y\n") == MISUSED
+    assert started.json("service", "format") == {"store_format": 1, "understood": 2}
+    for _ in range(2):
+        started.ok("service", "raise-format", "--yes")
+        assert started.json("service", "format") == {"store_format": 2, "understood": 2}
+    (event,) = started.lines("audit", "--event", "service.format_raised")
+    assert event["details"] == {"format": 2}
+
+
 def test_an_ambiguous_user_is_not_guessed(started: Cli) -> None:
     """What is one user's sub and another's name is refused, and the second can be named by its sub."""
     issuer = started.json("client", "create", "issuer", "--permission", "issue")["client_id"]

@@ -23,7 +23,7 @@ from authsvc.core.session import (
     inactive_reason,
 )
 from authsvc.core.token import Kind, Token
-from authsvc.store.records import load
+from authsvc.store.encoding import load
 from tests.core.examples import (
     GRACE_S,
     HANDLE,

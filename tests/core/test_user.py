@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from authsvc.core.user import Credentials, ResetCode, check_roles, check_sub
 from authsvc.errors import InvalidRequest
-from authsvc.store.records import load
+from authsvc.store.encoding import load
 from tests.core.examples import HANDLE, NOW, a_user
 
 

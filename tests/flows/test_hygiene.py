@@ -13,7 +13,7 @@ from authsvc.core.token import Kind
 from authsvc.errors import AuthError, CorruptRecord
 from authsvc.flows.grants import Grant
 from authsvc.flows.introspect import look_up
-from authsvc.store.records import load
+from authsvc.store.encoding import load
 from tests.conftest import PASSWORD, Clock, Service, Snapshot, bearer
 from tests.flows.conftest import World
 from tests.flows.contents import expire, keys, lasting_with_ttl, texts, without_ttl

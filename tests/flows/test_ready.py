@@ -13,7 +13,10 @@ import redis
 
 from authsvc.app import build
 from authsvc.composition import open_deps
+from authsvc.core.record import FORMAT
+from authsvc.errors import StartupError
 from authsvc.flows.bootstrap import first_start
+from authsvc.flows.deps import Deps
 from authsvc.ops.fitness import FRESH_S
 from authsvc.settings import Settings
 from tests.conftest import CHEAP, Clock, Service
@@ -159,6 +162,26 @@ async def test_a_store_that_was_emptied(service: Service, valkey: "redis.Redis")
     assert (await service.http.get("/readyz")).json() == {"status": "ready"}
     valkey.delete("service")
     assert_not_ready(await service.http.get("/readyz"), "not_set_up")
+
+
+async def test_a_store_of_a_newer_format(service: Service) -> None:
+    """A worker gets no traffic on a store whose format it does not understand."""
+    await service.deps.store.service.change(lambda held: held.with_format(FORMAT + 1))
+    assert_not_ready(await service.http.get("/readyz"), "newer_format")
+
+
+async def test_a_store_of_a_newer_format_is_not_started_on(deps: Deps) -> None:
+    """A start on such a store is refused, in words for the operator, and never lowers the format."""
+    await deps.store.service.change(lambda held: held.with_format(FORMAT + 1))
+    with pytest.raises(StartupError, match=f"the store has format {FORMAT + 1}"):
+        await first_start(deps)
+    assert (await deps.store.service.get()).store_format == FORMAT + 1
+
+
+async def test_a_start_never_raises_the_format(deps: Deps) -> None:
+    """Only an operator raises the store's format: a new version starts on it and leaves it as it is."""
+    assert await first_start(deps) is None
+    assert (await deps.store.service.get()).store_format == 1
 
 
 async def test_a_store_that_is_gone() -> None:

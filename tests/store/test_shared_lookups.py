@@ -5,8 +5,9 @@ import asyncio
 import pytest
 import redis
 
+from authsvc.core.record import FORMAT
 from authsvc.core.session import Found
-from authsvc.errors import CorruptRecord, StoreUnavailable
+from authsvc.errors import CorruptRecord, NewerFormat, StoreUnavailable
 from authsvc.store import keys
 from tests.conftest import Service
 from tests.flows.contents import Commands
@@ -90,6 +91,31 @@ async def test_a_corrupt_record_fails_its_own(service: Service, valkey: "redis.R
     bad, good = await asyncio.gather(lookup.session(broken), lookup.session(whole), return_exceptions=True)
     assert isinstance(bad, CorruptRecord)
     assert isinstance(good, Found)
+
+
+async def test_a_newer_format_fails_its_own(service: Service, valkey: "redis.Redis") -> None:
+    """A record in a format that this version does not understand is a 503 for whoever asked for it, and for no other.
+
+    The record stays as it is.
+    """
+    newer, whole = await handles(service, 2, 1)
+    for key in (keys.session(newer), keys.user(await sub_of(service, newer)), keys.client("app")):
+        raw = valkey.get(key)
+        assert isinstance(raw, bytes)
+        marked = raw[:-1] + b',"v":%d}' % (FORMAT + 1)
+        valkey.set(key, marked)
+        lookup = service.deps.store.lookup
+        bad, good = await asyncio.gather(lookup.session(newer), lookup.session(whole), return_exceptions=True)
+        assert isinstance(bad, NewerFormat)
+        assert isinstance(good, NewerFormat if key == keys.client("app") else Found)
+        assert valkey.get(key) == marked
+        valkey.set(key, raw)
+
+
+async def sub_of(service: Service, handle: str) -> str:
+    found = await service.deps.store.lookup.session(handle)
+    assert found is not None
+    return found.session.sub
 
 
 async def test_a_record_under_anothers_key_decides_nothing(service: Service, valkey: "redis.Redis") -> None:

@@ -9,7 +9,7 @@ import redis
 from authsvc.core.throttle import PER_ACCOUNT, PER_ADDRESS, Attempts
 from authsvc.errors import TooManyAttempts
 from authsvc.flows.deps import Deps
-from authsvc.store.records import load
+from authsvc.store.encoding import load
 from authsvc.store.throttle import Window
 from tests.conftest import Clock
 
