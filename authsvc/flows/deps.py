@@ -57,7 +57,7 @@ async def audit(
 
     kept: False writes it to the log only. details: what only this event has to say.
     """
-    deps.metrics.noted(event, outcome, reason)
+    deps.metrics.count_event(event, outcome, reason)
     entry = Entry(
         event=event,
         actor=caller.actor,

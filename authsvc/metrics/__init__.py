@@ -1,20 +1,23 @@
-"""What the service counts about itself: plain numbers in memory that is shared with whoever serves them."""
+"""The metrics of one process: plain numbers in memory, which another process serves to Prometheus."""
 
 from collections.abc import Sequence
 
 from authsvc.core.event import Event
+from authsvc.metrics.event_counts import counts_of
 from authsvc.metrics.families import Call, Family, families, reason_of, result_of
 from authsvc.metrics.values import Counter, Gauge, Histogram, Values, new_values, offsets
 
 
 class Metrics:
-    """The numbers of one process. Counting is adding to a cell: some tens of nanoseconds, on the event loop only.
+    """The metrics of one process. Counting adds to a cell, on the event loop only, and takes some tens of nanoseconds.
 
-    prometheus-client's own counters take a lock and a dictionary for each step, and a memory-mapped file with several
-    workers; on an introspection that is a hundred times dearer. It only serves these numbers, from elsewhere.
+    prometheus-client's own counters cost an introspection a hundred times more: each step takes a lock and a look-up,
+    and several workers need a memory-mapped file. So prometheus-client only serves the numbers, in `exposition`.
 
-    A label has only values that `families` lists; anything else counts as `other`, so no value that somebody sent can
-    become a label. calls: method and path template of each route. cells: shared with the process that serves them.
+    A label has only the values that `families` lists. Any other value counts as `other`, so text from a request
+    cannot become a label.
+    calls: method and path template of each route.
+    values: an array that another process reads. None: an array of this process.
     """
 
     def __init__(self, calls: Sequence[Call] = (), values: Values | None = None) -> None:
@@ -22,6 +25,7 @@ class Metrics:
         self._values = new_values(all_families) if values is None else values
         self._offsets = offsets(all_families)
         self._families = {family.name: family for family in all_families}
+        self._counters: dict[str, Counter] = {}
         self.requests = self._counter("requests")
         self.request_duration = self._histogram("request_duration_seconds")
         self.turned_away = self._counter("turned_away")
@@ -53,24 +57,14 @@ class Metrics:
         self.event_lag = self._histogram("event_lag_seconds")
         self.ready = self._gauge("workers_ready")
 
-    def noted(self, event: Event, outcome: str, reason: str | None) -> None:
-        """Count what an event of the audit trail tells of sessions and passwords."""
-        if event is Event.SESSION_ENDED:
-            self.sessions_ended.add((reason or "").replace(" ", "_"))
-        elif event is Event.TOKEN_REUSED:
-            self.refresh_reuse.add()
-            self.sessions_ended.add("reuse")
-        elif event is Event.TOKEN_REFRESHED:
-            self.sessions_refreshed.add()
-        elif event in _BEGUN:
-            self.sessions_issued.add(_BEGUN[event])
-        elif event in _CUT_OFFS and outcome == "success":
-            self.cut_offs.add(event.ends or "", _CUT_OFFS[event])
-        if event in _CHECKED:
-            self.passwords_checked.add(*_CHECKED[event])
+    def count_event(self, event: Event, outcome: str, reason: str | None) -> None:
+        """Raise the counters of an event of the audit trail."""
+        for family, labels in counts_of(event, outcome, reason):
+            self._counters[family].add(*labels)
 
     def _counter(self, name: str) -> Counter:
-        return Counter(self._values, self._offsets[name])
+        self._counters[name] = counter = Counter(self._values, self._offsets[name])
+        return counter
 
     def _gauge(self, name: str) -> Gauge:
         return Gauge(self._values, self._offsets[name])
@@ -78,31 +72,5 @@ class Metrics:
     def _histogram(self, name: str) -> Histogram:
         return Histogram(self._values, self._offsets[name], self._families[name].buckets)
 
-
-# Events that begin a session, and the label of each.
-_BEGUN = {Event.LOGIN_SUCCEEDED: "login", Event.TOKEN_ISSUED: "issue"}
-
-# Events that end sessions without naming them, and the cause. Whose sessions they end, the event itself says.
-_CUT_OFFS = {
-    Event.USER_CUT_OFF: "cut_off",
-    Event.USER_SUSPENDED: "suspended",
-    Event.USER_DELETED: "deleted",
-    Event.PASSWORD_CHANGED: "password",
-    Event.PASSWORD_RESET: "password",
-    Event.PASSWORD_RESET_REQUIRED: "password",
-    Event.CLIENT_CUT_OFF: "cut_off",
-    Event.CLIENT_DELETED: "deleted",
-    Event.SERVICE_CUT_OFF: "cut_off",
-}
-
-# Events that tell how an attempt with a password went.
-_CHECKED = {
-    Event.LOGIN_SUCCEEDED: ("login", "succeeded"),
-    Event.LOGIN_FAILED: ("login", "failed"),
-    Event.LOGIN_THROTTLED: ("login", "throttled"),
-    Event.PASSWORD_CHANGED: ("password_change", "succeeded"),
-    Event.PASSWORD_CHANGE_FAILED: ("password_change", "failed"),
-    Event.PASSWORD_CHANGE_THROTTLED: ("password_change", "throttled"),
-}
 
 __all__ = ["Call", "Family", "Metrics", "Values", "families", "new_values", "reason_of", "result_of"]

@@ -1,4 +1,4 @@
-"""What is counted: every metric, its labels, and all values that a label can have."""
+"""The list of all metrics, with their labels and every value that a label can have."""
 
 import re
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from authsvc import errors
 from authsvc.core import throttle
 from authsvc.core.session import Reason
 
-# Fit for objectives from half a millisecond to what a login may take in a storm. Seconds.
+# Bounds of histograms. In seconds: from half a millisecond, for the fast path, to a login that waits in a full queue.
 DURATIONS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 BATCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1000.0)
-# The label of what is in none of the lists.
+# The label for a value that is not listed.
 OTHER = "other"
 STATUSES = ("200", "201", "204", "400", "401", "403", "404", "405", "409", "413", "415", "429", "431", "500", "503")
-# What an error of the store is counted as; `driver/connection.py` says which is which.
+# The kinds of store errors. The driver assigns them.
 STORE_ERRORS = (
     "timeout", "connection", "not_primary", "read_only", "full", "loading", "denied", "refused", "breaker_open",
     "not_durable",
@@ -23,7 +23,7 @@ STORE_ERRORS = (
 
 
 class Call(NamedTuple):
-    """A route as it is in the table of routes."""
+    """The method and the path template of a route."""
 
     method: str
     path: str
@@ -31,10 +31,12 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric. name: without the prefix, and without the `_total` that a counter gets. series: every one there is.
+    """One metric.
 
-    sparse: a series is left out until it has counted something, as that of the others always is. buckets: upper bounds
-    of a histogram.
+    name: without the prefix `authsvc_`, and without the `_total` of a counter.
+    series: the values of the labels, one tuple for each series.
+    buckets: the upper bounds of a histogram.
+    sparse: a series is served only once it has counted something. A series with the label OTHER always is sparse.
     """
 
     name: str
@@ -51,12 +53,12 @@ class Family:
 
     @property
     def width(self) -> int:
-        """How many cells a series takes: those of a histogram are its buckets, what is above them, and the sum."""
+        """How many cells a series takes. A histogram has its buckets, one for larger values, and the sum."""
         return len(self.buckets) + 2 if self.kind == "histogram" else 1
 
 
 def families(calls: Sequence[Call]) -> tuple[Family, ...]:
-    """All that a worker counts; calls: the routes that there are."""
+    """All metrics of a worker, for these routes."""
     windows = [limit.name for limit in throttle.LIMITS]
     routes = [*calls, Call(OTHER, OTHER)]
     answers = tuple((*call, status) for call in routes for status in (*STATUSES, OTHER))
@@ -70,24 +72,24 @@ def families(calls: Sequence[Call]) -> tuple[Family, ...]:
             "turned_away", "counter", "Requests and connections above the limits, answered 503 or closed.", ("what",),
             _each("request", "connection"),
         ),
-        Family("connections", "gauge", "Connections that are open."),
-        Family("requests_in_progress", "gauge", "Requests that have begun and are not answered; streams not counted."),
+        Family("connections", "gauge", "Open connections."),
+        Family("requests_in_progress", "gauge", "Requests without an answer yet. Streams do not count."),
         Family(
-            "refusals", "counter", "Answers that were an error, by what happened.", ("reason",),
+            "refusals", "counter", "Answers that were an error, by reason.", ("reason",),
             _each(*sorted(_REASONS.values())),
         ),
-        Family("unexpected_errors", "counter", "Answers 500, which are a fault of ours; the log has the traceback."),
+        Family("unexpected_errors", "counter", "Answers 500. Each is a bug, and the log has its traceback."),
         Family(
-            "tokens_checked", "counter", "Tokens that somebody asked about, by what was found.", ("result",),
+            "tokens_checked", "counter", "Tokens that were looked up, by result.", ("result",),
             _each("active", "malformed", *map(result_of, Reason)),
         ),
         Family(
-            "sessions_issued", "counter", "Sessions begun by a login, or by a token issued for somebody.",
+            "sessions_issued", "counter", "Sessions started, by a login or by `POST /tokens`.",
             ("by",), _each("login", "issue"),
         ),
-        Family("sessions_refreshed", "counter", "Refresh tokens exchanged for a new pair; a retry is not counted."),
+        Family("sessions_refreshed", "counter", "Refresh tokens exchanged for a new pair. Retries do not count."),
         Family(
-            "sessions_ended", "counter", "Sessions ended one by one, by cause. Expiry needs no event, and has none.",
+            "sessions_ended", "counter", "Sessions ended one by one, by cause. Expired sessions do not count.",
             ("cause",), _each("logout", "ended_by_its_owner", "too_many_sessions", "revoked", "reuse"),
         ),
         Family(
@@ -111,39 +113,39 @@ def families(calls: Sequence[Call]) -> tuple[Family, ...]:
             ),
         ),
         Family(
-            "throttled", "counter", "Attempts at a secret not heard, by the window that was full.", ("window",),
+            "throttled", "counter", "Attempts at a secret refused by a rate limit, by its window.", ("window",),
             _each(*windows),
         ),
-        Family("audit_unwritten", "counter", "Events that are in the log only: the store did not take them."),
-        Family("hash_queue_capacity", "gauge", "Password hashes that may be computed or wait; more are refused."),
+        Family("audit_unwritten", "counter", "Audit events that the store did not take. They are in the log only."),
+        Family("hash_queue_capacity", "gauge", "Password hashes that may run or wait. More are refused."),
         Family("hash_queue_waiting", "gauge", "Password hashes that wait for a thread."),
-        Family("hashes_in_flight", "gauge", "Password hashes that are being computed."),
-        Family("hash_duration_seconds", "histogram", "What a password hash took, without waiting.", buckets=DURATIONS),
+        Family("hashes_in_flight", "gauge", "Password hashes that run."),
+        Family("hash_duration_seconds", "histogram", "Duration of password hashes without waiting.", buckets=DURATIONS),
         Family("hashes_refused", "counter", "Password hashes refused because the queue was full."),
         Family(
-            "lookups_per_round_trip", "histogram", "Callers that shared the round trips of one lookup.", buckets=BATCHES
+            "lookups_per_round_trip", "histogram", "Lookups that shared one batch of round trips.", buckets=BATCHES
         ),
         Family(
-            "store_round_trip_duration_seconds", "histogram", "Round trips to the store: shared lookups, and all else.",
+            "store_round_trip_duration_seconds", "histogram", "Round trips to the store: lookups, and all other calls.",
             ("kind",), _each("lookup", "call"), DURATIONS,
         ),
         Family(
-            "store_errors", "counter", "What went wrong with the store, by kind.", ("kind",), _each(*STORE_ERRORS)
+            "store_errors", "counter", "Errors of the store, by kind.", ("kind",), _each(*STORE_ERRORS)
         ),
-        Family("store_breaker_opened", "counter", "Times that a server of the store was given up for a while."),
-        Family("store_breakers_open", "gauge", "Circuit breakers that are open now."),
-        Family("event_subscribers", "gauge", "Resource servers that listen to /events."),
-        Family("event_subscribers_live", "gauge", "Those of them whose worker hears every change of the store now."),
+        Family("store_breaker_opened", "counter", "Times that a circuit breaker opened for a server of the store."),
+        Family("store_breakers_open", "gauge", "Open circuit breakers."),
+        Family("event_subscribers", "gauge", "Subscribers: resource servers that read /events."),
+        Family("event_subscribers_live", "gauge", "Subscribers whose worker is connected to the store."),
         Family(
-            "event_lag_seconds", "histogram", "From hearing a change to handing it to a subscriber's connection.",
+            "event_lag_seconds", "histogram", "From a change in the store to its event on a subscriber's connection.",
             buckets=DURATIONS,
         ),
-        Family("workers_ready", "gauge", "Workers that found the store fit when they looked last, every 5 s."),
+        Family("workers_ready", "gauge", "Workers that found the store fit at their last check. They check every 5 s."),
     )  # fmt: skip
 
 
 def reason_of(error: errors.AuthError) -> str:
-    """The label of an error: its name, as `invalid_credentials`."""
+    """The label of an error: the name of its class, such as `invalid_credentials`."""
     return _REASONS.get(type(error), OTHER)
 
 

@@ -64,12 +64,14 @@ class WorkerRegistry(Collector):
             workers, restarts = len(self._arrays), self._restarts
         for family in self._families:
             yield _metric(family, self._offsets[family.name], running if family.kind == "gauge" else total)
-        about = GaugeMetricFamily(PREFIX + "build_info", "What is running; always 1.", labels=("version", "python"))
+        about = GaugeMetricFamily(PREFIX + "build_info", "The running version. Always 1.", labels=("version", "python"))
         about.add_metric((__version__, platform.python_version()), 1)
         yield about
-        yield GaugeMetricFamily(PREFIX + "start_time_seconds", "When the service was started.", self._started)
-        yield GaugeMetricFamily(PREFIX + "workers", "Worker processes, those being replaced included.", workers)
-        yield CounterMetricFamily(PREFIX + "worker_restarts", "Workers that died or hung and were replaced.", restarts)
+        yield GaugeMetricFamily(PREFIX + "start_time_seconds", "When the service started.", self._started)
+        yield GaugeMetricFamily(
+            PREFIX + "workers", "Worker processes, including those that are being replaced.", workers
+        )
+        yield CounterMetricFamily(PREFIX + "worker_restarts", "Workers that died or hung, and were replaced.", restarts)
 
 
 def _metric(family: Family, at: Offsets, values: list[float]) -> Metric:

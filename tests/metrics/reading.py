@@ -1,4 +1,4 @@
-"""Reading what is served to Prometheus, with its own parser."""
+"""Reading the metrics with the parser of Prometheus."""
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -11,7 +11,7 @@ Key = tuple[object, ...]
 
 
 class Reading:
-    """One scrape. `told[name]` or `told[name, (label, value), …]`: the sum over the series that have these labels."""
+    """One scrape. `told[name]` or `told[name, (label, value), …]`: the sum of all series with these labels."""
 
     def __init__(self, text: str) -> None:
         self.samples = [
@@ -35,7 +35,7 @@ class Reading:
 
 
 def scrape(deps: Deps) -> str:
-    """What Prometheus would be served, if these parts were a worker's."""
+    """The page that Prometheus would get from a service with one worker, made of these parts."""
     workers = WorkerRegistry(CALLS)
     workers._arrays.append(deps.metrics._values)
     registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""What is shipped for Prometheus and Grafana holds together: rules, their tests, their documentation, the dashboard."""
+"""The files for Prometheus and Grafana agree with each other: rules, their tests, their runbook, the dashboard."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def alerts() -> list[dict[str, Any]]:
 
 
 def names() -> set[str]:
-    """What can be asked for: the samples of every metric, and what the rules record."""
+    """Everything that a rule may name: the samples of every metric, and the records of the rules."""
     found = {rule["record"] for rule in rules() if "record" in rule}
     for metric in WorkerRegistry(CALLS).collect():
         suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}[metric.type]
@@ -63,7 +63,7 @@ def test_every_alert_is_tested() -> None:
 
 
 def test_every_alert_can_be_looked_up() -> None:
-    """Each says what it is, what it means, how bad it is, and where the runbook is, which has a section for each."""
+    """Each alert has a summary, a description, a severity and a section in the runbook."""
     headings = re.findall(r"^### (Authsvc\w+)$", RUNBOOK.read_text(), re.MULTILINE)
     assert sorted(headings) == sorted(alert["alert"] for alert in alerts())
     for alert in alerts():
@@ -77,14 +77,14 @@ def test_every_alert_can_be_looked_up() -> None:
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"])
 def test_rules_name_what_there_is(rule: dict[str, Any]) -> None:
-    """No rule waits for a metric that nobody serves."""
+    """Every metric that a rule names exists."""
     named = set(re.findall(r"(?:job:)?\bauthsvc_\w+(?::\w+)?", rule["expr"]))
     assert named <= names()
     assert named or "up{" in rule["expr"]
 
 
 def test_the_dashboard_names_what_there_is() -> None:
-    """Every graph has an expression for each line, of metrics that there are, with labels that they have."""
+    """Every graph has expressions, and their metrics and labels exist."""
     dashboard = json.loads(DASHBOARD.read_text())
     assert dashboard["title"] == "authsvc"
     known = {f"{metric.name}" for metric in WorkerRegistry(CALLS).collect()}
@@ -99,7 +99,7 @@ def test_the_dashboard_names_what_there_is() -> None:
             for label in re.findall(r"{{(\w+)}}", legend):
                 assert label in expression
             shown |= {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in named}
-    # All but what a graph of its own says already, or nobody draws.
+    # Three metrics are in no graph: two say nothing over time, and `store_breakers_open` has a graph.
     unseen = known - shown
     assert unseen == {"authsvc_build_info", "authsvc_start_time_seconds", "authsvc_store_breaker_opened"}
 

@@ -1,4 +1,4 @@
-"""What happens is counted as what it is; and no label ever holds what somebody sent or owns."""
+"""Requests and events raise the right counters, and no label holds data of a request or a user."""
 
 import re
 
@@ -14,7 +14,7 @@ from tests.web.test_privacy import Canaries, run_through_everything
 
 
 class Since:
-    """What was counted since it was made."""
+    """How much each metric has risen since this object was made."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
@@ -35,7 +35,7 @@ def since(deps: Deps) -> Since:
 
 
 async def test_requests_by_route_and_status(service: Service) -> None:
-    """A request counts under the template of its route, with its status and the time it took; others as others."""
+    """A request counts under its route's template, with its status and duration; one without a route as `other`."""
     await service.user()
     since = Since(service.deps)
     token = (await service.login())["access_token"]
@@ -51,7 +51,7 @@ async def test_requests_by_route_and_status(service: Service) -> None:
 
 
 async def test_a_sessions_life(service: Service, clock: Clock) -> None:
-    """Sessions are counted when they begin, are refreshed, and end, each by its cause."""
+    """Sessions count when they begin, when they are refreshed, and when they end, each with its cause."""
     user = await service.user()
     since = Since(service.deps)
     first = await service.login()
@@ -83,7 +83,7 @@ class TestWithFewSessions:
         return Settings(**CHEAP, max_sessions=1)
 
     async def test_the_cap(self, service: Service) -> None:
-        """What ends because there are too many is counted as that."""
+        """A session that ends because the user has too many counts under that cause."""
         await service.user()
         since = Since(service.deps)
         await service.login()
@@ -92,7 +92,7 @@ class TestWithFewSessions:
 
 
 async def test_what_tokens_turn_out_to_be(service: Service, clock: Clock) -> None:
-    """Each token that is asked about counts once, with the reason for a no."""
+    """Each looked-up token counts once, with the reason if it is inactive."""
     await service.user()
     token = (await service.login())["access_token"]
     forged = (await service.login())["access_token"]
@@ -112,7 +112,7 @@ async def test_what_tokens_turn_out_to_be(service: Service, clock: Clock) -> Non
 
 
 async def test_guesses(service: Service) -> None:
-    """Wrong passwords, what is throttled and by which window, and the hashes that were computed."""
+    """Wrong passwords, throttled attempts with their window, and computed hashes are counted."""
     await service.user()
     since = Since(service.deps)
     for _ in range(6):
@@ -128,7 +128,7 @@ async def test_guesses(service: Service) -> None:
 
 
 async def test_a_store_that_refuses(service: Service, valkey: "redis.Redis") -> None:
-    """Errors of the store count by kind, and the answers that they became."""
+    """An error of the store counts by its kind, and its answer by its reason."""
     await service.user()
     since = Since(service.deps)
     valkey.config_set("maxmemory", 1)
@@ -155,6 +155,6 @@ async def test_no_canary_in_a_label(service: Service) -> None:
     theirs = {one["sub"] for one in everybody} | {one["username"] for one in everybody}
     theirs |= {one["client_id"] for one in clients} | {"192.0.2.1"}
     assert names & theirs == set()
-    # Whatever there may come to be: ours are short words, templates, statuses and bounds.
+    # This also covers future labels: words, templates of paths, statuses and bounds are fine.
     shaped = re.compile(r"[a-z_]+|[A-Z]+|[0-9]{3}|[0-9.]+|\+Inf|/[a-z/._{}-]*")
     assert [name for name in names if not shaped.fullmatch(name)] == []

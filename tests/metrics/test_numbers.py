@@ -1,4 +1,4 @@
-"""The numbers and how they are served: exact, added up over workers, never falling, only in labels of ours."""
+"""Metrics are exact, are added up over workers, never fall, and have only listed labels."""
 
 import shutil
 import subprocess
@@ -36,7 +36,7 @@ def workers() -> WorkerRegistry:
 
 
 def test_every_series_has_cells_of_its_own() -> None:
-    """No two series share a cell, and together they take all there are."""
+    """No two series share a cell, and no cell is unused."""
     everything = families(CALLS)
     taken: list[int] = []
     for family in everything:
@@ -48,7 +48,7 @@ def test_every_series_has_cells_of_its_own() -> None:
 
 @pytest.mark.parametrize("bound", DURATIONS)
 def test_a_bound_belongs_to_its_bucket(workers: WorkerRegistry, bound: float) -> None:
-    """A value is counted below the first bound that is not smaller, itself included; the sum is exact."""
+    """A value that equals a bound counts in the bucket of this bound, and the sum is exact."""
     metrics = metrics_on(workers.add_worker())
     for value in (bound, bound * 1.0001):
         metrics.hash_duration.observe(value)
@@ -59,12 +59,12 @@ def test_a_bound_belongs_to_its_bucket(workers: WorkerRegistry, bound: float) ->
     assert told["authsvc_hash_duration_seconds_sum"] == pytest.approx(2.0001 * bound)
 
 
-def test_what_nobody_listed_is_another(workers: WorkerRegistry) -> None:
-    """A label value that is not in the list is counted, and does not become a label."""
+def test_an_unlisted_label_counts_as_other(workers: WorkerRegistry) -> None:
+    """An unlisted label value is counted without becoming a label."""
     metrics = metrics_on(workers.add_worker())
     metrics.requests.add("POST", "/login/tok_secret", "200")
     metrics.refusals.add("ada")
-    metrics.noted(Event.SESSION_ENDED, "success", "ada said so")
+    metrics.count_event(Event.SESSION_ENDED, "success", "ada said so")
     told = text(workers)
     assert "ada" not in told
     assert "tok_" not in told
@@ -75,7 +75,7 @@ def test_what_nobody_listed_is_another(workers: WorkerRegistry) -> None:
 
 
 def test_workers_are_added_up(workers: WorkerRegistry) -> None:
-    """Counters, histograms and gauges of all workers are one number each."""
+    """Counters, histograms and gauges are the sums of all workers."""
     for share in (1, 2):
         metrics = metrics_on(workers.add_worker())
         metrics.sessions_refreshed.add(by=share)
@@ -88,8 +88,8 @@ def test_workers_are_added_up(workers: WorkerRegistry) -> None:
     assert told["authsvc_workers"] == 2
 
 
-def test_what_a_dead_worker_counted_stays(workers: WorkerRegistry) -> None:
-    """When a worker ends its counts stay in the sum, so nothing falls; what it was at, its gauges, is gone."""
+def test_counts_outlive_their_worker(workers: WorkerRegistry) -> None:
+    """When a worker ends, its counts stay in the sum and its gauges leave it."""
     first, second = workers.add_worker(), workers.add_worker()
     for array in (first, second):
         metrics_on(array).sessions_refreshed.add(by=5)
@@ -112,7 +112,7 @@ def test_what_a_dead_worker_counted_stays(workers: WorkerRegistry) -> None:
 
 
 def test_zero_is_served_before_the_first(workers: WorkerRegistry) -> None:
-    """What alerts look at is there before it first happens: a counter that appears at 1 has never risen."""
+    """Counters of alerts exist at 0, because Prometheus sees no rise in a counter that appears at 1."""
     workers.add_worker()
     told = read(workers)
     for name, label in (
@@ -125,8 +125,8 @@ def test_zero_is_served_before_the_first(workers: WorkerRegistry) -> None:
         assert told[(name, *label)] == 0
 
 
-def test_promtool_finds_nothing_to_say(workers: WorkerRegistry) -> None:
-    """The names, types and help texts are as Prometheus wants them, also with every series there is."""
+def test_promtool_has_no_complaints(workers: WorkerRegistry) -> None:
+    """Names, types and help texts follow the rules of Prometheus, with every series served."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed: it comes with Debian's package prometheus")

@@ -1,4 +1,4 @@
-"""docs/metrics.md names every metric there is, with its labels and what it means, and no other."""
+"""docs/metrics.md lists exactly the metrics that exist, with labels and meaning."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ SUFFIX = {"counter": "_total", "gauge": "", "histogram": ""}
 
 
 def rows() -> list[str]:
-    """The lines of the table, made from what is registered."""
+    """The rows of the table, made from the registered metrics."""
     values = {
         f"authsvc_{family.name}": {
             label: list(dict.fromkeys(series[at] for series in family.series if series[at] != OTHER))
@@ -34,6 +34,6 @@ def rows() -> list[str]:
 
 
 def test_the_page_is_what_is_registered() -> None:
-    """Every metric has its line, with kind, labels, their values and the help text; no line is of another."""
+    """The table has one row for each metric: kind, labels with their values, help text."""
     written = [line for line in PAGE.read_text().splitlines() if re.match(r"\| `authsvc_", line)]
     assert written == rows()

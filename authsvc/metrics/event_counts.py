@@ -1,0 +1,49 @@
+"""Which counters an event of the audit trail raises."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from authsvc.core.event import Event
+
+
+class Count(NamedTuple):
+    """One step of a counter, with the values of its labels in the order of the family."""
+
+    family: str
+    labels: tuple[str, ...] = ()
+
+
+# Counted once for each event, whatever its outcome.
+_COUNTS: dict[Event, tuple[Count, ...]] = {
+    Event.LOGIN_SUCCEEDED: (Count("sessions_issued", ("login",)), Count("passwords_checked", ("login", "succeeded"))),
+    Event.LOGIN_FAILED: (Count("passwords_checked", ("login", "failed")),),
+    Event.LOGIN_THROTTLED: (Count("passwords_checked", ("login", "throttled")),),
+    Event.PASSWORD_CHANGED: (Count("passwords_checked", ("password_change", "succeeded")),),
+    Event.PASSWORD_CHANGE_FAILED: (Count("passwords_checked", ("password_change", "failed")),),
+    Event.PASSWORD_CHANGE_THROTTLED: (Count("passwords_checked", ("password_change", "throttled")),),
+    Event.TOKEN_ISSUED: (Count("sessions_issued", ("issue",)),),
+    Event.TOKEN_REFRESHED: (Count("sessions_refreshed"),),
+    Event.TOKEN_REUSED: (Count("refresh_reuse"), Count("sessions_ended", ("reuse",))),
+}
+
+# Events that end all sessions of a user, a client or the service by one write, and their label `cause`.
+_CUT_OFF_CAUSES: dict[Event, str] = {
+    Event.USER_CUT_OFF: "cut_off",
+    Event.USER_SUSPENDED: "suspended",
+    Event.USER_DELETED: "deleted",
+    Event.PASSWORD_CHANGED: "password",
+    Event.PASSWORD_RESET: "password",
+    Event.PASSWORD_RESET_REQUIRED: "password",
+    Event.CLIENT_CUT_OFF: "cut_off",
+    Event.CLIENT_DELETED: "deleted",
+    Event.SERVICE_CUT_OFF: "cut_off",
+}
+
+
+def counts_of(event: Event, outcome: str, reason: str | None) -> Iterator[Count]:
+    """The counters to raise. reason: for `session.ended`, the cause in words."""
+    yield from _COUNTS.get(event, ())
+    if event is Event.SESSION_ENDED:
+        yield Count("sessions_ended", ((reason or "").replace(" ", "_"),))
+    elif event in _CUT_OFF_CAUSES and outcome == "success":
+        yield Count("cut_offs", (event.ends or "", _CUT_OFF_CAUSES[event]))
