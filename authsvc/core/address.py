@@ -1,4 +1,4 @@
-"""Network addresses: whose a request is behind proxies, and the prefixes by which attempts are counted."""
+"""Network addresses: the client behind trusted proxies, and the prefixes for rate limits."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -7,10 +7,10 @@ Network = IPv4Network | IPv6Network
 
 
 def behind(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str | None:
-    """Whose request it is: the last address of the way that no trusted proxy has vouched for.
+    """The address of the client: the last one before the trusted proxies.
 
-    forwarded: the X-Forwarded-For lines, in order. They are read from the right, where our own proxies write; what a
-    client wrote is to the left of them. Something that is no address ends the way there: it makes nobody disappear.
+    forwarded: the X-Forwarded-For lines, in order. They are read from the right, because trusted proxies append there;
+    a client can only write further left. Reading stops at an entry that is no address, so nobody can hide behind one.
     """
     if not trusted:
         return peer
@@ -33,9 +33,9 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def prefixes(ip: str | None) -> tuple[str, str | None]:
-    """What an address counts as: itself for IPv4, its /64 for IPv6; and the /48 around it, None for IPv4.
+    """The prefixes for rate limits. IPv4: the address and None. IPv6: its /64 and its /48.
 
-    A household or a server gets a /64 at least, so single IPv6 addresses would be no limit at all.
+    A household or a server has at least a /64, so a limit on single IPv6 addresses would not limit anybody.
     """
     if ip is None:
         return "unknown", None

@@ -1,4 +1,4 @@
-"""A registered OAuth client: who may ask, and how long the sessions last that it opens."""
+"""A registered OAuth client: its secrets, its permissions, and the lifetimes of its sessions."""
 
 import hmac
 import re
@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple, Self
 from authsvc.core.record import Record, raised
 from authsvc.core.token import digest
 
-# Serves logins that name no client; made on the first start.
+# The client of logins that name none. The first start makes it.
 BUILT_IN = "app"
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -23,7 +23,7 @@ class Lifetimes(NamedTuple):
     session: int
 
 
-# A session that can be refreshed lives on a device of its owner's; one that can't (a cookie) in a browser.
+# Sessions with a refresh token live on the user's own devices. Sessions without one (cookies) live in browsers.
 REFRESHABLE = Lifetimes(access=15 * 60, idle=14 * 86400, session=30 * 86400)
 BROWSER = Lifetimes(access=12 * 3600, idle=30 * 60, session=12 * 3600)
 
@@ -36,10 +36,10 @@ class Secret(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """A client as registered. Lifetimes are None where the defaults apply; `epoch` in milliseconds.
+    """A client as registered. Lifetimes are None where the defaults apply. `epoch`: milliseconds.
 
-    audience: the resource servers it stands for; tokens it obtains are for these, and these it may introspect.
-    scope: what may be asked for through it (RFC 7591), None: anything.
+    audience: the resource servers that its tokens are for. The client may introspect tokens for these.
+    scope: the widest scope that it can get (RFC 7591). None: any.
     """
 
     client_id: str
@@ -57,11 +57,11 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
     created_at: int
 
     def opens_with(self, secret: str, now: float) -> bool:
-        """Whether this is a live secret of the client's."""
+        """Whether this is a valid secret of the client."""
         return self.holds(digest(secret), now)
 
     def holds(self, presented: str, now: float) -> bool:
-        """Whether this is the digest of a live secret. Every comparison is made, and in constant time."""
+        """Whether this is the digest of a valid secret. Compares with all secrets, in constant time."""
         found = False
         for stored in self.secrets:
             alive = stored.until is None or now < stored.until
@@ -69,25 +69,25 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
         return found
 
     def with_secret(self, new: str, now: float, overlap_s: int) -> Self:
-        """The client after a rotation: the new secret, and the last one for the overlap; never more than two."""
+        """The client with a new secret. The last secret stays valid for the overlap; there are never more than two."""
         last = [s.but(until=int(now) + overlap_s) for s in self.secrets if s.until is None and overlap_s]
         return self.but(secrets=(Secret(digest=digest(new)), *last))
 
     def cut_off(self, now: float) -> Self:
-        """The client after every session opened through it has ended."""
+        """The client after all its sessions have ended."""
         return self.but(epoch=raised(self.epoch, now))
 
     def may(self, permission: Permission) -> bool:
         return permission in self.permissions
 
     def hears_about(self, audience: tuple[str, ...]) -> bool:
-        """Whether a token for `audience` is this client's business: it has no audience, or they share one."""
+        """Whether this client may introspect a token for `audience`: it has no audience, or they share a member."""
         return not self.audience or not set(self.audience).isdisjoint(audience)
 
     def lifetimes(self, *, refreshable: bool, cookie: bool = False) -> Lifetimes:
-        """What applies to a session opened through this client. A cookie's token always lives with the session."""
+        """The lifetimes of a new session of this client. The token in a cookie lives as long as the session."""
         default = REFRESHABLE if refreshable else BROWSER
         session = self.session_ttl_s or default.session
-        # Without a refresh token the access token lives with the session, unless the client says otherwise.
+        # Without a refresh token the access token lives as long as the session, unless the client sets another time.
         access = session if cookie else self.access_ttl_s or (default.access if refreshable else session)
         return Lifetimes(min(access, session), min(self.idle_ttl_s or default.idle, session), session)

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-# Whose sessions an event ends: one session, or all sessions of a user, of a client or of the service.
+# The scope of an event that ends sessions: one session, or all sessions of a user, a client or the service.
 Ends = Literal["session", "user", "client", "service"]
 
 
@@ -49,7 +49,7 @@ class Event(StrEnum):
 
     @property
     def ends(self) -> Ends | None:
-        """Whose sessions this event ends when it succeeds; None if it ends no session."""
+        """The sessions that this event ends when it succeeds; None if it ends none."""
         return _ENDS.get(self)
 
 
@@ -69,12 +69,12 @@ _ENDS: dict[str, Ends] = {
 
 
 def ends(event: str) -> Ends | None:
-    """Like `Event.ends`, for an event as the trail holds it: None for one that this version does not know."""
+    """Like `Event.ends`, for the name of an event in the trail. Unknown events end nothing."""
     return _ENDS.get(event)
 
 
 class About(NamedTuple):
-    """What an event is about: a user, a session and a client, as far as it concerns one."""
+    """The subject of an event. A member is None if the event does not concern a user, a session or a client."""
 
     sub: str | None = None
     session_id: str | None = None
@@ -82,11 +82,11 @@ class About(NamedTuple):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One event: who did what to whom, from where, with which outcome. Holds ids, never a token or a typed-in name.
+    """The record of one event. It holds ids only: never a token, nor a name that somebody typed.
 
-    Nobody changes an entry, so that it needs no format and keeps no unknown members, as a `Record` does.
-    event, outcome: text, so that an entry of a newer version can be read; `Event` lists the events of this one.
-    outcome: `success`, `failure`, or `unsure` for a change that was made and may not last.
+    An entry is never changed. So it needs no format and keeps no unknown members, unlike a `Record`.
+    event: a value of `Event`, or the name of an event of a newer version.
+    outcome: `success`, `failure`, or `unsure` if the change was made but may be lost in a failover.
     """
 
     event: str

@@ -36,7 +36,7 @@ def issue_tokens(handle: str, *, refreshable: bool) -> Pair:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a new session begins with.
+    """The contents of a new session.
 
     user, client, service: as read before the user was authenticated. A cut-off since then ends the new session too.
     amr: how the user proved who they are (RFC 8176). It is empty for ISSUED sessions, which prove nothing here.
@@ -80,7 +80,7 @@ def begin(handle: str, opening: Opening, *, now: float) -> tuple[Session, Pair]:
 
 
 class RefreshOutcome(Enum):
-    """What happens when a refresh token is presented."""
+    """The possible results of presenting a refresh token."""
 
     ROTATED = "rotated"
     REPEATED = "repeated"
@@ -102,10 +102,9 @@ def rotate(
 ) -> Rotation:
     """Exchange a refresh token (RFC 6749 section 6, RFC 9700 section 4.14).
 
-    - The current refresh token is rotated.
-    - The previous one gets the same pair again within its grace, because the first answer may have been lost.
-    - Any older one ends the session.
-    - A token that was never issued changes nothing. Otherwise a public handle would be enough to end a session.
+    The current refresh token is rotated. The previous one gets the same pair again within its grace, because the first
+    answer may have been lost. An older one ends the session. A token that was never issued changes nothing: knowing a
+    public handle must not be enough to end a session.
 
     scope: of the new access token; None for the whole scope of the session.
     """

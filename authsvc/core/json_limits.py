@@ -1,4 +1,4 @@
-"""What a JSON document from outside may hold: nothing that whoever reads it later would stumble over."""
+"""Limits for a JSON document from outside: no value in it may break a later reader."""
 
 import math
 import re
@@ -11,9 +11,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def check_json(value: Any, what: str, depth: int = 0) -> None:
-    """Raise InvalidRequest for NUL, lone surrogates, numbers that 64 bits can't hold, and deep nesting.
+    """Raise InvalidRequest for NUL, lone surrogates, numbers beyond 64 bits, and deep nesting.
 
-    what: the subject of the sentence that says so, such as "the body".
+    what: the subject of the error text, such as "the body".
     """
     if depth > MAX_DEPTH:
         raise InvalidRequest(f"{what} is nested too deeply")

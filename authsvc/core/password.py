@@ -1,4 +1,4 @@
-"""Which new passwords are accepted (NIST SP 800-63B-4): by length and a blocklist, never by composition."""
+"""The check of a new password (NIST SP 800-63B-4): by length and a blocklist, never by composition."""
 
 import gzip
 import re
@@ -11,11 +11,11 @@ from typing import Final
 
 from authsvc.errors import WeakPassword
 
-MAX_BYTES: Final = 1024  # in UTF-8: far above the 64 characters that the standard asks for
+MAX_BYTES: Final = 1024  # in UTF-8; the standard asks for at least 64 characters
 
-_MIN_WORD: Final = 3  # the user "j" keeps a random password whose one letter happens to be a j
-_MAX_WORD: Final = 128  # the longest username; bounds the work that one long password can cause
-_MAX_EDGE: Final = 8  # digits and punctuation a listed word may itself begin or end with, as in "trustno1"
+_MIN_WORD: Final = 3  # a shorter name, such as "j", refuses no password
+_MAX_WORD: Final = 128  # as the longest username; it bounds the work for a long password
+_MAX_EDGE: Final = 8  # a listed word may begin or end with digits and punctuation itself, as in "trustno1"
 
 _PUNCTUATION: Final = string.punctuation + string.whitespace
 _NOT_LETTERS: Final = _PUNCTUATION + string.digits
@@ -24,8 +24,8 @@ _LETTERS: Final = re.compile(r"[^\x00-\x60\x7b-\x7f]+")  # in folded text; all b
 
 
 def too_long(password: str) -> bool:
-    """Whether it exceeds MAX_BYTES, and so cannot be anybody's: asked at login, before any hashing."""
-    # The first test makes ten megabytes cost nothing. A lone surrogate has no UTF-8, and still has a length.
+    """Whether a password exceeds MAX_BYTES. No account has such a password, so a login need not hash it."""
+    # The first comparison makes ten megabytes cost nothing. "surrogatepass" counts lone surrogates too.
     return len(password) > MAX_BYTES or len(password.encode("utf-8", "surrogatepass")) > MAX_BYTES
 
 
@@ -34,9 +34,9 @@ def check(
 ) -> None:
     """Refuse a new password that is too short, too long or easily guessed.
 
-    `min_length` counts code points. `context`: the username, the names of product and organisation.
-    `breached`: further passwords to refuse, compared exactly. Raises WeakPassword, whose text names the rule
-    and never the password.
+    min_length: in code points. context: the username, and the names of product and organisation.
+    breached: further passwords to refuse, compared exactly.
+    Raises WeakPassword. Its text names the rule and never the password.
     """
     if too_long(password):
         raise WeakPassword(f"the password is longer than {MAX_BYTES} bytes in UTF-8")
@@ -44,7 +44,7 @@ def check(
         raise WeakPassword("the password contains a lone surrogate, which is not Unicode text")
     if len(password) < min_length:
         raise WeakPassword(f"the password is shorter than {min_length} characters")
-    # Folded for comparison only: what is hashed and verified is the password exactly as received.
+    # Folding is for the comparison only. Hashing and verifying take the password exactly as received.
     folded = _fold(password)
     guesses = set(_guesses(folded))
     names = {name for word in context for name in _names(word)}
@@ -61,27 +61,27 @@ def _fold(text: str) -> str:
 
 
 def _names(word: str) -> Iterator[str]:
-    """A context word as people write it: whole, joined up, in parts; so too the local part of an address."""
+    """The ways to write a context word: whole, without punctuation, and each part; also of an address's local part."""
     for text in {_fold(word), _fold(word).partition("@")[0]}:
         found = (text, text.translate(_WITHOUT_PUNCTUATION), *_LETTERS.findall(text))
         yield from (name for name in found if len(name) >= _MIN_WORD)
 
 
 def _guesses(password: str) -> Iterator[str]:
-    """The words, listed or not, of which the password is at most a trivial variation; itself among them."""
+    """The words of which the password may be a trivial variation, and the password itself."""
     shapes = {password, password.strip(_PUNCTUATION), *_undecorated(password)}
     bare = password.translate(_WITHOUT_PUNCTUATION)
-    if 2 * len(bare) >= len(password):  # "p-a-s-s-w-o-r-d", but not three letters amid random symbols
+    if 2 * len(bare) >= len(password):  # "p-a-s-s-w-o-r-d", but not three letters among random symbols
         shapes |= {bare, *_undecorated(bare)}
     words = set(_LETTERS.findall(password))
-    if len(words) == 1:  # "word-word-word", "word1word2": more than one is a phrase, and welcome
+    if len(words) == 1:  # "word-word-word" or "word1word2"; two different words are a phrase, which is welcome
         shapes |= words
     for shape in shapes:
         yield from _units(shape)
 
 
 def _undecorated(text: str) -> Iterator[str]:
-    """The text less the digits and punctuation around its letters, or most: a word may have its own."""
+    """The text without some of the digits and punctuation around its letters: a listed word may have its own."""
     start = len(text) - len(text.lstrip(_NOT_LETTERS))
     end = len(text.rstrip(_NOT_LETTERS))
     if end - start < _MIN_WORD:  # a letter or two among random digits are not a decorated word
@@ -91,11 +91,11 @@ def _undecorated(text: str) -> Iterator[str]:
 
 
 def _units(text: str) -> Iterator[str]:
-    """Each word that gives the text when repeated, the last time perhaps cut short; the text itself too."""
+    """The text, and each word whose repetition gives the text; the last repetition may be cut short."""
     yield text
-    if text.strip(text[:1]):  # to refuse any one character repeated would be a rule of composition
+    if text.strip(text[:1]):  # refusing one repeated character would be a rule of composition
         for period in range(_MIN_WORD, min(len(text), _MAX_WORD + 1)):
-            # One repetition first: it says no to nearly all, and NFKC makes 6,000 letters of the longest password.
+            # Compare one repetition first. It rules out nearly all, and the longest password has 6,000 letters in NFKC.
             if text.startswith(text[period : 2 * period]) and text.startswith(text[period:]):
                 yield text[:period]
 

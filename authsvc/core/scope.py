@@ -5,7 +5,7 @@ from typing import Final
 
 from authsvc.errors import InvalidScope
 
-# Power over this service comes from a role or a client's permission, never from a scope somebody asked for.
+# Only a role or a client's permission gives power over this service. A scope never does.
 RESERVED = frozenset({"admin"})
 MAX_LENGTH = 1024
 

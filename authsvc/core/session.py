@@ -79,12 +79,17 @@ _STORED = {
 class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STORED):
     """The record `session:<handle>`. Times are epoch seconds, except `created_ms`. Digests are made by `token.digest`.
 
-    lifetimes: `access` counts from the issue of the current access token, `idle` from `seen`, `session` from the login.
-    access_scope: the scope of the current access token if a refresh narrowed it.
-    proved_at, issued_at, used_at: None while they equal the time of the login; see `auth_time`, `iat` and `seen`.
+    scope: of the session. access_scope: of the current access token, if a refresh narrowed it.
+
+    lifetimes: `access` counts from the issue of the access token, `idle` from `seen`, and `session` from the login.
+
+    origin: LOGIN or ISSUED. It is text, so that an older version can read a newer origin.
+
+    proved_at, issued_at, used_at: None while they equal the time of the login. See `auth_time`, `iat` and `seen`.
+
     seed: the secret from which the successors of the refresh token are derived.
+
     spent: the short digests of spent refresh tokens as one string, the newest last.
-    origin: how the session began, LOGIN or ISSUED. It is text, so that an older version can read a newer origin.
     """
 
     sub: str
@@ -171,7 +176,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
         return None
 
     def match(self, token: Token, now: float) -> "Match | Reason":
-        """What the token grants, or why it does not open the session now. Compares digests in constant time."""
+        """The rights of the token, or why it does not open the session now. Compares digests in constant time."""
         presented = token.digest
         if token.kind is Kind.ACCESS:
             if hmac.compare_digest(self.access, presented):
@@ -225,7 +230,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
 
 
 class Match(NamedTuple):
-    """What a token grants if it is active. `exp`: when the token expires."""
+    """The rights of a token whose digest matches. `exp`: when the token expires."""
 
     scope: str
     exp: int

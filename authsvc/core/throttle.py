@@ -1,7 +1,7 @@
-"""How many wrong guesses at a secret are heard, and when the next one is.
+"""Rate limits for guesses at a secret: how many are checked, and when the next one is.
 
-An attempt is counted before the secret is checked and taken back when it was right, so a hundred guesses at once get
-no further than the limit. NIST SP 800-63B-4 section 3.2.2 asks for at most 100 wrong ones in a row.
+An attempt is counted before the secret is checked, and taken back if it was right. So a hundred guesses at once get no
+further than the limit. NIST SP 800-63B-4 section 3.2.2 asks for at most 100 wrong guesses in a row.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,13 @@ from authsvc.core.record import Record
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`free` attempts, then each waits `base_s` · 2^n up to `max_s`. All is forgotten `memory_s` after the last.
+    """One rate limit: `free` attempts at once, then each waits `base_s` · 2^n seconds, at most `max_s`.
 
-    base_s 0: after the free ones nothing is heard until the window of `memory_s` has passed.
-    in_a_row: a right attempt clears the count; otherwise it only takes itself back.
+    memory_s: how long the count is kept after the last attempt, or after the first one if base_s is 0.
+
+    base_s: 0 refuses all attempts after the free ones, until the count is forgotten.
+
+    in_a_row: whether a right attempt sets the count to zero. Otherwise it only takes itself back.
     """
 
     name: str
@@ -33,14 +36,14 @@ PER_NETWORK = Limit("network", free=200, memory_s=300)
 PER_CLIENT = Limit("client", free=10, memory_s=60)
 LIMITS = (PER_ACCOUNT_AND_ADDRESS, PER_ACCOUNT, PER_ADDRESS, PER_NETWORK, PER_CLIENT)
 
-# An attempt that has not been judged by then belonged to a process that died: it stays counted as a wrong one.
+# After this time an attempt without a verdict belongs to a process that died. It stays counted as wrong.
 PENDING_S = 10
 
 
 class Attempts(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """The attempts that one limit has counted. `pending` of them are still being checked.
+    """The attempts that one limit has counted. `pending`: how many of them are still being checked.
 
-    last: epoch seconds of the last one; until: when all of this is forgotten.
+    last: the time of the last attempt. until: when the count is forgotten. Both in epoch seconds.
     """
 
     count: int = 0
@@ -52,7 +55,7 @@ class Attempts(Record, frozen=True, kw_only=True, omit_defaults=True):
         return self.until
 
     def wait_s(self, limit: Limit, now: float) -> float:
-        """Seconds until the next attempt is heard; 0 is now."""
+        """Seconds until the next attempt is checked; 0 is now."""
         if self.count < limit.free or now >= self.until:
             return 0
         if not limit.base_s:
@@ -61,24 +64,24 @@ class Attempts(Record, frozen=True, kw_only=True, omit_defaults=True):
         return max(self.last + delay - now, 0)
 
     def undecided(self, limit: Limit, now: float) -> bool:
-        """Whether only attempts under way fill it: they may all be right, as when one user's apps start."""
+        """Whether only pending attempts reach the limit. All may be right, as when a user's apps start together."""
         return self.count - self.pending < limit.free and now - self.last < PENDING_S
 
     def counted(self, limit: Limit, now: float) -> Self:
-        """With one more attempt, not yet judged."""
+        """The attempts with one more, which is pending."""
         if now >= self.until:
             return self.but(count=1, pending=1, last=now, until=int(now) + limit.memory_s)
-        # A limit with waiting remembers from the last attempt on, a window from its first.
+        # A limit with waiting times counts its memory from the last attempt, a window from its first.
         until = int(now) + limit.memory_s if limit.base_s else self.until
-        # Who was checking those before has died, then: nobody will judge them, and they are wrong ones like others,
-        # which a right one clears. Else each crash would cost the account an attempt for as long as it is used.
+        # Older pending attempts belong to a process that died. They become wrong attempts, so that a right one clears
+        # them. Otherwise each crash would take one attempt from the account for ever.
         pending = self.pending if now - self.last < PENDING_S else 0
         return self.but(count=self.count + 1, pending=pending + 1, last=now, until=until)
 
     def judged(self, limit: Limit, *, right: bool | None) -> Self:
-        """After one attempt was checked. A wrong one stays counted; a right one ends a row of wrong ones.
+        """The attempts after one of them was checked. A wrong one stays counted.
 
-        right None: it was never looked at, so it takes itself back and proves nothing about those before it.
+        right: None means that the attempt was not checked. It takes itself back, and clears no others.
         """
         pending = max(self.pending - 1, 0)
         if right is False:

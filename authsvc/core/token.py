@@ -1,8 +1,11 @@
 """The text of a token: how it is made, recognised and digested.
 
-`tok_` + handle (12) + secret (27) + check (6), base62, 49 characters. The handle (71 bits) is public and names the
-record; the secret (160 bits) is what RFC 6749 section 10.10 asks for; the check is the CRC-32 of all before it, so that
-a mistyped or invented string is refused without asking the store, and a secret scanner can verify a find offline.
+A token has 49 characters of base62: prefix (4), handle (12), secret (27), check (6).
+
+- The handle (71 bits) is public. It names the record.
+- The secret has 160 bits, as RFC 6749 section 10.10 asks.
+- The check is the CRC-32 of all before it. The service refuses a mistyped or invented string without asking the store,
+  and a secret scanner can verify a find offline.
 """
 
 import hmac
@@ -29,7 +32,7 @@ _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
 
 
 class Kind(StrEnum):
-    """What a token is for. Each works only where it belongs."""
+    """The kind of a token, which is its prefix. Each kind works only in its own place."""
 
     ACCESS = "tok"
     REFRESH = "ref"
@@ -38,7 +41,7 @@ class Kind(StrEnum):
 
 
 _KINDS = {kind.value: kind for kind in Kind}  # a plain dict: calling an enum costs ten times as much
-# How every token begins. Other patterns are made from it, such as the mask of the access log.
+# The prefix of every token. Other patterns are made from this one, such as the mask of the access log.
 PREFIX: Final = re.compile(rf"(?:{'|'.join(Kind)})_")
 _SHAPE = re.compile(rf"{PREFIX.pattern}[0-9A-Za-z]{{45}}")
 
@@ -64,7 +67,7 @@ class Token(Struct, frozen=True):
 
 
 def parse(text: str, kind: Kind | None = None) -> Token | None:
-    """Recognise a token of `kind` (any, if None); None for whatever is not of the shape or fails its check digits."""
+    """Recognise a token of `kind` (None: of any kind). Returns None if the shape or the check digits are wrong."""
     if _SHAPE.fullmatch(text) is None or text[_BODY_END:] != _check(text[:_BODY_END]):
         return None
     found = _KINDS[text[:3]]
@@ -72,7 +75,7 @@ def parse(text: str, kind: Kind | None = None) -> Token | None:
 
 
 def new(kind: Kind, handle: str | None = None) -> Token:
-    """Make a token from the operating system's randomness, for `handle` or a new one."""
+    """Make a random token, for `handle` or for a new handle."""
     return _assemble(kind, handle or new_handle(), secrets.randbelow(62**SECRET_LENGTH))
 
 
@@ -81,7 +84,7 @@ def new_handle() -> str:
 
 
 def new_seed() -> str:
-    """Make the secret from which one session derives the successors of its refresh tokens; 160 bits."""
+    """Make the secret of a session from which the successors of its refresh tokens are derived; 160 bits."""
     return _base62(secrets.randbelow(62**SECRET_LENGTH), SECRET_LENGTH)
 
 
@@ -90,9 +93,9 @@ def is_handle(text: str) -> bool:
 
 
 def successor(seed: str, spent: Token, kind: Kind) -> Token:
-    """Derive the token of `kind` that follows the refresh token `spent`: the same one however often it is asked for.
+    """Derive the token of `kind` that follows the refresh token `spent`. The result is always the same.
 
-    HMAC-SHA256 keyed by the session's seed, so a stolen store has no token to start from and a stolen token no seed.
+    It is an HMAC-SHA256 with the session's seed as key. A stolen store lacks the token, and a stolen token the seed.
     """
     mac = hmac.digest(seed.encode(), f"{spent.text}\n{kind}".encode(), "sha256")
     # 256 bits taken modulo 62^27 (161 bits): the bias is below 2^-95.
@@ -100,9 +103,9 @@ def successor(seed: str, spent: Token, kind: Kind) -> Token:
 
 
 def digest(text: str) -> str:
-    """The stored form of a secret of full entropy: as much of its SHA-256 as it has itself, 27 characters of base64.
+    """The stored form of a secret of full entropy: the first 27 characters of its SHA-256 in base64.
 
-    Whoever has it has to find the secret, or another text with the same 162 bits: neither is easier than the other.
+    These are 162 bits. Finding the secret, or another text with the same digest, is as hard as guessing the secret.
     """
     return b2a_base64(sha256(text.encode()).digest(), newline=False)[:DIGEST_LENGTH].decode()
 

@@ -1,4 +1,4 @@
-"""A user and the credentials of a user: what is true about a person right now."""
+"""A user, and the credentials of a user."""
 
 import re
 from typing import Any, Final, Literal, Self
@@ -12,7 +12,7 @@ from authsvc.errors import InvalidRequest
 ADMIN_ROLE = "admin"
 Status = Literal["active", "suspended"]
 
-# No braces (they would choose the hash slot), no space, nothing that needs escaping in a header or a shell glob.
+# No braces, which would choose the hash slot. No space, and nothing that headers or shells would have to escape.
 SUB: Final = re.compile(r"[A-Za-z0-9._~:@|+=/-]{1,255}")
 _ROLE = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 _MAX_ROLES = 64
@@ -20,10 +20,10 @@ _MAX_CLAIMS = 4096
 
 
 class User(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """Whom tokens speak for. Times: `created_at` in epoch seconds, `epoch` in milliseconds.
+    """A user, for whom tokens speak. `created_at`: epoch seconds. `epoch`: milliseconds.
 
-    spared: handle of the one session that the last raising of the epoch left alive (its owner ended all the others).
-    renaming_to: a name that is being taken; the login index entry for it counts as this user's own meanwhile.
+    spared: the handle of the one session that the last cut-off left alive.
+    renaming_to: the new name while a rename is under way. The login index may already hold it for this user.
     """
 
     sub: str
@@ -38,19 +38,19 @@ class User(Record, frozen=True, kw_only=True, omit_defaults=True):
     renaming_to: str | None = None
 
     def changed(self, **changes: Any) -> Self:
-        """The user after a change that introspection shows; raises the version."""
+        """The user with these changes and a higher version."""
         return self.but(version=self.version + 1, **changes)
 
     def cut_off(self, now: float, *, sparing: str | None = None, **changes: Any) -> Self:
-        """The user after every session begun so far has ended, but for the one whose handle is spared."""
+        """The user after every session begun so far has ended, except the spared one."""
         return self.changed(epoch=raised(self.epoch, now), spared=sparing, **changes)
 
     def admits(self, handle: str, epoch: int) -> bool:
-        """Whether a session begun at `epoch` has not been cut off since."""
+        """Whether a session begun at `epoch` is not cut off."""
         return epoch == self.epoch or handle == self.spared
 
     def answers_to(self, canonical_name: str) -> bool:
-        """Whether the login index entry for this name is rightly this user's."""
+        """Whether an entry of the login index for this name belongs to this user."""
         names = (self.username, self.renaming_to)
         return any(name is not None and normalise(name) == canonical_name for name in names)
 
@@ -60,24 +60,25 @@ class User(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Credentials(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """How a user proves to be one. `hash`: argon2id in PHC form, None until a first password is set; an imported
-    one is in the form of its maker (`core/imported_hash.py`) until its owner logs in.
+    """The ways in which a user proves who they are.
 
-    reset_code: handle of the one reset code that is outstanding; using it and setting the password are one write.
+    hash: argon2id in PHC form. None until the first password is set. An imported hash keeps its own form
+    (`core/imported_hash_text.py`) until the user logs in.
+    reset_code: the handle of the one outstanding reset code. Using it and setting the password are one write.
     """
 
     hash: str | None = None
     changed_at: int = 0
     reset_code: str | None = None
 
-    # Each transition keeps everything else that the record holds, such as other ways to prove who one is.
+    # Each transition keeps everything else that the record holds, such as second factors of a later version.
 
     def with_password(self, hashed: str, now: float) -> Self:
         """The credentials after a new password was set. An outstanding reset code stops working."""
         return self.but(hash=hashed, changed_at=int(now), reset_code=None)
 
     def without_password(self, now: float) -> Self:
-        """The credentials without a password. The reset code goes too: whoever knew the password may know the code."""
+        """The credentials without a password and without a reset code: a thief of one may have the other."""
         return self.but(hash=None, changed_at=int(now), reset_code=None)
 
     def with_reset_code(self, handle: str) -> Self:
@@ -90,7 +91,7 @@ class Credentials(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ResetCode(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """A one-time password reset code, by its handle. by_admin: it may set the password of an admin."""
+    """A one-time password reset code. by_admin: an admin made it, so it may set the password of an admin."""
 
     sub: str
     digest: str
@@ -102,20 +103,20 @@ class ResetCode(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def check_sub(sub: str) -> str:
-    """Return a subject that is fit for keys and headers; raises InvalidRequest."""
+    """Return the subject if it is fit for keys and headers. Raises InvalidRequest."""
     if not SUB.fullmatch(sub):
         raise InvalidRequest("sub: 1 to 255 of A-Z a-z 0-9 . _ ~ : @ | + = / -")
     return sub
 
 
 def check_roles(roles: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the roles without repetitions; raises InvalidRequest."""
+    """Return the roles without repetitions. Raises InvalidRequest."""
     if len(roles) > _MAX_ROLES or not all(_ROLE.fullmatch(role) for role in roles):
         raise InvalidRequest("roles: at most 64, each 1 to 64 of A-Z a-z 0-9 . _ : / -")
     return tuple(dict.fromkeys(roles))
 
 
 def check_claims(claims: dict[str, Any] | None) -> None:
-    """Raises InvalidRequest if there is too much of them: they are read and sent with every introspection."""
+    """Raise InvalidRequest if the claims are too large: every introspection reads and sends them."""
     if claims and len(msgspec.json.encode(claims)) > _MAX_CLAIMS:
         raise InvalidRequest(f"claims: at most {_MAX_CLAIMS} bytes of JSON")

@@ -1,7 +1,7 @@
-"""The one canonical form of a username: what is stored, looked up and compared.
+"""The canonical form of a username, which is stored, looked up and compared.
 
-The standard library does it, since the form is NFKC with case folding. The PRECIS profile for usernames
-(RFC 8265, as in precis-i18n) is another: lower case and NFC, and compatibility characters are refused there.
+The form is NFKC with case folding, which the standard library has. The PRECIS profile for usernames (RFC 8265, as in
+precis-i18n) differs: it uses lower case and NFC, and refuses compatibility characters.
 """
 
 import re
@@ -12,8 +12,8 @@ from authsvc.errors import InvalidRequest
 
 MAX_LENGTH: Final = 128  # code points, both as received and in the canonical form
 
-# Refusing Cn keeps the form stable: Unicode may give an unassigned code point a case or a decomposition, but
-# never changes those of an assigned one, so workers on different Pythons agree on every name they both take.
+# Refusing Cn (unassigned) keeps the form stable. Unicode may give an unassigned code point a case or a decomposition,
+# but never changes those of an assigned one. So workers on different Pythons agree on every name that both accept.
 _REFUSED_CATEGORIES: Final = {
     "Cc": "a control character",
     "Cf": "an invisible character",
@@ -25,7 +25,7 @@ _REFUSED_CATEGORIES: Final = {
     "Zs": "white space",
 }
 
-# What leaves no ink although its category is a letter, mark or symbol: two such names would look the same.
+# Invisible characters whose category is a letter, mark or symbol. Two names that differ in one would look the same.
 _INVISIBLE: Final = frozenset(
     chr(point)
     for first, last in (
@@ -45,45 +45,45 @@ _INVISIBLE: Final = frozenset(
 )
 
 
-# Most names. ASCII that can be seen, without braces, folds to its lower case and needs no look at each character, which
-# was a third of what importing a user took.
+# Most names are visible ASCII without braces. Their canonical form is the lower case, without a look at each character.
+# Looking at each took a third of the time of importing a user.
 _PLAIN: Final = re.compile(rf"(?!\.)[!-z|~]{{1,{MAX_LENGTH}}}(?<!\.)")
 
 
 def normalise(name: str) -> str:
-    """The canonical form: NFKC and case folding, which leave it as it is when applied again.
+    """The canonical form: NFKC and case folding. Applied again, they change nothing.
 
-    Raises InvalidRequest for a name that is empty or too long, has a leading or trailing dot, or holds a
-    brace, white space or anything that cannot be seen. The text never repeats the name.
+    Raises InvalidRequest for a name that is empty or too long, has a leading or trailing dot, or holds a brace, white
+    space or an invisible character. The error text never repeats the name.
     """
     if _PLAIN.fullmatch(name):
         return name.lower()
-    # Before, as folding may drop or turn harmless what was sent; after, as it may produce what is refused.
-    _refuse_unfit(name)
+    # Check before folding, which may hide a refused character, and after folding, which may produce one.
+    _check(name)
     canonical = _fold(name)
-    _refuse_unfit(canonical)
-    # We know of no such name, single characters were all tried; that there is none is not for us to prove.
+    _check(canonical)
+    # We know of no such name: no single character is one. But nobody has proved that there is none.
     if _fold(canonical) != canonical:
         raise InvalidRequest("the username has no stable normal form")
     return canonical
 
 
 def _fold(name: str) -> str:
-    # NFKC first, as it brings out capitals (U+2121), and again, as folding takes letters apart (U+01F0).
+    # NFKC first, because it produces capitals (U+2121), and again, because folding splits letters (U+01F0).
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
-def _refuse_unfit(name: str) -> None:
+def _check(name: str) -> None:
     if not name:
         raise InvalidRequest("the username is empty")
-    if len(name) > MAX_LENGTH:  # before anything that takes time in proportion
+    if len(name) > MAX_LENGTH:  # before the loop over all characters
         raise InvalidRequest(f"the username is longer than {MAX_LENGTH} characters")
     for char in name:
         if char in _INVISIBLE:
             raise InvalidRequest("the username contains an invisible character")
         if refused := _REFUSED_CATEGORIES.get(unicodedata.category(char)):
             raise InvalidRequest(f"the username contains {refused}, perhaps only once normalised (NFKC)")
-        if char in "{}":  # they would choose the cluster slot of the key that the name becomes part of
+        if char in "{}":  # a brace would choose the cluster slot of the key
             raise InvalidRequest("the username contains a brace")
     if name.startswith(".") or name.endswith("."):
         raise InvalidRequest("the username starts or ends with a dot")

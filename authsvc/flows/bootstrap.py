@@ -10,9 +10,10 @@ from authsvc.flows.store_format import refuse_newer_format
 
 
 async def first_start(deps: Deps) -> tuple[str, str] | None:
-    """Make the service record, the built-in client and one admin client, unless the store is already in use.
+    """Make the service record, the built-in client and one admin client. Does nothing if the store is in use.
 
-    Returns the admin's client_id and secret, of which no copy remains; None on every later start. Raises StartupError.
+    Returns the client_id and the secret of the admin; no copy of the secret remains. None on every later start. Raises
+    StartupError.
     """
     service = await deps.store.service.find()
     if service is not None:
@@ -32,9 +33,9 @@ async def first_start(deps: Deps) -> tuple[str, str] | None:
         created_at=created_at,
     )
     await deps.store.clients.create(admin.client_id, admin)
-    # The service record comes last: a start that fails before it is a first start again.
+    # The service record comes last. If a start fails before that, the next one is a first start again.
     if not await deps.store.service.create(Service(epoch=epoch)):
-        await deps.store.clients.delete(admin.client_id)  # another worker was faster
+        await deps.store.clients.delete(admin.client_id)  # another worker made the first start meanwhile
         return None
     await audit(deps, OPERATOR, Event.SERVICE_STARTED_FIRST, About(client_id=admin.client_id))
     return admin.client_id, secret.text

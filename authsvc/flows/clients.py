@@ -1,4 +1,4 @@
-"""Administering clients, and telling a calling one from an impostor."""
+"""Administering clients, and authenticating them."""
 
 import re
 from typing import Any
@@ -19,10 +19,10 @@ _AUDIENCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
 
 
 async def authenticate(deps: Deps, caller: Caller, client_id: str, secret: str | None) -> Client:
-    """Tell which client is calling. A public client has no secret and only names itself.
+    """Authenticate the calling client. A public client has no secret and only names itself.
 
-    Wrong secrets are throttled; a right one is never locked out, so that nobody can be by guessing at it: 160 bits need
-    no lock. Raises InvalidClient, TooManyAttempts.
+    Wrong secrets are throttled. A right secret always works, so that nobody can lock a client out by guessing: guessing
+    160 bits is hopeless. Raises InvalidClient, TooManyAttempts.
     """
     client = await deps.store.lookup.client(client_id) if CLIENT_ID.fullmatch(client_id) else None
     if client is not None:
@@ -31,7 +31,7 @@ async def authenticate(deps: Deps, caller: Caller, client_id: str, secret: str |
         if secret is not None and client.opens_with(secret, deps.clock()):
             return client
     if secret is not None:
-        # Invented ids count against the address: they must not make a record each.
+        # Unknown ids count for the address. Otherwise each invented id would store a record.
         limit = (
             Window(throttle.PER_CLIENT, client_id) if client else Window(throttle.PER_ADDRESS, prefixes(caller.ip)[0])
         )
@@ -45,7 +45,7 @@ async def authenticate(deps: Deps, caller: Caller, client_id: str, secret: str |
 async def create(
     deps: Deps, caller: Caller, *, name: str, public: bool = False, **fields: Any
 ) -> tuple[Client, str | None]:
-    """Register a client. Returns it and its secret, None for a public one. Raises InvalidRequest, InvalidScope."""
+    """Register a client. Returns it and its secret, None if it is public. Raises InvalidRequest, InvalidScope."""
     now = deps.clock()
     _check(fields, public=public)
     secret = None if public else tokens.new(Kind.SECRET)
@@ -65,7 +65,7 @@ async def create(
 
 
 async def update(deps: Deps, caller: Caller, client_id: str, **fields: Any) -> Client:
-    """Change what is given. Raises NotFound, LastAdmin, InvalidRequest, InvalidScope."""
+    """Change the given fields. Raises NotFound, LastAdmin, InvalidRequest, InvalidScope."""
     client = await deps.store.clients.get(client_id)
     _check(fields, public=client.public)
     permissions: tuple[Permission, ...] = fields.get("permissions", client.permissions)
@@ -77,7 +77,7 @@ async def update(deps: Deps, caller: Caller, client_id: str, **fields: Any) -> C
 
 
 async def rotate_secret(deps: Deps, caller: Caller, client_id: str, overlap_s: int | None = None) -> tuple[Client, str]:
-    """Give a client a new secret; the last one stays valid for the overlap. Raises NotFound, InvalidRequest."""
+    """Give a client a new secret. The old one stays valid for the overlap. Raises NotFound, InvalidRequest."""
     secret, now = tokens.new(Kind.SECRET), deps.clock()
     overlap = deps.settings.secret_overlap_s if overlap_s is None else overlap_s
 
@@ -92,7 +92,7 @@ async def rotate_secret(deps: Deps, caller: Caller, client_id: str, overlap_s: i
 
 
 async def delete(deps: Deps, caller: Caller, client_id: str) -> None:
-    """Delete a client; every session opened through it ends. Raises NotFound, LastAdmin, InvalidRequest."""
+    """Delete a client. Every session of the client ends. Raises NotFound, LastAdmin, InvalidRequest."""
     if client_id == BUILT_IN:
         raise InvalidRequest("the built-in client can't be deleted; revoke its sessions, or narrow its scope")
     client = await deps.store.clients.get_to_delete(client_id)

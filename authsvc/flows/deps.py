@@ -1,4 +1,4 @@
-"""What every flow is given: the parts of the service, and who is asking."""
+"""The arguments of every flow: the parts of the service, and the caller."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ from authsvc.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """Built once by `composition.py`, passed by hand. clock: epoch seconds, UTC."""
+    """The parts of the service. `composition.py` builds them once. clock: returns epoch seconds, UTC."""
 
     store: Store
     hasher: Hasher
@@ -28,7 +28,7 @@ class Deps:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks and from where, for the audit trail.
+    """The caller of a flow and its address, for the audit trail.
 
     actor: `user:<sub>`, `client:<client_id>`, `operator` (on the command line) or `anonymous`.
     """
@@ -55,7 +55,7 @@ async def audit(
 ) -> None:
     """Write one event to the audit trail and count it.
 
-    kept: False writes it to the log only. details: what only this event has to say.
+    kept: False writes the event to the log only. details: members that only this event has.
     """
     deps.metrics.count_event(event, outcome, reason)
     entry = Entry(

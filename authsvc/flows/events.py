@@ -1,4 +1,4 @@
-"""Telling those who cache what to forget, for as long as they may introspect."""
+"""Telling caches what to forget, as long as their client may introspect."""
 
 from types import TracebackType
 from typing import Self
@@ -11,12 +11,15 @@ from authsvc.flows.deps import Caller, Deps
 from authsvc.store import keys
 from authsvc.store.changes import EVERYTHING, Announcement, Subscription
 
-# How long a client secret may outlive its end on a stream that is open; what is changed is noticed at once.
+# How often an open stream checks that its secret has not expired. Changes are noticed at once.
 RECHECK_S = 10
 
 
 async def listen(deps: Deps, caller: Caller, client_id: str, secret: str | None) -> "Listener":
-    """Let a resource server listen. Raises InvalidClient, UnauthorizedClient, TooManyAttempts, StoreUnavailable."""
+    """Open the stream of changes for a resource server.
+
+    Raises InvalidClient, UnauthorizedClient, TooManyAttempts, StoreUnavailable.
+    """
     client = await clients.authenticate(deps, caller, client_id, secret)
     if not client.may("introspect"):
         raise UnauthorizedClient("this client may not introspect")
@@ -26,7 +29,7 @@ async def listen(deps: Deps, caller: Caller, client_id: str, secret: str | None)
 
 
 class Listener:
-    """A client that listens, to be entered as a context; knows the digest of the secret that it came with."""
+    """A client that reads the stream of changes; a context manager. It knows the digest of the secret that it used."""
 
     def __init__(self, deps: Deps, client_id: str, secret_digest: str) -> None:
         self._deps = deps
@@ -45,11 +48,11 @@ class Listener:
         self._subscription.close()
 
     def close(self) -> None:
-        """Have `next` answer that there is no more."""
+        """End the stream: `next` returns None from now on."""
         self._subscription.close()
 
     async def next(self) -> Announcement | None:
-        """The next thing to tell; None when it is over, also because the client may not listen any more."""
+        """The next announcement. None at the end of the stream, or if the client may no longer introspect."""
         if self._doubtful and not await self._may_listen():
             return None
         told = await self._subscription.take()
@@ -63,7 +66,7 @@ class Listener:
         try:
             client: Client | None = await self._deps.store.lookup.client(self._client_id)
         except StoreUnavailable:
-            # Not known to be withdrawn. Nothing can be cached either while the store is out of reach; asked again soon.
+            # The permission may still be there. Caches keep nothing while the store is unreachable, so ask again soon.
             self._check_at = now
             return True
         self._check_at = now + RECHECK_S

@@ -20,7 +20,7 @@ _SKEW_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What is known about a token or session. `trail`: the audit entries that concern it, oldest first."""
+    """The explanation of a token or a session. `trail`: the audit entries that concern it, oldest first."""
 
     active: bool
     reason: str
@@ -31,7 +31,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class _Beginning:
-    """Who began a session, through which client, and when (epoch seconds)."""
+    """The beginning of a session: its user, its client and its time (epoch seconds)."""
 
     sub: str | None
     client_id: str | None
@@ -66,7 +66,7 @@ def _from_records(found: Found, token: tokens.Token | None, now: float) -> str |
 
 
 def _from_trail(trail: list[StoredEntry], handle: str, now: float) -> str:
-    """Why a session that has no record any more ended: by the first event that ended it for certain."""
+    """The reason why a session without a record ended: the first event that ended it for certain."""
     ends = [stored.entry for stored in trail if events.ends(stored.entry.event) and not _spares(stored, handle)]
     for entry in sorted(ends, key=lambda entry: entry.outcome == "unsure"):
         if entry.event == Event.SESSION_ENDED:
@@ -100,7 +100,7 @@ async def _trail(deps: Deps, handle: str, found: Found | None) -> list[StoredEnt
         if stored.entry.session_id == handle:
             own.append(stored)
             if stored.entry.event in _BEGINNINGS:
-                # Now it is known whose cut-offs to look for: read the same part of the trail again.
+                # Now the user and the client are known. Read the same part of the trail again for their cut-offs.
                 return await _since(deps, handle, _Beginning(stored.entry.sub, stored.entry.client_id, stored.at))
     return own[::-1]
 

@@ -1,4 +1,4 @@
-"""Telling who a token speaks for, right now."""
+"""Telling which user a token speaks for now."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ async def look_up(deps: Deps, presented: str, kind: Kind | None = None) -> Activ
     The use of an active token is not noted yet: the caller calls `note_use` once nothing else refuses the request.
     """
     token = tokens.parse(presented, kind)
-    if token is None:  # not a shape we issue: answered without a round trip
+    if token is None:  # malformed: answered without a round trip
         return _malformed(deps)
     return judge(deps, token, await deps.store.lookup.session(token.handle), deps.clock())
 
@@ -30,19 +30,19 @@ async def introspect(
 ) -> list[dict[str, Any]] | None:
     """Answer a resource server about tokens, in order (RFC 7662 section 2.2).
 
-    Unknown, expired, revoked and not-for-this-caller are one indistinguishable answer. The caller's own record is read
-    in the same round trip; None is for one that is no client with this secret that may introspect. Raises
-    StoreUnavailable when we could not look, which is not the same as inactive.
+    Unknown, expired, revoked and not-for-this-caller are one indistinguishable answer. The record of the client is read
+    in the same round trip. Returns None if the secret is wrong or the client may not introspect. Raises
+    StoreUnavailable if the store could not be asked, which is not the same as inactive.
     """
     if secret is None or not CLIENT_ID.fullmatch(client_id):
         return None
-    parsed = [tokens.parse(text) for text in presented]  # what is not of our shape is not looked up
+    parsed = [tokens.parse(text) for text in presented]  # malformed tokens are not looked up
     found = await deps.store.lookup.sessions(client_id, [token.handle for token in parsed if token])
     return answers(deps, found, secret, parsed)
 
 
 def answers(deps: Deps, found: Answer, secret: str, asked: Sequence[Token | None]) -> list[dict[str, Any]] | None:
-    """What `introspect` answers, once everything has been read. Raises StoreUnavailable for a damaged record."""
+    """Answer as `introspect` does, from records that were read. Raises StoreUnavailable for a damaged record."""
     now, client = deps.clock(), found.client()
     if client is None or not client.opens_with(secret, now) or not client.may("introspect"):
         return None
@@ -77,7 +77,7 @@ def note_use(deps: Deps, active: Active, now: float) -> None:
 
 
 def described(active: Active, issuer: str, now: float) -> dict[str, Any]:
-    """What an introspecting client learns. Absent: what has no value (auth_time, username, aud, claims, amr)."""
+    """The answer about an active token. Members without a value are absent (auth_time, username, aud, claims, amr)."""
     session, user = active.session, active.user
     answer: dict[str, Any] = {
         "active": True,

@@ -21,11 +21,12 @@ async def issue(
     expires_in: int | None = None,
     roles: tuple[str, ...] | None = None,
 ) -> Grant:
-    """Open a session without a refresh token for `sub`, who gets a user record if there is none.
+    """Open a session without a refresh token for the user `sub`. Creates the user record if there is none.
 
-    roles: become the user's, live, in every session. They belong to whoever authenticates the user, so they are refused
-    for users who have an account here; and a client that is no admin makes no admins. expires_in: seconds, by default
-    the client's access lifetime. Raises UnauthorizedClient, AccessDenied, InvalidScope, InvalidRequest.
+    roles: replace the roles of the user, at once in every session. They are refused for users with an account here,
+    whose roles only an admin changes. Only an admin client can give the role `admin`.
+    expires_in: seconds; by default the access lifetime of the client.
+    Raises UnauthorizedClient, AccessDenied, InvalidScope, InvalidRequest.
     """
     if not client.may("issue"):
         raise UnauthorizedClient("this client may not issue tokens")
@@ -65,12 +66,12 @@ async def _user(deps: Deps, caller: Caller, client: Client, sub: str, roles: tup
         return user
 
     def change(held: User) -> User:
-        _refuse(client, held, roles)  # an admin may have been faster
+        _refuse(client, held, roles)  # an admin may have changed the user meanwhile
         return held.changed(roles=roles)
 
     changed = await deps.store.users.change(sub, change)
     await audit(deps, caller, Event.USER_CHANGED, about, fields=["roles"])
-    # Only the epoch counts for the session, and it is the one from before: a cut-off meanwhile holds.
+    # The session begins under the epoch that was read first, so a cut-off meanwhile ends it.
     return changed.but(epoch=user.epoch)
 
 

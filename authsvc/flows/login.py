@@ -36,14 +36,14 @@ async def login(
     device: str | None = None,
     cookie: bool = False,
 ) -> Grant:
-    """Open a session for whoever knows the password. In cookie mode it has no refresh token.
+    """Open a session for a user who proves the password. In cookie mode the session has no refresh token.
 
-    Unknown user, suspended user, no password set and wrong password are one answer, after the same work.
+    Unknown user, suspended user, missing password and wrong password get the same answer after the same work.
     Raises InvalidCredentials, TooManyAttempts, Overloaded, InvalidScope, InvalidRequest.
     """
     refuse_long(password)
     granted = scopes.within(scope, client.scope)
-    # Read before the password is checked: what is cut off from here on is cut off for this login too.
+    # Read before the password is checked: a cut-off from here on ends the session of this login too.
     service = await deps.store.service.get()
     attempt = AttemptEvents(Event.LOGIN_FAILED, Event.LOGIN_THROTTLED)
     user, credentials = await authenticate(deps, caller, username, password, attempt)
@@ -76,7 +76,7 @@ class AttemptEvents(NamedTuple):
 async def authenticate(
     deps: Deps, caller: Caller, username: str, password: str, events: AttemptEvents
 ) -> tuple[User, Credentials]:
-    """Check a password, throttled: the attempt is counted before the hash and taken back if it was right."""
+    """Check a password. The attempt is counted before the hash is computed, and taken back if it was right."""
     canonical = _canonical(username)
     windows = login_windows(canonical or username, caller.ip)
     try:
@@ -99,7 +99,7 @@ async def authenticate(
 
 
 def login_windows(name: str, ip: str | None) -> list[Window]:
-    """What a guess at this account from this address counts against. `name`: canonical, where it can be."""
+    """The windows in which a guess at this account from this address counts. `name`: canonical if it can be."""
     address, network = prefixes(ip)
     windows = [
         Window(throttle.PER_ACCOUNT_AND_ADDRESS, f"{name}\n{address}"),
@@ -110,7 +110,7 @@ def login_windows(name: str, ip: str | None) -> list[Window]:
 
 
 def refuse_long(password: str) -> None:
-    """Raise InvalidRequest before anybody spends time on a password that no account can have."""
+    """Raise InvalidRequest for a password that is longer than any account's, before it costs time."""
     if too_long(password):
         raise InvalidRequest(f"a password has at most {MAX_BYTES} bytes")
 
@@ -119,13 +119,13 @@ def _canonical(username: str) -> str | None:
     try:
         return normalise(username)
     except InvalidRequest:
-        return None  # a name that nobody can have is as good as one that nobody has
+        return None  # an impossible name is treated like an unknown one
 
 
 async def _rehash(deps: Deps, sub: str, stored: str, password: str) -> None:
     try:
         fresh = await deps.hasher.hash(password)
     except Overloaded:
-        return  # the next login will do
-    with suppress(NotFound):  # deleted meanwhile: there is nothing left to keep up to date
+        return  # the next login tries again
+    with suppress(NotFound):  # the user was deleted meanwhile
         await deps.store.credentials.change(sub, lambda held: held.rehashed(stored, fresh), durable=False)

@@ -36,7 +36,7 @@ def check_policy(deps: Deps, password: str, username: str | None) -> None:
 async def change_password(
     deps: Deps, caller: Caller, me: Active, current: str, new: str, *, cookie: bool = False
 ) -> Grant:
-    """Set a new password: ends every other session, and gives this one fresh tokens.
+    """Set a new password. Every other session ends, and this session gets fresh tokens.
 
     Raises WrongPassword (which counts as a failed login), WeakPassword, TooManyAttempts, Overloaded, InvalidToken.
     """
@@ -51,7 +51,7 @@ async def change_password(
     except InvalidCredentials:
         raise WrongPassword("the current password is wrong") from None
     if user.sub != me.user.sub:
-        raise InvalidToken("the session has ended")  # the name has passed to somebody else meanwhile
+        raise InvalidToken("the session has ended")  # another user has the name now
     hashed = await deps.hasher.hash(new)
     now = deps.clock()
     about = About(user.sub, me.handle)
@@ -59,14 +59,14 @@ async def change_password(
     def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials]:
         refuse_if_cut_off(me, user)
         if credentials is None or credentials.hash != verified.hash:
-            raise WrongPassword("the current password is wrong")  # it was changed meanwhile
+            raise WrongPassword("the current password is wrong")  # another call changed it meanwhile
         return user.cut_off(now, sparing=me.handle), credentials.with_password(hashed, now)
 
     try:
         async with audit_if_not_durable(deps, caller, Event.PASSWORD_CHANGED, about):
             changed = await deps.store.users.swap_both(user.sub, change)
     except NotFound:
-        raise InvalidToken("the session has ended") from None  # with its user
+        raise InvalidToken("the session has ended") from None  # the user was deleted
     session, pair = await _renew(deps, me, cookie=cookie)
     deps.store.sessions.delete_cut_off(changed.sub, changed.epoch, keep=me.handle)
     await audit(deps, caller, Event.PASSWORD_CHANGED, about, epoch=changed.epoch, spared=me.handle)
@@ -87,7 +87,7 @@ async def _renew(deps: Deps, me: Active, *, cookie: bool) -> tuple[Session, Pair
 
 
 async def new_reset_code(deps: Deps, caller: Caller, sub: str, *, by_admin: bool = True) -> tuple[str, int]:
-    """Make the one code with which the user can set a password; earlier ones stop working. Also returns its life in s.
+    """Make the one reset code of the user; earlier codes stop working. Returns the code and its lifetime in seconds.
 
     Raises NotFound, InvalidRequest.
     """
@@ -105,7 +105,7 @@ async def new_reset_code(deps: Deps, caller: Caller, sub: str, *, by_admin: bool
 
 
 async def require_reset(deps: Deps, caller: Caller, sub: str) -> None:
-    """Forget the password and end every session: only a reset code lets the user in again. Raises NotFound."""
+    """Remove the password and end every session. Only a reset code lets the user in again. Raises NotFound."""
     now = deps.clock()
 
     def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials | None]:
@@ -117,7 +117,7 @@ async def require_reset(deps: Deps, caller: Caller, sub: str) -> None:
 
 
 async def store_reset_code(deps: Deps, sub: str, *, by_admin: bool = True) -> tuple[tokens.Token, int]:
-    """Store a code. It works once the user's credentials name it as theirs."""
+    """Store a code and return it with its lifetime in seconds. It works once the user's credentials name it."""
     code = tokens.new(Kind.RESET)
     until = int(deps.clock()) + deps.settings.reset_code_ttl_s
     await deps.store.codes.create(code.handle, ResetCode(sub=sub, digest=code.digest, until=until, by_admin=by_admin))
@@ -125,9 +125,9 @@ async def store_reset_code(deps: Deps, sub: str, *, by_admin: bool = True) -> tu
 
 
 async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -> None:
-    """Set a password with a reset code, once; ends every session of the user.
+    """Set a password with a reset code, which works once. Every session of the user ends.
 
-    Raises InvalidGrant, WeakPassword (the code stays good), TooManyAttempts, Overloaded.
+    Raises InvalidGrant, WeakPassword (the code still works), TooManyAttempts, Overloaded.
     """
     address, _ = prefixes(caller.ip)
     window = [Window(throttle.PER_ADDRESS, address)]
@@ -153,9 +153,9 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
 
     def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials]:
         if credentials is None or credentials.reset_code != code.handle:
-            raise InvalidGrant("the reset code is not valid")  # used meanwhile, or replaced by a newer one
+            raise InvalidGrant("the reset code is not valid")  # it was used or replaced meanwhile
         if ADMIN_ROLE in user.roles and not record.by_admin:
-            raise InvalidGrant("the reset code is not valid")  # made an admin since a help desk asked for the code
+            raise InvalidGrant("the reset code is not valid")  # the user became an admin after a help desk got the code
         return user.cut_off(now), credentials.with_password(hashed, now)
 
     try:

@@ -7,11 +7,11 @@ from authsvc.ops.fitness import NEWER_FORMAT, NOT_SET_UP, Fault, faults_of
 
 
 async def faults(deps: Deps) -> list[Fault]:
-    """Everything that makes the store unfit, each once. Raises StoreUnavailable."""
+    """All faults that make the store unfit, each once. Raises StoreUnavailable."""
     servers = await deps.fitness.servers()
     asked = (deps.settings.durability, deps.settings.durability_replicas)
     found = [fault for server in servers for fault in faults_of(server, *asked)]
-    # A store that is loading answers no GET, and one that is unfit for another reason need not be asked.
+    # The service record is read last: while the store is loading, reading fails.
     return list(dict.fromkeys(found)) or _faults_of(await deps.store.service.find())
 
 

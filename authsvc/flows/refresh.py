@@ -15,14 +15,14 @@ from authsvc.flows.grants import Grant
 
 
 async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, scope: str | None = None) -> Grant:
-    """Rotate the token; the one just before it gets the same pair again within its grace, any older ends the session.
+    """Rotate the refresh token, as `core/issuing.py` decides.
 
     scope: of the new access token, within the session's; None for all of it. Raises InvalidGrant, InvalidScope.
     """
     token = tokens.parse(presented, Kind.REFRESH)
     found = None if token is None else await deps.store.lookup.session(token.handle)
     now = deps.clock()
-    # Another client's token is refused before it can do anything to the session.
+    # A token of another client is refused before it can change the session.
     if (
         token is None
         or found is None
@@ -46,7 +46,7 @@ async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, sc
 
     about = About(found.session.sub, token.handle, client.client_id)
     try:
-        # A rotation that gets lost is a refresh that never was; the end of a session has to last, and does.
+        # Losing a rotation in a failover is harmless. The end of a session is always made durable.
         async with audit_if_not_durable(deps, caller, Event.TOKEN_REUSED, about, reason=Reason.SPENT):
             _, rotation = await deps.store.sessions.step(token.handle, rotated, durable=False)
     except NotFound:

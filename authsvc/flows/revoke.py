@@ -1,4 +1,4 @@
-"""Taking tokens back: one token's session (RFC 7009), a user's, a client's, everybody's. Each is one write."""
+"""Revoking: the session of a token (RFC 7009), all of a user, of a client or of the service. Each is one write."""
 
 from authsvc.core import token as tokens
 from authsvc.core.client import Client
@@ -11,9 +11,9 @@ from authsvc.flows.sessions import end_session
 
 
 async def revoke_token(deps: Deps, caller: Caller, client: Client | None, presented: str) -> None:
-    """End the session that a token belongs to, whichever of its tokens it is. Unknown tokens are fine (section 2.2).
+    """End the session of an access or refresh token. Unknown tokens are no error (section 2.2).
 
-    client: whose tokens the caller may take back; None is an admin, who may take back any. Raises UnauthorizedClient.
+    client: the caller, which may revoke its own tokens. None: an admin, who may revoke all. Raises UnauthorizedClient.
     """
     token = tokens.parse(presented)
     if token is None or token.kind not in (Kind.ACCESS, Kind.REFRESH):
@@ -22,16 +22,16 @@ async def revoke_token(deps: Deps, caller: Caller, client: Client | None, presen
     if session is None:
         await deps.store.sessions.ensure_absent(token.handle)
         return
-    # A spent or expired token still names its session: whoever wants it gone wants the session gone.
+    # A spent or expired token ends its session too: its holder wants the session to end.
     if session.match(token, deps.clock()) is Reason.FORGED:
         return
-    if client is not None and not _may_take_back(client, session):
+    if client is not None and not _may_revoke(client, session):
         raise UnauthorizedClient("the token was issued to another client")
     await end_session(deps, caller, token.handle, session, "revoked")
 
 
 async def revoke_session(deps: Deps, caller: Caller, handle: str) -> None:
-    """End a session by its id; one that is already gone is fine."""
+    """End a session by its id. It is no error if the session is gone already."""
     if not tokens.is_handle(handle):
         return
     session = await deps.store.sessions.find(handle)
@@ -57,11 +57,11 @@ async def revoke_client(deps: Deps, caller: Caller, client_id: str) -> None:
 
 
 async def revoke_all(deps: Deps, caller: Caller) -> None:
-    """End every session there is."""
+    """End every session of the service."""
     now = deps.clock()
     service = await deps.store.service.change(lambda service: service.cut_off(now))
     await audit(deps, caller, Event.SERVICE_CUT_OFF, epoch=service.epoch)
 
 
-def _may_take_back(client: Client, session: Session) -> bool:
+def _may_revoke(client: Client, session: Session) -> bool:
     return session.client_id == client.client_id or (client.may("revoke") and client.hears_about(session.aud))

@@ -22,7 +22,7 @@ async def create(
     roles: tuple[str, ...] = (),
     claims: dict[str, Any] | None = None,
 ) -> tuple[User, str | None]:
-    """Register a user; without a password, also returns a reset code to set the first one with.
+    """Register a user. Without a password, also returns a reset code with which the user sets the first one.
 
     Raises UsernameTaken, WeakPassword, InvalidRequest, Overloaded.
     """
@@ -60,7 +60,7 @@ async def update(
     roles: tuple[str, ...] | None = None,
     claims: dict[str, Any] | None = None,
 ) -> User:
-    """Change what is given. Suspending ends every session, and reinstating revives none.
+    """Change the given fields. Suspending ends every session, and reinstating revives none.
 
     Raises NotFound, UsernameTaken, LastAdmin, InvalidRequest.
     """
@@ -100,18 +100,18 @@ def _event(before: User, after: User) -> Event:
 
 
 async def delete(deps: Deps, caller: Caller, sub: str) -> None:
-    """Delete a user, whose every session ends. Raises NotFound, LastAdmin."""
+    """Delete a user. Every session of the user ends. Raises NotFound, LastAdmin."""
     user = await deps.store.users.get_to_delete(sub)
     if user.is_admin:
         await require_another_admin(deps, sub=sub)
     await deps.store.users.remove(sub)
-    # All of these are dead: no user, no session. The epoch only has to be above theirs.
+    # Every session of a deleted user is inactive. The epoch only has to be above the epochs of all of them.
     deps.store.sessions.delete_cut_off(sub, user.cut_off(deps.clock()).epoch)
     await audit(deps, caller, Event.USER_DELETED, About(sub))
 
 
 async def get_for_reset(deps: Deps, sub: str, *, by_admin: bool) -> User:
-    """The user whose password is to be reset; admins only by admins, or a help desk could make itself one."""
+    """The user whose password is to be reset. Only admins may reset an admin, or a help desk could become one."""
     user = await deps.store.users.get(sub)
     if not by_admin and ADMIN_ROLE in user.roles:
         raise NotFound("no such user")

@@ -37,7 +37,7 @@ class Audit:
         self._max_events = max_events
 
     async def write(self, entry: Entry, now: float) -> None:
-        """Record an entry. The log line comes first and always; a store that fails now does not undo what was done."""
+        """Record an entry. The log line comes first. A store that fails now does not undo the change itself."""
         fields = self.log(entry)
         oldest_ms = int((now - self._retention_s) * 1000)
         document = msgspec.json.encode(fields)
@@ -56,7 +56,7 @@ class Audit:
             log.error("an audit event is in the log only: %s", entry.event)
 
     def log(self, entry: Entry) -> dict[str, Any]:
-        """Write the log line only. For events that anybody can cause at no cost: they must cost the store nothing."""
+        """Write the log line only. Events that anybody can cause for free must not cost the store anything."""
         fields = {name: value for name, value in msgspec.structs.asdict(entry).items() if value is not None}
         log.info("%s", entry.event, extra={"fields": fields})
         return fields

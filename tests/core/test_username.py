@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authsvc.core.username import MAX_LENGTH, _fold, _refuse_unfit, normalise
+from authsvc.core.username import MAX_LENGTH, _check, _fold, normalise
 from authsvc.errors import InvalidRequest
 
 # All of Unicode, lone surrogates included, with the known trouble drawn far more often than chance would.
@@ -168,7 +168,7 @@ def test_refusal_does_not_echo(name: str) -> None:
 def test_the_short_way_of_plain_names_leads_to_the_same(name: str) -> None:
     """ASCII is looked at as a whole: what it becomes, and what is refused, is as if it were looked at by character."""
     try:
-        _refuse_unfit(name)
+        _check(name)
         expected: str | None = _fold(name)
     except InvalidRequest:
         expected = None
