@@ -18,7 +18,7 @@ from bench.rounds import ROWS, measured
 from bench.servers import BenchError
 
 RESULTS = install.CACHE / "results.json"
-# Of all cores together. Above that the rounds say more about the neighbours than about the service.
+# The share of all cores that other programs use. Above it the figures describe those programs, not the service.
 BUSY = 0.05
 
 
@@ -44,12 +44,12 @@ def main() -> None:
     wanted = frozenset(arguments.rows or ROWS)
     busy = machine.busy()
     if busy > BUSY:
-        print(f"the machine is {busy:.0%} busy with other things: what follows is noise", file=sys.stderr)
+        print(f"other programs use {busy:.0%} of the machine: the figures are noise", file=sys.stderr)
     if arguments.against:
         _compare(arguments.against, wanted, options)
         return
     install.CACHE.mkdir(parents=True, exist_ok=True)
-    # In memory where there is such a place, so that no peer waits for a disk.
+    # In memory, where the system has such a folder, so that no peer waits for a disk.
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     try:
         with tempfile.TemporaryDirectory(prefix="authsvc-bench-", dir=place) as directory, ExitStack() as stack:

@@ -1,9 +1,9 @@
-"""A backend that asks about its callers' tokens through the SDK, with its cache.
+"""A backend that checks tokens through the SDK and its cache.
 
     python -m bench.backend speed|crowd|refusals URL CLIENT_ID CLIENT_SECRET TOKENS [NUMBER]
 
-TOKENS is a file of access tokens, one a line. It prints a line of JSON, and reads from its standard input what to do
-next: `speed` and `crowd` are told for how many seconds to check, `refusals` at which token to look.
+TOKENS is a file of access tokens, one a line. The backend reads orders from its standard input and prints the result of
+each as one line of JSON. An order is a number of seconds for `speed` and `crowd`, and a token for `refusals`.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from statistics import median, quantiles
 
 from authsvc.sdk import Active, AsyncIntrospector, Inactive, Introspector, Unavailable
 
-# A pass over so many tokens is timed as a whole; between two of them the event loop has a turn.
+# A pass over so many tokens is timed as a whole. Between two passes the event loop gets a turn.
 PASS = 10_000
 WARM_WITHIN_S = 120
-# What one of many processes has to do: so many checks, and then nothing for a while.
+# One of many processes makes so many checks, then pauses.
 AT_ONCE, PAUSE_S = 100, 0.005
-# A look at a hundred subscribers takes 70 µs, which would hold them up if there was one in every turn of the loop.
+# One look at a hundred subscribers takes 70 µs. A look in each turn of the event loop would slow the subscribers down.
 LOOK_EVERY_S = 0.0005
 
 
@@ -48,7 +48,7 @@ def right(token: str, answer: Active | Inactive) -> bool:
 
 
 async def speed(made: Callable[[], AsyncIntrospector], synchronous: Introspector, tokens: list[str]) -> None:
-    """How many cached checks one core makes, each of another token than the one before."""
+    """Measure how many cached checks one core makes. Two checks in a row are about different tokens."""
     tokens = random.sample(tokens, min(PASS, len(tokens)))
     async with made() as introspector:
         await warm(introspector, tokens)
@@ -90,7 +90,7 @@ def _measured_sync(introspector: Introspector, tokens: list[str], seconds: float
             if type(introspector.introspect(token)) is not Active:
                 wrong += 1
         checked += len(tokens)
-        time.sleep(0)  # for the thread that listens
+        time.sleep(0)  # lets the listening thread run
         spent += time.process_time() - begun
     for token in tokens:
         before = clock()
@@ -110,12 +110,12 @@ def _warm_sync(introspector: Introspector, tokens: list[str]) -> None:
     while missing := [token for token in tokens if introspector.cached(token) is None]:
         if time.monotonic() > deadline:
             raise SystemExit(f"{len(missing)} answers were not cached")
-        with ThreadPoolExecutor(100) as threads:  # who asks at once shares requests
+        with ThreadPoolExecutor(100) as threads:  # questions at the same time share requests
             list(threads.map(ask, missing[:1000]))
 
 
 async def crowd(made: Callable[[], AsyncIntrospector], tokens: list[str]) -> None:
-    """One of many processes of a backend: checks, and says how many checks it made."""
+    """One of many processes of a backend. It prints the number of its checks."""
     async with made() as introspector:
         await warm(introspector, tokens)
         tell("warm")
@@ -131,7 +131,7 @@ async def crowd(made: Callable[[], AsyncIntrospector], tokens: list[str]) -> Non
 
 
 async def refusals(made: Callable[[], AsyncIntrospector], tokens: list[str], number: int) -> None:
-    """So many subscribers: when does each of them no longer accept the token that is named?"""
+    """Print for each of many subscribers the moment at which it stops accepting a token."""
     introspectors = [made() for _ in range(number)]
     await asyncio.gather(*(warm(introspector, tokens) for introspector in introspectors))
     tell("warm")
@@ -145,7 +145,7 @@ async def refusals(made: Callable[[], AsyncIntrospector], tokens: list[str], num
         while accepting:
             for place, introspector in list(accepting.items()):
                 if introspector.cached(token) is None:
-                    refused[place] = time.perf_counter()  # which is the same clock in all processes
+                    refused[place] = time.perf_counter()  # the same clock in all processes
                     del accepting[place]
             await asyncio.sleep(LOOK_EVERY_S)
         answers = await asyncio.gather(*(introspector.introspect(token) for introspector in introspectors))
@@ -156,13 +156,13 @@ async def refusals(made: Callable[[], AsyncIntrospector], tokens: list[str], num
 
 
 async def warm(introspector: AsyncIntrospector, tokens: list[str]) -> None:
-    """Ask about all, until all the answers are at hand."""
+    """Introspect all tokens until the cache has all answers."""
     deadline = time.monotonic() + WARM_WITHIN_S
     introspector.start()
     while missing := [token for token in tokens if introspector.cached(token) is None]:
         if time.monotonic() > deadline:
             raise SystemExit(f"{len(missing)} answers were not cached")
-        # Who can't be answered at the moment is asked about again.
+        # A question that gets no answer now is asked again in the next turn.
         answers = await asyncio.gather(*map(introspector.introspect, missing[:1000]), return_exceptions=True)
         if any(isinstance(answer, Inactive) for answer in answers):
             raise SystemExit("a wrong answer")
@@ -173,7 +173,7 @@ def main() -> Awaitable[None]:
     what, url, client_id, secret, file, *more = sys.argv[1:]
     tokens = Path(file).read_text().split()
 
-    tls = create_default_context()  # one for all: loading certificates is most of what a client costs
+    tls = create_default_context()  # one for all, because loading the certificates takes most of the time of a start
 
     def made() -> AsyncIntrospector:
         return AsyncIntrospector(url, client_id, secret, cache=True, tls=tls)
@@ -184,4 +184,4 @@ def main() -> Awaitable[None]:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())  # type: ignore[arg-type]  # they are coroutines
+    asyncio.run(main())  # type: ignore[arg-type]  # an Awaitable that is always a coroutine

@@ -1,4 +1,4 @@
-"""The rows about backends that cache: what a check costs them, what they cost the service, how soon they refuse."""
+"""The rows about backends that cache: the time of a check, the load on the service, the delay of a revocation."""
 
 import json
 import random
@@ -19,25 +19,25 @@ from bench.servers import BOTH_CORES, OTHER_CORE, ROOT, BenchError, Service
 from bench.wrk import Figures
 
 PROCESSES = 16
-# Longer than an idle connection is kept open, so that only those remain which are in use.
+# Longer than an idle connection stays open, so that only connections in use are counted.
 COUNTED_S = 8
-# In so many processes: one alone would be measured by how fast it takes the news a hundred times.
+# The subscribers run in several processes: one process would need most of the time to handle an event a hundred times.
 SUBSCRIBERS, SUBSCRIBING = 100, 4
-# Between two revocations, so that they fall anywhere between two heartbeats.
+# The pause between two revocations. It is random, so that a revocation comes at any point between two heartbeats.
 PAUSE_S = (0.005, 0.05)
 MOST_LEFT_OUT = 0.1
 ESTABLISHED = "01"
 
 
 class Backend:
-    """A process of bench.backend."""
+    """A running process of bench.backend."""
 
     def __init__(self, process: "subprocess.Popen[str]", log: Path) -> None:
         self._process = process
         self._log = log
 
     def hear(self) -> Any:
-        """What it says next."""
+        """The next line that the backend prints."""
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
             raise BenchError(f"a backend ended:\n{self._log.read_text()[-2000:]}")
@@ -45,7 +45,7 @@ class Backend:
 
     def order(self, text: str) -> None:
         if self._process.stdin is None:
-            raise BenchError("a backend without an ear")
+            raise BenchError("a backend takes no orders")
         self._process.stdin.write(f"{text}\n")
         self._process.stdin.flush()
 
@@ -73,7 +73,7 @@ def backend(
 
 
 def row_12(bench: Bench) -> list[Turn]:
-    """A check that the cache answers, from programs with and without an event loop."""
+    """A check that the cache answers, in programs with an event loop and without one."""
     tokens = _file(bench, "cached", bench.live)
     speed = bench.start(backend(bench, "speed", bench.parties.service, tokens))
     speed.hear()
@@ -89,11 +89,11 @@ def row_12(bench: Bench) -> list[Turn]:
 
 
 def costs(bench: Bench) -> Figures:
-    """What many processes that check without pause cost the service, as the service itself counts: once."""
+    """The requests and streams of many processes that check without a pause, as the service counts them. Runs once."""
     say(f"{PROCESSES} processes of one backend, row 12")
     tokens = _file(bench, "crowd", random.sample(bench.live, 1000))
     with ExitStack() as stack:
-        # It logs every request that it gets.
+        # This service logs every request.
         service = stack.enter_context(
             servers.authsvc(bench.directory, "authsvc-counting", bench.store, access_log_share=1)
         )
@@ -116,12 +116,12 @@ def costs(bench: Bench) -> Figures:
 
 
 def row_13(bench: Bench) -> dict[str, list[Figures]]:
-    """From the acknowledgement of a revocation to the refusal by the last of many subscribers."""
+    """The time from the answer of a revocation until the last of many subscribers refuses the token."""
     count = bench.options.refusals
     parties = bench.parties
     subs = loads.fill_users([bench.store], count, parties.now)
     presented = loads.fill_sessions([bench.store], subs, loads.under(bench.store, parties.app), parties.now)
-    found, deaf = [], 0
+    found, left_out = [], 0
     connection = HTTPConnection("127.0.0.1", parties.service.port)
     tokens = _file(bench, "refusals", presented)
     each = str(SUBSCRIBERS // SUBSCRIBING)
@@ -140,18 +140,17 @@ def row_13(bench: Bench) -> dict[str, list[Figures]]:
             begun = time.perf_counter()
             acknowledged = revoked_at(connection, parties.service, f"token={token}")
             moments = [at for subscribers in subscribing for at in subscribers.hear()]
-            if (
-                min(moments) < begun
-            ):  # not for the revocation: it did not hear the service, and so took nothing for known
-                deaf += 1
+            # A subscriber refused before the revocation: it had lost the stream and forgotten all answers.
+            if min(moments) < begun:
+                left_out += 1
                 continue
             refused = [max(at - acknowledged, 0) * 1000 for at in moments]
             found.append({"everywhere_ms": max(refused), "first_ms": min(refused)})
             time.sleep(random.uniform(*PAUSE_S))
     connection.close()
-    if deaf:
-        say(f"  {deaf} of {count} revocations left out: somebody had not heard the service for two seconds")
-    if deaf > count * MOST_LEFT_OUT:
+    if left_out:
+        say(f"  {left_out} of {count} revocations left out: a subscriber had not heard the service for two seconds")
+    if left_out > count * MOST_LEFT_OUT:
         raise BenchError("the subscribers did not hear the service: the machine has too much else to do")
     return {"refused": found}
 
@@ -163,12 +162,12 @@ def _file(bench: Bench, name: str, tokens: list[str]) -> Path:
 
 
 def _requests(log: Path) -> list[str]:
-    """The path of every request that the service has logged, but for those of the bench, which asks if it is ready."""
+    """The path of each request in the log, without the bench's own requests for /readyz."""
     paths = re.findall(r'"path": ?"([^"]+)"', log.read_text())
     return [path for path in paths if path != "/readyz"]
 
 
 def _connections(port: int) -> int:
-    """How many connections the service has, as the system sees it."""
+    """The number of connections of the service, as the system counts them."""
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(line[1].endswith(f":{port:04X}") and line[3] == ESTABLISHED for line in lines)

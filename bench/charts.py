@@ -1,4 +1,4 @@
-"""Bar charts as SVG, written by hand: a few lines that need no library."""
+"""Bar charts as SVG, without a library."""
 
 from dataclasses import dataclass
 from html import escape
@@ -9,7 +9,7 @@ _OURS, _THEIRS, _INK, _FAINT = "#2f6f9f", "#b9c4cd", "#1f2933", "#e3e8ec"
 
 @dataclass(frozen=True)
 class Bar:
-    """A median and its spread. `ours`: drawn in the strong colour."""
+    """A median and its spread. ours: draw the bar in the strong colour."""
 
     label: str
     value: float
@@ -19,7 +19,7 @@ class Bar:
 
 
 def bars(title: str, note: str, rows: list[Bar], form: str = "{:,.0f}") -> str:
-    """Horizontal bars with the spread as a line through the end of each."""
+    """Horizontal bars. A line through the end of each bar shows the spread."""
     room = _WIDTH - _LEFT - _RIGHT
     scale = room / max(max(row.most for row in rows), 1e-9)
     height = _TOP + _STEP * len(rows) + 14

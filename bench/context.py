@@ -1,4 +1,4 @@
-"""What the rows share: how long they run, the servers that several of them need, how a row is made ready."""
+"""The context of all rows: the options, the servers that several rows need, and the preparation of a row."""
 
 import time
 from collections.abc import Callable
@@ -19,13 +19,13 @@ T = TypeVar("T")
 LIVE = 10_000
 LOGIN_USERS = 1000
 AUDIENCE = "https://orders.example"
-# Caches, and node's compiler, are to be warm when it counts.
+# A target is asked for so long before the first round, so that caches and node's compiler are warm.
 WARM_S = 3
 
 
 @dataclass(frozen=True)
 class Options:
-    """How long, how often, how much."""
+    """The length and the number of the rounds, and the sizes of rows 9, 10 and 13."""
 
     rounds: int
     seconds: float
@@ -36,7 +36,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Turn:
-    """One round of one row: what it is called in the results, and how it is measured."""
+    """One row that takes turns with others. key: its name in the results. measure: runs one round."""
 
     key: str
     measure: Callable[[], Figures]
@@ -44,7 +44,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Parties:
-    """A service with its store, the client that introspects there and the client through which logins went."""
+    """A service with its store. resource: the client that introspects. app: the client of the logins."""
 
     store: Store
     service: Service
@@ -54,7 +54,7 @@ class Parties:
 
 
 class Bench:
-    """What rows share, started when the first of them needs it."""
+    """The servers that rows share. Each starts when the first row needs it."""
 
     def __init__(self, stack: ExitStack, directory: Path, options: Options) -> None:
         self._stack = stack
@@ -76,7 +76,7 @@ class Bench:
 
     @cached_property
     def live(self) -> list[str]:
-        """Access tokens of live sessions, each of a user of its own: no record serves two of them."""
+        """Access tokens of live sessions. Each session has its own user, so no two tokens share a user's record."""
         say(f"filling the store with {LIVE:,} sessions")
         parties = self.parties
         subs = loads.fill_users([self.store], LIVE, parties.now)
@@ -85,7 +85,7 @@ class Bench:
     @cached_property
     def password_hash(self) -> str:
         found = loads.hashed_password()
-        _ = self.parties  # the store has its service record
+        _ = self.parties  # the start of the service writes the service record
         loads.fill_logins(self.store, LOGIN_USERS, found)
         return found
 
@@ -104,12 +104,12 @@ class Bench:
 
 
 def registered(store: Store, service: Service) -> Parties:
-    """A resource server that may introspect and an app whose tokens are for it, registered over HTTP."""
+    """Register over HTTP a resource server that may introspect, and an app whose tokens are for it."""
     if service.admin is None:
         raise BenchError("the store was not empty")
     with httpx.Client(base_url=service.url, auth=service.admin) as http:
         resource = created(http, name="orders backend", permissions=["introspect"], audience=[AUDIENCE])
-        # A day, so that no token of the bench ends before the bench.
+        # A day, so that all tokens outlive the bench.
         app = created(http, name="orders app", audience=[AUDIENCE], access_ttl_s=86400)
     return Parties(store, service, (resource["client_id"], resource["client_secret"]), app["client_id"], time.time())
 

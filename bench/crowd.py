@@ -1,4 +1,4 @@
-"""The rows about many sessions: what they cost in memory and speed, and how long revoking them takes."""
+"""The rows about many sessions: their memory, the speed beside them, and the time of a revocation."""
 
 import json
 import random
@@ -17,7 +17,7 @@ from bench.context import AUDIENCE, Bench, Parties, Turn, bodies_of, created, re
 from bench.servers import BenchError, Service, Store
 from bench.wrk import Figures, Target
 
-# Sessions of the one user who is logged out everywhere.
+# The number of sessions of a user who is logged out everywhere.
 HEAVY = 1000
 
 
@@ -33,7 +33,7 @@ class Crowd:
 
 
 def crowd(bench: Bench) -> Crowd:
-    """Fill a store of its own with many sessions, measuring what they take, there and in another server."""
+    """Fill a store with many sessions, and measure their memory. A second server is filled and measured, too."""
     store = bench.start(servers.store(bench.directory, "crowd"))
     service = bench.start(servers.authsvc(bench.directory, "authsvc-crowd", store))
     parties = registered(store, service)
@@ -99,7 +99,7 @@ def _product(info: dict[str, Any]) -> tuple[str, str]:
 
 
 def _used(store: Store) -> Figures:
-    """Bytes, once the server has put its tables in order and let go of the buffers of those who filled it."""
+    """The memory of the server in bytes, once it has resized its tables and freed the buffers of the filling."""
     with store.open() as client:
         last, deadline = -1, time.monotonic() + 60
         while True:
@@ -111,14 +111,14 @@ def _used(store: Store) -> Figures:
 
 
 def row_9(bench: Bench, crowded: Crowd) -> list[Turn]:
-    """The same introspection at 10k and at 1M live sessions, every one of which is asked about."""
+    """The same introspection at 10k and at 1M live sessions. The requests ask about all sessions."""
     few = bench.introspection(bench.parties, bodies_of(bench.live), "few")
     many = bench.introspection(crowded.parties, bodies_of(crowded.presented + crowded.others), "many")
     return [bench.turn("few", few), bench.turn("many", many)]
 
 
 def row_10(bench: Bench, crowded: Crowd) -> dict[str, list[Figures]]:
-    """Revoking one session, one user, one client, everybody, in turn."""
+    """Revoke one session, one user, one client and everybody, in turn."""
     service, store = crowded.parties.service, crowded.parties.store
     singles = random.sample(crowded.presented, bench.options.revocations + 1)
     witness, found = singles.pop(), {"one": [], "user": [], "client": [], "everybody": []}  # type: ignore[var-annotated]
@@ -138,15 +138,15 @@ def row_10(bench: Bench, crowded: Crowd) -> dict[str, list[Figures]]:
                 _expect(connection, crowded.parties, token, True)
                 found[name].append({"ms": _revoked(connection, service, body)})
                 _expect(connection, crowded.parties, token, False)
-                if key is not None:  # so that the next time there is something to end again
+                if key is not None:  # restore the epoch, so that the next round ends the sessions again
                     client.set(key, held[key] or b"")
-                time.sleep(0.3 if name == "user" else 0.05)  # the tidying up after a user is nobody's wait
+                time.sleep(0.3 if name == "user" else 0.05)  # deletion of a user's sessions goes on after the answer
     connection.close()
     return found
 
 
 def revoked_at(connection: HTTPConnection, service: Service, body: str) -> float:
-    """Revoke; the moment of the acknowledgement."""
+    """Revoke; returns the moment of the answer."""
     status, _ = _posted(connection, "/revoke", ":".join(service.admin or ()), body)
     acknowledged = time.perf_counter()
     if status != 200:

@@ -1,4 +1,4 @@
-"""The row about forward-auth: the same nginx, configured as we ship it, asks us, or somebody who always says yes."""
+"""The row about forward-auth: nginx with the shipped configuration asks `/verify`, or an application that says yes."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from bench.context import Bench, Turn
 from bench.servers import OTHER_CORE, ROOT, free_port, process
 from bench.wrk import Target
 
-# Where deploy/nginx has the gateway, the service and the application.
+# The ports of the gateway, the service and the application in deploy/nginx.
 PORTS = ("8080", "8000", "9000")
-# The application behind the gateway is nginx itself, so that it costs little: it says who it was told is calling.
+# The application behind the gateway is nginx itself, which is cheap. It answers with the identity from its headers.
 CONFIGURATION = """\
 daemon off;
 worker_processes 1;
@@ -37,7 +37,7 @@ http {{
 
 
 def row_14(bench: Bench) -> list[Turn]:
-    """/verify behind nginx, and behind the same nginx an application that answers a constant."""
+    """nginx with `/verify`, and the same nginx with an application that answers a constant."""
     constant = bench.start(servers.asgi(bench.directory, "yes", {}))
     rights = {
         "gateway": (bench.parties.service.port, lambda answer, token: answer["session"] == token[4:16]),
@@ -54,7 +54,7 @@ def row_14(bench: Bench) -> list[Turn]:
 
 @contextmanager
 def nginx(directory: Path, service: int) -> Iterator[int]:
-    """The port of a gateway, set up as `deploy/nginx` has it but for the ports."""
+    """The port of a gateway with the configuration of `deploy/nginx` and other ports."""
     shutil.copytree(ROOT / "deploy" / "nginx", directory)
     gateway, application = free_port(), free_port()
     configuration = directory / "gateway.conf"

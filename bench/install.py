@@ -1,4 +1,4 @@
-"""Installing the peers, each into a folder of its own under bench/.cache, once."""
+"""Installs the peers once, each into its own folder under bench/.cache."""
 
 import hashlib
 import shutil
@@ -47,7 +47,7 @@ def django_oauth_toolkit() -> Path:
 
 
 def obvious() -> Path:
-    """A folder for PYTHONPATH with what Starlette parses forms with, which authsvc itself does without."""
+    """A folder for PYTHONPATH with Starlette's parser of forms, which authsvc itself does not need."""
     wanted, target = PEERS / "obvious.requirements.txt", CACHE / "obvious"
     if _changed(target, wanted):
         _say("python-multipart")

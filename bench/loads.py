@@ -1,7 +1,7 @@
-"""Filling a store with users and live sessions, by the product's own code.
+"""Fills a store with users and live sessions, by the code of the service itself.
 
-Its stores write through a connection that packs their commands instead of sending them, so that what is stored, indexes
-and expiry included, is what a login would have stored, at some ten thousand sessions in a second.
+The service's stores write through a connection that collects the commands and sends them later in large blocks. So the
+records, the indexes and the expiry are those of a real login. Ten thousand sessions take about one second.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ from bench.servers import BenchError, Store
 
 CHUNK = 5000
 SCOPE = "orders:read"
-# What a login from a browser leaves in the session.
+# The user agent that a browser leaves in its session.
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
 PASSWORD = "a walk by the river"
 
 
 class Filled(NamedTuple):
-    """Commands for the store, and the names (of users) or tokens (of sessions) that they are about."""
+    """Packed commands for the store. names: the subs of the users, or the tokens of the sessions."""
 
     packed: bytes
     commands: int
@@ -46,7 +46,7 @@ class Filled(NamedTuple):
 
 
 class Under(NamedTuple):
-    """Under whom sessions are begun, as it stands in the store."""
+    """The records under which sessions begin, as the store holds them."""
 
     client: bytes
     client_id: str
@@ -54,7 +54,7 @@ class Under(NamedTuple):
 
 
 class Packing(Connection):
-    """Takes the place of a connection: keeps the commands and answers nothing, as an empty store would."""
+    """Replaces a connection. It keeps the commands and answers like an empty store."""
 
     def __init__(self) -> None:
         self.packed: list[bytes] = []
@@ -84,20 +84,20 @@ def under(store: Store, client_id: str) -> Under:
 
 
 def fill_users(stores: Sequence[Store], count: int, now: float) -> list[str]:
-    """Store user records, without credentials: nobody needs them who has a token. Returns their subs."""
+    """Store user records without credentials: introspection reads none. Returns the subs."""
     jobs = [(at, min(CHUNK, count - at), now) for at in range(0, count, CHUNK)]
     return _fill(stores, _users, jobs)
 
 
 def fill_sessions(stores: Sequence[Store], subs: Sequence[str], by: Under, now: float, each: int = 1) -> list[str]:
-    """Begin sessions for these users, whose records fill_users has made at the same `now`. Returns access tokens."""
+    """Begin sessions for users that fill_users has made with the same `now`. Returns access tokens."""
     step = max(CHUNK // each, 1)
     jobs = [(list(subs[at : at + step]), by, now, each) for at in range(0, len(subs), step)]
     return _fill(stores, _sessions, jobs)
 
 
 def fill_logins(store: Store, count: int, password_hash: str) -> None:
-    """Register users named login00000 and on, who all have the same password."""
+    """Register the users login00000, login00001 and so on, with one password for all."""
 
     async def register() -> None:
         connection = Connection(store.url)
@@ -115,7 +115,7 @@ def hashed_password() -> str:
 
 
 def fill_obvious(store: Store, count: int) -> list[str]:
-    """Sessions and users as the obvious handler keeps them. Returns access tokens."""
+    """Store sessions and users in the format of the obvious handler. Returns access tokens."""
     made, now = [], int(time.time())
     with store.open() as client, client.pipeline(transaction=False) as pipeline:
         for number in range(count):
@@ -188,7 +188,7 @@ def _fill(stores: Sequence[Store], work: Any, jobs: Sequence[tuple[Any, ...]]) -
 
 
 def _worked(work: Any, jobs: Sequence[tuple[Any, ...]]) -> Iterator[Filled]:
-    if len(jobs) < 4:  # not worth the processes
+    if len(jobs) < 4:  # the start of processes would take longer
         yield from (work(*job) for job in jobs)
         return
     with ProcessPoolExecutor(2) as pool:

@@ -1,4 +1,4 @@
-"""The rows about logins: how many in a second, and what they do to introspection meanwhile."""
+"""The rows about logins: their rate, and the speed of introspection during a storm of logins."""
 
 import json
 import math
@@ -12,13 +12,13 @@ from bench.context import LOGIN_USERS, Bench, Turn, bodies_of
 from bench.servers import BOTH_CORES, OTHER_CORE, ROOT, SERVER_CORE, BenchError, Service
 from bench.wrk import Figures, Target
 
-# For each hashing thread: enough to keep it busy, and fewer than what the service lets wait.
+# The number of browsers for each hashing thread: enough to keep it busy, and fewer than the queue takes.
 BROWSERS_PER_THREAD = 4
 STORM_BROWSERS = 40
 
 
 def row_7(bench: Bench) -> list[Turn]:
-    """Logins, against bare argon2id: with one thread on one core, and as installed on both."""
+    """Logins and bare argon2id: with one thread on one core, and with two threads on both cores."""
     stored, turns = bench.password_hash, []
     for name, cores, threads in (("1", SERVER_CORE, 1), ("2", BOTH_CORES, 2)):
         service = bench.start(
@@ -49,7 +49,7 @@ def _argon2(bench: Bench, key: str, stored: str, cores: str, threads: int) -> Tu
 
 
 def row_8(bench: Bench) -> list[Turn]:
-    """Introspection while everybody logs in: at full load, and at about half of it."""
+    """Introspection during a storm of logins: at full load, and at about half of it."""
     _ = bench.password_hash
     full = bench.prepared(bench.introspection(bench.parties, bodies_of(bench.live)))
     rate = wrk.measure(full, 3)["rate"]
@@ -72,7 +72,7 @@ def _in_a_storm(bench: Bench, target: Target) -> Figures:
     finally:
         stormed = _finished(storm)
     if stormed["others"]:
-        raise BenchError(f"the storm met something else than success and 503: {stormed}")
+        raise BenchError(f"a login was answered neither 200 nor 503: {stormed}")
     return figures | {"logins": stormed["rate"], "refused": stormed["refused"]}
 
 

@@ -1,4 +1,4 @@
-"""What it was measured on, and with which versions."""
+"""Describes the machine and the versions of the programs."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def described() -> dict[str, str]:
 
 
 def busy(seconds: float = 2.0) -> float:
-    """The share of all cores' time that somebody uses while we wait."""
+    """The share of the time of all cores that other programs use while the bench waits."""
     before = _times()
     time.sleep(seconds)
     spent = [now - then for now, then in zip(_times(), before, strict=True)]

@@ -1,4 +1,4 @@
-"""docs/performance.md: the page that tells what was measured, how, and what came out, with its charts."""
+"""Writes docs/performance.md and its charts: the figures, the goals, and how each row was measured."""
 
 from statistics import median
 
@@ -63,8 +63,8 @@ def _page(results: Results) -> str:
     many = f"{options['many']:,.0f}"
     return f"""# Performance
 
-This page is written by `make bench` from what it has just measured. Ratios come first: they hold elsewhere too, while
-the rates are those of one core of one machine. A ratio is computed for each round, and their median is shown.
+`make bench` writes this page from its last run. Compare ratios: they hold on other machines, too. The rates are those
+of one core of one machine. The bench computes a ratio for each round and shows the median.
 
 {table_of_rows}
 
@@ -80,80 +80,81 @@ the rates are those of one core of one machine. A ratio is computed for each rou
 
 {table_of_goals}
 
-## What was measured
+## What each row measures
 
-Every server is one process on one core, the same for all, where the others idle while it is asked; load generator and
-store share another core. Rows that are compared take turns, {options["rounds"]:.0f} rounds of
-{options["seconds"]:.0f} seconds each. `wrk` asks over 32 connections, as fast as it gets answers, so the latencies are
-those of a server at its limit. Each request authenticates its client by HTTP Basic and asks about a random one of
-10,000 live tokens. Before the first round a sample of the
-answers is looked at (status 200, `active` true); during each, every status and the mean size of the answers are
-checked.
+Each server is one process on the same core; the other servers idle meanwhile. The load generator and the store share
+the other core. Rows that are compared take turns: {options["rounds"]:.0f} rounds of {options["seconds"]:.0f} seconds
+each. `wrk` uses 32 connections and sends each request as soon as it has the answer to the last one, so the latencies
+are those of a server at its limit. Each request authenticates its client by HTTP Basic and asks about a random one of
+10,000 live tokens. Before the first round the bench checks the answers to a sample of the requests (status 200,
+`active` true). In each round it checks every status and the mean size of the answers.
 
-- **Row 1** reads the body and answers a constant of the size of a real answer, under the same uvicorn, with the same
-  event loop, parser and garbage collector settings.
-- **Row 2** is the whole product as `authsvc serve` runs it, one worker: it authenticates the calling client, reads
-  session, user, client and the service's cut-off from the store for each answer, checks audience, epochs and deadlines,
-  and tells live roles. Each session belongs to a user of its own, so no two tokens share a user's record.
-- **Row 3** is what one writes first: `request.form()`, one GET for the session, one for the user, `JSONResponse`; it
-  compares the client's credentials with a constant.
-- **Row 4** is node oidc-provider with an adapter of a few lines on the same store, one grant for each token, stored by
-  the library's own models. It is given `token_type_hint=access_token`, which saves it a lookup, and ioredis's automatic
-  pipelining.
+- **Row 1** reads the body and answers a constant with the size of a real answer. It runs under the same uvicorn, with
+  the same event loop, parser and settings of the garbage collector.
+- **Row 2** is the whole product as `authsvc serve` runs it, with one worker. For each answer it authenticates the
+  calling client, reads session, user, client and the service's cut-off from the store, checks audience, epochs and
+  deadlines, and returns live roles. Each session has its own user, so no two tokens share a user's record.
+- **Row 3** is the first version that most people write: `request.form()`, one GET for the session, one for the user,
+  `JSONResponse`. It compares the client's credentials with a constant.
+- **Row 4** is node oidc-provider with a short adapter on the same store. The library's own models store one grant for
+  each token. The requests send `token_type_hint=access_token`, which saves a lookup, and ioredis pipelines
+  automatically.
 - **Row 5** is django-oauth-toolkit under gunicorn with one worker of the class `gthread`, which keeps connections open
-  and was faster than `sync`; its database is SQLite on a memory file system, connected to once. Its client's secret is
-  stored unhashed: by default each request would also pay for a PBKDF2 of it.
-- **Row 6** posts 500 tokens at a time to `/introspect/batch` over 8 connections; a rate is of tokens.
+  and was faster than `sync`. Its database is SQLite on a memory file system, with one connection. Its client's secret
+  is stored unhashed: by default each request would also compute a PBKDF2 of it.
+- **Row 6** posts 500 tokens at a time to `/introspect/batch` over 8 connections. Its rate counts tokens.
 - **Row 7** logs in with the right password of one of 1,000 users, from {BROWSERS_PER_THREAD} browsers for each hashing
-  thread, each with an address of its own. Bare argon2id verifies one hash with the same parameters in as many threads
-  on the same cores, without a server. The goal is about one thread on one core; on both cores, the browsers and the
-  store take their share of what the server would have.
-- **Row 8** asks like row 2 while {STORM_BROWSERS} browsers log in at once: more than the service lets wait, so some are
-  told 503. At half load the connections pause between requests; the goal is about full load.
-- **Row 9** asks about all of {many} tokens at random, on a store with as many sessions, and about 10,000 on another.
-  Bytes are the growth of `used_memory` divided by the number of sessions: key, record, the index of the user's sessions
-  and expiry, all in; with one session for each user (several would share an index), and with what a browser leaves:
-  its address and a `User-Agent` of {len(USER_AGENT)} characters.
+  thread. Each browser has its own address. Bare argon2id verifies one hash with the same parameters in as many threads
+  on the same cores, without a server. The goal is about one thread on one core. On both cores, the browsers and the
+  store take a part of the server's time.
+- **Row 8** asks like row 2 while {STORM_BROWSERS} browsers log in at once. These are more than the queue takes, so some
+  logins get 503. At half load the connections pause between requests. The goal is about full load.
+- **Row 9** asks about all of {many} tokens at random, on a store with as many sessions, and about 10,000 on another
+  store. The bytes are the growth of `used_memory` divided by the number of sessions. They include the key, the record,
+  the index of the user's sessions and the expiry. Each user has one session (several would share an index) with an
+  address and a `User-Agent` of {len(USER_AGENT)} characters, as from a browser.
 {_memory_notes(results)}
-- **Row 10** is the time from sending `POST /revoke` to its answer, over one kept connection, with {many} live sessions.
-  After each, a token that it must have ended is introspected, and is inactive.
-- **Row 11** asks about strings that are no tokens (half of them of the form of one, with wrong check digits), and about
-  well-formed tokens that have no record. The calling client is authenticated all the same, against its live record.
-- **Row 12** checks 10,000 tokens of live sessions, in random order, in one process that the SDK's cache answers: as
+- **Row 10** is the time from sending `POST /revoke` to its answer, over one open connection, with {many} live sessions.
+  After each revocation the bench introspects a token that must have ended, and it is inactive.
+- **Row 11** asks about malformed tokens (half of them have the right form and wrong check digits), and about
+  well-formed tokens without a record. The service authenticates the calling client all the same, against its live
+  record.
+- **Row 12** checks 10,000 tokens of live sessions, in random order, in one process. The SDK's cache answers: as
   `await introspector.introspect(token)` of an `AsyncIntrospector`, and as `introspector.introspect(token)` of an
-  `Introspector`. Rates are for a second of the process's own time, what listening costs included; times are of single
-  checks with the clock's own cost in them. Then {PROCESSES} processes make {AT_ONCE} checks each every few
-  milliseconds, for {COUNTED_S} seconds; the service, which logs every request, says what it got from them: streams
-  since they began, requests during these seconds. The system says how many connections it has.
-- **Row 13** revokes sessions one by one. {SUBSCRIBERS} subscribers with a cache and a stream of their own, in
-  {SUBSCRIBING} processes on both cores, are looked at every half millisecond: do they still accept the token? It is the
-  time from when the answer of `/revoke` has arrived at another process to when the last of them refuses; each then
-  asks, and is told that it is inactive.
-- **Row 14** goes through nginx, one worker on the core of the load generator, with the files of `deploy/nginx`: it
-  asks `/verify` about each request, and then an application (a constant of nginx itself). The ceiling is the same nginx
-  with a bare ASGI application in place of the service that says yes to everything, with headers of the same size.
+  `Introspector`. A rate is per second of the process's own CPU time, which includes listening. The times of single
+  checks include reading the clock. Then {PROCESSES} processes make {AT_ONCE} checks each every few milliseconds, for
+  {COUNTED_S} seconds. The log of the service shows the streams since their start and the requests during these
+  seconds. The system counts the connections.
+- **Row 13** revokes sessions one by one. {SUBSCRIBERS} subscribers, each with its own cache and stream, run in
+  {SUBSCRIBING} processes on both cores. Every half millisecond the bench looks whether they still accept the token. The
+  time begins when the answer of `/revoke` has arrived at another process, and ends when the last subscriber refuses
+  the token. Each subscriber then asks the service and gets `inactive`.
+- **Row 14** goes through nginx, with one worker on the core of the load generator and the files of `deploy/nginx`.
+  nginx asks `/verify` about each request, and then an application (a constant of nginx itself). The ceiling is the same
+  nginx with a bare ASGI application in place of the service. It allows each request, with headers of the same size.
 
-The store runs without persistence, so that no disk is measured. `authsvc serve` with nothing configured syncs each
-write to disk: that slows logins and revocations down; introspection only reads, but for noting a use now and then.
+The store runs without persistence, so the bench measures no disk. `authsvc serve` with nothing configured syncs each
+write to the disk. That makes logins and revocations slower. Introspection only reads, except for a write now and then
+that notes the use of a session.
 
-## On what
+## Measured on
 
 {machine}
 
-## Again
+## Run it yourself
 
-`make bench` takes some twenty minutes. It needs `wrk`, `node` with `npm`, `nginx`, two cores with nothing else to do,
-and network access the first time, for the peers' packages. `python -m bench --rows 2,4` measures only these rows and
-writes nothing; `--quick` shows in a few minutes that everything runs; `--report` writes this page again from the last
-figures.
+`make bench` takes about twenty minutes. It needs `wrk`, `node` with `npm`, `nginx` and two idle cores. The first run
+also needs network access, for the packages of the peers. `python -m bench --rows 2,4` measures only these rows and
+writes nothing. `--quick` shows in a few minutes that everything runs. `--report` writes this page again from the last
+figures. `--rows 2,14 --against PATH` compares these rows with those of another checkout.
 """
 
 
 def _memory_notes(results: Results) -> str:
     return "\n".join(
-        f"  On {memory['server']} ({memory['allocator']}) the record's JSON has {memory['record']:.0f} bytes and\n"
-        f"  takes {memory['record_key']:.0f} with its key, the index {memory['index_key']:.0f}; a user's record is "
-        f"another {memory['per_user']:.0f},\n  logged in or not. Resident memory grew by "
+        f"  On {memory['server']} ({memory['allocator']}) the JSON of a session has {memory['record']:.0f} bytes. It\n"
+        f"  takes {memory['record_key']:.0f} with its key; the index takes {memory['index_key']:.0f}. A user's record "
+        f"takes another {memory['per_user']:.0f},\n  with or without a session. Resident memory grew by "
         f"{memory['per_session_rss']:.0f} bytes for each session."
         for memory in results.memory
     )

@@ -1,4 +1,4 @@
-"""What the figures come to: the lines of the table, and which goals are met."""
+"""Turns the figures into the lines of the table and the goals."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from bench.wrk import Figures
 
 @dataclass(frozen=True)
 class Results:
-    """All figures, by row and round; memory by server; what it ran on; how long."""
+    """The figures by row and round, the memory by server, the machine, and the options of the run."""
 
     figures: dict[str, list[Figures]]
     memory: list[dict[str, Any]]
@@ -36,13 +36,13 @@ class Results:
         return median(self.all(key, name))
 
     def ratios(self, key: str, other: str, name: str) -> list[float]:
-        """Round by round, so that both halves of a ratio were measured within the same minute."""
+        """The ratio of each round, so that both halves of a ratio come from the same minute."""
         return [ours / theirs for ours, theirs in zip(self.all(key, name), self.all(other, name), strict=True)]
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What was asked for, what came out, and whether that is enough."""
+    """A goal: its bound, the measured value, and whether that meets the bound."""
 
     text: str
     asked: str

@@ -1,7 +1,4 @@
-"""Measuring: rows that are compared form a group, and a group's rows take turns.
-
-So whatever the machine does meanwhile happens to all of them alike.
-"""
+"""Measures the rows. Rows that are compared take turns, so that a disturbance of the machine affects all of them."""
 
 from bench.backends import costs, row_12, row_13
 from bench.context import Bench, Turn, say
@@ -16,7 +13,7 @@ ROWS = frozenset(range(1, 15))
 
 
 def alternate(turns: list[Turn], rounds: int, found: dict[str, list[Figures]]) -> None:
-    """A B C A B C …, each round's figures side by side."""
+    """Measure A B C A B C …, and append the figures of each round."""
     for number in range(rounds):
         for turn in turns:
             figures = turn.measure()
@@ -26,7 +23,7 @@ def alternate(turns: list[Turn], rounds: int, found: dict[str, list[Figures]]) -
 
 
 def measured(bench: Bench, wanted: frozenset[int]) -> dict[str, list[Figures]]:
-    """All rows that are wanted."""
+    """The figures of the wanted rows."""
     found: dict[str, list[Figures]] = {}
     rounds = bench.options.rounds
     if turns := [turn for number, row in ALTERNATING.items() if number in wanted for turn in row(bench)]:

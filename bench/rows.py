@@ -1,4 +1,4 @@
-"""The rows about introspection alone: one function each, which prepares its server and says how a round is measured."""
+"""The rows about introspection alone. The function of a row starts its server and returns its turns."""
 
 import json
 import random
@@ -40,7 +40,7 @@ def row_4(bench: Bench) -> list[Turn]:
     """node oidc-provider on the same store."""
     installed = install.oidc_provider()
     port, presented = bench.start(servers.oidc_provider(bench.directory, installed, bench.store, LIVE))
-    # The hint saves it a lookup, so it gets the hint.
+    # With the hint the provider needs one lookup less.
     bodies = [f"{body}&token_type_hint=access_token" for body in bodies_of(presented)]
     target = Target("oidc_provider", port, "/token/introspection", PEER_CREDENTIALS, bodies, wrk.active)
     return [bench.turn("oidc_provider", target)]
@@ -76,7 +76,7 @@ def _batch_is_right(answer: object, body: str) -> bool:
 
 
 def row_11(bench: Bench) -> list[Turn]:
-    """Nothing but inactive tokens: strings that are none, and tokens that could be."""
+    """Inactive tokens only: malformed ones, and well-formed ones without a record."""
     alphabet = tokens.ALPHABET
     garbage = ["tok_" + "".join(random.choices(alphabet, k=45)) for _ in range(LIVE // 2)]
     garbage += ["".join(random.choices(alphabet, k=random.randint(1, 80))) for _ in range(LIVE // 2)]

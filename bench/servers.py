@@ -1,4 +1,4 @@
-"""Starting and stopping what is measured: each process on a core of its own choosing, ended by its own id."""
+"""Starts and ends the measured processes: each is pinned to its core and ended by its own id."""
 
 import os
 import re
@@ -18,13 +18,13 @@ import redis
 from authsvc.ops.embedded import _find_binary
 
 ROOT = Path(__file__).resolve().parent.parent
-# Cores as taskset names them: one for the server under test, the other for its store and whoever asks it.
+# Cores as taskset names them: one for the server under test, the other for its store and the load generator.
 SERVER_CORE, OTHER_CORE, BOTH_CORES = "0", "1", "0,1"
 START_TIMEOUT_S = 60
 
 
 class BenchError(Exception):
-    """Something went wrong in a way that makes the figures worthless."""
+    """A failure that makes the figures worthless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running authsvc. `admin`: client_id and secret, if it was the first on its store."""
+    """A running authsvc. admin: client_id and secret; None if the store was not empty at the start."""
 
     port: int
     admin: tuple[str, str] | None
@@ -71,7 +71,7 @@ def process(
     environment: Mapping[str, str] | None = None,
     cwd: Path = ROOT,
 ) -> Iterator[None]:
-    """A process that is ready, pinned to cores. Raises BenchError with the end of its log if it does not get so far."""
+    """A process that is pinned to cores and ready. Raises BenchError with the end of its log if it does not start."""
     with log.open("wb") as sink:
         started = subprocess.Popen(
             ["taskset", "-c", cores, *command],
@@ -80,7 +80,7 @@ def process(
             stderr=sink,
             cwd=cwd,
             env=clean_environment() | dict(environment or {}),
-            start_new_session=True,  # Ctrl-C is for us; they are ended in order
+            start_new_session=True,  # Ctrl-C reaches the bench alone, which then ends its processes in order
         )
     try:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -120,7 +120,7 @@ def store(directory: Path, name: str = "store", binary: str | None = None) -> It
 def authsvc(
     directory: Path, name: str, on: Store, *, cores: str = SERVER_CORE, **settings: object
 ) -> Iterator[Service]:
-    """`authsvc serve` as anybody would run it, with one worker and these settings."""
+    """`authsvc serve` with one worker, the default settings and these changes."""
     port, log = free_port(), directory / f"{name}.log"
     environment = {f"AUTHSVC_{key.upper()}": str(value) for key, value in settings.items()}
     environment |= {"AUTHSVC_REDIS_URL": on.url, "AUTHSVC_PORT": str(port)}
@@ -133,7 +133,7 @@ def authsvc(
 
 @contextmanager
 def asgi(directory: Path, name: str, environment: Mapping[str, str]) -> Iterator[int]:
-    """One of our ASGI peers under the very uvicorn that authsvc runs under."""
+    """One of the ASGI peers, under the same uvicorn as authsvc."""
     port = free_port()
     options = "--loop uvloop --http httptools --no-access-log --no-server-header --no-proxy-headers --lifespan off"
     command = [sys.executable, "-m", "uvicorn", f"bench.peers.{name}:app", "--port", str(port), *options.split()]
@@ -175,7 +175,7 @@ def django_oauth_toolkit(directory: Path, installed: Path, count: int) -> Iterat
     filler = [str(installed / "bin" / "python"), str(site / "site_of_one_file.py"), str(count)]
     tokens = run(filler, cwd=site, environment=environment).split()
     command = [str(installed / "bin" / "gunicorn"), "--bind", f"127.0.0.1:{port}", "--log-level", "error"]
-    # Of gunicorn's ways for one core this is its fastest here: the `sync` worker closes each connection.
+    # The fastest worker of gunicorn here on one core: the `sync` worker closes each connection.
     command += ["--workers", "1", "--worker-class", "gthread", "--threads", "4", "site_of_one_file:application"]
     with process(
         "django-oauth-toolkit",
@@ -190,7 +190,7 @@ def django_oauth_toolkit(directory: Path, installed: Path, count: int) -> Iterat
 
 
 def run(command: Sequence[str], *, cwd: Path = ROOT, environment: Mapping[str, str] | None = None) -> str:
-    """What a program prints that has something to do and then ends. Raises BenchError."""
+    """Run a program to its end and return its output. Raises BenchError."""
     done = subprocess.run(
         command, cwd=cwd, env=clean_environment() | dict(environment or {}), capture_output=True, text=True, check=False
     )
@@ -200,12 +200,12 @@ def run(command: Sequence[str], *, cwd: Path = ROOT, environment: Mapping[str, s
 
 
 def clean_environment() -> dict[str, str]:
-    """Ours without what would configure the service, whose settings are to be its defaults."""
+    """Our environment without the variables of authsvc, so that the service has its default settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AUTHSVC_")}
 
 
 def other_redis() -> str | None:
-    """Another server binary than the one used, for a second opinion on memory."""
+    """A second server binary, to measure memory with another allocator. None if there is none."""
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name)
         if found and found != _find_binary():

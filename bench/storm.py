@@ -1,8 +1,8 @@
-"""Logging in as fast as the service lets some browsers at once, each from an address of its own.
+"""Logs in as fast as the service allows, with several browsers at once. Each browser has its own address.
 
     python -m bench.storm PORT USERS BROWSERS SECONDS
 
-Prints how many logins in a second succeeded, and how many attempts were told to come back later.
+Prints the rates of the successful logins and of the attempts that got 503.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from collections import Counter
 
 from bench.loads import PASSWORD, USER_AGENT
 
-# A browser that is told 503 waits that long; the service asks for a second, a storm is not so polite.
+# A browser waits so long after a 503. The service asks for a second, but a storm does not obey.
 BACK_OFF_S = 0.1
 
 
 async def browser(number: int, port: int, users: int, end: float, seen: Counter[int]) -> None:
-    # Attempts are counted by address; all of 127/8 is this machine.
+    # The service counts attempts by address. All addresses of 127/8 belong to this machine.
     address = f"127.0.{1 + number // 200}.{1 + number % 200}"
     reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
     while time.perf_counter() < end:

@@ -1,7 +1,7 @@
-"""Asking a server as fast as it answers, and being sure that what it answers is right.
+"""Measures a server with wrk and checks that its answers are right.
 
-A wrong answer is a fast one. So before the first measurement a sample of the requests is sent and each answer is
-looked at, and during each one the statuses and the mean size of the answers have to be those of right ones.
+Wrong answers are fast. So the bench sends a sample of the requests before the first round and checks each answer. In
+each round it checks the statuses and the mean size of the answers.
 """
 
 import json
@@ -20,16 +20,16 @@ from bench.servers import OTHER_CORE, ROOT, BenchError
 Figures = dict[str, float]
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
-# In place of a content type: the bodies are tokens, and each is sent in the head of a GET.
+# In place of a content type. The bodies are tokens then, and each is sent in the head of a GET.
 BEARER = "bearer"
 SAMPLES = 100
-# How far the mean size of the answers may be from that of the sample: an inactive answer is half as long.
+# How far the mean size of the answers may differ from the sample. An inactive answer has half the size.
 SIZE_TOLERANCE = 0.03
 
 
 @dataclass(frozen=True)
 class Target:
-    """What to ask whom, and whether an answer (its JSON, and the body it is for) is right."""
+    """A server, the requests for it, and a check of its answers. right: takes the JSON of an answer and the body."""
 
     name: str
     port: int
@@ -59,7 +59,7 @@ def inactive(answer: object, _: str) -> bool:
 
 
 def prepared(target: Target, directory: Path) -> Target:
-    """The target with its bodies in a file, after a sample of them was answered rightly. Raises BenchError."""
+    """The target with its bodies in a file. Raises BenchError unless a sample of them gets right answers."""
     file = directory / f"{target.name}.bodies"
     with file.open("w") as lines:
         lines.writelines(f"{body}\n" for body in target.bodies)
@@ -69,7 +69,7 @@ def prepared(target: Target, directory: Path) -> Target:
 
 
 def measure(target: Target, seconds: float) -> Figures:
-    """Requests (or tokens) in a second and their latencies. Raises BenchError if any answer was a wrong one."""
+    """The rate of requests (or tokens) and their latencies. Raises BenchError if an answer was wrong."""
     url = f"http://127.0.0.1:{target.port}{target.path}"
     command = ["taskset", "-c", OTHER_CORE, "wrk", "-t1", f"-c{target.connections}", f"-d{max(int(seconds), 1)}s"]
     command += ["-s", str(ROOT / "bench" / "wrk.lua"), url, "--", str(target.file)]
@@ -93,7 +93,7 @@ def measure(target: Target, seconds: float) -> Figures:
 
 
 def _ask(target: Target, body: str) -> tuple[int, int]:
-    """Send one request byte by byte as wrk will; the size of the answer with headers, and without."""
+    """Send one request with the same bytes as wrk; the size of the answer with headers and without."""
     request = f"GET {target.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {body}\r\n\r\n"
     if target.content_type != BEARER:
         request = (
@@ -122,4 +122,4 @@ def _complete(raw: bytes) -> bool:
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
             return len(content) >= int(value)
-    return False  # until it is closed
+    return False  # no length: the answer ends with the connection

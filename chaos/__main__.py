@@ -10,7 +10,7 @@ from pathlib import Path
 from chaos import nginx, page, report
 from chaos.experiments import ALL
 from chaos.lab import Experiment, Outcome, conduct
-from chaos.processes import FaultsError
+from chaos.processes import ExperimentError
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
         nginx.found()
         directory = Path(tempfile.mkdtemp(prefix="authsvc-chaos-"))
         outcomes = asyncio.run(_conduct(wanted, directory, arguments))
-    except FaultsError as error:
+    except ExperimentError as error:
         print(f"chaos: {error}", file=sys.stderr)
         sys.exit(2)
     except asyncio.CancelledError:

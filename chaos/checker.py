@@ -1,7 +1,7 @@
-"""Replays a journal and says which promises were broken.
+"""Replays a journal and reports the promises that were broken.
 
-Only what a caller could see counts, and a call that overlaps another may have come before or after it: nothing is held
-against the service that some order of the overlapping calls explains.
+The checker judges answers only. Calls that overlap may have happened in either order: if some order explains an answer,
+the answer breaks no promise.
 """
 
 import math
@@ -32,9 +32,10 @@ class Violation:
 
 @dataclass
 class _Session:
-    """What the journal says about one session. Times are infinite where something never happened.
+    """One session, as the journal tells it. A time is infinite if the event never happened.
 
-    ending: when the first call was sent that may have ended it; ended: when the first such one was acknowledged.
+    ending: when the first call was sent that may have ended the session. ended: when the first such call was
+    acknowledged.
     """
 
     sub: str | None
@@ -46,7 +47,7 @@ class _Session:
 
 @dataclass
 class _Token:
-    """A token that was given out. `superseded`: when something was sent that may have put another into its place."""
+    """A token that was issued. superseded: when the first call was sent that may have replaced it."""
 
     issued: float
     expires: float
@@ -55,7 +56,7 @@ class _Token:
 
 
 class _Replay:
-    """Goes through the calls once for what happened, and once more for what was answered wrongly."""
+    """Reads the calls twice: first to learn what happened, then to find wrong answers."""
 
     def __init__(self, calls: Sequence[Call], grace_s: float) -> None:
         self._calls = sorted(calls, key=lambda call: call.sent)
@@ -121,7 +122,11 @@ class _Replay:
         return late or overtaken
 
     def _cut_off(self, call: Call) -> None:
-        """Sessions acknowledged before it was sent have to end; those begun before it was acknowledged may."""
+        """End the sessions of a cut-off.
+
+        A session must end if its login was answered before the cut-off was sent. A session may end if its login was
+        sent before the cut-off was answered.
+        """
         for session in self._sessions.values():
             if call.sub is not None and session.sub != call.sub:
                 continue
@@ -131,7 +136,7 @@ class _Replay:
                 session.ending = min(session.ending, call.sent)
 
     def _password_changed(self, call: Call) -> None:
-        """All other sessions of the user end, and those opened with the old password however late they are answered."""
+        """End the user's other sessions, and all sessions opened with the old password, however late the answer."""
         others = [(handle, one) for handle, one in self._sessions.items() if one.sub == call.sub]
         old = {
             c.result.session for c in self._calls if c.kind == "login" and c.note == "old" and c.sent < call.answered
@@ -145,7 +150,7 @@ class _Replay:
                 session.ending = min(session.ending, call.sent)
 
     def _replaced_all(self, handle: str, call: Call) -> None:
-        """The session that asked goes on with new tokens; a refresh with an old one may be taken for a thief's."""
+        """The session that changed the password gets new tokens. A refresh with an old token may end it as reuse."""
         new = (call.result.access, call.result.refresh)
         for token, held in self._tokens.items():
             if handle_in(token) == handle and token not in new:
@@ -220,12 +225,12 @@ class _Replay:
 
 
 def check(calls: Sequence[Call], *, grace_s: float = 10) -> list[Violation]:
-    """What the journal has against Inv1 to Inv5. grace_s: how long a spent refresh token gets its pair again."""
+    """The violations of Inv1 to Inv5 in a journal. grace_s: how long a spent refresh token gets its pair again."""
     return _Replay(calls, grace_s).run()
 
 
 def leaks(secrets: Iterable[str], logs: Iterable[Path]) -> list[Violation]:
-    """Inv6: the logs that hold any of the secrets."""
+    """The violations of Inv6: each log that holds a secret."""
     needles = [secret.encode() for secret in secrets]
     found = []
     for log in logs:

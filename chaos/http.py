@@ -1,6 +1,7 @@
-"""A small HTTP client over plain asyncio streams: thousands of calls a second, and connections to be broken at will.
+"""A small HTTP client over asyncio streams. It makes thousands of calls a second and can break a connection.
 
-httpx takes longer to make a call than the service to answer it, and has no way to break off in the middle.
+httpx is not used: one call of httpx takes longer than the answer of the service, and httpx cannot reset a connection in
+the middle of a request.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from urllib.parse import urlencode
 
 
 class NoAnswer(Exception):
-    """The connection broke, or nothing came in time."""
+    """The connection broke, or the answer did not come in time."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Line:
         return Answer(int(first.split(" ")[1]), headers, body)
 
     def reset(self) -> None:
-        """Break the connection with a RST, as a peer does that has crashed."""
+        """Break the connection with a RST, like a peer that has crashed."""
         raw = self.writer.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -77,7 +78,7 @@ async def connect(port: int) -> Line:
 
 
 class Http:
-    """Keeps connections to one port open, as many as there were calls at a time."""
+    """Calls one port. Keeps its connections open: as many as there were calls at the same time."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -128,7 +129,7 @@ def encoded(
     document: Any = None,
     headers: Mapping[str, str] | None = None,
 ) -> bytes:
-    """A request as it goes over the wire."""
+    """The bytes of a request."""
     body, lines = b"", {"Host": "localhost"} | dict(headers or {})
     if form is not None:
         body, lines["Content-Type"] = urlencode(form).encode(), "application/x-www-form-urlencoded"

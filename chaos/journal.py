@@ -1,4 +1,4 @@
-"""The journal of one experiment: every call that was made, when, and what came of it; one JSON line each."""
+"""The journal of one experiment: each call with its times and its answer, as one line of JSON."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -7,12 +7,12 @@ import msgspec
 
 from authsvc.core.token import HANDLE_LENGTH
 
-# What the status of a call is that got no answer at all.
+# The status of a call without an answer.
 UNANSWERED = 0
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What matters of an answer. `access`, `refresh`: names of the tokens given out; `session`: a handle."""
+    """The relevant part of an answer. access, refresh: names of the issued tokens. session: a handle."""
 
     active: bool | None = None
     sub: str | None = None
@@ -28,8 +28,9 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
 class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     """One call. Times: seconds of one monotonic clock.
 
-    kind: login, refresh, introspect, revoke (a session), cut-off (of `sub`, or of everybody), password, other.
-    token: the name of the one presented. sub, session: whom and what the caller meant; username: as what it logged in.
+    kind: one of `login refresh introspect revoke cut-off password other`. `revoke` ends one session; `cut-off` ends all
+    sessions of `sub`, or of everybody. token: the name of the presented token. sub, session: the user and the session
+    that the caller meant. username: the name of a login.
     """
 
     kind: str
@@ -61,7 +62,7 @@ class Journal:
 
 
 def name_of(token: str) -> str:
-    """What a token is called in the journal: its kind and handle, which are public, and a short digest."""
+    """The name of a token in the journal: its kind and handle, which are public, and a short digest."""
     return f"{token[: 4 + HANDLE_LENGTH]}-{sha256(token.encode()).hexdigest()[:8]}"
 
 

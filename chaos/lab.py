@@ -1,4 +1,4 @@
-"""What an experiment is, and how one is run: once as it stands, and once for each of its negative controls."""
+"""Defines an experiment and runs it: once with the real package, and once for each of its controls."""
 
 import asyncio
 import shutil
@@ -14,7 +14,7 @@ from chaos.checker import Violation, check, leaks, unanswered
 from chaos.http import NoAnswer
 from chaos.journal import Call, Journal
 from chaos.load import Load
-from chaos.processes import FaultsError
+from chaos.processes import ExperimentError
 from chaos.rig import Options, Rig
 from chaos.variation import Variation
 from chaos.world import World, admin_headers
@@ -22,17 +22,17 @@ from chaos.world import World, admin_headers
 T = TypeVar("T")
 
 USERS = 24
-# What a machine that is busy with other things misses too: times, and the rig's own trouble. An experiment in which
-# nothing else was found is run once more, and that run counts. A promise that is broken once is broken.
+# Codes that a busy machine can cause: exceeded times, and trouble of the rig. An experiment that found only these runs
+# again, and the second run counts. A broken promise needs no second run.
 OF_THE_MOMENT = {"rig", "setup", "time", "unanswered", "p99", "slow", "recovery", "respawn", "outage", "held", "exit"}
 OF_THE_MOMENT |= {"descriptors", "starved", "late", "moved", "failed"}
-# What an experiment may take, short or long, before it is given up on cores that are all busy. The soak adds its time.
+# How long an experiment may take, short and long, on busy cores. The soak adds its own time.
 LIMIT_S = (600, 1800)
 
 
 @dataclass
 class Lab:
-    """What an experiment is made in. Its directory is kept when something was found."""
+    """The surroundings of one run of an experiment. The directory is kept if the run found a violation."""
 
     directory: Path
     long: bool
@@ -41,7 +41,7 @@ class Lab:
     figures: dict[str, str] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     grace_s: float = 10
-    tolerated: tuple[str, ...] = ()  # invariants that are only counted: here nobody promises them
+    tolerated: tuple[str, ...] = ()  # invariants that the service does not promise here; they are only counted
     rig: Rig = field(init=False)
     world: World = field(init=False)
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -64,7 +64,7 @@ class Lab:
         return Load(self.world, **options)
 
     def require(self, holds: bool, code: str, text: str) -> None:
-        """A criterion of this experiment's own."""
+        """Record a violation unless the experiment's own criterion holds."""
         if not holds:
             self.violations.append(Violation(code, text[-300:]))
 
@@ -88,21 +88,20 @@ class Lab:
 
 @dataclass(frozen=True)
 class Control:
-    """A guarantee that is taken out, and what has to be found then: at least one of these codes.
+    """A guarantee that is taken out, and the codes of which the experiment has to find at least one then.
 
-    goes: how often it may be tried until it is red, where what is found then depends on chance. An experiment that is
-    to find nothing has one.
+    An experiment makes its control red by construction: it brings about the moment in which the guarantee is needed,
+    instead of waiting for it. Chance and the speed of the machine must not decide.
     """
 
     what: str
     finds: tuple[str, ...]
     variation: Variation
-    goes: int = 1
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One kind of fault. `number`: in the plan that the table follows. long_only: too slow for the short form."""
+    """One kind of fault. number: the row in the table. long_only: too slow for the short form."""
 
     name: str
     number: int
@@ -115,7 +114,11 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one experiment came to. `controls`: what each was, and whether it was red. `kept`: where its logs are."""
+    """The result of one experiment.
+
+    controls: for each control its name, whether it was red, and an example. kept: the folder with the logs.
+    missed: the codes of a first run that was repeated.
+    """
 
     experiment: Experiment
     figures: dict[str, str]
@@ -123,7 +126,7 @@ class Outcome:
     controls: list[tuple[str, bool, str]]
     seconds: float
     kept: Path | None
-    missed: tuple[str, ...] = ()  # what a first run missed, if it was run twice
+    missed: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -141,20 +144,15 @@ async def conduct(experiment: Experiment, directory: Path, *, long: bool, soak_s
     controls = []
     kept = [directory / experiment.name, plain.directory] if plain.violations else []
     for number, control in enumerate(experiment.controls, 1):
-        tried = []
-        for go in range(1, control.goes + 1):
-            place = directory / f"{experiment.name}-control-{number}-{go}"
-            # Always short: it has to be found, not measured.
-            tried.append(await _once(experiment, place, control.variation, long=False, soak_s=soak_s))
-            hits = [found for found in tried[-1].violations if found.code in control.finds]
-            if hits:
-                break
-        else:
-            kept += [lab.directory for lab in tried]
-        codes = Counter(found.code for found in tried[-1].violations)
+        place = directory / f"{experiment.name}-control-{number}"
+        # Always the short form: the violation has to be found, and its size does not matter.
+        broken = await _once(experiment, place, control.variation, long=False, soak_s=soak_s)
+        hits = [found for found in broken.violations if found.code in control.finds]
+        if not hits:
+            kept.append(place)
+        codes = Counter(found.code for found in broken.violations)
         counted = ", ".join(f"{count} {code}" for code, count in codes.items()) or "nothing was found"
-        told = counted + (f", such as: {hits[0].text[:120]}" if hits else "")
-        controls.append((control.what, bool(hits), told + (f" (go {go})" if control.goes > 1 else "")))
+        controls.append((control.what, bool(hits), counted + (f", such as: {hits[0].text[:120]}" if hits else "")))
     own = ("", "-again", "-control-*")
     for lab in {place for end in own for place in directory.glob(experiment.name + end)} - set(kept):
         shutil.rmtree(lab, ignore_errors=True)
@@ -174,6 +172,6 @@ async def _once(experiment: Experiment, directory: Path, variation: Variation, *
         lab.require(False, "time", "the experiment did not come to an end")
     except NoAnswer as error:
         lab.require(False, "unanswered", f"a call that the experiment needs got no answer ({error})")
-    except FaultsError as error:
+    except ExperimentError as error:
         lab.require(False, "rig", f"{error}")
     return lab

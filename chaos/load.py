@@ -1,4 +1,4 @@
-"""A mixed load: users who log in, refresh and log out, and resource servers that ask about all of them."""
+"""A mixed load: users log in, refresh and log out, and resource servers introspect their tokens."""
 
 import asyncio
 import random
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 from chaos.world import Session, World
 
-# Share of calls in per cent: introspect, login, refresh, revoke.
+# Shares of the calls in per cent: introspect, login, refresh, revoke.
 MIXED = (90, 5, 4, 1)
-# For short runs, so that the changes that a fault could spoil are many.
+# For short runs: more changes, which are the calls that a fault can spoil.
 CHANGING = (64, 12, 14, 10)
-# How often a token is asked about whose session its holder has ended.
+# The share of introspections that ask about an ended session.
 OF_THE_DEAD = 0.2
 
 
 @dataclass
 class Load:
-    """Calls at `rate` a second in all, by `actors` at a time."""
+    """Makes `rate` calls a second in total. actors: how many calls can be under way at once."""
 
     world: World
     rate: float = 150
@@ -32,7 +32,7 @@ class Load:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The load goes on while the block does; on leaving, calls under way are answered."""
+        """Run the load during the block. On leaving, wait for the calls under way."""
         self.stopping = False
         actors = [asyncio.create_task(self._act(random.Random(number))) for number in range(self.actors)]
         try:
@@ -75,7 +75,7 @@ class Load:
         session.busy = False
 
     def _pick(self, chance: random.Random, *, over: bool) -> Session | None:
-        """Some session; of those that somebody ended, one of the last, which a fault could bring back."""
+        """A random session. over: one of the sessions that ended last, because a fault could bring those back."""
         found = [session for session in self.world.sessions if session.over == over]
         if not found:
             return None

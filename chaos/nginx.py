@@ -1,13 +1,13 @@
-"""nginx in front of the workers, as an operator would have it."""
+"""nginx in front of the workers, configured as an operator would configure it."""
 
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos.processes import FaultsError, Process, free_port, listens
+from chaos.processes import ExperimentError, Process, free_port, listens
 
-# What our nginx says in place of a worker.
+# The error code of nginx itself when no worker answers.
 NO_WORKER = "no_worker"
 NGINX = """\
 daemon off;
@@ -44,7 +44,7 @@ http {{
         location / {{
             proxy_pass http://authsvc;
         }}
-        # These do no harm when done twice: nothing is lost when one worker dies over them.
+        # These calls are harmless when repeated, so nginx asks another worker when one dies during the call.
         location ~ ^/(introspect|introspect/batch|revoke|token)$ {{
             proxy_pass http://authsvc;
             proxy_next_upstream error timeout non_idempotent;
@@ -61,10 +61,10 @@ http {{
 
 
 def found() -> str:
-    """Where nginx is. Raises FaultsError."""
+    """The path of nginx. Raises ExperimentError."""
     binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if binary is None:
-        raise FaultsError("nginx is missing (Debian and Ubuntu: apt install nginx)")
+        raise ExperimentError("nginx is missing (Debian and Ubuntu: apt install nginx)")
     return binary
 
 

@@ -1,4 +1,4 @@
-"""Writes docs/chaos.md from the outcomes of a long run."""
+"""Writes docs/chaos.md from the outcomes of a run."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,55 +10,59 @@ from authsvc.ops.embedded import _find_binary
 from bench.machine import _processor
 from bench.servers import run
 from chaos.checker import INVARIANTS
-from chaos.lab import Control, Outcome
+from chaos.lab import Outcome
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "chaos.md"
 
 INTRODUCTION = """\
-# What was broken on purpose
+# Chaos experiments
 
-`make chaos` runs the service as it is run for real (two times two workers behind nginx, one Valkey that writes each
-change to its disk), breaks something, and replays a journal of every call against what the service promises. Each
-experiment is run again with one guarantee taken out, in a copy of the package or by a setting; the same checks have to
-find that, or the run fails. What a control breaks may show by chance only: where the table says so, it has some goes,
-of which one has to be red. An experiment has one go, and a second one if it missed nothing but times, as a busy machine
-does; where it took that, the table says so. This page is written by the run.
+`make chaos` runs the service as an operator runs it: two groups of two workers behind nginx, and one Valkey that syncs
+each change to its disk. An experiment breaks something and records each call in a journal. Then a checker replays the
+journal and compares each answer with the promises of the service.
+
+An experiment that cannot fail shows nothing. So each one has controls: the same experiment with one guarantee taken
+out, by a patch of a copy of the package or by a setting. The run fails unless each control is red.
+
+A busy machine can exceed the times of an experiment. An experiment that exceeded only times is run once more; the table
+says so. The run writes this page.
 """
 
 NOT_SHOWN = """\
 ## What this does not show
 
-- `kill -9` ends a process, not a machine: what the process had written is still in the page cache. Nothing here shows
-  that an fsync reaches the disk, or what is left after a power failure.
-- All processes share one machine and one clock, but where a clock is faked. Packets on loopback are neither lost nor
-  reordered; the proxies delay, swallow, cut and reset whole connections.
-- With more replicas than `AUTHSVC_DURABILITY_REPLICAS` the level `replica` does not outlast every failover: while
-  sentinels that were told to fail over promote one replica, another may still acknowledge a revocation, which is lost
-  then. Seen in a run with two replicas of which one had to have it; the experiment has one.
-- What a replica lacks of logins and rotations is lost with its primary: only revocations wait for it. In experiments 4
-  to 7 such losses are counted (*lost*) and break no promise: nobody awaits the replica for a login. Where rotations get
-  lost, sessions are revoked by their id: a token of a lost rotation belongs to none, and revoking it ends none.
-- Workers that are cut off together with an old primary ask it for 8 s at most with Sentinel at level `replica`, without
-  a bound with one address, as in experiment 6 (docs/store.md). The former is a test of its own, not an experiment.
-- A node without a file that is started again and promoted is an empty store: everything is answered 503 then, by want
-  of a service record. The experiments' nodes under sentinels keep a file.
-- A worker whose clock is behind hears an expired token for as long as it is behind.
-- A race that was not seen in so many rounds may still exist. The controls show that the checks see such races at all.
-- The durations are of this machine, with everything competing for its cores.
+- **A power failure.** `kill -9` ends a process and leaves its writes in the page cache. No experiment shows that an
+  fsync reaches the disk, or what a power failure leaves.
+- **Two machines.** All processes share one machine, and one clock except where a clock is faked. Loopback loses and
+  reorders no packets; the proxies delay, swallow, cut and reset whole connections.
+- **More replicas than `AUTHSVC_DURABILITY_REPLICAS`.** Then the level `replica` does not survive every failover. While
+  sentinels promote one replica, another one may still acknowledge a revocation, which is lost then. A run with two
+  replicas and a required number of one has shown this. The experiment has one replica.
+- **Logins and rotations in a failover.** Only revocations wait for the replica. In experiments 4 to 7 lost logins and
+  rotations are counted (*lost*) and break no promise. These experiments revoke sessions by their id, because a token of
+  a lost rotation belongs to no session.
+- **Isolated workers without a bound.** Workers that are cut off together with an old primary use it for at most 8 s
+  with Sentinel at level `replica`. With one address, as in experiment 6, there is no bound (docs/store.md). A test
+  shows the 8 s.
+- **A node without a file.** If it is started again and promoted, the store is empty. Then each call gets 503, because
+  there is no service record. The nodes of the experiments keep a file.
+- **An exact end of a token.** A worker whose clock is behind accepts an expired token for the length of the skew.
+- **Every race.** A race may exist that no round has met. The controls show that the checks see such races.
+- **Other machines.** The durations are those of this machine, on which all processes compete for the cores.
 """
 
 
 def write(outcomes: Sequence[Outcome], *, long: bool) -> None:
     rows = [_row(outcome) for outcome in outcomes]
-    text = [INTRODUCTION, "## What is checked after each experiment\n"]
+    text = [INTRODUCTION, "## Promises checked after each experiment\n"]
     text += [f"- **{code}**: {promise}" for code, promise in INVARIANTS.items()]
-    text += ["\n## The experiments\n", "| | what was done | passes when | figures | controls, all red |"]
+    text += ["\n## The experiments\n", "| | fault | passes when | figures | controls, all red |"]
     text += [
         "| --- | --- | --- | --- | --- |",
         *rows,
         "",
         NOT_SHOWN,
-        "## Run on\n",
+        "## Measured on\n",
         f"- the {'long' if long else 'short'} form",
         *_machine(),
     ]
@@ -71,13 +75,9 @@ def _row(outcome: Outcome) -> str:
     if outcome.missed:
         told.append(f"second go, the first missed: {', '.join(outcome.missed)}")
     figures = ", ".join(told)
-    controls = "; ".join(_named(control) for control in experiment.controls)
+    controls = "; ".join(control.what for control in experiment.controls)
     cells = (f"{experiment.number} {experiment.name}", experiment.injected, experiment.passes, figures, controls)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _named(control: Control) -> str:
-    return control.what + (f" (up to {control.goes} goes)" if control.goes > 1 else "")
 
 
 def _machine() -> list[str]:

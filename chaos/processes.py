@@ -1,4 +1,4 @@
-"""Starting, signalling and ending processes, each by its own id; the store and the workers among them."""
+"""Starts, signals and ends processes, each by its own id; among them the store and `authsvc serve`."""
 
 import os
 import re
@@ -18,8 +18,8 @@ START_WITHIN_S = 90
 PYTHON = Path(sys.executable)
 
 
-class FaultsError(Exception):
-    """The experiment could not be made, so it says nothing about the service."""
+class ExperimentError(Exception):
+    """The experiment could not be carried out, so it says nothing about the service."""
 
 
 def free_port() -> int:
@@ -35,7 +35,7 @@ def listens(port: int) -> bool:
 
 
 class Process:
-    """A command in a process group of its own, whose output is a file; it can be started again."""
+    """A command that can be started again. It has its own process group, and its output goes to a file."""
 
     def __init__(self, name: str, directory: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.name = name
@@ -48,7 +48,7 @@ class Process:
     @property
     def pid(self) -> int:
         if self._process is None:
-            raise FaultsError(f"{self.name} was never started")
+            raise ExperimentError(f"{self.name} was never started")
         return self._process.pid
 
     def start(self) -> None:
@@ -61,15 +61,15 @@ class Process:
                 cwd=self._directory,
                 env={name: value for name, value in os.environ.items() if not name.startswith("AUTHSVC_")}
                 | self.environment,
-                start_new_session=True,  # Ctrl-C is for us; they are ended in order
+                start_new_session=True,  # Ctrl-C reaches the suite alone, which then ends its processes in order
             )
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
-        """Raises FaultsError with the end of the log."""
+        """Raises ExperimentError with the end of the log."""
         deadline = time.monotonic() + START_WITHIN_S
         while not ready():
             if not self.runs or time.monotonic() > deadline:
-                raise FaultsError(f"{self.name} does not start:\n{self.log.read_text(errors='replace')[-2000:]}")
+                raise ExperimentError(f"{self.name} does not start:\n{self.log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.02)
 
     @property
@@ -83,16 +83,16 @@ class Process:
         return children_of(self.pid)
 
     def wait(self, seconds: float) -> int:
-        """The exit status. Raises FaultsError if it does not end."""
+        """The exit status. Raises ExperimentError if the process does not end in time."""
         if self._process is None:
             return 0
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise FaultsError(f"{self.name} does not end within {seconds:g} s") from None
+            raise ExperimentError(f"{self.name} does not end within {seconds:g} s") from None
 
     def kill(self) -> None:
-        """kill -9 for the process and whatever it has started."""
+        """kill -9 for the process and its children."""
         if self._process is None:
             return
         for pid in [self.pid, *self.children()]:
@@ -108,12 +108,12 @@ class Process:
         self.signal(signal.SIGTERM)
         try:
             self.wait(seconds)
-        except FaultsError:
+        except ExperimentError:
             self.kill()
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes that this one has started, but for Python's own resource tracker."""
+    """The children of a process, without Python's own resource tracker."""
     try:
         found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -145,7 +145,7 @@ def open_files(pid: int) -> int:
 
 
 class Store(Process):
-    """A Valkey of its own with the persistence that the embedded one has: every write is on the disk."""
+    """A Valkey with the persistence of the embedded store: each write is synced to the disk."""
 
     def __init__(
         self, directory: Path, options: Sequence[str] = (), environment: Mapping[str, str] | None = None
@@ -173,7 +173,7 @@ class Store(Process):
 
     @property
     def append_only_file(self) -> Path:
-        """The one that is being written now."""
+        """The append-only file to which the store writes now."""
         return max((self.data / "appendonlydir").glob("*.incr.aof"), key=lambda file: file.stat().st_mtime)
 
 
@@ -183,13 +183,13 @@ class Serve(Process):
     def __init__(self, name: str, directory: Path, python: Path, environment: Mapping[str, str]) -> None:
         self.port = free_port()
         environment = dict(environment) | {"AUTHSVC_PORT": str(self.port), "PYTHONDONTWRITEBYTECODE": "1"}
-        # Not `-m`, which would look for the package in the current directory first.
+        # Not `-m`: it would look for the package in the current directory first.
         run = "import sys; from authsvc.cli import main; sys.argv[0] = 'authsvc'; main()"
         super().__init__(name, directory, [str(python), "-P", "-c", run, "serve"], environment)
 
     @property
     def admin(self) -> tuple[str, str] | None:
-        """The first admin's client_id and secret, once a first start has printed them."""
+        """The client_id and secret of the first admin. None until the first start has printed them."""
         found = re.search(r"client_id +(\S+)\n +client_secret +(\S+)", self.log.read_text(errors="replace"))
         return (found[1], found[2]) if found else None
 
@@ -198,7 +198,7 @@ class Serve(Process):
         return self.children() or [self.pid]
 
     def forget_the_secret(self) -> None:
-        """Take the first start's notice out of the log: there the secret belongs, and nowhere else."""
+        """Remove the admin's secret from the log. Only the notice of the first start may hold it."""
         if self.admin:
             text = self.log.read_text(errors="replace").replace(self.admin[1], "(printed here, this once)")
             self.log.write_text(text)

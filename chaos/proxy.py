@@ -1,4 +1,4 @@
-"""A man in the middle on TCP who does to whole connections what networks do to them."""
+"""A TCP proxy that delays, swallows, drops and resets whole connections, as a network does."""
 
 import asyncio
 import random
@@ -10,11 +10,12 @@ from typing import Self
 
 
 class Proxy:
-    """Forwards a port of its own to another, and does as its attributes say, from one moment to the next.
+    """Forwards its port to another one. A change of an attribute takes effect at once.
 
-    delay_s: holds up every reply; a function is asked for each. black_hole: swallows everything, both ways, and keeps
-    the connections open. drop_every: the n-th piece of a reply is thrown away and its connection broken, after the
-    server has done what it was asked. closed: nobody listens.
+    - delay_s: the delay of each reply, or a function that returns it.
+    - black_hole: swallow both directions and keep the connections open.
+    - drop_every: throw away each n-th piece of a reply and break its connection. The command has been executed then.
+    - most: the greatest number of open connections so far.
     """
 
     def __init__(self, port: int, upstream: int) -> None:
@@ -24,7 +25,7 @@ class Proxy:
         self.black_hole = False
         self.drop_every = 0
         self.dropped = 0
-        self.most = 0  # connections at a time
+        self.most = 0
         self._replies = 0
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -44,7 +45,7 @@ class Proxy:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, backlog=1024)
 
     async def close(self) -> None:
-        """Listen no more, and reset every connection."""
+        """Stop listening and reset every connection."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -78,7 +79,7 @@ class Proxy:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
         except OSError:
-            pass  # the store is down: the caller sees a connection that ends
+            pass  # the store is down: the connection of the caller ends
         finally:
             self._open.discard(writer)
             writer.close()
@@ -104,5 +105,5 @@ class Proxy:
 
 
 def up_to(seconds: float) -> Callable[[], float]:
-    """A delay that is a different one each time."""
+    """A random delay for each reply."""
     return lambda: random.uniform(0, seconds)

@@ -1,4 +1,4 @@
-"""What is said about an experiment on the terminal."""
+"""Describes the outcome of an experiment for the terminal."""
 
 from collections import Counter
 
@@ -6,7 +6,7 @@ from chaos.lab import Outcome
 
 
 def told(outcome: Outcome) -> str:
-    """An experiment in some lines: what was found, and what its controls found."""
+    """Some lines: the figures and violations of an experiment, and the result of each control."""
     verdict = "ok" if outcome.passed else "FAILED"
     figures = ", ".join(f"{name} {value}" for name, value in outcome.figures.items())
     lines = [f"{verdict:<6} {outcome.experiment.name} ({outcome.seconds:.0f} s): {figures}"]

@@ -1,4 +1,4 @@
-"""The rig: a store, workers in groups, nginx before them; all real processes."""
+"""The rig: a store, groups of workers, and nginx in front of them. All are real processes."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,11 @@ from typing import Self
 
 from chaos.http import Http, NoAnswer
 from chaos.nginx import Nginx
-from chaos.processes import FaultsError, Serve, Store, free_port
+from chaos.processes import ExperimentError, Serve, Store, free_port
 from chaos.proxy import Proxy
 from chaos.variation import Variation
 
-# Cheap, so that the load is not hashing; and sessions enough that the cap plays no part.
+# Hashing is cheap, so that the load is not hashing. A user may have so many sessions that none is ended for the limit.
 SETTINGS = {
     "AUTHSVC_ARGON2_MEMORY_KIB": "8",
     "AUTHSVC_ARGON2_TIME_COST": "1",
@@ -24,9 +24,10 @@ SETTINGS = {
 
 @dataclass
 class Options:
-    """What an experiment wants of its rig. proxied: a proxy stands between the workers and the store.
+    """The wishes of an experiment. proxied: a proxy stands between the workers and the store.
 
-    per_group: extra environment of the process of each group, by its number.
+    per_group: extra environment variables of a group, by its number. store_url: a store that the experiment has started
+    itself.
     """
 
     groups: int = 2
@@ -35,12 +36,12 @@ class Options:
     settings: Mapping[str, str] = field(default_factory=dict)
     store: Sequence[str] = ()
     per_group: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
-    store_url: str | None = None  # of a store that the experiment has started itself
+    store_url: str | None = None
 
 
 @dataclass
 class Rig:
-    """What runs. `admin`: the first admin's client_id and secret."""
+    """The running processes. admin: the client_id and secret of the first admin."""
 
     directory: Path
     store: Store
@@ -96,7 +97,7 @@ class Rig:
         return [pid for group in self.groups for pid in group.workers]
 
     def logs(self) -> list[Path]:
-        """Everything that was written by anybody: output of the processes, and what the store keeps on the disk."""
+        """All files that may hold a secret by mistake: the output of the processes and the files of the store."""
         found = [
             *self.directory.glob("*.log"),
             *self.directory.glob("nodes/*/log"),
@@ -107,7 +108,7 @@ class Rig:
 
 
 async def _started(groups: list[Serve]) -> tuple[str, str]:
-    """Start the first group, which makes the first admin, then the others."""
+    """Start the first group, which registers the first admin, then the others."""
     first, *others = groups
     first.start()
     await asyncio.to_thread(first.wait_until, lambda: first.admin is not None)
@@ -116,14 +117,14 @@ async def _started(groups: list[Serve]) -> tuple[str, str]:
     for group in groups:
         await until_ready(group)
     if first.admin is None:
-        raise FaultsError("no admin was made")
+        raise ExperimentError("no admin was made")
     admin = first.admin
     first.forget_the_secret()
     return admin
 
 
 async def until_ready(group: Serve, seconds: float = 90) -> None:
-    """Wait until a group answers that it is ready. Raises FaultsError."""
+    """Wait until a group answers that it is ready. Raises ExperimentError."""
     http = Http(group.port)
     try:
         async with asyncio.timeout(seconds):
@@ -133,9 +134,9 @@ async def until_ready(group: Serve, seconds: float = 90) -> None:
                         return
                 except NoAnswer:
                     if not group.runs:
-                        raise FaultsError(f"{group.name} ended: {group.log.read_text()[-2000:]}") from None
+                        raise ExperimentError(f"{group.name} ended: {group.log.read_text()[-2000:]}") from None
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise FaultsError(f"{group.name} is not ready: {group.log.read_text()[-2000:]}") from None
+        raise ExperimentError(f"{group.name} is not ready: {group.log.read_text()[-2000:]}") from None
     finally:
         http.close()

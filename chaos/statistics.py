@@ -1,4 +1,4 @@
-"""The few figures that are taken of many."""
+"""Figures that sum up many measurements."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
-"""What a negative control does differently: the same experiment, with one guarantee taken out.
+"""The variations of the controls: each takes one guarantee out of the service.
 
-Nothing of this is in the product: a copy of the package is changed in a temporary directory, or a setting, an option of
-the store or the version of the driver is another one.
+A variation patches a copy of the package in a temporary directory, or it changes a setting, an option of the store or
+the version of the driver. The package itself stays as it is.
 """
 
 import shutil
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from chaos.processes import PYTHON, FaultsError
+from chaos.processes import PYTHON, ExperimentError
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "chaos" / ".cache"
@@ -20,7 +20,7 @@ CACHE = ROOT / "chaos" / ".cache"
 
 @dataclass(frozen=True)
 class Patch:
-    """One change of one file of the package. `old` has to be there exactly once, or the control no longer fits."""
+    """One change of one file of the package. `old` must be in the file exactly once."""
 
     file: str
     old: str
@@ -30,7 +30,7 @@ class Patch:
         file = package / self.file
         text = file.read_text()
         if text.count(self.old) != 1:
-            raise FaultsError(f"authsvc/{self.file} holds {text.count(self.old)} times what a control replaces")
+            raise ExperimentError(f"authsvc/{self.file} holds {text.count(self.old)} times what a control replaces")
         file.write_text(text.replace(self.old, self.new))
 
 
@@ -38,7 +38,7 @@ class Patch:
 class Variation:
     """How a run differs from the plain one. skip: the experiment leaves out the step that is under test.
 
-    redis_py: another version of the driver, installed into a virtual environment of its own.
+    redis_py: the version of the driver, which is installed into its own virtual environment.
     """
 
     patches: Sequence[Patch] = ()
@@ -48,7 +48,7 @@ class Variation:
     skip: bool = False
 
     def package(self, directory: Path) -> Path | None:
-        """A folder for PYTHONPATH with the changed package; None when nothing is changed."""
+        """A folder for PYTHONPATH with the patched package. None if there is no patch."""
         if not self.patches:
             return None
         copied = directory / "changed"
@@ -58,12 +58,12 @@ class Variation:
         return copied
 
     def python(self) -> Path:
-        """The interpreter to run the service with."""
+        """The interpreter that runs the service."""
         return PYTHON if self.redis_py is None else _environment(self.redis_py)
 
 
 def _environment(redis_py: str) -> Path:
-    """A virtual environment with our packages but for this version of the driver; made once."""
+    """A virtual environment with our packages and this version of the driver. It is made once."""
     wanted = f"redis=={redis_py}"
     target = CACHE / f"redis-{redis_py}-{sha256(str(PYTHON).encode()).hexdigest()[:8]}"
     python = target / "bin" / "python"
@@ -78,7 +78,7 @@ def _environment(redis_py: str) -> Path:
             check=False,
         )
         if done.returncode != 0:
-            raise FaultsError(f"{wanted} can't be installed: {done.stderr[-500:]}")
+            raise ExperimentError(f"{wanted} can't be installed: {done.stderr[-500:]}")
         ours = next(path for path in (PYTHON.parent.parent / "lib").glob("python3*/site-packages"))
         (packages / "ours.pth").write_text(f"{ours}\n{ROOT}\n")
         (target / "installed").touch()

@@ -1,4 +1,4 @@
-"""Waiting for something to become true, and telling how long it took."""
+"""Waits until something is true, and says how long that took."""
 
 import asyncio
 import math
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 
 async def until(done: Callable[[], bool], seconds: float) -> float:
-    """Seconds until it was done; infinite if it was not in time."""
+    """The seconds until `done` was true; infinite if that took longer than `seconds`."""
 
     async def asked() -> bool:
         return done()

@@ -1,4 +1,4 @@
-"""Users, their sessions, and the calls they make; each call is in the journal."""
+"""Users, their sessions and their calls. Each call is written to the journal."""
 
 import secrets
 import time
@@ -8,14 +8,14 @@ from typing import Any
 
 from chaos.http import Answer, Http, NoAnswer, basic
 from chaos.journal import UNANSWERED, Call, Journal, Result, handle_in, name_of
-from chaos.processes import FaultsError
+from chaos.processes import ExperimentError
 
 BATCH = 500
 
 
 @dataclass
 class User:
-    """Somebody with a password."""
+    """A user with a password."""
 
     username: str
     password: str
@@ -23,14 +23,14 @@ class User:
 
     @property
     def headers(self) -> dict[str, str]:
-        """An address of the user's own: the limits by address must not make one of all."""
+        """A client address for each user, so that the rate limit of an address counts one user only."""
         number = int(self.username.removeprefix("user"))
         return {"X-Forwarded-For": f"10.0.{number // 250}.{number % 250 + 1}"}
 
 
 @dataclass
 class Session:
-    """A login as its holder knows it. busy: somebody is changing it; over: its holder has ended it, or tried to."""
+    """A session as its user knows it. busy: a call is changing it. over: the user has ended it, or has tried to."""
 
     handle: str
     user: User
@@ -42,10 +42,10 @@ class Session:
 
 @dataclass
 class World:
-    """Makes calls through `http`. `secrets`: everything that must not be in a log.
+    """Makes calls through `http`. tokens: every issued token by its name. secrets: texts that no log may hold.
 
-    by_id: sessions are revoked by their id. A token that a failover has lost, by a refresh that no replica had, belongs
-    to no session any more, and revoking it ends none.
+    by_id: revoke sessions by their id. A failover can lose a refresh; then its token belongs to no session, and a
+    revocation by that token ends nothing.
     """
 
     http: Http
@@ -53,18 +53,18 @@ class World:
     admin: Mapping[str, str]
     users: list[User] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
-    tokens: dict[str, str] = field(default_factory=dict)  # every token given out, by its name
+    tokens: dict[str, str] = field(default_factory=dict)
     secrets: set[str] = field(default_factory=set)
     by_id: bool = False
 
     async def populate(self, count: int) -> None:
-        """Register users. Raises FaultsError."""
+        """Register users. Raises ExperimentError."""
         for number in range(count):
             user = User(f"user{len(self.users):04d}", f"walk {number} {secrets.token_hex(8)}")
             document = {"username": user.username, "password": user.password}
             answer = await self.http.call("POST", "/admin/users", document=document, headers=self.admin)
             if answer.status != 201:
-                raise FaultsError(f"a user could not be registered: {answer.status} {answer.body!r}")
+                raise ExperimentError(f"a user could not be registered: {answer.status} {answer.body!r}")
             user.sub = answer.json()["sub"]
             self.secrets.add(user.password)
             self.users.append(user)
@@ -97,7 +97,7 @@ class World:
         return session
 
     async def refresh(self, session: Session, token: str | None = None, *, http: Http | None = None) -> Call:
-        """Present the session's refresh token, or another one; the session moves on if it was its own."""
+        """Present the session's refresh token, or another one. The session takes the new tokens if it was its own."""
         presented = token or session.refresh
         call, answer = await self._call(
             "refresh",
@@ -133,7 +133,7 @@ class World:
         return call
 
     async def cut_off(self, user: User | None, *, http: Http | None = None) -> Call:
-        """End all sessions of a user, or of everybody."""
+        """End all sessions of a user. None: of everybody."""
         form = {"all": "true"} if user is None else {"sub": user.sub}
         call, _ = await self._call(
             "cut-off", "/revoke", form=form, headers=self.admin, sub=None if user is None else user.sub, http=http
@@ -163,7 +163,7 @@ class World:
         return call
 
     async def sweep(self, tokens: Sequence[str] | None = None) -> list[Call]:
-        """Introspect every token that was ever given out, or these."""
+        """Introspect these tokens. None: every token that was ever issued."""
         calls = []
         for batch in _batches(list(self.tokens.values()) if tokens is None else list(tokens)):
             sent = time.monotonic()

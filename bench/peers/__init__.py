@@ -1,1 +1,1 @@
-"""What the service is compared with: each a few lines against the other's public interface."""
+"""The peers of the comparison: each is a few lines around the public interface of another product."""

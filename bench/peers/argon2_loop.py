@@ -1,4 +1,4 @@
-"""Bare argon2id: verifies one hash again and again in some threads, and prints how often in a second.
+"""Bare argon2id: verifies one hash again and again in some threads, and prints the rate per second.
 
 python -m bench.peers.argon2_loop HASH PASSWORD THREADS SECONDS
 """

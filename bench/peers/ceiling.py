@@ -1,4 +1,4 @@
-"""The ceiling: an ASGI application that reads the body and answers a constant of the size of a real answer."""
+"""The ceiling: an ASGI application that reads the body and answers a constant with the size of a real answer."""
 
 import gc
 import os
@@ -7,7 +7,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 _LENGTH = int(os.environ.get("BENCH_ANSWER_BYTES", "400"))
 _BODY = b'{"active":true,"padding":"%s"}' % (b"x" * (_LENGTH - 29))
-# As `authsvc serve` does: nothing that only one of the two may have.
+# The same settings as `authsvc serve`, so that they make no difference.
 gc.freeze()
 gc.set_threshold(50_000, 20, 100)
 

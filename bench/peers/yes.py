@@ -1,10 +1,10 @@
-"""The ceiling of forward-auth: an ASGI application that lets everybody pass, as somebody of the usual length."""
+"""The ceiling of forward-auth: an ASGI application that allows each request, with headers of the usual length."""
 
 import gc
 
 from starlette.types import Message, Receive, Scope, Send
 
-# As `authsvc serve` does: nothing that only one of the two may have.
+# The same settings as `authsvc serve`, so that they make no difference.
 gc.freeze()
 gc.set_threshold(50_000, 20, 100)
 

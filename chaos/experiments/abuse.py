@@ -1,4 +1,4 @@
-"""Bytes that no honest client sends."""
+"""Malformed requests."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 
 
 def _probes() -> dict[str, bytes]:
-    """What is sent, by what it is. Each on a connection of its own."""
+    """Malformed requests by their name. Each is sent on its own connection."""
     credentials = "Authorization: " + basic("somebody", "something")["Authorization"]
     head = HEAD + credentials.encode() + b"\r\n" + FORM
     return {
@@ -76,7 +76,7 @@ async def abuse(lab: Lab) -> None:
 
 
 def _mutated(request: bytes) -> bytes:
-    """An honest request with some bytes changed, put in, or left out."""
+    """A correct request with some bytes changed, inserted or deleted."""
     found = bytearray(request)
     for _ in range(random.randint(1, 6)):
         at = random.randrange(len(found))
@@ -91,7 +91,7 @@ def _mutated(request: bytes) -> bytes:
 
 
 async def _sent(port: int, probe: bytes) -> list[int]:
-    """The statuses of all answers to it, until the connection ends or nothing more comes."""
+    """Send bytes; the statuses of all answers until the connection ends or WAIT_S pass in silence."""
     line = await connect(port)
     statuses: list[int] = []
     try:
@@ -115,8 +115,9 @@ EXPERIMENTS = (
     Experiment(
         "raw-http",
         22,
-        "requests smuggled, folded, doubled, endless, nested, or with random bytes changed; directly and through nginx",
-        "each is refused with 4xx or its connection closed; no worker ends",
+        "malformed requests (smuggled, folded, doubled, endless, nested, with random bytes changed) are sent directly "
+        "and through nginx",
+        "each gets a 4xx or a closed connection; no worker ends",
         abuse,
         [Control("bodies of 64 MiB are read", ("body",), Variation(NO_CAP))],
     ),

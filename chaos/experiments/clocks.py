@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chaos.http import Http
 from chaos.lab import Control, Experiment, Lab
-from chaos.processes import FaultsError
+from chaos.processes import ExperimentError
 from chaos.variation import Patch, Variation
 
 HOUR, DAY = 3600, 86400
@@ -16,7 +16,7 @@ def _library() -> str:
     for place in ("/usr/lib", "/usr/lib64", "/usr/local/lib"):
         for found in Path(place).glob("**/faketime/libfaketimeMT.so.1"):
             return str(found)
-    raise FaultsError("libfaketime is missing (Debian and Ubuntu: apt install libfaketime)")
+    raise ExperimentError("libfaketime is missing (Debian and Ubuntu: apt install libfaketime)")
 
 
 async def clocks(lab: Lab) -> None:
@@ -25,7 +25,7 @@ async def clocks(lab: Lab) -> None:
     faked = {"LD_PRELOAD": _library(), "FAKETIME_TIMESTAMP_FILE": str(skew), "FAKETIME_NO_CACHE": "1"}
     faked["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
     rig, world = await lab.set_up(users=12, workers=1, per_group={1: faked})
-    # A skew below a token's life changes no verdict about it, so the tokens live for longer than the skews.
+    # The tokens live longer than each skew: then a skew must not change whether a token is active.
     await world.call("PATCH", "/admin/clients/app", document={"access_ttl_s": 7 * DAY}, headers=world.admin)
     skews = lab.pick((HOUR, -HOUR), (HOUR, -HOUR, DAY, -DAY))
     for seconds in skews:
@@ -49,7 +49,7 @@ async def clocks(lab: Lab) -> None:
 
 
 async def _cut_offs(lab: Lab) -> None:
-    """What one worker cuts off is cut off for the other, whoever of them is fast."""
+    """A cut-off by one worker holds for the other one, whichever clock is fast."""
     world, ports = lab.world, [group.port for group in lab.rig.groups]
     https = [Http(port) for port in ports]
     for user, opened, ended in zip(world.users, (0, 1) * 6, (1, 0, 0, 1) * 3, strict=False):
@@ -65,7 +65,7 @@ async def _cut_offs(lab: Lab) -> None:
 
 
 async def _late_by(lab: Lab, skew: Path) -> None:
-    """For how long an expired token is heard by a worker whose clock is behind: for the skew, and no promise."""
+    """A worker whose clock is behind accepts an expired token for the length of the skew. That breaks no promise."""
     world, right, slow = lab.world, *[Http(group.port) for group in lab.rig.groups]
     await world.call("PATCH", "/admin/clients/app", document={"access_ttl_s": 1}, headers=world.admin)
     skew.write_text("+0")
@@ -84,7 +84,7 @@ async def _late_by(lab: Lab, skew: Path) -> None:
     slow.close()
 
 
-# A cut-off that compares times of different workers' clocks, as those do that keep an `iat` and a `not before`.
+# A cut-off that compares the times of two workers' clocks, like services that compare `iat` with a `not before`.
 BY_TIME = [
     Patch(
         "core/issuing.py",
@@ -99,7 +99,7 @@ EXPERIMENTS = (
         "clocks",
         19,
         "the clock of one worker, then of the store, is an hour (long form: a day) fast and slow",
-        "the same verdicts on all workers as long as a token outlives the skew; cut-offs hold whoever's clock is wrong",
+        "all workers agree about tokens that live longer than the skew; a cut-off holds, whichever clock is wrong",
         clocks,
         [Control("a cut-off compares times", ("Inv1",), Variation(BY_TIME))],
     ),

@@ -13,7 +13,7 @@ from chaos.statistics import percentile
 from chaos.variation import Patch, Variation
 from chaos.waiting import until, until_it
 
-# The bound on any answer while the store is away.
+# The longest time of an answer while the store is down.
 ANSWER_S = 1.5
 RECOVER_S = 2.0
 RESPAWN_S = 2.0
@@ -30,10 +30,10 @@ async def worker_kill(lab: Lab) -> None:
             if respawned[-1] > RESPAWN_S:
                 break
     await world.sweep()
-    lab.figure("faults", len(respawned))
+    lab.figure("kills", len(respawned))
     lab.figure("next worker after", f"{percentile(respawned, 50):.1f} s, {max(respawned):.1f} s at most")
     lab.require(max(respawned) <= RESPAWN_S, "respawn", f"no new worker within {RESPAWN_S:g} s")
-    # A login is not sent twice by nginx, so the one in the hands of the dead worker fails; nothing else does.
+    # nginx sends no login twice, so the logins under way in the dead worker fail. All other calls must succeed.
     away = [call for call in lab.calls if call.status == 0 or call.result.error == NO_WORKER]
     failed = [call for call in away if call.kind != "login"]
     lab.require(not failed, "failed", f"{len(failed)} calls failed that another worker could have answered")
@@ -62,7 +62,7 @@ async def store_kill(lab: Lab) -> None:
             recovered.append(await until_it(lambda: _works(lab), 2 * RECOVER_S))
             slowest = max(slowest, _judge_outage(lab, down, up))
     await world.sweep()
-    lab.figure("faults", len(recovered))
+    lab.figure("kills", len(recovered))
     lab.figure("slowest answer", f"{slowest:.2f} s")
     lab.figure("back after", f"{max(recovered):.2f} s at most")
     lab.require(max(recovered) <= RECOVER_S, "recovery", f"no answers {RECOVER_S:g} s after the store was back")
@@ -75,7 +75,7 @@ async def _works(lab: Lab) -> bool:
 
 
 def _judge_outage(lab: Lab, down: float, up: float) -> float:
-    """What was sent while the store was down: refused, not guessed, and soon. Returns the longest."""
+    """Require a quick 503 for each call while the store was down. Returns the longest time of an answer."""
     during = [call for call in lab.calls if down < call.sent and call.answered < up]
     guessed = [call for call in during if call.status != 503]
     lab.require(not guessed, "outage", f"{len(guessed)} calls were not answered 503 without a store: {guessed[:1]}")
@@ -102,8 +102,9 @@ EXPERIMENTS = (
     Experiment(
         "store-kill",
         2,
-        "kill -9 of the store, which comes back after some seconds",
-        "503 within 1.5 s meanwhile, answers 2 s after it is back, nothing acknowledged is lost, no worker restarts",
+        "kill -9 of the store, which is started again after some seconds",
+        "meanwhile 503 within 1.5 s; answers 2 s after the store is back; no acknowledged change is lost; no worker "
+        "restarts",
         store_kill,
         [
             Control("introspection answers `active: false` in an outage", ("Inv3", "outage"), Variation(SAYS_NO)),
@@ -113,9 +114,9 @@ EXPERIMENTS = (
     Experiment(
         "worker-kill",
         12,
-        "kill -9 of some worker, again and again",
-        "a new worker within 5 s, nothing but a login in its hands fails",
+        "kill -9 of a random worker, again and again",
+        "a new worker within 2 s; only logins under way in the dead worker fail",
         worker_kill,
-        [Control("nobody looks after the workers", ("respawn",), Variation([NO_SUPERVISOR]))],
+        [Control("nobody replaces a dead worker", ("respawn",), Variation([NO_SUPERVISOR]))],
     ),
 )

@@ -1,4 +1,4 @@
-"""What a revocation costs at each level of durability, when all is well."""
+"""The cost of a revocation at each level of durability, without any fault."""
 
 import asyncio
 import time
@@ -11,12 +11,12 @@ from chaos.variation import Variation
 from chaos.world import Session
 from tests.topologies import replicated
 
-# The level of each group of workers, and how the store syncs its file then: `disk` needs the slower way.
+# The level of each group of workers, and how the store syncs its file meanwhile. `disk` needs the slower way.
 LEVELS = (("local", "everysec"), ("replica", "everysec"), ("disk", "always"))
 
 
 async def durability(lab: Lab) -> None:
-    """Revoke one session after the other, at each level on workers of its own; one store, one replica."""
+    """Revoke one session after the other at each level. Each level has its own workers; the store has one replica."""
     store = await entered(lab, replicated(lab.directory / "nodes", "appendonly yes", "appendfsync always", replicas=1))
     per_group = {number: {"AUTHSVC_DURABILITY": level} for number, (level, _) in enumerate(LEVELS)}
     url = store.primary().url
@@ -48,8 +48,8 @@ EXPERIMENTS = (
     Experiment(
         "durability",
         24,
-        "nothing: sessions are revoked one after the other at each level of AUTHSVC_DURABILITY, with one replica",
-        "each is acknowledged; the figures are what that costs",
+        "nothing; sessions are revoked one after the other at each level of AUTHSVC_DURABILITY, with one replica",
+        "each revocation is acknowledged; the figures are its cost",
         durability,
         [Control("replication is cut off", ("refused",), Variation(skip=True))],
         long_only=True,

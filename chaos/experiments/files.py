@@ -1,4 +1,4 @@
-"""The store's file on the disk is cut short, damaged, or an old one."""
+"""The store's file on the disk is cut short, damaged or replaced by an old one."""
 
 import asyncio
 import random
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from chaos.journal import Call
 from chaos.lab import Control, Experiment, Lab
-from chaos.processes import FaultsError
+from chaos.processes import ExperimentError
 from chaos.variation import Variation
 from chaos.world import Session
 
@@ -25,7 +25,7 @@ async def files(lab: Lab) -> None:
 
 
 async def _cut_short(lab: Lab) -> None:
-    """The last bytes of the file are missing, as after a crash of the machine without fsync."""
+    """Cut the last bytes off the file, as a crash of the machine does without fsync."""
     came_back = 0
     sizes = [None, *random.sample(range(1, 501), lab.pick(3, 12))]
     for size in sizes:
@@ -33,13 +33,13 @@ async def _cut_short(lab: Lab) -> None:
         old, recent = sessions[::2], sessions[1::2]
         for session in old:
             await lab.world.revoke(session)
-        await asyncio.sleep(1)  # what was acknowledged a second ago is far from the end of the file
+        await asyncio.sleep(1)  # revocations of a second ago are far from the end of the file
         for session in recent:
             await lab.world.revoke(session)
         lab.rig.store.kill()
         file = lab.rig.store.append_only_file
         written = file.read_bytes()
-        # Without a size: just so much that the last revocation is gone.
+        # Without a size: cut just before the last revocation.
         file.write_bytes(written[: written.rindex(LAST_DELETION)] if size is None else written[:-size])
         await asyncio.to_thread(lab.rig.store.start)
         lost = await _alive(lab, old)
@@ -53,7 +53,7 @@ async def _cut_short(lab: Lab) -> None:
 
 
 async def _damaged(lab: Lab) -> None:
-    """A bit is flipped in the middle of the file: the store refuses to start rather than to guess."""
+    """Flip a bit in the middle of the file. The store must refuse to start."""
     session = (await _logins(lab))[0]
     lab.rig.store.kill()
     file = lab.rig.store.append_only_file
@@ -63,7 +63,7 @@ async def _damaged(lab: Lab) -> None:
     try:
         await asyncio.to_thread(lab.rig.store.start)
         lab.require(False, "damaged", "the store starts with a damaged file")
-    except FaultsError:
+    except ExperimentError:
         call = await lab.world.introspect(session.access)
         lab.require(call.status == 503, "damaged", f"introspection answers {call.status} without a store")
     file.write_bytes(whole)
@@ -73,7 +73,7 @@ async def _damaged(lab: Lab) -> None:
 
 
 async def _old_backup(lab: Lab) -> None:
-    """A backup is restored that knows nothing of the revocations since."""
+    """Restore a backup that is older than the revocations."""
     sessions = await _logins(lab)
     place, backup = lab.rig.store.data / "appendonlydir", lab.directory / "backup"
     shutil.copytree(place, backup)
@@ -96,14 +96,14 @@ async def _logins(lab: Lab) -> list[Session]:
 
 
 async def _alive(lab: Lab, sessions: list[Session]) -> list[Session]:
-    """Those that introspect as active; not in the journal, since before the cut-off nothing is promised."""
+    """The active sessions. The journal does not get these calls: before the cut-off nothing is promised."""
     document = {"tokens": [session.access for session in sessions]}
     answer = await lab.rig.http.call("POST", "/introspect/batch", document=document, headers=lab.world.admin)
     return [session for session, item in zip(sessions, answer.json()["items"], strict=True) if item["active"]]
 
 
 async def _cut_off(lab: Lab) -> None:
-    """What the operator does after the file was not the last one: `authsvc service cut-off`."""
+    """Run `authsvc service cut-off`, as the operator must after the store has lost its newest writes."""
     if lab.variation.skip:
         return
     sent = time.monotonic()
@@ -121,8 +121,8 @@ EXPERIMENTS = (
         "old-files",
         9,
         "the store's file loses its last 1 to 500 bytes, gets a bit flipped, is replaced by an old backup",
-        "revocations older than a second survive the cut; a damaged file is refused; after `authsvc service cut-off` "
-        "nothing from before is active",
+        "revocations older than a second survive the cut; the store refuses a damaged file; after "
+        "`authsvc service cut-off` no older session is active",
         files,
         [Control("the operator forgets the cut-off", ("Inv1",), Variation(skip=True))],
     ),

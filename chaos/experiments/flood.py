@@ -1,8 +1,11 @@
-"""More passwords to hash than there is time for."""
+"""More passwords to hash than the cores can hash."""
 
 import asyncio
 import itertools
+import math
 import time
+
+from argon2 import PasswordHasher
 
 from chaos.http import Http
 from chaos.lab import Control, Experiment, Lab
@@ -12,14 +15,18 @@ from chaos.variation import Patch, Variation
 from chaos.waiting import until_it
 
 ATTACKERS = 100
-# On cores that are all busy; on the event loop a worker's queue of hashes would take seconds.
+# A hash takes at least so long on any machine. On the event loops of four workers, the hashes of all attackers hold up
+# other calls for more than P99_S.
+HASH_S = 0.03
+MEMORY_KIB = 19456
+# On busy cores. A worker that hashes on its event loop takes longer than that for its queue.
 P99_S = 0.5
 LOGIN_S = 5.0
 RSS_MIB = 250.0
 
 
 async def hash_flood(lab: Lab) -> None:
-    settings = {"AUTHSVC_ARGON2_MEMORY_KIB": "19456", "AUTHSVC_ARGON2_TIME_COST": "2"}
+    settings = {"AUTHSVC_ARGON2_MEMORY_KIB": f"{MEMORY_KIB}", "AUTHSVC_ARGON2_TIME_COST": f"{_time_cost()}"}
     rig, world = await lab.set_up(users=4, settings=settings)
     session = await world.login(world.users[0])
     if session is None:
@@ -38,17 +45,24 @@ async def hash_flood(lab: Lab) -> None:
     refused = await Http(rig.groups[0].port).call("POST", "/login", document=long)
     lab.figure("guesses", f"{len(answers)}, {answers.count(503)} of them refused")
     lab.figure("introspection p99", f"{calm * 1000:.0f} ms before, {stormy * 1000:.0f} ms in the flood")
-    lab.figure("an honest login", f"{took:.1f} s")
+    lab.figure("a login of a user", f"{took:.1f} s")
     lab.figure("largest worker", f"{biggest:.0f} MiB")
     lab.require(stormy < max(P99_S, 5 * calm), "p99", f"p99 of introspection is {stormy * 1000:.0f} ms in the flood")
-    lab.require(took < LOGIN_S, "login", f"an honest login takes {took:.1f} s")
+    lab.require(took < LOGIN_S, "login", f"the login of a user takes {took:.1f} s")
     lab.require(biggest < RSS_MIB, "memory", f"a worker has {biggest:.0f} MiB")
     lab.require(set(answers) <= {401, 429, 503}, "answers", f"unexpected answers: {set(answers)}")
     lab.require(refused.status in (400, 413), "long", f"a password of 1 MB was answered {refused.status}")
 
 
+def _time_cost() -> int:
+    """The number of passes with which a hash takes HASH_S on this machine; at least the default, which is 2."""
+    began = time.monotonic()
+    PasswordHasher(time_cost=2, memory_cost=MEMORY_KIB, parallelism=1).hash("a walk by the river")
+    return max(2, math.ceil(2 * HASH_S / (time.monotonic() - began)))
+
+
 async def _asked(lab: Lab, token: str, seconds: float) -> float:
-    """p99 of introspection meanwhile, some fifty a second."""
+    """The p99 of about fifty introspections a second."""
     took: list[float] = []
 
     async def ask(until: float) -> None:
@@ -62,7 +76,7 @@ async def _asked(lab: Lab, token: str, seconds: float) -> float:
 
 
 async def _attack(port: int, numbers: "itertools.count[int]", stopping: asyncio.Event) -> list[int]:
-    """Guess at accounts that don't exist, each time another one from another address."""
+    """Guess at accounts that don't exist. Each guess has its own account and address."""
     http, answers = Http(port), []
     while not stopping.is_set():
         number = next(numbers)
@@ -76,7 +90,7 @@ async def _attack(port: int, numbers: "itertools.count[int]", stopping: asyncio.
 
 
 async def _legitimate(lab: Lab) -> float:
-    """How long somebody needs who tries again and again."""
+    """How long a user needs to log in who tries again and again."""
 
     async def logged_in() -> bool:
         return await lab.world.login(lab.world.users[1]) is not None
@@ -94,9 +108,9 @@ EXPERIMENTS = (
     Experiment(
         "hash-flood",
         14,
-        "a hundred clients log in all the time with argon2id at its default cost, and one password of 1 MB",
-        "p99 of introspection stays under 500 ms, or five times what it was; an honest login takes less than 5 s, no "
-        "worker above 250 MiB",
+        "a hundred clients log in all the time, with argon2id that takes at least 30 ms; then one password of 1 MB",
+        "p99 of introspection stays under 500 ms or five times its value before; a user logs in within 5 s; no worker "
+        "above 250 MiB",
         hash_flood,
         [Control("passwords are hashed on the event loop", ("p99",), Variation([ON_THE_LOOP]))],
     ),

@@ -13,7 +13,7 @@ async def out_of_memory(lab: Lab) -> None:
     sessions = [
         session for user in world.users for session in [await world.login(user), await world.login(user)] if session
     ]
-    lab.require(len(sessions) == 12, "setup", "a login failed before anything was done")
+    lab.require(len(sessions) == 12, "setup", "a login failed before the store was full")
     with rig.store.open() as store:
         store.config_set("maxmemory", "1mb")
     refused = [await world.login(user) for user in world.users]
@@ -49,9 +49,9 @@ EXPERIMENTS = (
     Experiment(
         "full-store",
         8,
-        "maxmemory is set below what is used; then the store may evict",
-        "logins are refused with 503; introspection, revocations and cut-offs work; /readyz is 503 if it evicts",
+        "maxmemory is set below the memory in use; then the store may evict keys",
+        "logins get 503; introspection, revocations and cut-offs work; /readyz is 503 while the store may evict",
         out_of_memory,
-        [Control("the swap may not exceed the memory", ("refused",), Variation([NO_ALLOW_OOM]))],
+        [Control("the swap may not use more than maxmemory", ("refused",), Variation([NO_ALLOW_OOM]))],
     ),
 )

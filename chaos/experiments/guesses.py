@@ -6,12 +6,13 @@ from chaos.http import Http
 from chaos.lab import Control, Experiment, Lab
 from chaos.variation import Patch, Variation
 
-# What is heard of one account: from one address, and in all.
+# How many guesses at one account get a verdict: those of one address, and all together.
 FROM_ONE, IN_ALL = 5, 100
 
 
 async def brute_force(lab: Lab) -> None:
-    rig, world = await lab.set_up(users=4)
+    rig, world = await lab.set_up(users=4, proxied=True)
+    assert rig.proxy is not None
     one, many, bystander, _ = world.users
     session = await world.login(one)
     https = [Http(group.port) for group in rig.groups]
@@ -22,28 +23,30 @@ async def brute_force(lab: Lab) -> None:
         answer = await http.call("POST", "/login", document=document, headers={"X-Forwarded-For": address})
         return answer.status
 
+    rig.proxy.delay_s = 0.02  # longer than it takes to send all guesses: no verdict comes before the last guess
     answers = await asyncio.gather(*[guess(n, one.username, "198.51.100.7") for n in range(100)])
-    lab.figure("heard of 100 at once from one address", answers.count(401))
-    lab.require(answers.count(401) <= FROM_ONE, "heard", f"{answers.count(401)} guesses from one address were heard")
+    rig.proxy.delay_s = 0.0
+    lab.figure("verdicts on 100 at once from one address", answers.count(401))
+    lab.require(answers.count(401) <= FROM_ONE, "heard", f"{answers.count(401)} guesses from one address got a verdict")
     answers = []
-    for wave in range(lab.pick(4, 10)):  # a full queue of hashes hears nobody, so in waves
+    for wave in range(lab.pick(4, 10)):  # in waves: a full queue of hashes answers 503 without a verdict
         numbers = range(100 * wave, 100 * wave + 100)
         addresses = [f"203.0.{number // 250}.{number % 250 + 1}" for number in numbers]
         waves = [guess(n, many.username, address) for n, address in zip(numbers, addresses, strict=True)]
         answers += await asyncio.gather(*waves)
     heard = answers.count(401)
-    lab.figure(f"heard of {len(answers)} from as many", heard)
-    lab.require(0 < heard <= IN_ALL, "heard", f"{heard} guesses at one account were heard")
+    lab.figure(f"verdicts on {len(answers)} from as many", heard)
+    lab.require(0 < heard <= IN_ALL, "heard", f"{heard} guesses at one account got a verdict")
     lab.require(set(answers) <= {401, 429, 503}, "answers", f"unexpected answers: {set(answers)}")
     lab.require(await world.login(bystander) is not None, "bystander", "another user can't log in")
-    if session is not None:  # whoever is logged in does not notice
+    if session is not None:  # the attack does not touch a user who is logged in
         lab.require(bool((await world.introspect(session.access)).result.active), "victim", "the victim was logged out")
         lab.require((await world.refresh(session)).status == 200, "victim", "the victim can't refresh")
     for http in https:
         http.close()
 
 
-# The usual mistake: look whether the limit is reached, check the password, and count afterwards.
+# The usual mistake: compare the count with the limit, check the password, and count the attempt afterwards.
 CHECK_THEN_COUNT = [
     Patch(
         "flows/login.py",
@@ -68,7 +71,7 @@ EXPERIMENTS = (
         "brute-force",
         21,
         "hundreds of guesses at once at one account, from one address and from as many",
-        "at most 5 are heard from one address and 100 in all; who is logged in does not notice",
+        "at most 5 get a verdict from one address and 100 in all; a user who is logged in stays so",
         brute_force,
         [Control("attempts are counted after the password was checked", ("heard",), Variation(CHECK_THEN_COUNT))],
     ),

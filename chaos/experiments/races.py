@@ -1,11 +1,11 @@
-"""Many do the same, or opposite things, at the same time."""
+"""Many clients change the same session at the same time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 from chaos.journal import Call
 from chaos.lab import Control, Experiment, Lab
-from chaos.processes import FaultsError
+from chaos.processes import ExperimentError
 from chaos.proxy import up_to
 from chaos.variation import Patch, Variation
 from chaos.waiting import until_it
@@ -16,7 +16,7 @@ AT_ONCE = 50
 
 async def refresh_races(lab: Lab) -> None:
     grace_s = lab.pick(3, 10)
-    # The grace is counted in whole seconds from the beginning of the second, so the last one is no promise.
+    # The service counts the grace from the beginning of a second, so its last second is no promise.
     lab.grace_s = grace_s - 1
     _, world = await lab.set_up(users=12, settings={"AUTHSVC_REFRESH_GRACE_S": str(grace_s)})
     retries = asyncio.create_task(_lost_answers(lab, lab.pick((0.1, 1.0, 1.9, 4.0), (0.1, 5.0, 8.9, 11.0))))
@@ -28,7 +28,7 @@ async def refresh_races(lab: Lab) -> None:
         pairs = {(call.result.access, call.result.refresh) for call in calls if call.status == 200}
         answered = sum(call.status == 200 for call in calls)
         lab.require(len(pairs) == 1, "pairs", f"one token was exchanged for {len(pairs)} different pairs")
-        lab.require(answered == AT_ONCE, "refused", f"only {answered} of {AT_ONCE} got it")
+        lab.require(answered == AT_ONCE, "refused", f"only {answered} of {AT_ONCE} got a pair")
     lab.figure("rounds", f"{rounds} of {AT_ONCE} at once")
     await retries
     await _old_generation(lab, world.users[11])
@@ -36,7 +36,7 @@ async def refresh_races(lab: Lab) -> None:
 
 
 async def _lost_answers(lab: Lab, delays: tuple[float, ...]) -> None:
-    """The answer got lost and the phone tries again; the last of the delays is past the grace."""
+    """An answer is lost and the client tries again after a delay. The last delay is longer than the grace."""
     world = lab.world
 
     async def one(user: User, delay_s: float, *, in_time: bool) -> None:
@@ -56,7 +56,7 @@ async def _lost_answers(lab: Lab, delays: tuple[float, ...]) -> None:
 
 
 async def _old_generation(lab: Lab, user: User) -> None:
-    """R1 after R3, within the grace: a thief's, so the session ends."""
+    """Present the first token after the third, within the grace. That is reuse, so the session ends."""
     world = lab.world
     session = await _login(world, user)
     oldest = session.refresh
@@ -69,9 +69,11 @@ async def _old_generation(lab: Lab, user: User) -> None:
 
 
 async def strict_races(lab: Lab) -> None:
-    """Without a grace one of those who present a token gets the pair, and the others end the session, as any reuse."""
+    """Without a grace one of many clients gets the pair. The other presentations are reuse and end the session."""
     lab.grace_s = 0
-    _, world = await lab.set_up(users=12, settings={"AUTHSVC_REFRESH_GRACE_S": "0"})
+    rig, world = await lab.set_up(users=12, proxied=True, settings={"AUTHSVC_REFRESH_GRACE_S": "0"})
+    assert rig.proxy is not None
+    rig.proxy.delay_s = 0.02  # longer than it takes to send all calls, so all read the record before the first writes
     rounds = lab.pick(8, 300)
     for number in range(rounds):
         session = await _login(world, world.users[number % 12])
@@ -90,7 +92,7 @@ async def strict_races(lab: Lab) -> None:
 
 
 async def revoke_races(lab: Lab) -> None:
-    """End sessions while they are being refreshed and opened; afterwards everything acknowledged has to hold."""
+    """End sessions while they are refreshed and opened. Afterwards each acknowledged end must hold."""
     rig, world = await lab.set_up(users=16, proxied=True)
     assert rig.proxy is not None
     rig.proxy.delay_s = up_to(0.004)  # so that calls overlap in more than one way
@@ -99,7 +101,7 @@ async def revoke_races(lab: Lab) -> None:
     for number in range(rounds):
         session = await _login(world, world.users[number % len(world.users)], _address(number))
         await _race(world, session, ends[number % len(ends)], number)
-        # What was in flight may have made new tokens: they are dead, or younger than the end.
+        # Calls in flight may have issued new tokens. Those are inactive, or younger than the end.
         await world.sweep([session.access, session.refresh])
     await world.sweep()
     lab.figure("rounds", rounds)
@@ -120,17 +122,17 @@ async def _race(world: World, session: Session, end: Callable[[World, Session], 
 
 
 def _address(number: int) -> dict[str, str]:
-    """Another one in each round: logins of a suspended user are wrong ones, of which an address has twenty."""
+    """A new address in each round: logins of suspended users fail, and an address may fail twenty times."""
     return {"X-Forwarded-For": f"10.9.{number // 250}.{number % 250 + 1}"}
 
 
 async def _login(world: World, user: User, headers: dict[str, str] | None = None) -> Session:
-    for _ in range(20):  # a busy machine may stop for some seconds, and be told 503
+    for _ in range(20):  # on a busy machine logins may get 503 for some seconds
         session = await world.login(user, headers=headers)
         if session is not None:
             return session
         await asyncio.sleep(0.5)
-    raise FaultsError(f"{user.username} can't log in")
+    raise ExperimentError(f"{user.username} can't log in")
 
 
 async def _revoke(world: World, session: Session) -> Call:
@@ -147,7 +149,7 @@ async def _password(world: World, session: Session) -> Call:
     if call.status == 200:
         session.user.password = new
     else:
-        world.users.remove(session.user)  # nobody knows the password now
+        world.users.remove(session.user)  # the change may have been made, so the password is unknown
     return call
 
 
@@ -158,7 +160,7 @@ async def _suspend(world: World, session: Session) -> Call:
         path = f"/admin/users/{session.user.sub}"
         return (await world.call("PATCH", path, document={"status": "active"}, headers=world.admin)).status == 200
 
-    await until_it(reinstated, 10)  # or the next round has nobody to begin with
+    await until_it(reinstated, 10)  # the next rounds need active users
     return call
 
 
@@ -173,17 +175,23 @@ EXPERIMENTS = (
     Experiment(
         "refresh-races",
         16,
-        "50 clients present one refresh token at once; answers get lost and are asked for again, also too late; "
-        "the first token after the third",
-        "one pair for all within the grace, afterwards the session ends",
+        "50 clients present one refresh token at once; clients lose answers and try again, one of them too late; a "
+        "client presents the first token after the third",
+        "all get one pair within the grace; after it the session ends",
         refresh_races,
-        [Control("successors are made at random, not derived", ("Inv4", "pairs"), Variation([RANDOM_SUCCESSOR]))],
+        [
+            Control(
+                "new tokens are random, not derived",
+                ("Inv4", "pairs"),
+                Variation([RANDOM_SUCCESSOR]),
+            )
+        ],
     ),
     Experiment(
         "strict-races",
         16,
         "50 clients present one refresh token at once, with AUTHSVC_REFRESH_GRACE_S=0",
-        "exactly one gets a pair, all others `invalid_grant`; the session has ended then, as after any reuse",
+        "exactly one gets a pair, all others get `invalid_grant`; the session has ended, as after any reuse",
         strict_races,
         [
             Control("a grace of ten seconds", ("winners",), Variation(settings={"AUTHSVC_REFRESH_GRACE_S": "10"})),
@@ -193,8 +201,8 @@ EXPERIMENTS = (
     Experiment(
         "revoke-races",
         17,
-        "sessions are revoked, cut off, suspended and get new passwords while they are refreshed and opened",
-        "what was acknowledged as ended is never active again",
+        "sessions end by revocation, cut-off, suspension and password change while they are refreshed and opened",
+        "a session whose end was acknowledged is never active again",
         revoke_races,
         [Control("records are read and set, not compared and swapped", ("Inv1",), Variation([BLIND]))],
     ),

@@ -18,9 +18,10 @@ from tests.topologies import DOWN_AFTER_MS, REPLICATION, Sentinels, replicated, 
 
 S = TypeVar("S")
 
-# A write has to work again this long after the primary was gone.
+# The longest time without writes after the loss of a primary.
 OUTAGE_S = 15.0
-# For a node that was killed, to become a replica with all data; sentinels tell it some seconds after it is back.
+# How long a node that was killed may take to become a replica with all data. The sentinels reconfigure it some seconds
+# after its start.
 WHOLE_S = 60.0
 REPLICA = {"AUTHSVC_DURABILITY": "replica"}
 LOCAL = Variation(settings={"AUTHSVC_DURABILITY": "local"})
@@ -28,7 +29,7 @@ LOCAL = Variation(settings={"AUTHSVC_DURABILITY": "local"})
 
 async def resurrection(lab: Lab) -> None:
     """Revoke while nothing reaches the replica, kill the primary, and let the replica take over."""
-    # What an asynchronous replica lacks of the logins is lost with the primary, and that is promised nowhere.
+    # A failover may lose logins: nothing promises that they reach the replica.
     lab.tolerated = ("Inv3",)
     store = await entered(lab, replicated(lab.directory / "nodes", replicas=1))
     proxy = await lab.stack.enter_async_context(Proxy(free_port(), store.primary().port))
@@ -57,10 +58,10 @@ async def resurrection(lab: Lab) -> None:
 
 
 async def sentinel_failover(lab: Lab) -> None:
-    # A login or a rotation that the replica lacks is lost with the primary: only revocations wait for it.
+    # Only revocations wait for the replica, so a failover may lose logins and rotations.
     lab.tolerated = ("Inv3", "Inv4")
-    # One replica: of two, one may acknowledge a revocation while the sentinels are promoting the other.
-    # With a file: a node that was killed comes back with what it had, should it be promoted before it has caught up.
+    # One replica: of two replicas, one could acknowledge a revocation while the sentinels promote the other.
+    # A file: a node that was killed keeps its data, in case it is promoted before it has caught up.
     store: Sentinels = await entered(lab, sentinels(lab.directory / "nodes", "appendonly yes", replicas=1))
     url = store.primary().url if lab.variation.skip else store.url
     _, world = await lab.set_up(store_url=url, settings=REPLICA)
@@ -82,7 +83,7 @@ async def sentinel_failover(lab: Lab) -> None:
                 break
             if not before.answers():
                 await asyncio.to_thread(before.start)
-            # The next to go must not be the only one that has everything.
+            # Both nodes must have all data before the next failover.
             whole = await until_it(lambda: asyncio.to_thread(_is_whole, store), WHOLE_S)
             lab.require(whole < WHOLE_S, "setup", f"the replica has not caught up within {WHOLE_S:g} s")
             await asyncio.sleep(1)
@@ -94,15 +95,15 @@ async def sentinel_failover(lab: Lab) -> None:
 
 
 def _is_whole(store: Sentinels) -> bool:
-    """Whether the replica is one, and has all that the primary has."""
+    """Whether there is one replica and it has all data of the primary."""
     try:
         return store.primary().replicas_online() == 1 and all(replica.follows() for replica in store.replicas())
-    except (RedisError, AssertionError):  # somebody is not there yet
+    except (RedisError, AssertionError):  # a node does not answer yet
         return False
 
 
 async def split_brain(lab: Lab) -> None:
-    """The primary lives on with half of the workers, while the others follow the replica that was promoted."""
+    """Promote the replica while the old primary and half of the workers are cut off together."""
     lab.tolerated = ("Inv3",)
     options = () if lab.variation.settings else ("min-replicas-to-write 1", "min-replicas-max-lag 2")
     store = await entered(lab, replicated(lab.directory / "nodes", *options, replicas=1))
@@ -121,7 +122,7 @@ async def split_brain(lab: Lab) -> None:
     refused = await asyncio.gather(*[world.revoke(session, http=isolated) for session in sessions[::2]])
     acknowledged = sum(call.status == 200 for call in refused)
     lab.figure("revoked on the isolated side", f"{len(refused)}, {acknowledged} acknowledged")
-    # It heals: the old primary becomes a replica of the new one, and its workers are led there too.
+    # Heal: the old primary becomes a replica of the new one, and its workers are led to the new one, too.
     for node in store.nodes:
         await asyncio.to_thread(node.call, "ACL", "SETUSER", REPLICATION, "on")
     ways[1].upstream = new.port
@@ -138,7 +139,7 @@ async def split_brain(lab: Lab) -> None:
 
 
 async def entered(lab: Lab, store: AbstractContextManager[S]) -> S:
-    """Start processes without holding up the event loop, and end them with the experiment."""
+    """Start processes without blocking the event loop, and end them with the experiment."""
     lab.stack.callback(lambda: store.__exit__(None, None, None))
     return await asyncio.to_thread(store.__enter__)
 
@@ -149,7 +150,7 @@ async def _logins(lab: Lab, user: User, count: int) -> list[Session]:
 
 
 async def _reads(lab: Lab, http: Http | None = None) -> bool:
-    """Whether introspection works. Not /readyz, which says no as long as there is no replica to wait for."""
+    """Whether introspection works. /readyz would be 503 as long as there is no replica."""
     with suppress(NoAnswer):
         form = {"token": next(iter(lab.world.tokens.values()))}
         answer = await (http or lab.rig.http).call("POST", "/introspect", form=form, headers=lab.world.admin)
@@ -173,7 +174,7 @@ EXPERIMENTS = (
         4,
         "replication is cut off, sessions are revoked, the primary is killed, the replica takes over "
         "(AUTHSVC_DURABILITY=replica)",
-        "what was acknowledged stays revoked; what could not reach the replica was answered 503",
+        "an acknowledged revocation holds; a revocation that did not reach the replica was answered 503",
         resurrection,
         [Control("AUTHSVC_DURABILITY=local", ("Inv1",), LOCAL)],
     ),
@@ -181,17 +182,17 @@ EXPERIMENTS = (
         "sentinel-failover",
         5,
         "the primary is killed, or the sentinels are told to replace it, again and again (AUTHSVC_DURABILITY=replica)",
-        "writes work again within 15 s; nothing acknowledged as revoked comes back; no 500; lost logins are counted",
+        "writes work again within 15 s; no acknowledged revocation is lost; no 500; lost logins are counted",
         sentinel_failover,
         [Control("the service knows one address and not the sentinels", ("outage",), Variation(skip=True))],
     ),
     Experiment(
         "split-brain",
         6,
-        "a replica is promoted while the old primary lives on with half of the workers "
-        "(min-replicas-to-write 1, AUTHSVC_DURABILITY=replica); then it heals",
-        "the isolated side acknowledges no revocation; after healing none that was acknowledged is undone",
+        "a replica is promoted while the old primary and half of the workers are cut off together "
+        "(min-replicas-to-write 1, AUTHSVC_DURABILITY=replica); then the network heals",
+        "the isolated side acknowledges no revocation; after healing each acknowledged revocation holds",
         split_brain,
-        [Control("AUTHSVC_DURABILITY=local, and writes without replicas", ("Inv1",), LOCAL)],
+        [Control("AUTHSVC_DURABILITY=local, and the primary takes writes without replicas", ("Inv1",), LOCAL)],
     ),
 )

@@ -1,4 +1,4 @@
-"""A cluster whose slots move, and one of whose primaries dies."""
+"""The slots of a cluster move, and one of its primaries dies."""
 
 import asyncio
 import time
@@ -12,8 +12,8 @@ from chaos.world import Session
 from tests.topologies import NODE_TIMEOUT_MS, Cluster, Server, cluster
 
 
-async def cluster_faults(lab: Lab) -> None:
-    # A login or a rotation that the replica lacks is lost with its primary: only revocations wait for it.
+async def cluster_failures(lab: Lab) -> None:
+    # Only revocations wait for the replica, so a failover may lose logins and rotations.
     lab.tolerated = ("Inv3", "Inv4")
     store: Cluster = await entered(lab, cluster(lab.directory / "nodes", primaries=3, replicas=1))
     _, world = await lab.set_up(store_url=store.url, settings=REPLICA)
@@ -42,19 +42,19 @@ async def cluster_faults(lab: Lab) -> None:
 
 
 async def _move(lab: Lab, store: Cluster, session: Session) -> None:
-    """Move the slot of a session to another primary; half-way through, it is asked for."""
+    """Move the slot of a session to another primary, and introspect the session during the move."""
     key = keys.session(session.handle)
     owner = await asyncio.to_thread(store.primary_of, key)
     others = [node for node in await asyncio.to_thread(store.primaries) if node is not owner]
     await asyncio.to_thread(store.move, key, others[0], finish=False)
     for _ in range(4):
         call = await lab.world.introspect(session.access)
-        lab.require(call.status == 200, "moved", f"a session on its way was answered {call.status}")
+        lab.require(call.status == 200, "moved", f"introspection during the move was answered {call.status}")
     await asyncio.to_thread(store.move, key, others[0])
 
 
 def _least_needed(store: Cluster) -> Server:
-    """A primary without the service's own record, which every call reads, if there is one."""
+    """A primary that does not hold the service record: each call reads that record."""
     needed = store.primary_of(keys.SERVICE)
     return next(node for node in store.primaries() if node is not needed)
 
@@ -72,10 +72,10 @@ EXPERIMENTS = (
     Experiment(
         "cluster",
         7,
-        "slots of sessions in use are moved, each asked for half-way; then a primary is killed "
+        "slots of sessions in use are moved, and each session is introspected meanwhile; then a primary is killed "
         "(three primaries with a replica each, AUTHSVC_DURABILITY=replica)",
-        "at most 1 % of calls fail while slots move; all slots are served 5 s after the node timeout",
-        cluster_faults,
-        [Control("a slot on its way is not asked for at its new place", ("moved",), Variation([NEVER_ASKS]))],
+        "at most 1 % of calls fail during the moves; all slots are served 5 s after the node timeout",
+        cluster_failures,
+        [Control("no ASK redirection is followed", ("moved",), Variation([NEVER_ASKS]))],
     ),
 )

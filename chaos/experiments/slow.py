@@ -1,4 +1,4 @@
-"""The store is slow, or silent."""
+"""The store is slow or silent."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from chaos.variation import Patch, Variation
 ANSWER_S = 1.5
 HEALED_S = 5.0
 LAG_S = 0.1
-# Connections that one worker may have to the store: its pool, its two lanes, one that watches and one that hears.
+# The most connections of one worker to the store: 50 of the pool, two readers, the watch and the listener.
 CONNECTIONS = 54
 
 
@@ -54,14 +54,14 @@ async def _watched(lab: Lab, name: str, seconds: float) -> None:
     await asyncio.sleep(seconds)
     during = [call for call in lab.calls if call.sent > began]
     slowest = max((call.answered - call.sent for call in during), default=0.0)
-    # A call that has no answer yet is in no journal: the load's own count of answers says so.
+    # A call without an answer is not in the journal yet, so the number of answers is checked, too.
     lab.figure(name, f"{slowest:.2f} s at most, {sum(call.status == 503 for call in during)} of {len(during)} 503")
     lab.require(slowest <= ANSWER_S, "slow", f"an answer took {slowest:.2f} s ({name})")
     lab.require(len(during) > seconds * 5, "slow", f"only {len(during)} answers in {seconds:g} s ({name})")
 
 
 async def _probe(port: int, lags: list[float]) -> None:
-    """How long a worker takes for a call that needs no store."""
+    """Measure again and again how long a worker takes for a call that needs no store."""
     http = Http(port)
     while True:
         began = time.monotonic()
@@ -85,7 +85,7 @@ EXPERIMENTS = (
         "slow-store",
         3,
         "a proxy delays every reply of the store by 200 ms, then by 2 s, then swallows everything",
-        "every call is answered, or refused with 503, within 1.5 s; all is well 5 s after it heals",
+        "each call gets an answer or a 503 within 1.5 s; no call fails later than 5 s after the store is back",
         slow_store,
         [Control("the store may take 30 s", ("slow",), Variation(NO_TIMEOUTS))],
     ),

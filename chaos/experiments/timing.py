@@ -1,4 +1,4 @@
-"""What can be told from how long an answer takes: which users there are, and how much of a token is right."""
+"""The time of an answer must not reveal which users exist, or which part of a token is right."""
 
 import random
 import time
@@ -9,7 +9,7 @@ from typing import TypeVar
 from authsvc.core.token import Kind, new
 from chaos.http import Answer, Http
 from chaos.lab import Control, Experiment, Lab
-from chaos.processes import FaultsError
+from chaos.processes import ExperimentError
 from chaos.variation import Patch, Variation
 
 T = TypeVar("T")
@@ -26,14 +26,14 @@ async def timing(lab: Lab) -> None:
         "AUTHSVC_REFRESH_GRACE_S": "0",
     }
     rig, _ = await lab.set_up(users=3 * EACH, groups=1, workers=1, settings=settings)
-    http = Http(rig.groups[0].port)  # without nginx, whose time is as long as what is looked for
+    http = Http(rig.groups[0].port)  # without nginx, whose own time would hide the differences
     await _tokens(lab, http)
     await _logins(lab, http)
     http.close()
 
 
 async def _logins(lab: Lab, http: Http) -> None:
-    """A wrong password, a suspended user, one without a password, and nobody."""
+    """Log in with a wrong password, as a suspended user, as a user without a password, and as an unknown user."""
     world = lab.world
     right, suspended = world.users[:EACH], world.users[EACH : 2 * EACH]
     for user in suspended:
@@ -57,11 +57,11 @@ async def _logins(lab: Lab, http: Http) -> None:
 
 
 async def _tokens(lab: Lab, http: Http) -> None:
-    """One with the handle of a session and another secret, one that was replaced, a revoked one, an invented one."""
+    """Introspect tokens with a wrong secret, replaced tokens, revoked tokens and invented tokens."""
     world = lab.world
     sessions = [session for user in world.users if (session := await world.login(user))]
     if len(sessions) < 3 * EACH:
-        raise FaultsError("some users could not log in")
+        raise ExperimentError("some users could not log in")
     alive, refreshed, revoked = sessions[:EACH], sessions[EACH : 2 * EACH], sessions[2 * EACH :]
     replaced = [session.access for session in refreshed]
     for session in refreshed:
@@ -89,7 +89,7 @@ async def _compare(
     rounds: int,
     apart_s: float,
 ) -> None:
-    """Ask about each kind in turn, in any order, and compare what is answered and the medians of how long it took."""
+    """Ask about each kind in random order; compare the answers and the median times."""
     took: dict[str, list[float]] = {state: [] for state in states}
     answers = set()
     for number in range(rounds):
@@ -112,22 +112,22 @@ NO_DUMMY = Patch(
     "        if stored is None:\n            return False\n        verdict = await",
 )
 
-# A slow hash is for passwords: of a token it tells whether there was anything to compare with.
+# A slow hash is for passwords. For tokens its time reveals whether there was a record to compare with.
 SLOW_DIGEST = [
     Patch("core/token.py", "from hashlib import sha256\n", "from hashlib import pbkdf2_hmac\n"),
-    Patch("core/token.py", "sha256(text.encode()).digest()", 'pbkdf2_hmac("sha256", text.encode(), b"", 1000)'),
+    Patch("core/token.py", "sha256(text.encode()).digest()", 'pbkdf2_hmac("sha256", text.encode(), b"", 5000)'),
 ]
 
 EXPERIMENTS = (
     Experiment(
         "timing",
         20,
-        "logins for a wrong password, a suspended user, one without a password and nobody, interleaved; introspections "
-        "of a session's handle with another secret, of replaced, revoked and invented tokens",
-        "the medians of logins are less than 5 ms apart, those of introspections 0.1 ms; the answers are the same",
+        "logins with a wrong password, of a suspended user, of a user without a password and of an unknown user take "
+        "turns; so do introspections of tokens with a wrong secret, of replaced, revoked and invented tokens",
+        "the medians of logins are less than 5 ms apart, and those of introspections 0.1 ms; the answers are the same",
         timing,
         [
-            Control("nothing is hashed where there is no hash", ("logins",), Variation([NO_DUMMY])),
+            Control("no password is hashed for a user without a hash", ("logins",), Variation([NO_DUMMY])),
             Control("tokens are stored as slow hashes", ("introspections",), Variation(SLOW_DIGEST)),
         ],
         long_only=True,

@@ -9,7 +9,7 @@ import pytest
 
 from chaos.experiments import ALL
 from chaos.lab import Control, Experiment
-from chaos.processes import FaultsError
+from chaos.processes import ExperimentError
 from chaos.variation import Patch, Variation
 
 # What the package takes of redis-py that its version 4.5.3 has, too; that one is not installed for the tests.
@@ -81,5 +81,5 @@ def test_the_old_driver_has_what_its_control_imports(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["a text that is nowhere", "import"], ids=["missing", "ambiguous"])
 def test_a_control_that_does_not_fit_is_refused(text: str, tmp_path: Path) -> None:
     """A patch whose text is not there, or there twice, is an error, not a control that breaks nothing."""
-    with pytest.raises(FaultsError, match="what a control replaces"):
+    with pytest.raises(ExperimentError, match="what a control replaces"):
         Variation([Patch("driver/node.py", text, "")]).package(tmp_path)
