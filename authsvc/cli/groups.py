@@ -34,7 +34,8 @@ class LazyGroup(click.Group):
 user = LazyGroup(
     "user",
     "authsvc.cli.users",
-    "authsvc.cli.transfer",
+    "authsvc.cli.user_import",
+    "authsvc.cli.user_export",
     help="Create, show, change, import and export users.",
 )
 client = LazyGroup("client", "authsvc.cli.clients", help="Register, show, change and delete clients.")

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 import tracemalloc
 from contextlib import suppress
 from io import BytesIO
@@ -14,8 +15,9 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authsvc.cli.rows import Format, Source, rows
-from authsvc.cli.sources import SOURCES
+from authsvc.cli.imports.files import InputFile
+from authsvc.cli.imports.rows import Format, rows
+from authsvc.cli.imports.systems import SYSTEMS
 from authsvc.core.user_import import ImportedUser
 from authsvc.driver.connection import Connection
 from authsvc.errors import InvalidCredentials, InvalidRequest, StoreUnavailable
@@ -254,10 +256,10 @@ def test_a_dry_run_says_the_same_and_changes_nothing(started: Cli, valkey: "redi
     "text", ['{"users": [', '{"users": [{"username": "ada"}', '{"users": [}', "[]", "", "{]", "nul"]
 )
 def test_a_broken_document_is_one_line(started: Cli, text: str) -> None:
-    """With the line where it breaks off."""
+    """The message holds nothing of the file."""
     done = started("user", "import", "--from", "keycloak", "-", stdin=text)
     assert done.exit_code == REFUSED
-    assert "authsvc: line 1: not the JSON of an export" in done.stderr
+    assert "authsvc: not the JSON of a realm export, or it breaks off" in done.stderr
 
 
 # Any file at all
@@ -268,42 +270,47 @@ PIECES = st.sampled_from(
 GARBAGE = st.binary(max_size=300) | st.lists(PIECES, max_size=60).map(b"".join)
 
 
-@given(GARBAGE, st.sampled_from(["csv", "jsonl", "document"]), st.sampled_from(sorted(SOURCES)))
+@given(GARBAGE, st.sampled_from(["csv", "jsonl", "document"]), st.sampled_from(sorted(SYSTEMS)))
 def test_garbage_is_refused_line_by_line(raw: bytes, form: Format, source: str) -> None:
     """Whatever the bytes: no other error, each row or trouble has a line of the file, and they come in order."""
     lines = []
     with suppress(InvalidRequest):
-        for row in rows(Source(BytesIO(raw)), form):
+        for row in rows(InputFile(BytesIO(raw)), form):
             lines.append(row.line)
             assert (row.fields is None) != (row.problem is None)
             if row.fields is not None:
                 with suppress(InvalidRequest):
-                    ImportedUser.of(SOURCES[source].read(row.fields, username=None, ignore_unknown=True), 1.7e9)
+                    ImportedUser.of(SYSTEMS[source].read(row.fields, username=None, ignore_unknown=True), 1.7e9)
     assert lines == sorted(lines)
-    assert all(1 <= line <= raw.count(b"\n") + 1 for line in lines)
+    assert all(1 <= line <= raw.count(b"," if form == "document" else b"\n") + 1 for line in lines)
 
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
 )
-KNOWN = sorted({name for source in SOURCES.values() for name in source.known} | {"fields", "model"})
+KNOWN = sorted({name for source in SYSTEMS.values() for name in source.known} | {"fields", "model"})
 
 
-@given(st.dictionaries(st.sampled_from(KNOWN), JSON, max_size=6), st.sampled_from(sorted(SOURCES)))
+@given(st.dictionaries(st.sampled_from(KNOWN), JSON, max_size=6), st.sampled_from(sorted(SYSTEMS)))
 def test_any_value_in_any_field_is_a_user_or_refused(fields: dict[str, Any], source: str) -> None:
     """Whatever an export has where we look for something else."""
     with suppress(InvalidRequest):
-        ImportedUser.of(SOURCES[source].read(fields, username=None, ignore_unknown=True), 1.7e9)
+        ImportedUser.of(SYSTEMS[source].read(fields, username=None, ignore_unknown=True), 1.7e9)
 
 
 class _Endless(BytesIO):
-    """The same piece again and again, 64 MiB of it."""
+    """The same piece again and again, 64 MiB of it, after a beginning."""
 
-    def __init__(self, piece: bytes) -> None:
-        self._piece, self._left = piece * (65536 // len(piece)), 1024
+    def __init__(self, piece: bytes, beginning: bytes = b"") -> None:
+        self._piece, self._left, self._beginning = piece * (65536 // len(piece)), 1024, beginning
 
     def read(self, size: int | None = -1) -> bytes:
+        if size == 0:
+            return b""
+        if self._beginning:
+            beginning, self._beginning = self._beginning, b""
+            return beginning
         self._left -= 1
         return self._piece if self._left >= 0 else b""
 
@@ -317,6 +324,7 @@ class _Endless(BytesIO):
         (b"x", "csv", 0),
         (b'a\n"', "csv", 1),
         (b"[", "document", 0),
+        (b'{"a":', "document", 0),
     ],
 )
 def test_memory_does_not_grow_with_the_file(piece: bytes, form: Format, found: int) -> None:
@@ -325,7 +333,7 @@ def test_memory_does_not_grow_with_the_file(piece: bytes, form: Format, found: i
     try:
         count = 0
         with suppress(InvalidRequest):
-            for _ in rows(Source(_Endless(piece)), form):
+            for _ in rows(InputFile(_Endless(piece)), form):
                 count += 1
                 if count >= 50_000:  # enough to see it grow, traced as slowly as it is
                     break
@@ -333,6 +341,31 @@ def test_memory_does_not_grow_with_the_file(piece: bytes, form: Format, found: i
         assert tracemalloc.get_traced_memory()[1] < 24 * 1024 * 1024
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("beginning", [b'{"a": "', b'{"users": [{"username": "ada"}, {"username": "', b'{"users": [[['])
+def test_a_value_that_never_ends_is_refused(beginning: bytes) -> None:
+    """A document may hold any number of users. One value has a limit, and so has its depth."""
+    file = InputFile(_Endless(b"[" if beginning.endswith(b"[") else b"x", beginning))
+    with pytest.raises(InvalidRequest, match="not the JSON of a realm export"):
+        list(rows(file, "document"))
+    assert file.read_bytes < 20 * 1024 * 1024
+
+
+def test_a_realm_needs_the_extra_import(started: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without ijson, the message says what to install. The other formats work."""
+    monkeypatch.setitem(sys.modules, "ijson", None)
+    done = started("user", "import", "--from", "keycloak", "-", stdin='{"users": []}')
+    assert done.exit_code == REFUSED
+    assert "pip install 'authsvc[import]'" in done.stderr
+    assert started.code("user", "import", "-", stdin='{"username": "ada"}') == OK
+
+
+def test_other_settings_of_a_realm_are_passed_over(started: Cli) -> None:
+    """Settings may stand before and after the users, and one of them may be called users too."""
+    realm = {"groups": [{"users": [{"username": "bea"}]}], "users": [{"username": "ada"}], "clients": [{"id": 1.5}]}
+    started.ok("user", "import", "--from", "keycloak", "-", stdin=json.dumps(realm))
+    assert [user["username"] for user in started.lines("user", "list")] == ["ada"]
 
 
 # Starting again

@@ -1,0 +1,55 @@
+"""`authsvc user export`."""
+
+import json
+import os
+import sys
+from contextlib import ExitStack, aclosing
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from authsvc.cli.groups import user as group
+from authsvc.cli.output import say
+from authsvc.cli.progress import progress
+from authsvc.cli.state import run
+from authsvc.flows import export_users as exporting
+from authsvc.flows.deps import OPERATOR, Deps
+
+
+@group.command(short_help="Print all users, a line of JSON for each.")
+@click.option("--with-hashes", is_flag=True, help="With the hashes of the passwords, as for another system.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="A new file that only its owner reads.")
+def export(with_hashes: bool, output: Path | None) -> None:
+    """Print all users, a line of JSON for each; `import` reads it.
+
+    Protect an export with hashes like the store itself: its reader can try passwords as fast as a machine allows.
+    """
+    if with_hashes and output is None and sys.stdout.isatty():
+        raise click.UsageError("a terminal keeps what it shows: give --output for hashes")
+    with ExitStack() as stack:
+        file: TextIO = sys.stdout if output is None else stack.enter_context(_create(output))
+        update = stack.enter_context(progress("exporting"))
+
+        async def work(deps: Deps) -> int:
+            count = 0
+            async with aclosing(exporting.export(deps, OPERATOR, with_hashes=with_hashes)) as users:
+                async for user in users:
+                    file.write(json.dumps(user, ensure_ascii=False) + "\n")
+                    count += 1
+                    update(count, f"{count:,} users")
+            return count
+
+        count = run(work)
+    say(f"{count} users exported")
+    if with_hashes:
+        say("The file holds password hashes: send it over nothing that others read, and delete it when it was used.")
+
+
+def _create(path: Path) -> TextIO:
+    try:
+        return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8")
+    except FileExistsError:
+        raise click.UsageError(f"{path} exists already") from None
+    except OSError as error:
+        raise click.FileError(str(path), error.strerror) from None
