@@ -1,0 +1,268 @@
+"""An older and a newer version share one store: rolling upgrades, rollbacks, and formats that only one understands."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from authsvc.store import keys
+from chaos.variation import Patch, Variation
+from tests.e2e.conftest import PASSWORD, Server, run
+from tests.e2e.versions import NEXT, NEXT_FORMAT, Crowd, Rotation, record, replace
+from tests.processes import until
+from tests.stores import StoreProcess, running_store
+
+Starts = Callable[..., Server]
+
+
+@pytest.fixture
+def shared() -> Iterator[StoreProcess]:
+    with running_store() as store:
+        yield store
+
+
+@pytest.fixture
+def valkey(shared: StoreProcess) -> Iterator["redis.Redis"]:
+    with redis.Redis(unix_socket_path=str(shared.socket)) as client:
+        yield client
+
+
+def packaged(patches: Sequence[Patch], directory: Path) -> dict[str, str]:
+    """The environment in which a command runs a copy of the package with these patches."""
+    directory.mkdir()
+    package = Variation(patches=patches).package(directory)
+    assert package is not None
+    return {"PYTHONPATH": str(package)}
+
+
+@pytest.fixture
+def following(tmp_path: Path) -> dict[str, str]:
+    return packaged(NEXT, tmp_path / "next")
+
+
+@pytest.fixture
+def with_format_2(tmp_path: Path) -> dict[str, str]:
+    return packaged(NEXT_FORMAT, tmp_path / "format2")
+
+
+@pytest.fixture
+def start(new_server: Starts, shared: StoreProcess) -> Callable[..., Server]:
+    """Starts a service on the shared store, of this version or in the environment of another."""
+
+    def started(environment: dict[str, str] | None = None) -> Server:
+        return new_server(AUTHSVC_REDIS_URL=shared.url, **environment or {}).start()
+
+    return started
+
+
+def test_a_rolling_upgrade_and_a_rollback_under_load(
+    start: Callable[..., Server], following: dict[str, str], valkey: "redis.Redis"
+) -> None:
+    """While services are replaced one by one, by the next version and back, nothing fails and no field is lost."""
+    services = [start(), start()]
+    rotation = Rotation()
+    for service in services:
+        rotation.add(service)
+    crowd = Crowd(rotation, valkey, services[0].admin)
+    try:
+        for service in services:
+            crowd.join(service)
+        crowd.live_on()
+        for version in (following, None):
+            for at in range(2):
+                services[at] = replace(rotation, services[at], partial(start, version))
+                if version and at == 0:
+                    newcomer = crowd.join(services[at])
+                crowd.live_on()
+    finally:
+        crowd.stop()
+    crowd.check()
+    assert record(valkey, keys.user(newcomer.sub))["nickname"] == "countess"
+    assert record(valkey, keys.credentials(newcomer.sub))["factor"] == "seed"
+    events = [entry["event"] for entry in trail(services[0], crowd.admin)]
+    assert "device.seen" in events
+    assert "login.succeeded" in events
+
+
+def trail(server: Server, auth: tuple[str, str]) -> list[dict[str, Any]]:
+    """The whole audit trail, by the API."""
+    entries: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
+    with server.http(auth=auth) as http:
+        while True:
+            page = ok(http.get("/admin/audit", params={"limit": "100"} | cursor))
+            entries += page["items"]
+            if page["next"] is None:
+                return entries
+            cursor = {"cursor": page["next"]}
+
+
+def ok(answer: httpx.Response) -> Any:
+    assert answer.is_success, answer.text
+    return answer.json() if answer.content else None
+
+
+class Made:
+    """What the newer version has made: a user who is logged in, and two clients. Each record has a field of its own."""
+
+    def __init__(self, server: Server, valkey: "redis.Redis") -> None:
+        lifetimes = {"access_ttl_s": 3600, "idle_ttl_s": 1200, "session_ttl_s": 7200}
+        public = {"name": "an app", "permissions": [], "public": True, **lifetimes}
+        with server.http(auth=server.admin) as http:
+            self.app = ok(http.post("/admin/clients", json=public))["client_id"]
+            body = {"name": "an API", "permissions": ["introspect"]}
+            self.api = ok(http.post("/admin/clients", json=body))["client_id"]
+            self.sub = ok(http.post("/admin/users", json={"username": "ada", "password": PASSWORD}))["sub"]
+            login = {"username": "ada", "password": PASSWORD, "client_id": self.app}
+        with server.http() as http:
+            self.grant = ok(http.post("/login", json=login))
+        self.session = keys.session(self.grant["session_id"])
+        self._valkey = valkey
+        self._fields = {
+            self.session: ("bound_to", "key"),
+            keys.user(self.sub): ("nickname", "countess"),
+            keys.credentials(self.sub): ("factor", "seed"),
+            keys.client(self.app): ("contact", "ops"),
+            keys.client(self.api): ("contact", "ops"),
+        }
+        self._raws = self._read()
+        self.check()
+
+    def check(self) -> None:
+        """Every record that there still is has its field."""
+        for key, (name, value) in self._fields.items():
+            if self._valkey.exists(key):
+                assert record(self._valkey, key)[name] == value, f"{key} lost a field of the newer version"
+
+    def check_changed(self) -> None:
+        """The same, after a change of one record at least."""
+        raws, self._raws = self._raws, self._read()
+        assert raws != self._raws
+        self.check()
+
+    def make_older(self, seconds: int) -> None:
+        """Let the session have begun earlier, so that a use of it is noted."""
+        at = record(self._valkey, self.session)["at"]
+        raw = self._raws[self.session] or b""
+        self._valkey.set(self.session, raw.replace(b"%d" % at, b"%d" % (at - seconds * 1000)), keepttl=True)
+        self._raws = self._read()
+
+    def _read(self) -> dict[str, bytes | None]:
+        return {key: self._valkey.get(key) for key in self._fields}  # type: ignore[misc]  # redis-py may be asyncio's
+
+
+def test_the_older_version_keeps_what_it_does_not_know(
+    start: Callable[..., Server], following: dict[str, str], valkey: "redis.Redis", shared: StoreProcess, tmp_path: Path
+) -> None:
+    """After every kind of change by the older version, each record still has the fields of the newer one."""
+    new = start(following)
+    old, made = start(), Made(new, valkey)
+    with old.http() as http:
+        made.make_older(600)
+        assert ok(http.post("/introspect", data={"token": made.grant["access_token"]}, auth=new.admin))["active"]
+        until(lambda: "used_at" in record(valkey, made.session))
+        made.check_changed()
+        form = {"grant_type": "refresh_token", "client_id": made.app, "refresh_token": made.grant["refresh_token"]}
+        bearer = {"Authorization": f"Bearer {ok(http.post('/token', data=form))['access_token']}"}
+        made.check_changed()
+        change = {"current_password": PASSWORD, "new_password": f"{PASSWORD} again"}
+        ok(http.post("/password", json=change, headers=bearer))
+        made.check_changed()
+    user, api = f"/admin/users/{made.sub}", f"/admin/clients/{made.api}"
+    with old.http(auth=new.admin) as http:
+        changes: list[dict[str, Any]] = [
+            {"roles": ["editor"]},
+            {"username": "grace"},
+            {"status": "suspended"},
+            {"status": "active"},
+        ]
+        for fields in changes:
+            ok(http.patch(user, json=fields))
+            made.check_changed()
+        ok(http.patch(api, json={"name": "the API"}))
+        made.check_changed()
+        ok(http.post(f"{api}/secret", json={"overlap_s": 60}))
+        made.check_changed()
+        fresh, last = record(valkey, keys.client(made.api))["secrets"]
+        assert (last["made_by"], "made_by" in fresh) == ("next", False)
+        ok(http.post("/revoke", data={"client_id": made.app}))
+        made.check_changed()
+    for service in (old, new):
+        assert "device.seen" in [entry["event"] for entry in trail(service, new.admin)]
+    listed = run("audit", "--event", "device", "--json", cwd=tmp_path, AUTHSVC_REDIS_URL=shared.url)
+    assert '"event": "device.seen"' in listed.stdout, listed.stderr
+
+
+def test_a_format_that_only_the_newer_version_understands(
+    start: Callable[..., Server],
+    new_server: Starts,
+    with_format_2: dict[str, str],
+    valkey: "redis.Redis",
+    shared: StoreProcess,
+    tmp_path: Path,
+) -> None:
+    """Only after an operator raised the store's format are records written that the older version answers with 503."""
+    old = start()
+    new, admin = start(with_format_2), old.admin
+
+    def login(server: Server) -> dict[str, Any]:
+        with server.http() as http:
+            grant: dict[str, Any] = ok(http.post("/login", json={"username": "ada", "password": PASSWORD}))
+            return grant
+
+    def asked(server: Server, grant: dict[str, Any]) -> httpx.Response:
+        with server.http() as http:
+            return http.post("/introspect", data={"token": grant["access_token"]}, auth=admin)
+
+    with old.http() as http:
+        sub = ok(http.post("/admin/users", json={"username": "ada", "password": PASSWORD}, auth=admin))["sub"]
+    earlier = login(new)
+    assert not {"v", "bound_to"} & record(valkey, keys.session(earlier["session_id"])).keys()
+    assert asked(old, earlier).json()["active"]
+
+    environment = {"AUTHSVC_REDIS_URL": shared.url}
+    shown = run("service", "format", "--json", cwd=tmp_path, **environment, **with_format_2)
+    assert shown.stdout == '{"store_format": 1, "understood": 2}\n', shown.stderr
+    raised = run("service", "raise-format", "--yes", cwd=tmp_path, **environment, **with_format_2)
+    assert raised.returncode == 0, raised.stderr
+
+    later = login(new)
+    stored = record(valkey, keys.session(later["session_id"]))
+    assert (stored["v"], stored["bound_to"]) == (2, "key")
+    assert asked(new, later).json()["active"]
+    assert asked(new, earlier).json()["active"]
+    # The older version gets no traffic any more, and answers what it understands until it is stopped.
+    with old.http() as http:
+        unready = http.get("/readyz")
+        assert (unready.status_code, "newer_format" in unready.text) == (503, True)
+        assert asked(old, earlier).json()["active"]
+        bearer = {"Authorization": f"Bearer {later['access_token']}"}
+        form = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": later["refresh_token"]}
+        refused = [
+            asked(old, later),
+            http.get("/me", headers=bearer),
+            http.get("/verify", headers=bearer),
+            http.post("/token", data=form),
+            http.post("/logout", headers=bearer),
+            http.post("/revoke", data={"token": later["access_token"]}, auth=admin),
+            http.get(f"/admin/users/{sub}/sessions", auth=admin),
+        ]
+    assert [answer.status_code for answer in refused] == [503] * len(refused), [answer.text for answer in refused]
+    assert record(valkey, keys.session(later["session_id"])) == stored
+    assert len(re.findall("refused a record of format 2", old.log)) == 1
+    assert asked(new, later).json()["active"]
+
+    # What the older version can't read, it still ends: the user's cut-off stands in a record that it understands.
+    with old.http() as http:
+        ok(http.patch(f"/admin/users/{sub}", json={"status": "suspended"}, auth=admin))
+    assert asked(new, later).json() == {"active": False}
+
+    late = new_server(**environment)
+    with pytest.raises(AssertionError, match="it ended"):
+        late.start()
+    assert "the store has format 2, and this version understands formats up to 1" in late.log
