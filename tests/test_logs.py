@@ -166,3 +166,42 @@ def test_nothing_is_written_without_a_request(lines: io.StringIO) -> None:
     request_id.set(None)
     logging.getLogger("authsvc.somewhere").warning("worker %s ended: replaced", 1)
     assert "request_id" not in read(lines)[0]
+
+
+HOSTILE = 'a\n{"event":"login.succeeded"}\r\n\x1b[2J\u2028\u2029\x85\x00"\\'
+
+
+async def test_one_event_is_one_line(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever somebody types as a name, device or agent, each log line is one JSON object on one line of ASCII."""
+    caplog.set_level(logging.DEBUG)
+    await service.user()
+    for name in (HOSTILE, "ada"):
+        body = {"username": name.replace("\0", ""), "password": "a walk by the river", "device": "phone"}
+        agent = HOSTILE.encode().replace(b"\n", b"").replace(b"\r", b"").replace(b"\0", b"")
+        await service.http.post("/login", json=body, headers=[(b"User-Agent", agent)])
+    assert {record.getMessage() for record in caplog.records} >= {"login.failed", "login.succeeded"}
+    for record in caplog.records:
+        assert_one_line(JsonLines().format(record))
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "%s", "%(x)s", "\ud800", "é", ""])
+def test_one_record_is_one_line(text: str) -> None:
+    """So is a record with a hostile message, extra field or traceback, as the logger formats it."""
+    record = logging.LogRecord("authsvc", logging.WARNING, __file__, 1, "message %s", (text,), None)
+    record.fields = {"event": text, "details": {text: [text]}}
+    line = assert_one_line(JsonLines().format(record))
+    assert line["event"] == text
+    assert line["message"] == f"message {text}"
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        record.exc_info = (type(error), error, error.__traceback__)
+    assert "ValueError" in assert_one_line(JsonLines().format(record))["traceback"]
+
+
+def assert_one_line(line: str) -> dict[str, Any]:
+    assert line.isascii()
+    assert line.isprintable()
+    parsed: dict[str, Any] = json.loads(line)
+    assert parsed["at"].endswith("Z")
+    return parsed

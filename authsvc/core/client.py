@@ -31,6 +31,8 @@ BROWSER = Lifetimes(access=12 * 3600, idle=30 * 60, session=12 * 3600)
 class Secret(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The stored form of a client secret. `until`: epoch seconds, None while it is the current one."""
 
+    hidden = Record.hidden | {"digest"}
+
     digest: str
     until: int | None = None
 

@@ -5,7 +5,7 @@ reads and writes the texts; `authsvc.hashing.imported` verifies passwords. Nothi
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from authsvc.errors import InvalidRequest
@@ -29,7 +29,7 @@ BcryptInput = Literal["password", "sha256 hex", "sha256 base64", "hmac base64"]
 class Bcrypt:
     """`encoded`: the text that the bcrypt library takes. `input`: what the maker gave to bcrypt."""
 
-    encoded: str
+    encoded: str = field(repr=False)
     cost: int
     input: BcryptInput = "password"
 
@@ -47,7 +47,7 @@ class Pbkdf2:
     digest: str
     iterations: int
     salt: bytes
-    hash: bytes
+    hash: bytes = field(repr=False)
 
     def check_cost(self) -> None:
         _check_length(self.hash)
@@ -64,7 +64,7 @@ class Scrypt:
     r: int
     p: int
     salt: bytes
-    hash: bytes
+    hash: bytes = field(repr=False)
 
     def check_cost(self) -> None:
         _check_length(self.hash)
@@ -81,7 +81,7 @@ class Argon2:
     passes: int
     lanes: int
     salt: bytes
-    hash: bytes
+    hash: bytes = field(repr=False)
 
     def check_cost(self) -> None:
         if (

@@ -3,7 +3,7 @@
 msgspec rather than pydantic: records are parsed for every token that is looked up, and it takes a quarter of the time.
 """
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
 
@@ -25,7 +25,14 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     record is written with them. None after reading for any other purpose.
     """
 
+    # The fields that no representation shows. A newer version may keep secrets among the members unknown here.
+    hidden: ClassVar[frozenset[str]] = frozenset({"unknown"})
+
     unknown: dict[str, Any] | None = msgspec.field(default=None, name=UNKNOWN)
+
+    def __repr__(self) -> str:
+        shown = [f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in self.hidden]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def but(self, **changes: Any) -> Self:
         """The same value with some fields replaced."""

@@ -57,6 +57,8 @@ class Previous(Record, frozen=True, kw_only=True, omit_defaults=True):
     access_until: never later than the expiry of the access token. The grace prolongs no access token.
     """
 
+    hidden = Record.hidden | {"access", "refresh"}
+
     access: str
     refresh: str
     until: int

@@ -67,6 +67,8 @@ class Credentials(Record, frozen=True, kw_only=True, omit_defaults=True):
     reset_code: the handle of the one outstanding reset code. Using it and setting the password are one write.
     """
 
+    hidden = Record.hidden | {"hash"}
+
     hash: str | None = None
     changed_at: int = 0
     reset_code: str | None = None
@@ -92,6 +94,8 @@ class Credentials(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 class ResetCode(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A one-time password reset code. by_admin: an admin made it, so it may set the password of an admin."""
+
+    hidden = Record.hidden | {"digest"}
 
     sub: str
     digest: str

@@ -1,7 +1,7 @@
 """A user as another system hands one over: which fields there are, and which values they may have."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ class ImportedUser:
     canonical: str | None
     username: str | None
     sub: str | None
-    hash: str | None
+    hash: str | None = field(repr=False)
     roles: tuple[str, ...]
     claims: dict[str, Any]
     status: Status

@@ -54,6 +54,9 @@ class Introspection(NamedTuple):
     request_id: bytes
     by_cookie: bool = False
 
+    def __repr__(self) -> str:
+        return f"Introspection(client_id={self.client_id!r})"  # without the secret
+
     @classmethod
     def read(cls, query: bytes, fields: Fields, body: bytes) -> "Introspection | None":
         asked = _BODY.fullmatch(body)

@@ -8,9 +8,9 @@ import redis
 from authsvc.flows.deps import Deps
 from authsvc.metrics.families import OTHER
 from authsvc.settings import Settings
+from tests.canaries import Canaries, run_through_everything
 from tests.conftest import CHEAP, Clock, Service, bearer
 from tests.metrics.reading import Reading, scrape
-from tests.web.test_privacy import Canaries, run_through_everything
 
 
 class Since:

@@ -9,8 +9,8 @@ import redis
 from authsvc.app import build
 from authsvc.composition import open_deps
 from authsvc.settings import Settings, traces_wanted
+from tests.canaries import Canaries, run_through_everything
 from tests.conftest import Service, bearer, in_one_piece
-from tests.web.test_privacy import Canaries, run_through_everything
 
 pytest.importorskip(
     "opentelemetry.exporter.otlp.proto.http", reason="OpenTelemetry is not installed: pip install 'authsvc[otel]'"
