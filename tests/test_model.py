@@ -33,7 +33,7 @@ from authsvc.flows.login import login
 from authsvc.flows.password import change_password, new_reset_code, reset_password
 from authsvc.flows.refresh import refresh
 from authsvc.settings import Settings
-from tests.conftest import CHEAP, Clock
+from tests.conftest import CHEAP, PATIENT, Clock
 from tests.flows import contents
 from tests.flows.conftest import HERE, use
 
@@ -142,7 +142,7 @@ class Sessions(RuleBasedStateMachine):
 
     async def _start(self) -> None:
         settings = Settings(**CHEAP, refresh_grace_s=GRACE_S)
-        self.opening = open_deps(settings, self.url, self.clock)
+        self.opening = open_deps(settings, self.url, self.clock, timeouts=PATIENT)
         self.deps: Deps = await self.opening.__aenter__()
         await bootstrap.first_start(self.deps)
         self.clients: dict[str, Client] = {"app": await self.deps.store.clients.get("app")}

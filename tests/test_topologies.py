@@ -1,4 +1,4 @@
-"""The launchers of tests/topologies.py do what tests of outages believe they do."""
+"""The launchers of tests/topologies.py do what the tests of outages rely on."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.topologies import cluster, replicated, sentinels, standalone
 
 
 def test_a_killed_server_comes_back_with_what_it_kept(tmp_path: Path) -> None:
-    """kill, start: the same port, the same data."""
+    """A killed server that starts again has the same port and the same data."""
     with standalone(tmp_path, "appendonly yes", "appendfsync always") as server:
         server.call("SET", "a", 1)
         server.kill()
@@ -21,7 +21,7 @@ def test_a_killed_server_comes_back_with_what_it_kept(tmp_path: Path) -> None:
 
 
 def test_frozen_replication_loses_what_was_written_meanwhile(tmp_path: Path) -> None:
-    """What the primary took while frozen is not on the replica that replaces it; thawed, all of it arrives."""
+    """Writes during a freeze are missing on a replica that becomes the primary; after a thaw they all arrive."""
     with replicated(tmp_path, replicas=2) as store:
         with store.primary().redis() as client:
             client.set("a", "old")
@@ -38,7 +38,7 @@ def test_frozen_replication_loses_what_was_written_meanwhile(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("password", [None, "s3cret"])
 def test_sentinels_replace_a_dead_primary(tmp_path: Path, password: str | None) -> None:
-    """On demand, and by themselves; the old one comes back as a replica."""
+    """Sentinels fail over on demand, and when the primary dies. The old primary comes back as a replica."""
     with sentinels(tmp_path, password=password, sentinel_password=password) as store:
         first = store.primary()
         second = store.fail_over()
@@ -55,7 +55,7 @@ def test_sentinels_replace_a_dead_primary(tmp_path: Path, password: str | None) 
 
 
 def test_a_cluster_fails_over_and_moves_slots(tmp_path: Path) -> None:
-    """Every key has one primary; a replica takes over from it, and a slot can be moved, also halfway."""
+    """Every key has one primary. A replica can take over, and a slot can move, also halfway."""
     with cluster(tmp_path, replicas=1) as store:
         source = store.primary_of("a")
         source.call("SET", "a", 1)

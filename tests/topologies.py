@@ -1,4 +1,4 @@
-"""Real stores of every shape, as plain processes on loopback: what happens to them can be done to them here.
+"""Real stores of every topology, as plain processes on loopback, and what tests do to them.
 
     with replicated(tmp_path, replicas=2) as store:   # sentinels(...), cluster(...), tls(...) likewise
         service_on(store.url)
@@ -6,9 +6,9 @@
         store.primary().kill()
         store.fail_over()
 
-Each node is a `Server`: `kill()` (-9), `stop()`, `start()` again with its data, `pause()` and `resume()` (SIGSTOP,
-SIGCONT), `call("CONFIG", "GET", "*")`, `redis()`, `log`. To cut replication off use `freeze_replication`, not `pause`:
-what was written meanwhile waits in the socket of a paused replica, and is there when it runs again.
+Each node is a `ServerProcess`: `kill()` (-9), `stop()`, `start()` again with its data, `pause()` and `resume()`
+(SIGSTOP, SIGCONT), `call("CONFIG", "GET", "*")`, `redis()`, `log`. To cut replication off use `freeze_replication`, not
+`pause`: the socket of a paused replica keeps later writes, and the replica reads them when it resumes.
 """
 
 import random
@@ -29,12 +29,12 @@ from authsvc.ops.embedded import _find_binary
 from tests.processes import until
 
 SERVICE = "authsvc"
-# What a primary is asked by; taking it away from this user freezes replication.
+# The user by which replicas log in to their primary. Turning this user off freezes replication.
 REPLICATION = "replication"
 DOWN_AFTER_MS = 500
 NODE_TIMEOUT_MS = 1000
 
-# Below what Linux gives to outgoing connections, so that none of those takes a port between our look and its use.
+# Below the ports of outgoing connections, so that no such connection takes a port between our look and its use.
 _PORTS = range(20_000, 29_000)
 _SLOTS = 16_384
 _HOST = "127.0.0.1"
@@ -49,10 +49,11 @@ def free_port() -> int:
 
 
 @dataclass
-class Server:
-    """One process: a server, or with `sentinel` a sentinel. Its files, the log too, are in `directory`.
+class ServerProcess:
+    """One process: a server, or with `sentinel` a sentinel. Its files are in `directory`, its log too.
 
-    `options` are lines of its configuration, which it may rewrite itself and keeps when it is started again.
+    options: lines of its configuration. The process may rewrite them, and keeps them when it is started again.
+    clustered: with a port for the bus of a cluster, `bus_port`.
     """
 
     directory: Path
@@ -61,7 +62,9 @@ class Server:
     binary: str = field(default_factory=_find_binary)
     sentinel: bool = False
     ca: Path | None = None
+    clustered: bool = False
     port: int = 0
+    bus_port: int = 0
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -79,17 +82,17 @@ class Server:
         return (self.directory / "log").read_text()
 
     def start(self) -> Self:
-        """Start it, or start it again on what it has kept; returns when it answers, loading included."""
+        """Start the process, or start it again on its data. Returns when it answers, also while it loads."""
         first = self.port == 0
         for _ in range(5):
             if first:
-                self.port = free_port()
+                self.port, self.bus_port = free_port(), free_port() if self.clustered else 0
                 self._configure()
             command = [self.binary, str(self.directory / "conf"), *(["--sentinel"] if self.sentinel else [])]
             with (self.directory / "log").open("ab") as log:
                 self.process = subprocess.Popen(command, cwd=self.directory, stdout=log, stderr=log)
             until(lambda: self._ended() or self.answers())
-            if not self._ended() or not first:  # somebody else may have taken the port
+            if not self._ended() or not first:  # another process may have taken the port
                 break
         assert not self._ended(), self.log
         return self
@@ -117,7 +120,7 @@ class Server:
             return client.execute_command(*command)
 
     def answers(self) -> bool:
-        """Whether this very process answers, not one that took its port."""
+        """Whether this process answers. Another process may have taken its port."""
         try:
             with self.redis() as client:
                 info = client.info("server")
@@ -137,7 +140,7 @@ class Server:
         return sum(info[f"slave{n}"]["state"] == "online" for n in range(info["connected_slaves"]))
 
     def follows(self) -> bool:
-        """Whether it is a replica that has loaded what its primary had; "online" is one that still loads it, too."""
+        """Whether the replica has loaded its primary's data. A replica that still loads them is "online" as well."""
         with self.redis() as client:
             return bool(client.info("replication").get("master_link_status") == "up")
 
@@ -145,7 +148,8 @@ class Server:
         self.directory.mkdir(parents=True, exist_ok=True)
         port = ["port 0", f"tls-port {self.port}"] if self.ca else [f"port {self.port}"]
         password = [f"requirepass {self.password}"] if self.password else []
-        lines = [*port, f"bind {_HOST}", f"dir {self.directory}", *password, *self.options]
+        bus = ["cluster-enabled yes", f"cluster-port {self.bus_port}"] if self.clustered else []
+        lines = [*port, f"bind {_HOST}", f"dir {self.directory}", *password, *bus, *self.options]
         (self.directory / "conf").write_text("\n".join(lines) + "\n")
 
     def _ended(self) -> bool:
@@ -158,40 +162,40 @@ class Server:
     def _end(self, number: int) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
-            self.process.send_signal(signal.SIGCONT)  # one that is paused hears nothing else
+            self.process.send_signal(signal.SIGCONT)  # a paused process ends only when it resumes
             self.process.wait(10)
 
 
 @dataclass
 class Replicated:
-    """A primary and its replicas. Without sentinels nobody fails over but `fail_over`."""
+    """A primary and its replicas. Without sentinels, only `fail_over` fails over."""
 
-    nodes: list[Server]
+    nodes: list[ServerProcess]
 
     @property
     def url(self) -> str:
         return self.primary().url
 
-    def primary(self) -> Server:
-        """Of those that say they are, the one that became it last."""
+    def primary(self) -> ServerProcess:
+        """The primary. When several servers claim the role, the last one to get it."""
         claimants = [node for node in self.nodes if not node._ended() and node.is_primary()]
         assert claimants, "no primary"
         return max(claimants, key=_promoted)
 
-    def replicas(self) -> list[Server]:
+    def replicas(self) -> list[ServerProcess]:
         primary = self.primary()
         return [node for node in self.nodes if node is not primary and not node._ended()]
 
     def freeze_replication(self) -> None:
-        """Nothing written from here on reaches a replica, and nothing waits on the way."""
+        """Keep all later writes from the replicas. No write waits in a socket either."""
         _freeze(self.nodes)
 
     def thaw_replication(self) -> None:
         _thaw(self.nodes)
         until(lambda: all(replica.follows() for replica in self.replicas()))
 
-    def fail_over(self) -> Server:
-        """Make a replica the primary, whatever it has; a living primary becomes its replica. Returns the new one."""
+    def fail_over(self) -> ServerProcess:
+        """Make a replica the primary, whatever data it has, and return it. A living primary becomes its replica."""
         chosen = next(node for node in self.nodes if not node._ended() and not node.is_primary())
         chosen.call("REPLICAOF", "NO", "ONE")
         for node in self.nodes:
@@ -202,9 +206,9 @@ class Replicated:
 
 @dataclass
 class Sentinels(Replicated):
-    """The same, watched by sentinels, which fail over by themselves when the primary does not answer."""
+    """A primary and its replicas under sentinels, which fail over when the primary does not answer."""
 
-    sentinels: list[Server] = field(default_factory=list)
+    sentinels: list[ServerProcess] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -214,22 +218,22 @@ class Sentinels(Replicated):
         query = f"?sentinel_password={own}" if own else ""
         return f"redis+sentinel://{user}{','.join(s.address for s in self.sentinels)}/{SERVICE}/0{query}"
 
-    def primary(self) -> Server:
-        """The one that the sentinels name."""
+    def primary(self) -> ServerProcess:
+        """The server that the sentinels name."""
         for sentinel in self.sentinels:
             if not sentinel._ended():
                 _, port = sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
                 return next(node for node in self.nodes if node.port == int(port))
         raise AssertionError("no sentinel lives")
 
-    def fail_over(self) -> Server:
-        """Ask the sentinels to; returns when another has become the primary."""
+    def fail_over(self) -> ServerProcess:
+        """Let the sentinels fail over. Returns when another server has become the primary."""
         sentinel = next(sentinel for sentinel in self.sentinels if not sentinel._ended())
         before = self.primary()
         until(lambda: _accepted(sentinel))
         return self.await_failover(before)
 
-    def await_failover(self, before: Server, seconds: float = 20) -> Server:
+    def await_failover(self, before: ServerProcess, seconds: float = 20) -> ServerProcess:
         """Wait until the sentinels have replaced this primary."""
         until(lambda: self.primary() is not before and self.primary().is_primary(), seconds)
         return self.primary()
@@ -237,9 +241,9 @@ class Sentinels(Replicated):
 
 @dataclass
 class Cluster:
-    """Primaries, which share the slots, and as many replicas of each as there are."""
+    """Primaries, which share the slots, and their replicas."""
 
-    nodes: list[Server]
+    nodes: list[ServerProcess]
 
     @property
     def url(self) -> str:
@@ -247,14 +251,14 @@ class Cluster:
         user = f":{password}@" if password else ""
         return f"redis+cluster://{user}{','.join(node.address for node in self.nodes)}"
 
-    def primaries(self) -> list[Server]:
+    def primaries(self) -> list[ServerProcess]:
         return [node for node in self.nodes if not node._ended() and node.is_primary() and _slots_of(node)]
 
-    def primary_of(self, key: str) -> Server:
+    def primary_of(self, key: str) -> ServerProcess:
         slot = key_slot(key.encode())
         return next(node for node in self.primaries() if any(low <= slot <= high for low, high in _slots_of(node)))
 
-    def replicas_of(self, primary: Server) -> list[Server]:
+    def replicas_of(self, primary: ServerProcess) -> list[ServerProcess]:
         return [
             node
             for node in self.nodes
@@ -268,17 +272,18 @@ class Cluster:
         _thaw(self.nodes)
         until(lambda: all(replica.follows() for node in self.primaries() for replica in self.replicas_of(node)))
 
-    def fail_over(self, primary: Server) -> Server:
-        """Let a replica of this primary take over, by agreement if it lives."""
+    def fail_over(self, primary: ServerProcess) -> ServerProcess:
+        """Let a replica of this primary take over, by agreement if the primary lives."""
         replica = self.replicas_of(primary)[0]
         replica.call("CLUSTER", "FAILOVER", *([] if not primary._ended() else ["TAKEOVER"]))
         until(lambda: _slots_of(replica) and (primary._ended() or not primary.is_primary()))
         return replica
 
-    def move(self, key: str, target: Server, *, finish: bool = True, only: Sequence[str] | None = None) -> None:
-        """Give the slot of this key to another primary, with its keys. Not finished, it stays half-moved: ASK.
+    def move(self, key: str, target: ServerProcess, *, finish: bool = True, only: Sequence[str] | None = None) -> None:
+        """Move the slot of this key to another primary, with its keys.
 
-        only: these of its keys; with the others where they were, one who wants some of each is told TRYAGAIN.
+        finish: False leaves the slot half-moved, so that servers answer with ASK. only: the keys to move. The others
+        stay behind, so that a command for keys of both kinds is answered with TRYAGAIN.
         """
         slot, source = key_slot(key.encode()), self.primary_of(key)
         source_id, target_id = source.call("CLUSTER", "MYID"), target.call("CLUSTER", "MYID")
@@ -292,15 +297,13 @@ class Cluster:
             for node in (target, source, *self.primaries()):
                 node.call("CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
-    def add(self) -> Server:
-        """One more primary, which has no slots yet; returns when all know it and it knows them."""
+    def add(self) -> ServerProcess:
+        """Add a primary without slots. Returns when all nodes know each other."""
         first, number = self.nodes[0], len(self.nodes)
-        bus = free_port()
-        options = [line for line in first.options if not line.startswith("cluster-port")]
         place = first.directory.parent / f"node-{number}"
-        node = Server(place, (*options, f"cluster-port {bus}"), first.password, first.binary)
+        node = ServerProcess(place, first.options, first.password, first.binary, clustered=True).start()
         self.nodes.append(node)
-        first.call("CLUSTER", "MEET", _HOST, node.start().port, bus)
+        first.call("CLUSTER", "MEET", _HOST, node.port, node.bus_port)
         until(
             lambda: all(len(_known(one)) == number + 1 for one in self.nodes if not one._ended()) and self.whole(), 20
         )
@@ -312,15 +315,15 @@ class Cluster:
 
 
 @contextmanager
-def standalone(directory: Path, *options: str, **more: Any) -> Iterator[Server]:
-    """One server; it keeps nothing unless the options say so."""
-    with _ending([Server(directory, _KEEPING_NOTHING + options, **more)]) as (server,):
+def standalone(directory: Path, *options: str, **more: Any) -> Iterator[ServerProcess]:
+    """One server, without persistence unless the options turn it on."""
+    with _ending([ServerProcess(directory, _KEEPING_NOTHING + options, **more)]) as (server,):
         yield server.start()
 
 
 @contextmanager
-def tls(directory: Path, *options: str, **more: Any) -> Iterator[Server]:
-    """One server that speaks nothing but TLS, with a certificate for 127.0.0.1 from an authority of its own."""
+def tls(directory: Path, *options: str, **more: Any) -> Iterator[ServerProcess]:
+    """One server that speaks TLS only. A new authority has signed its certificate for 127.0.0.1."""
     directory.mkdir(parents=True, exist_ok=True)
     authority = trustme.CA()
     certificate = authority.issue_cert(_HOST)
@@ -358,12 +361,12 @@ def sentinels(
             *own,
         ]
         watchers = [
-            Server(directory / f"sentinel-{n}", watching, sentinel_password, nodes[0].binary, sentinel=True)
+            ServerProcess(directory / f"sentinel-{n}", watching, sentinel_password, nodes[0].binary, sentinel=True)
             for n in range(3)
         ]
         stack.enter_context(_ending(watchers))
         for watcher in watchers:
-            # Looks and greets four times a second instead of every ten and two, or a test would take a minute.
+            # Sentinels ask four times a second instead of every ten, or a test would take a minute.
             watcher.start().call("SENTINEL", "DEBUG", "INFO-PERIOD", 250, "PUBLISH-PERIOD", 250)
         until(lambda: all(_watches(watcher, 2, replicas) for watcher in watchers), 20)
         yield Sentinels(nodes, watchers)
@@ -372,10 +375,8 @@ def sentinels(
 @contextmanager
 def cluster(directory: Path, *options: str, primaries: int = 3, replicas: int = 0, **more: Any) -> Iterator[Cluster]:
     """A cluster of primaries with equal shares of the slots, and `replicas` of each."""
-    clustered = ("cluster-enabled yes", f"cluster-node-timeout {NODE_TIMEOUT_MS}", *options)
-    nodes = _nodes(directory, primaries * (1 + replicas), clustered, **more)
-    for node in nodes:
-        node.options = (*node.options, f"cluster-port {free_port()}")
+    timeout = f"cluster-node-timeout {NODE_TIMEOUT_MS}"
+    nodes = _nodes(directory, primaries * (1 + replicas), (timeout, *options), clustered=True, **more)
     with _ending(nodes):
         for node in nodes:
             node.start()
@@ -384,8 +385,7 @@ def cluster(directory: Path, *options: str, primaries: int = 3, replicas: int = 
             node.call("CLUSTER", "ADDSLOTSRANGE", low, high)
             node.call("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
         for node in nodes[1:]:
-            bus = next(line.split()[1] for line in node.options if line.startswith("cluster-port"))
-            nodes[0].call("CLUSTER", "MEET", _HOST, node.port, bus)
+            nodes[0].call("CLUSTER", "MEET", _HOST, node.port, node.bus_port)
         until(lambda: all(len(_known(node)) == len(nodes) for node in nodes), 20)
         for n, node in enumerate(nodes[primaries:]):
             node.call("CLUSTER", "REPLICATE", nodes[n % primaries].call("CLUSTER", "MYID"))
@@ -399,7 +399,7 @@ _KEEPING_NOTHING = ('save ""', "enable-debug-command local")
 
 def _nodes(
     directory: Path, number: int, options: Sequence[str], *, password: str | None = None, **more: Any
-) -> list[Server]:
+) -> list[ServerProcess]:
     replication = (
         f"user {REPLICATION} on >{REPLICATION} +psync +replconf +ping",
         f"masteruser {REPLICATION}",
@@ -408,10 +408,10 @@ def _nodes(
         "repl-ping-replica-period 1",
     )
     everything = _KEEPING_NOTHING + replication + tuple(options)
-    return [Server(directory / f"node-{n}", everything, password, **more) for n in range(number)]
+    return [ServerProcess(directory / f"node-{n}", everything, password, **more) for n in range(number)]
 
 
-def _replicate(nodes: Sequence[Server]) -> None:
+def _replicate(nodes: Sequence[ServerProcess]) -> None:
     primary, *replicas = [node.start() for node in nodes]
     for replica in replicas:
         replica.call("REPLICAOF", _HOST, primary.port)
@@ -419,7 +419,7 @@ def _replicate(nodes: Sequence[Server]) -> None:
 
 
 @contextmanager
-def _ending(servers: list[Server]) -> Iterator[list[Server]]:
+def _ending(servers: list[ServerProcess]) -> Iterator[list[ServerProcess]]:
     try:
         yield servers
     finally:
@@ -427,7 +427,7 @@ def _ending(servers: list[Server]) -> Iterator[list[Server]]:
             server.kill()
 
 
-def _freeze(nodes: Sequence[Server]) -> None:
+def _freeze(nodes: Sequence[ServerProcess]) -> None:
     living = [node for node in nodes if not node._ended()]
     for node in living:
         node.call("ACL", "SETUSER", REPLICATION, "off")
@@ -436,19 +436,19 @@ def _freeze(nodes: Sequence[Server]) -> None:
     until(lambda: all(node.replicas_online() == 0 for node in living))
 
 
-def _thaw(nodes: Sequence[Server]) -> None:
+def _thaw(nodes: Sequence[ServerProcess]) -> None:
     for node in nodes:
         if not node._ended():
             node.call("ACL", "SETUSER", REPLICATION, "on")
 
 
-def _promoted(node: Server) -> int:
-    """Grows with every promotion along one line of succession."""
+def _promoted(node: ServerProcess) -> int:
+    """A number that rises with every promotion."""
     with node.redis() as client:
         return int(client.info("replication")["second_repl_offset"])
 
 
-def _accepted(sentinel: Server) -> bool:
+def _accepted(sentinel: ServerProcess) -> bool:
     try:
         sentinel.call("SENTINEL", "FAILOVER", SERVICE)
     except redis.ResponseError:  # INPROG, or NOGOODSLAVE as long as it has not asked them
@@ -456,17 +456,17 @@ def _accepted(sentinel: Server) -> bool:
     return True
 
 
-def _watches(sentinel: Server, sentinels: int, replicas: int) -> bool:
+def _watches(sentinel: ServerProcess, sentinels: int, replicas: int) -> bool:
     with sentinel.redis() as client:
         state = client.sentinel_master(SERVICE)
     return (int(state["num-other-sentinels"]), int(state["num-slaves"])) == (sentinels, replicas)
 
 
-def _known(node: Server) -> list[str]:
+def _known(node: ServerProcess) -> list[str]:
     return [line for line in str(node.call("CLUSTER", "NODES")).splitlines() if "handshake" not in line]
 
 
-def _slots_of(node: Server) -> list[tuple[int, int]]:
+def _slots_of(node: ServerProcess) -> list[tuple[int, int]]:
     """The ranges that the node says it serves."""
     mine = next(line for line in str(node.call("CLUSTER", "NODES")).splitlines() if "myself" in line)
     ranges = [word.split("-") for word in mine.split()[8:] if not word.startswith("[")]

@@ -1,7 +1,7 @@
-"""Not asking a server that does not answer: an outage costs each request milliseconds, after the first have waited.
+"""A circuit breaker: while a server does not answer, calls to it fail at once instead of waiting.
 
-Own code: pybreaker knows asynchronous calls through Tornado only and redis-py's own is a part of switching between
-databases; here nothing is to be switched, and what counts as a failure is ours to say.
+pybreaker supports asynchronous calls through Tornado only, and redis-py's own breaker belongs to its switching between
+databases. Here nothing is switched, and only calls that took time count as failures.
 """
 
 import asyncio
@@ -11,24 +11,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 
+from authsvc.driver.errors import DRIVER_ERRORS
 from authsvc.errors import StoreUnavailable
 from authsvc.metrics import Metrics
 
-# It opens when this many calls failed within the window, and at least every second one.
+# The breaker opens when this many calls, and at least half of all calls, failed within the window.
 MIN_FAILURES = 5
 WINDOW_S = 5.0
-# While it is open, one call in this time is let through to see.
+# While the breaker is open, one call in this time passes, to see whether the server answers.
 PROBE_S = 0.5
-# A call that fails in less time costs nobody much, or had no more: a closed door, a hurried request.
+# A call that fails faster does not count: the server refused it at once, or its request had little time left.
 SLOW_S = 0.3
 
 
 class Breaker:
-    """Tells whether to try. Only what cost time counts as a failure.
+    """Counts failures, and refuses calls while it is open. Only calls that took time count as failures.
 
-    good_until: on the monotonic clock, when there is no point in trying any more, whatever was answered before.
+    good_until: on the monotonic clock, until when the server may be used. After that the breaker refuses all calls.
     """
 
     def __init__(self, metrics: Metrics | None = None) -> None:
@@ -41,14 +41,14 @@ class Breaker:
         self._probe_at = 0.0
 
     def admit(self, now: float) -> None:
-        """Raise StoreUnavailable if there is no point in trying now."""
+        """Raise StoreUnavailable if the server should not be asked now."""
         if now > self.good_until:
             self._metrics.store_errors.add("not_primary")
-            raise StoreUnavailable("nobody says any more that it is the primary")
+            raise StoreUnavailable("neither sentinels nor replicas say that the server is the primary")
         if self._open:
             if now < self._probe_at:
                 self._metrics.store_errors.add("breaker_open")
-                raise StoreUnavailable("it did not answer a moment ago")
+                raise StoreUnavailable("the store did not answer a moment ago")
             self._probe_at = now + PROBE_S
 
     def worked(self) -> None:
@@ -77,13 +77,13 @@ class Breaker:
 
 @contextmanager
 def timed(breaker: Breaker) -> Iterator[None]:
-    """Raise StoreUnavailable instead of doing what is inside, if the breaker is open; else tell it how that went."""
+    """Tell the breaker how a call went. Raises StoreUnavailable, without the call, while the breaker is open."""
     started = time.monotonic()
     breaker.admit(started)
     try:
         yield
-    except (RedisError, OSError, TimeoutError, asyncio.CancelledError) as error:  # the last: by a timeout around us
-        # Waiting in vain for a connection of our own pool says that we are too many, not that the server is ill.
+    except (*DRIVER_ERRORS, asyncio.CancelledError) as error:  # a timeout around the call cancels it
+        # A wait for a connection of our own pool says that we have too many calls, not that the server is ill.
         crowded = isinstance(error, RedisConnectionError) and isinstance(error.__cause__, TimeoutError)
         if time.monotonic() - started >= SLOW_S and not crowded:
             breaker.failed()

@@ -1,16 +1,19 @@
-"""What a node of a cluster knows of its primaries: where a key may be changed, and whether somebody listens there.
+"""The reply to CLUSTER SHARDS: which primaries there are, and whether all of them are being tracked.
 
-That is every primary, also one without slots: a slot on its way there is written to there before it is owned there.
+A primary without slots counts as well: while a slot moves there, keys are written there before it owns the slot.
 """
 
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from authsvc.driver.node import Address
+from authsvc.driver.urls import HostPort
 
 
-def addresses(shards: list[Any], host: str, *, tls: bool) -> list[Address]:
-    """Of every primary that has not failed. host: of whom told it, which may not know its own name."""
+def addresses(shards: list[Any], host: str, *, tls: bool) -> list[HostPort]:
+    """The addresses of all primaries that have not failed.
+
+    host: that of the node which sent the reply; this node may not know its own name.
+    """
     port = b"tls-port" if tls else b"port"
     return [
         ((node[b"endpoint"] or b"").decode() or host, node[port])
@@ -20,13 +23,13 @@ def addresses(shards: list[Any], host: str, *, tls: bool) -> list[Address]:
     ]
 
 
-def covered(shards: list[Any], heard: Collection[bytes]) -> bool:
-    """Whether these ids are of all primaries. One that has failed counts until another has its slots."""
+def covered(shards: list[Any], tracked: Collection[bytes]) -> bool:
+    """Whether these ids are those of all primaries. A failed primary counts until another one has its slots."""
     for shard in shards:
         primaries = list(_primaries(shard))
-        if any(node[b"id"] not in heard for node in primaries if not _failed(node)):
+        if any(node[b"id"] not in tracked for node in primaries if not _failed(node)):
             return False
-        if _fields(shard)[b"slots"] and not any(node[b"id"] in heard for node in primaries):
+        if _fields(shard)[b"slots"] and not any(node[b"id"] in tracked for node in primaries):
             return False
     return True
 
@@ -36,9 +39,9 @@ def _primaries(shard: Any) -> Iterator[dict[bytes, Any]]:
 
 
 def _failed(node: dict[bytes, Any]) -> bool:
-    return bool(node[b"health"] in (b"fail", b"failed"))  # the one is said, the other is documented
+    return bool(node[b"health"] in (b"fail", b"failed"))  # servers say "fail"; the documentation says "failed"
 
 
 def _fields(told: Any) -> dict[bytes, Any]:
-    """A map, which is a list of names and values in RESP2."""
+    """A map as a dictionary. In RESP2 it is a list of names and values."""
     return told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))

@@ -1,69 +1,79 @@
-"""The shapes a store can have, one server or a cluster of them, behind the same two verbs: deliver and walk."""
+"""Where commands go: one server here, a cluster in `cluster.py`, both behind one protocol."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from authsvc.driver.node import Address, Command, Node
+from authsvc.driver.node import Node
+from authsvc.driver.reader import NodeReader, Reader
+from authsvc.driver.scripts import Command
+from authsvc.driver.urls import HostPort
 
 
-class Parcel(NamedTuple):
-    """Commands on one hash slot, that of `key`, which travel on one connection in this order."""
+class SlotBatch(NamedTuple):
+    """Commands on one hash slot, that of `key`. They travel on one connection in this order."""
 
     key: str
     commands: Sequence[Command]
 
 
-class Heard(Protocol):
-    """A server that is being listened to."""
+class TrackedServer(Protocol):
+    """A server whose announcements of changed keys are being heard."""
 
     @property
-    def address(self) -> Address:
-        """Where it was found."""
+    def address(self) -> HostPort:
+        """Where the server was found."""
 
     async def ask(self, *command: str) -> Any:
-        """Its reply."""
+        """The server's reply, on the connection that hears the announcements."""
 
 
 class Topology(Protocol):
-    """Where commands go. Raises StoreUnavailable and what redis-py raises; refusals are in the place of replies."""
+    """Methods raise StoreUnavailable, or what redis-py raises. A refusal of a server stands in its reply's place."""
 
-    async def deliver(self, parcels: Sequence[Parcel]) -> list[list[Any]]:
-        """The replies to each parcel's commands."""
+    async def send(self, batches: Sequence[SlotBatch]) -> list[list[Any]]:
+        """The replies to the commands of each batch."""
+
+    def reader(self) -> Reader:
+        """A new connection, or several, for the reads of introspection."""
 
     async def primaries(self) -> Sequence[Node]:
-        """All that hold keys, in an order that a failover does not change."""
+        """All servers that hold keys, in an order that a failover does not change."""
 
     async def writable(self) -> Sequence[Node]:
-        """All on which a key may be changed, as is known now."""
+        """All servers on which a key may be changed, as is known now."""
 
-    async def covered(self, heard: Sequence[Heard]) -> bool:
-        """Whether these are all on which a key may be changed, as is known now."""
+    async def covered(self, tracked: Sequence[TrackedServer]) -> bool:
+        """Whether these are all servers on which a key may be changed, as is known now."""
 
     async def close(self) -> None: ...
 
 
 class Single:
-    """One server, or the one that the sentinels name."""
+    """One server, found by its address or named by sentinels."""
 
     def __init__(self, node: Node) -> None:
-        self.node = node
+        self._node = node
 
-    async def deliver(self, parcels: Sequence[Parcel]) -> list[list[Any]]:
-        return await deliver_to(self.node, parcels)
+    async def send(self, batches: Sequence[SlotBatch]) -> list[list[Any]]:
+        return await send_to(self._node, batches)
+
+    def reader(self) -> Reader:
+        return NodeReader(self._node)
 
     async def primaries(self) -> Sequence[Node]:
-        return [self.node]
+        return [self._node]
 
     async def writable(self) -> Sequence[Node]:
-        return [self.node]
+        return [self._node]
 
-    async def covered(self, heard: Sequence[Heard]) -> bool:
-        return await self.node.is_named(heard[0].address)
+    async def covered(self, tracked: Sequence[TrackedServer]) -> bool:
+        return await self._node.is_named(tracked[0].address)
 
     async def close(self) -> None:
-        await self.node.close()
+        await self._node.close()
 
 
-async def deliver_to(node: Node, parcels: Sequence[Parcel]) -> list[list[Any]]:
-    replies = iter(await node.send([command for parcel in parcels for command in parcel.commands]))
-    return [[next(replies) for _ in parcel.commands] for parcel in parcels]
+async def send_to(node: Node, batches: Sequence[SlotBatch]) -> list[list[Any]]:
+    """Send all batches to one server in one round trip; the replies to each batch."""
+    replies = iter(await node.send([command for batch in batches for command in batch.commands]))
+    return [[next(replies) for _ in batch.commands] for batch in batches]

@@ -1,77 +1,90 @@
 """One connection on which a primary announces every change of the keys that an introspection depends on.
 
-The store does this itself (CLIENT TRACKING in its broadcasting mode), so it tells of whatever is written, deleted,
-renamed, expired, evicted or flushed, by whomever, after the change and never without it.
+The store does this itself, with CLIENT TRACKING in broadcasting mode. The store announces each key that any connection
+writes, deletes or renames, and each key that expires, is evicted or flushed. An announcement follows its change.
 """
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from redis.asyncio.connection import AbstractConnection
 
-from authsvc.driver.connection import answering, meaning
-from authsvc.driver.node import Address, address_of
+from authsvc.driver.deadline import store_call
+from authsvc.driver.errors import driver_errors
+from authsvc.driver.redis_py import address_of, on_announcement
+from authsvc.driver.timeouts import Timeouts
+from authsvc.driver.urls import HostPort
 from authsvc.errors import StoreUnavailable
 from authsvc.metrics import Metrics
-from authsvc.store import keys
 
-# No NOLOOP: this connection writes nothing, and a change is to be announced whoever made it.
+# Without NOLOOP: this connection writes nothing, and a change by any other connection has to be announced.
 _TRACK = ("CLIENT", "TRACKING", "ON", "BCAST")
-_PREFIXES = (keys.SESSION_PREFIX, keys.USER_PREFIX, keys.CLIENT_PREFIX, keys.SERVICE)
 
-# Names of changed keys; None: all of them.
-Heard = Callable[[list[bytes] | None], None]
+# Called with the names of changed keys; None stands for all keys.
+OnChange = Callable[[list[bytes] | None], None]
 
 
 class Tracking:
-    """A connection for listening, told to track by `open`, read by `listen`. All raise StoreUnavailable."""
+    """Announcements of one server: `open` asks for them, `listen` reads them. All methods raise StoreUnavailable.
 
-    def __init__(self, connection: AbstractConnection, heard: Heard, metrics: Metrics) -> None:
+    prefixes: of the names of the keys to announce.
+    """
+
+    def __init__(
+        self,
+        connection: AbstractConnection,
+        prefixes: Sequence[str],
+        on_change: OnChange,
+        metrics: Metrics,
+        timeouts: Timeouts,
+    ) -> None:
         self._connection = connection
+        self._prefixes = prefixes
+        self._on_change = on_change
         self._metrics = metrics
-        self._heard = heard
+        self._timeouts = timeouts
         self._answer: asyncio.Future[Any]
 
     @property
-    def address(self) -> Address:
+    def address(self) -> HostPort:
         return address_of(self._connection)
 
     async def open(self) -> None:
         """Connect, and return when every change from then on will be announced."""
-        async with answering(self._metrics):
-            await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
-            # Without a handler redis-py drops announcements; there is no other way to set it.
-            self._connection._parser.set_invalidation_push_handler(_announced)  # type: ignore[attr-defined]
-            await self._connection.send_command(*_TRACK, *(word for name in _PREFIXES for word in ("PREFIX", name)))
+        async with store_call(self._timeouts, self._metrics):
+            await self._connection.connect()
+            on_announcement(self._connection, _announcement)
+            prefixes = (word for prefix in self._prefixes for word in ("PREFIX", prefix))
+            await self._connection.send_command(*_TRACK, *prefixes)
             await self._connection.read_response()
 
     async def listen(self) -> None:
-        """Pass on what is announced, until the connection breaks."""
-        with meaning(self._metrics):
+        """Pass on the announcements until the connection breaks."""
+        with driver_errors(self._metrics):
             while True:
-                # One message at a time: otherwise redis-py reads on to the next reply by recursion, and a thousand
-                # announcements before it are one level too deep.
+                # One message at a time. Otherwise redis-py reads on to the next reply by recursion, and a thousand
+                # announcements before that reply exceed Python's limit.
                 message = await self._connection.read_response(push_request=True, timeout=math.inf)
-                if isinstance(message, _Announced):
-                    self._heard(message.names)
-                elif not self._answer.done():  # given up a moment ago
+                if isinstance(message, _Announcement):
+                    self._on_change(message.names)
+                elif not self._answer.done():  # done: the caller has given up
                     self._answer.set_result(message)
 
     async def ask(self, *command: str) -> Any:
-        """The reply on this very connection; `listen` has to be running. One at a time.
+        """The reply on this very connection. `listen` has to be running; one call at a time.
 
-        The store sends what it announces of a change before it acknowledges the change to who made it. So whatever was
-        acknowledged before this was called has been heard when it returns.
+        The store announces a change before it acknowledges the change to its writer. So all changes that were
+        acknowledged before this call have been announced when it returns.
         """
         self._answer = asyncio.get_running_loop().create_future()
-        with meaning(self._metrics):
+        with driver_errors(self._metrics):
             await self._connection.send_command(*command)
             return await self._answer
 
     async def check_role(self) -> None:
-        # Unlike PING it tells the role, and unlike ROLE everybody may call it.
+        # HELLO tells the role, which PING does not; and every user may call it, unlike ROLE.
         if (await self.ask("HELLO"))[b"role"] != b"master":
             raise StoreUnavailable("the primary has become a replica")
 
@@ -79,9 +92,9 @@ class Tracking:
         await self._connection.disconnect(nowait=True)
 
 
-class _Announced(NamedTuple):
+class _Announcement(NamedTuple):
     names: list[bytes] | None
 
 
-async def _announced(message: list[Any]) -> _Announced:
-    return _Announced(message[1])
+async def _announcement(message: list[Any]) -> _Announcement:
+    return _Announcement(message[1])

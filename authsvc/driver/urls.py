@@ -1,4 +1,4 @@
-"""What the URL of a store says: which servers, of which shape, and how to connect to them."""
+"""Reads the URL of a store: the servers, the topology, and how to connect."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,31 +9,33 @@ from redis.asyncio.connection import parse_url
 from authsvc.errors import StartupError
 
 Shape = Literal["server", "sentinel", "cluster"]
+# A host and a port.
+HostPort = tuple[str, int]
 
 SCHEMES = "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
 
 _PORTS: dict[Shape, int] = {"server": 6379, "sentinel": 26379, "cluster": 6379}
-# Whatever else redis-py would take from a URL (timeouts, retries, pool sizes) is set here with care.
+# redis-py takes more options from a URL: timeouts, retries, pool sizes. The driver chooses these itself.
 _OPTIONS = {"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"}
 _SENTINEL_OPTIONS = {"sentinel_username": "username", "sentinel_password": "password"}
 
 
 @dataclass(frozen=True, slots=True)
 class StoreUrl:
-    """hosts: the servers or sentinels to begin with; none for a unix socket. `options`: what a connection is made of.
+    """hosts: the servers or sentinels to ask first; none for a Unix socket. options: redis-py's, for a connection.
 
-    `sentinel_options`: the same for connections to the sentinels. `service`: what these call the primary.
+    sentinel_options: the same for connections to sentinels. service: the name of the primary among the sentinels.
     """
 
     shape: Shape
-    hosts: tuple[tuple[str, int], ...]
+    hosts: tuple[HostPort, ...]
     options: dict[str, Any] = field(repr=False)
     sentinel_options: dict[str, Any] = field(repr=False)
     service: str
 
     @classmethod
     def parse(cls, url: str) -> "StoreUrl":
-        """Raises StartupError, whose text holds nothing of the URL: there may be a password in it."""
+        """Raises StartupError. Its text quotes nothing of the URL, which may hold a password."""
         try:
             return _parse(url)
         except ValueError as error:
@@ -51,14 +53,14 @@ def _parse(url: str) -> StoreUrl:
     shape: Shape = "server" if kind == "" else "sentinel" if kind == "sentinel" else "cluster"
     if kind not in ("", "sentinel", "cluster") or (kind and tls == "unix"):
         raise _Wrong(f"it is not one of {SCHEMES}")
-    # An address list is no authority that a parser takes, so each host is put into a URL of its own.
+    # URL parsers take one host only, so each host of the list is put into a URL of its own.
     rest, _, query = rest.partition("?")
     authority, _, path = rest.partition("/")
     credentials, at, hosts = authority.rpartition("@")
     given = dict(parse_qsl(query, keep_blank_values=True))
     sentinel_options = _sentinel_options(given, shape)
     if given.keys() - _OPTIONS:
-        # Not by its name: it may be the rest of a password with a question mark.
+        # The option is not named: it may be the rest of a password with a question mark.
         raise _Wrong(f"it has an option besides {', '.join(sorted(_OPTIONS))}, and those of sentinels")
     service, database = _path(path, shape) if tls != "unix" else ("", f"/{path}")
     made = parse_url(f"{tls}://{credentials}{at}{'' if tls == 'unix' else 'host'}{database}?{urlencode(given)}")
@@ -88,7 +90,7 @@ def _path(path: str, shape: Shape) -> tuple[str, str]:
     return unquote(service), f"/{database}" if database else ""
 
 
-def _address(host: str, port: int) -> tuple[str, int]:
+def _address(host: str, port: int) -> HostPort:
     split = urlsplit(f"//{host}")
     return split.hostname or "localhost", split.port or port
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from authsvc.driver.connection import Command, Connection
+from authsvc.driver.connection import Connection
+from authsvc.driver.scripts import Command
 from authsvc.ops.fitness import Server, parsed_config, parsed_info
 
 # What the service never needs, and what a stolen password of its should not be good for.

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from authsvc.core.user import Credentials, User
-from authsvc.driver.connection import Change, Connection
+from authsvc.driver.connection import Connection
+from authsvc.driver.scripts import Change
 from authsvc.store import keys
 from authsvc.store.encoding import Encoder, load, load_if
 

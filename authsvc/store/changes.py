@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 
-from authsvc.driver.connection import Connection, meaning, patience
+from authsvc.driver.connection import Connection
+from authsvc.driver.deadline import request_budget
+from authsvc.driver.errors import driver_errors
 from authsvc.driver.tracking import Tracking
 from authsvc.errors import StoreUnavailable
 from authsvc.store import keys
@@ -146,7 +148,7 @@ class Changes:
 
     async def _follow(self) -> None:
         task, pause = asyncio.current_task(), _PAUSE_S
-        with patience(None):  # it outlives the request that began it
+        with request_budget(None):  # it outlives the request that began it
             while True:
                 try:
                     await self._follow_once()
@@ -163,8 +165,7 @@ class Changes:
                 await asyncio.sleep(pause)
 
     async def _follow_once(self) -> None:
-        connections = await self._connection.listeners()
-        trackings = [Tracking(connection, self._heard, self._metrics) for connection in connections]
+        trackings = await self._connection.trackings(keys.TRACKED, self._heard)
         try:
             for tracking in trackings:
                 await tracking.open()
@@ -181,7 +182,7 @@ class Changes:
         loop = asyncio.get_running_loop()
         while True:
             due, at = loop.time() + HEARTBEAT_S, now_ms()
-            with meaning(self._metrics):
+            with driver_errors(self._metrics):
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
                     async with asyncio.TaskGroup() as group:
                         for tracking in trackings:

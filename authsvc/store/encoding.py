@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from authsvc.core.record import FORMAT, UNKNOWN, Part, Record, Service
-from authsvc.driver.connection import Connection, stamped
+from authsvc.driver.connection import Connection
+from authsvc.driver.scripts import stamped
 from authsvc.errors import CorruptRecord, FormatNotAllowed, NewerFormat, StoreUnavailable
 from authsvc.store import keys
 

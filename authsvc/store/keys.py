@@ -27,6 +27,8 @@ AUDIT = "audit"
 SESSION_PREFIX = "session:"
 USER_PREFIX = "user:"
 CLIENT_PREFIX = "client:"
+# The names of all keys that an introspection depends on begin with one of these.
+TRACKED = (SESSION_PREFIX, USER_PREFIX, CLIENT_PREFIX, SERVICE)
 
 
 def session(handle: str) -> str:

@@ -18,10 +18,10 @@ from authsvc.core.client import Client
 from authsvc.core.record import Service
 from authsvc.core.session import Found, Session
 from authsvc.core.user import User
-from authsvc.driver.cluster_reader import ClusterLane
-from authsvc.driver.connection import CALL_TIMEOUT_S, Connection, Lane, Span, answering, is_bounded
+from authsvc.driver.connection import Connection
+from authsvc.driver.deadline import current_budget
+from authsvc.driver.reader import Reader, Value
 from authsvc.errors import CorruptRecord, StoreUnavailable
-from authsvc.metrics import Metrics
 from authsvc.store import keys
 from authsvc.store.encoding import UNREADABLE, load, unreadable
 
@@ -37,7 +37,6 @@ R = TypeVar("R")
 # A record that does not parse, or is on a node that does not answer, is kept as its error, to be raised for those who
 # asked for it and nobody else.
 Parsed = dict[str, R | StoreUnavailable]
-Raw = bytes | StoreUnavailable | None
 # The clients that ask, and the sessions.
 Read = tuple[Parsed[Client], Parsed[Found]]
 
@@ -70,9 +69,10 @@ class Lookup:
     """Finds sessions with everything that decides about them: `session:`, then `user:`, `client:` and `service`."""
 
     def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._metrics = connection.metrics
-        self._span = connection.span
-        self._lanes = [connection.lane() for _ in range(MAX_IN_FLIGHT)]
+        self._within_s = connection.timeouts.request_s
+        self._readers = [connection.reader() for _ in range(MAX_IN_FLIGHT)]
         self._waiting: deque[_Asked] = deque()
         self._in_flight: set[asyncio.Task[Read]] = set()
         self._scheduled = False
@@ -90,22 +90,22 @@ class Lookup:
     def sessions(self, client_id: str | None, handles: Collection[str]) -> Awaitable[Answer]:
         """Everything about sessions, and the client that asks for them. Awaiting it raises StoreUnavailable."""
         answer = self.ask(client_id, handles)
-        return _within_patience(answer, self._metrics, self._span) if is_bounded() else answer
+        return answer if current_budget() is None else _within_budget(answer, self._connection)
 
     def ask(self, client_id: str | None, handles: Collection[str]) -> "asyncio.Future[Answer]":
-        """Like `sessions`, for one who does not wait in a task; bounded by the time of a call."""
+        """Like `sessions`, for a caller that does not wait in a task. Bounded by the time of a request."""
         loop = asyncio.get_running_loop()
-        asked = _Asked(client_id, handles, loop.create_future(), loop.time() + CALL_TIMEOUT_S)
+        asked = _Asked(client_id, handles, loop.create_future(), loop.time() + self._within_s)
         self._waiting.append(asked)
         self._schedule(loop)
         return asked.answer
 
     async def close(self) -> None:
-        for lane in self._lanes:
-            await lane.close()
+        for reader in self._readers:
+            await reader.close()
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._waiting and not self._scheduled and self._lanes:
+        if self._waiting and not self._scheduled and self._readers:
             self._scheduled = True
             loop.call_soon(self._send, loop, context=self._everybodys)
 
@@ -120,14 +120,14 @@ class Lookup:
                 room -= len(asked.handles)
         if batch:
             self._metrics.lookups_per_round_trip.observe(len(batch))
-            lane = self._lanes.pop()
-            task = loop.create_task(_read(lane, batch))
+            reader = self._readers.pop()
+            task = loop.create_task(_read(reader, batch))
             self._in_flight.add(task)
-            task.add_done_callback(lambda task: self._landed(lane, batch, task))
+            task.add_done_callback(lambda task: self._landed(reader, batch, task))
 
-    def _landed(self, lane: Lane | ClusterLane, batch: list[_Asked], task: "asyncio.Task[Read]") -> None:
+    def _landed(self, reader: Reader, batch: list[_Asked], task: "asyncio.Task[Read]") -> None:
         self._in_flight.discard(task)
-        self._lanes.append(lane)
+        self._readers.append(reader)
         # Whatever happened, also being cancelled: nobody may be left waiting, and nobody gets a no for it.
         error = StoreUnavailable("the lookup was given up") if task.cancelled() else task.exception()
         for asked in batch:
@@ -140,17 +140,17 @@ class Lookup:
         self._schedule(task.get_loop())
 
 
-async def _within_patience(answer: "asyncio.Future[Answer]", metrics: Metrics, span: Span) -> Answer:
-    async with answering(metrics, span):
+async def _within_budget(answer: "asyncio.Future[Answer]", connection: Connection) -> Answer:
+    async with connection.store_call():
         return await answer
 
 
-async def _read(lane: Lane | ClusterLane, batch: list[_Asked]) -> Read:
+async def _read(reader: Reader, batch: list[_Asked]) -> Read:
     callers = {asked.client_id for asked in batch if asked.client_id is not None}
     handles = {handle for asked in batch for handle in asked.handles}
     # The first has waited longest. What can't be known by then is given up for all: an outage costs all the same.
     give_up_at = batch[0].give_up_at
-    raw_service, *raws = await lane.mget(
+    raw_service, *raws = await reader.mget(
         [keys.SERVICE, *[keys.client(id_) for id_ in callers], *[keys.session(handle) for handle in handles]],
         give_up_at,
     )
@@ -168,13 +168,13 @@ async def _read(lane: Lane | ClusterLane, batch: list[_Asked]) -> Read:
     subs = {session.sub for session in readable}
     ids = {session.client_id for session in readable}
     wanted = [*[keys.user(sub) for sub in subs], *[keys.client(id_) for id_ in ids]]
-    raws = await lane.mget(wanted, give_up_at) if wanted else []
-    users = _parse(subs, raws[: len(subs)], _user)
-    clients = _parse(ids, raws[len(subs) :], _client)
+    read = await reader.mget(wanted, give_up_at) if wanted else []
+    users = _parse(subs, read[: len(subs)], _user)
+    clients = _parse(ids, read[len(subs) :], _client)
     return asking, {handle: _found(handle, session, users, clients, service) for handle, session in sessions.items()}
 
 
-def _parse(ids: Collection[str], raws: Sequence[Raw], parse: Callable[[bytes, str], R]) -> Parsed[R]:
+def _parse(ids: Collection[str], raws: Sequence[Value], parse: Callable[[bytes, str], R]) -> Parsed[R]:
     parsed: Parsed[R] = {}
     for id_, raw in zip(ids, raws, strict=True):
         if isinstance(raw, StoreUnavailable):

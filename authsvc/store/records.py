@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from authsvc.core.record import Record
-from authsvc.driver.connection import MAX_CONTENTION, Change, Connection
+from authsvc.driver.connection import Connection
+from authsvc.driver.scripts import MAX_CONTENTION, Change
 from authsvc.errors import NotFound, StoreUnavailable
 from authsvc.store.encoding import Encoder, load_if, load_to_change
 

@@ -6,7 +6,8 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from authsvc.core.session import Session
-from authsvc.driver.connection import Connection, patience
+from authsvc.driver.connection import Connection
+from authsvc.driver.deadline import request_budget
 from authsvc.errors import AuthError, NotFound
 from authsvc.store import keys
 from authsvc.store.records import Records
@@ -107,7 +108,7 @@ class Sessions(Records[Session]):
 
 async def _logged(name: str, work: Coroutine[Any, Any, None]) -> None:
     try:
-        with patience(None):  # it is not the request's that began it
+        with request_budget(None):  # the request that began it may be over
             await work
     except NotFound:
         pass  # the session ended meanwhile

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from authsvc.core.throttle import Attempts, Limit
-from authsvc.driver.connection import MAX_CONTENTION, Change, Connection, swap_command
+from authsvc.driver.connection import Connection
+from authsvc.driver.scripts import MAX_CONTENTION, Change, swap_command
 from authsvc.errors import Overloaded, StoreUnavailable, TooManyAttempts
 from authsvc.store import keys
 from authsvc.store.encoding import Encoder, load_to_change

@@ -6,7 +6,8 @@ from secrets import token_urlsafe
 
 from authsvc.core.user import Credentials, User
 from authsvc.core.username import normalise
-from authsvc.driver.connection import MAX_CONTENTION, Change, Connection
+from authsvc.driver.connection import Connection
+from authsvc.driver.scripts import MAX_CONTENTION, Change
 from authsvc.errors import NotFound, StoreUnavailable, UsernameTaken
 from authsvc.store import keys
 from authsvc.store.encoding import load, load_if, load_to_change

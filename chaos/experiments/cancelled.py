@@ -100,7 +100,7 @@ NO_GUARD = [
     Patch(
         "driver/node.py",
         "        except BaseException:\n"
-        "            await connection.disconnect(nowait=True)  # or whoever is lent it next would read these replies\n"
+        "            await connection.disconnect(nowait=True)  # or the next borrower would read these replies\n"
         "            raise\n",
         "",
     ),
@@ -116,8 +116,7 @@ NO_GUARD = [
 OLD_DRIVER = [
     Patch(
         "driver/node.py",
-        '        packed = b"".join([hiredis.pack_command(command) for command in commands])'
-        "  # type: ignore[arg-type]  # its stub says tuple[X]\n",
+        '        packed = b"".join([pack(command) for command in commands])\n',
         "        from redis.asyncio import Redis\n"
         "        client = Redis(connection_pool=self._pool)\n"
         "        client.response_callbacks.clear()\n"
@@ -132,16 +131,17 @@ OLD_DRIVER = [
         "        return await pipeline.execute(raise_on_error=False)\n"
         '        packed = b""\n',
     ),
-    Patch("driver/node.py", '"socket_timeout": None,', '"socket_timeout": REPLY_TIMEOUT_S,'),
+    Patch("driver/redis_py.py", '"socket_timeout": None,', '"socket_timeout": timeouts.reply_s,'),
     Patch("driver/node.py", "await self._pool.aclose()", "await self._pool.disconnect()"),
-    Patch("driver/node.py", "import AbstractConnection, ", "import Connection as AbstractConnection, "),
-    Patch("driver/connection.py", "import AbstractConnection\n", "import Connection as AbstractConnection\n"),
-    Patch("driver/tracking.py", "import AbstractConnection\n", "import Connection as AbstractConnection\n"),
-    Patch("driver/cluster.py", "import AbstractConnection, ", "import Connection as AbstractConnection, "),
-    Patch("driver/connection.py", "    OutOfMemoryError,\n", ""),
-    Patch("driver/connection.py", '    (OutOfMemoryError, "full"),\n', ""),
-    Patch("driver/node.py", "from redis.maint_notifications import MaintNotificationsConfig\n", ""),
-    Patch("driver/node.py", '        "maint_notifications_config": MaintNotificationsConfig(enabled=False),\n', ""),
+    *(
+        Patch(f"driver/{file}.py", "import AbstractConnection\n", "import Connection as AbstractConnection\n")
+        for file in ("node", "watch", "tracking")
+    ),
+    Patch("driver/redis_py.py", "import AbstractConnection, ", "import Connection as AbstractConnection, "),
+    Patch("driver/errors.py", "    OutOfMemoryError,\n", ""),
+    Patch("driver/errors.py", '    (OutOfMemoryError, "full"),\n', ""),
+    Patch("driver/redis_py.py", "from redis.maint_notifications import MaintNotificationsConfig\n", ""),
+    Patch("driver/redis_py.py", '        "maint_notifications_config": MaintNotificationsConfig(enabled=False),\n', ""),
 ]
 FOREIGN = ("Inv1", "Inv2", "Inv3", "Inv5")
 

@@ -43,7 +43,7 @@ async def _unfit(lab: Lab) -> bool:
     return (await lab.world.call("GET", "/readyz")).status == 503
 
 
-NO_ALLOW_OOM = Patch("driver/connection.py", 'SWAP = b"""#!lua flags=allow-oom\n', 'SWAP = b"""#!lua\n')
+NO_ALLOW_OOM = Patch("driver/scripts.py", 'SWAP = b"""#!lua flags=allow-oom\n', 'SWAP = b"""#!lua\n')
 
 EXPERIMENTS = (
     Experiment(

@@ -169,7 +169,7 @@ RANDOM_SUCCESSOR = Patch(
     "        tokens.successor(session.seed, spent, Kind.REFRESH),\n",
     "        tokens.new(Kind.REFRESH, spent.handle),\n",
 )
-BLIND = Patch("driver/connection.py", "  if held ~= ARGV[3*i-2] then unchanged = false end\n", "")
+BLIND = Patch("driver/scripts.py", "  if held ~= ARGV[3*i-2] then unchanged = false end\n", "")
 
 EXPERIMENTS = (
     Experiment(

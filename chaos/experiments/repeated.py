@@ -62,7 +62,7 @@ async def _guesses(lab: Lab, user: User) -> int:
 
 TAKES_IT_FOR_ANOTHERS = Patch("driver/connection.py", "return held is None or held == value", "return held is None")
 COUNTS_AGAIN = Patch(
-    "driver/connection.py", "local applied, unchanged = true, true", "local applied, unchanged = false, true"
+    "driver/scripts.py", "local applied, unchanged = true, true", "local applied, unchanged = false, true"
 )
 
 EXPERIMENTS = (

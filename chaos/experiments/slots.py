@@ -9,7 +9,7 @@ from chaos.lab import Control, Experiment, Lab
 from chaos.variation import Patch, Variation
 from chaos.waiting import until_it
 from chaos.world import Session
-from tests.topologies import NODE_TIMEOUT_MS, Cluster, Server, cluster
+from tests.topologies import NODE_TIMEOUT_MS, Cluster, ServerProcess, cluster
 
 
 async def cluster_failures(lab: Lab) -> None:
@@ -53,7 +53,7 @@ async def _move(lab: Lab, store: Cluster, session: Session) -> None:
     await asyncio.to_thread(store.move, key, others[0])
 
 
-def _least_needed(store: Cluster) -> Server:
+def _least_needed(store: Cluster) -> ServerProcess:
     """A primary that does not hold the service record: each call reads that record."""
     needed = store.primary_of(keys.SERVICE)
     return next(node for node in store.primaries() if node is not needed)
@@ -65,7 +65,7 @@ async def _all_answered(lab: Lab, sessions: list[Session]) -> bool:
 
 
 NEVER_ASKS = Patch(
-    "driver/cluster.py", "if isinstance(error, AskError) and not isinstance(error, MovedError):", "if key is None:"
+    "driver/cluster_map.py", "if isinstance(error, AskError) and not isinstance(error, MovedError):", "if key is None:"
 )
 
 EXPERIMENTS = (

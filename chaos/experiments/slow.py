@@ -72,12 +72,8 @@ async def _probe(port: int, lags: list[float]) -> None:
 
 
 NO_TIMEOUTS = [
-    Patch(f"driver/{file}.py", f"\n{name} = {value}\n", f"\n{name} = 30.0\n")
-    for file, name, value in (
-        ("node", "REPLY_TIMEOUT_S", "0.5"),
-        ("connection", "CALL_TIMEOUT_S", "1.0"),
-        ("connection", "REQUEST_TIMEOUT_S", "0.8"),
-    )
+    Patch("driver/timeouts.py", f"    {name}: float = {value}\n", f"    {name}: float = 30.0\n")
+    for name, value in (("reply_s", "0.5"), ("call_s", "1.0"), ("request_s", "0.8"))
 ]
 
 EXPERIMENTS = (

@@ -40,7 +40,7 @@ from authsvc.flows.refresh import refresh
 from authsvc.ops.embedded import Embedded
 from authsvc.settings import Settings
 from authsvc.store.users import Users
-from tests.conftest import CHEAP, PASSWORD, Clock
+from tests.conftest import CHEAP, PASSWORD, PATIENT, Clock
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class Cli:
 
     def do(self, work: Callable[[Deps], Awaitable[T]]) -> T:
         async def opening() -> T:
-            async with open_deps(Settings(**CHEAP), self.url, self.clock) as deps:
+            async with open_deps(Settings(**CHEAP), self.url, self.clock, timeouts=PATIENT) as deps:
                 return await work(deps)
 
         return asyncio.run(opening())

@@ -85,7 +85,7 @@ def test_the_service_may_do_what_it_needs(operator: "redis.Redis") -> None:
 def test_not_even_people_empty_it(operator: "redis.Redis", command: tuple[str, ...]) -> None:
     """What ends everything, or keeps the service waiting, is a slip; the rest an operator may do."""
     with pytest.raises(redis.ResponseError, match=r"no permissions|not allowed"):
-        operator.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py has no types here
+        operator.execute_command(*command)
 
 
 def test_a_file_that_was_not_filled_in_opens_no_door(tmp_path: Path) -> None:
@@ -125,16 +125,16 @@ def test_the_check_is_content(store: StoreProcess, secrets: Secrets, operator: "
 
 def test_a_password_is_changed_without_a_gap(store: StoreProcess, secrets: Secrets, operator: "redis.Redis") -> None:
     """The new one is good before the old one is taken away, and the store writes it to its file."""
-    operator.execute_command("ACL", "SETUSER", "authsvc", ">new", ">newer")  # type: ignore[no-untyped-call]  # as above
+    operator.execute_command("ACL", "SETUSER", "authsvc", ">new", ">newer")
     for password in ("new", "newer"):
         with redis.Redis(unix_socket_path=str(store.socket), username="authsvc", password=password) as service:
             assert service.ping()
-    operator.execute_command("ACL", "SETUSER", "authsvc", "<new")  # type: ignore[no-untyped-call]  # as above
+    operator.execute_command("ACL", "SETUSER", "authsvc", "<new")
     with (
         redis.Redis(unix_socket_path=str(store.socket), username="authsvc", password="new") as service,
         pytest.raises(redis.AuthenticationError),
     ):
         service.ping()
-    operator.execute_command("ACL", "SAVE")  # type: ignore[no-untyped-call]  # as above
+    operator.execute_command("ACL", "SAVE")
     assert sha256(b"newer").hexdigest() in secrets.users.read_text()
     assert sha256(b"new").hexdigest() not in secrets.users.read_text()

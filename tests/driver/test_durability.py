@@ -1,4 +1,4 @@
-"""What is answered with success lasts as the level of durability promises; what may not last is answered with 503."""
+"""A change that is answered with success has reached the level of durability. Otherwise the answer is 503."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,12 +17,12 @@ from tests import topologies
 from tests.conftest import PASSWORD, Service, bearer
 from tests.driver.test_topologies import service_on
 from tests.processes import until
-from tests.topologies import Server
+from tests.topologies import ServerProcess
 
 
 @dataclass
 class Someone:
-    """A user with a session, a client with a session: what there is to be taken away."""
+    """A user with a session and a client with a session, for the acts below to revoke."""
 
     service: Service
     sub: str
@@ -107,7 +107,7 @@ ACTS: list[Act] = [
     revoke_token, revoke_session, revoke_user, revoke_all, suspend, delete_user, log_out, log_out_everywhere,
     end_the_session, change_password, take_a_role, rotate_secret, delete_client, new_reset_code,
 ]  # fmt: skip
-# Their caller is gone with what they end, so that they can't be repeated: whoever is told 503 asks for another act.
+# These acts end the session of their own caller, so the caller cannot repeat them after a 503.
 ONCE = {log_out, log_out_everywhere, end_the_session, change_password}
 
 DOUBTED = {
@@ -119,7 +119,7 @@ DOUBTED = {
 
 
 async def doubted(service: Service) -> list[str]:
-    """The events in the audit trail of changes that may not last."""
+    """The events in the audit trail whose changes may not last."""
     trail = await service.http.get("/admin/audit", auth=service.admin)
     assert trail.status_code == 200, trail.text
     return [entry["event"] for entry in trail.json()["items"] if entry["outcome"] == "unsure"]
@@ -131,33 +131,33 @@ def is_refusal(answer: httpx.Response) -> bool:
 
 
 @pytest.mark.parametrize("act", ACTS)
-async def test_what_no_replica_has_is_not_promised(tmp_path: Path, act: Act) -> None:
-    """With the replica stopped each of them is 503, however often it is repeated; with it running again it is done."""
+async def test_a_change_that_no_replica_has_is_503(tmp_path: Path, act: Act) -> None:
+    """While the replica is stopped, each act is 503, also when it is repeated. Afterwards the act succeeds."""
     with topologies.replicated(tmp_path) as store:
         async with service_on(store.url, durability="replica", durability_timeout_ms=50) as service:
             someone = await Someone.on(service)
-            # Stopped and not cut off: to a connection that wrote nothing it counts as one that has everything.
+            # Paused, not disconnected: WAIT counts such a replica for a connection that wrote nothing.
             primary, [replica] = store.primary(), store.replicas()
             replica.pause()
             first = await act(someone)
             assert is_refusal(first), first.text
-            # As if another worker were asked: to a connection that has not written it, all is well.
+            # Repeat on a new connection, as another worker would. WAIT counts only writes of its own connection.
             primary.call("CLIENT", "KILL", "TYPE", "normal")
             if act not in ONCE:
                 again = await act(someone)
                 assert is_refusal(again), again.text
-            else:  # so nobody would ever know
+            else:  # only the audit trail can tell
                 assert await doubted(service) == [DOUBTED[act]]
             replica.resume()
             if act not in ONCE:
                 done = await act(someone)
-                # Deleting what is gone, for certain now.
+                # 404: the record was already gone, and now its absence is durable.
                 assert done.status_code in (200, 201, 204, 404), done.text
                 assert done.status_code != 404 or act in (delete_user, delete_client)
 
 
-async def test_a_reuse_that_may_not_last_is_in_the_trail(tmp_path: Path) -> None:
-    """Like what can't be repeated: a spent token that is presented again finds no session, and says nothing."""
+async def test_a_reuse_that_is_not_durable_is_in_the_trail(tmp_path: Path) -> None:
+    """The end of a session by reuse is audited, because the same token finds no session the second time."""
     with topologies.replicated(tmp_path) as store:
         async with service_on(store.url, durability="replica", durability_timeout_ms=50, refresh_grace_s=0) as service:
             someone = await Someone.on(service)
@@ -168,8 +168,8 @@ async def test_a_reuse_that_may_not_last_is_in_the_trail(tmp_path: Path) -> None
             assert await doubted(service) == ["token.reused"]
 
 
-async def test_a_change_that_was_made_already_is_made_sure_of(tmp_path: Path) -> None:
-    """A record that is as it should be says nothing about the replicas: its maker may have been told 503."""
+async def test_a_change_that_is_already_there_becomes_durable(tmp_path: Path) -> None:
+    """A record that needs no change is written again: its first writer may have been answered with 503."""
     with topologies.replicated(tmp_path) as store:
         async with service_on(store.url, durability="replica", durability_timeout_ms=50) as service:
             user = await service.user()
@@ -182,7 +182,7 @@ async def test_a_change_that_was_made_already_is_made_sure_of(tmp_path: Path) ->
 
 
 async def test_a_revoked_token_stays_dead_through_a_failover(tmp_path: Path) -> None:
-    """503 while no replica has it, 200 when one does, and then the primary is killed: it is dead on the next one."""
+    """A revocation is 200 only once a replica has it, so the token is still dead when the primary is killed."""
     with topologies.sentinels(tmp_path) as store:
         async with service_on(store.url, durability="replica") as service:
             await service.user()
@@ -193,7 +193,7 @@ async def test_a_revoked_token_stays_dead_through_a_failover(tmp_path: Path) -> 
                 assert is_refusal(await service.http.post("/revoke", data=form, auth=service.admin))
             store.thaw_replication()
             assert (await service.http.post("/revoke", data=form, auth=service.admin)).status_code == 200
-            # And what was only told to the primary comes back, which is why that was no success.
+            # A revocation on the primary alone is lost in the failover, so it must not be a success.
             store.freeze_replication()
             form = {"token": told["access_token"]}
             assert is_refusal(await service.http.post("/revoke", data=form, auth=service.admin))
@@ -210,8 +210,8 @@ async def test_a_revoked_token_stays_dead_through_a_failover(tmp_path: Path) -> 
             assert await service.active(told["access_token"])
 
 
-async def test_every_replica_that_may_take_over_can_be_waited_for(tmp_path: Path) -> None:
-    """With two that must have it, a revocation that only one has received is not promised."""
+async def test_several_replicas_can_be_required(tmp_path: Path) -> None:
+    """When two replicas are required, a revocation that one of them has is 503."""
     with topologies.replicated(tmp_path, replicas=2) as store:
         async with service_on(store.url, durability="replica", durability_replicas=2) as service:
             await service.user()
@@ -223,8 +223,8 @@ async def test_every_replica_that_may_take_over_can_be_waited_for(tmp_path: Path
             assert (await service.http.post("/revoke", data=form, auth=service.admin)).status_code == 200
 
 
-async def test_on_a_cluster_the_node_of_the_key_is_asked(tmp_path: Path) -> None:
-    """The replicas of other nodes have nothing to say about it."""
+async def test_on_a_cluster_only_replicas_of_the_key_count(tmp_path: Path) -> None:
+    """Replicas of other nodes do not count for a change."""
     with topologies.cluster(tmp_path, replicas=1) as cluster:
         async with service_on(cluster.url, durability="replica", durability_timeout_ms=100) as service:
             await service.user()
@@ -244,16 +244,16 @@ async def test_on_a_cluster_the_node_of_the_key_is_asked(tmp_path: Path) -> None
 
 
 @contextmanager
-def slow_disk(server: Server) -> Iterator[None]:
-    """Nothing is fsynced meanwhile: the log is written once a second, and was just now."""
+def slow_disk(server: ServerProcess) -> Iterator[None]:
+    """The log is fsynced once a second only."""
     server.call("CONFIG", "SET", "appendfsync", "everysec")
     yield
     server.call("CONFIG", "SET", "appendfsync", "always")
 
 
 @contextmanager
-def no_log(server: Server) -> Iterator[None]:
-    """WAITAOF is an error without one."""
+def no_log(server: ServerProcess) -> Iterator[None]:
+    """The server has no append-only file, so WAITAOF is an error."""
     server.call("CONFIG", "SET", "appendonly", "no")
     yield
     server.call("CONFIG", "SET", "appendonly", "yes")
@@ -261,10 +261,10 @@ def no_log(server: Server) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("trouble", [slow_disk, no_log])
-async def test_what_is_not_on_the_disk_is_not_promised(
-    tmp_path: Path, trouble: Callable[[Server], AbstractContextManager[None]]
+async def test_a_change_that_is_not_on_disk_is_503(
+    tmp_path: Path, trouble: Callable[[ServerProcess], AbstractContextManager[None]]
 ) -> None:
-    """Not fsynced in time, or no log at all: 503; fsynced each time: done, also after a kill."""
+    """A change that is not fsynced in time is 503. A change that is fsynced survives a kill."""
     with topologies.standalone(tmp_path, "appendonly yes", "appendfsync always") as server:
         async with service_on(server.url, durability="disk", durability_timeout_ms=10) as service:
             someone = await Someone.on(service)
@@ -279,7 +279,7 @@ async def test_what_is_not_on_the_disk_is_not_promised(
 
 
 async def test_local_promises_the_primary_alone(tmp_path: Path) -> None:
-    """The default: nothing is waited for."""
+    """At the default level the service does not wait for replicas."""
     with topologies.replicated(tmp_path) as store:
         async with service_on(store.url) as service:
             someone = await Someone.on(service)
@@ -288,8 +288,8 @@ async def test_local_promises_the_primary_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("level", ["replica", "disk"])
-async def test_what_nobody_is_harmed_by_losing_waits_for_nobody(tmp_path: Path, level: str) -> None:
-    """Logging in, refreshing, issuing and asking work without a replica, and with no log."""
+async def test_only_revocations_wait(tmp_path: Path, level: str) -> None:
+    """Login, refresh, issuing and introspection work without a replica and without an append-only file."""
     with topologies.standalone(tmp_path) as server:
         async with service_on(server.url, durability=level) as service:
             someone = await Someone.on(service)
@@ -298,7 +298,7 @@ async def test_what_nobody_is_harmed_by_losing_waits_for_nobody(tmp_path: Path, 
 
 
 async def test_a_full_store_still_revokes(tmp_path: Path) -> None:
-    """At its limit of memory nothing new is taken, and everything is taken away, for good."""
+    """At its memory limit the store takes no new records, and every revocation works and is durable."""
     with topologies.replicated(tmp_path) as store:
         async with service_on(store.url, durability="replica") as service:
             someone = await Someone.on(service)
@@ -316,8 +316,8 @@ async def test_a_full_store_still_revokes(tmp_path: Path) -> None:
             assert not await service.active(someone.issued["access_token"])
 
 
-def test_wait_speaks_of_what_its_connection_wrote(tmp_path: Path) -> None:
-    """One that wrote nothing is told yes by a replica that is stopped: why here every no-op is a write."""
+def test_wait_counts_writes_of_its_own_connection(tmp_path: Path) -> None:
+    """WAIT counts a stopped replica for a connection that wrote nothing. That is why a durable no-op writes."""
     with topologies.replicated(tmp_path) as store:
         primary, [replica] = store.primary(), store.replicas()
         replica.pause()
@@ -330,7 +330,7 @@ def test_wait_speaks_of_what_its_connection_wrote(tmp_path: Path) -> None:
 
 
 def test_the_wait_fits_into_the_request() -> None:
-    """It is never for ever, and leaves time for its answer; a count is not taken on trust."""
+    """The wait has an end and leaves time for its answer. A count below the level does not reach it."""
     replica, disk = Durability("replica", 500), Durability("disk", 500)
     assert replica.command(None) == ("WAIT", 1, 500)
     assert replica.command(0.3) == ("WAIT", 1, 250)

@@ -1,4 +1,4 @@
-"""One service, whatever the shape of its store: what it answers, and what it does while that is changing under it."""
+"""The service works on a store of every topology, also while the topology changes."""
 
 import asyncio
 import shutil
@@ -13,8 +13,9 @@ import pytest
 
 from authsvc.app import build
 from authsvc.composition import open_deps
-from authsvc.driver import node
-from authsvc.driver.connection import Change, Connection
+from authsvc.driver.connection import Connection
+from authsvc.driver.scripts import Change
+from authsvc.driver.timeouts import Timeouts
 from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows import bootstrap, clients
 from authsvc.flows.deps import OPERATOR
@@ -22,12 +23,12 @@ from authsvc.settings import Settings
 from authsvc.store import keys
 from tests import topologies
 from tests.conftest import CHEAP, Service, bearer
-from tests.topologies import Cluster, Server
+from tests.topologies import Cluster, ServerProcess
 
 
 @asynccontextmanager
-async def service_on(url: str, **settings: Any) -> AsyncIterator[Service]:
-    async with open_deps(Settings(**CHEAP, **settings), url) as deps:
+async def service_on(url: str, timeouts: Timeouts = Timeouts(), **settings: Any) -> AsyncIterator[Service]:
+    async with open_deps(Settings(**CHEAP, **settings), url, timeouts=timeouts) as deps:
         await bootstrap.first_start(deps)
         client, secret = await clients.create(
             deps, OPERATOR, name="admin", permissions=("admin", "introspect", "revoke", "issue")
@@ -38,7 +39,7 @@ async def service_on(url: str, **settings: Any) -> AsyncIterator[Service]:
 
 
 async def eventually(done: Callable[[], Any], seconds: float = 10.0) -> float:
-    """Wait without holding up the event loop; returns how long it took."""
+    """Poll until it is done, without blocking the event loop. Returns how long that took."""
     began = time.monotonic()
     while not await done():
         assert time.monotonic() - began < seconds, "not within the deadline"
@@ -51,7 +52,7 @@ async def revoke(service: Service, token: str) -> int:
 
 
 async def status(service: Service, token: str) -> int:
-    """Of an introspection, which must never say no: the token is alive."""
+    """The status of an introspection of a living token. An answer of "inactive" fails the test."""
     answer = await service.http.post("/introspect", data={"token": token}, auth=service.admin)
     assert answer.status_code in (200, 503), answer.text
     assert answer.status_code == 503 or answer.json()["active"], "a store that can't be asked looked like a logout"
@@ -61,7 +62,7 @@ async def status(service: Service, token: str) -> int:
 
 @contextmanager
 def store(shape: str, directory: Path) -> Iterator[str]:
-    """The URL of a store of this shape, with passwords."""
+    """A store of this topology with passwords; its URL."""
     match shape:
         case "server":
             with topologies.standalone(directory, password="s3cret") as server:
@@ -86,8 +87,8 @@ def tls_binary() -> str:
 
 
 @pytest.mark.parametrize("shape", ["server", "sentinel", "cluster", "tls"])
-async def test_the_whole_walk(tmp_path: Path, shape: str) -> None:
-    """From creating a user to the end of every session, with lists, all the same on every shape."""
+async def test_every_kind_of_call(tmp_path: Path, shape: str) -> None:
+    """Every kind of call, from creating a user to ending all sessions, works on every topology."""
     with store(shape, tmp_path) as url:
         async with service_on(url) as service:
             users = [await service.user(f"user{n}", roles=("editor",)) for n in range(30)]
@@ -126,7 +127,7 @@ async def revoke_all(service: Service) -> int:
 
 
 async def test_tls_is_checked(tmp_path: Path) -> None:
-    """A server whose certificate is nobody's, or another host's, is not spoken to."""
+    """A server with an untrusted certificate, or one for another host, is refused."""
     with topologies.tls(tmp_path, binary=tls_binary()) as server:
         for url in (f"rediss://{server.address}", server.url.replace("127.0.0.1", "localhost")):
             connection = Connection(url)
@@ -136,20 +137,20 @@ async def test_tls_is_checked(tmp_path: Path) -> None:
 
 
 async def test_a_replica_is_not_read_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A URL that leads to a replica: what it does not know yet would be told as the truth."""
+    """A URL that leads to a replica is refused: a replica may lack the latest revocations."""
     with topologies.replicated(tmp_path) as pair:
         connection = Connection(pair.replicas()[0].url)
-        lane = connection.lane()
+        reader = connection.reader()
         with pytest.raises(StoreUnavailable):
             await connection.call("GET", "service")
         with pytest.raises(StoreUnavailable):
-            await lane.mget(["service"], asyncio.get_running_loop().time() + 1)
+            await reader.mget(["service"], asyncio.get_running_loop().time() + 1)
         await connection.close()
         assert "is a replica" in caplog.text
 
 
 async def test_sentinels_fail_over(tmp_path: Path) -> None:
-    """A killed primary: 503 until the sentinels have another, then answers again; revoked is revoked."""
+    """After the primary is killed, calls are 503 until the sentinels fail over. Revoked tokens stay revoked."""
     with topologies.sentinels(tmp_path) as watched:
         async with service_on(watched.url, durability="replica") as service:
             await service.user()
@@ -175,7 +176,7 @@ async def test_sentinels_fail_over(tmp_path: Path) -> None:
 
 
 async def test_a_replaced_primary_is_not_read_from(tmp_path: Path) -> None:
-    """One that was stopped for a while still takes itself for the primary; within 1.5 s nothing is read from it."""
+    """An old primary that resumes still claims to be the primary. The service soon stops reading from it."""
     with topologies.sentinels(tmp_path) as watched:
         async with service_on(watched.url) as service:
             await service.user()
@@ -186,7 +187,7 @@ async def test_a_replaced_primary_is_not_read_from(tmp_path: Path) -> None:
             await asyncio.to_thread(watched.await_failover, old)
             with watched.primary().redis() as client:
                 client.delete(*client.keys("session:*"))
-            for sentinel in watched.sentinels:  # they would tell it that it is a replica after four of these
+            for sentinel in watched.sentinels:  # they demote the old primary after four of these periods
                 sentinel.call("SENTINEL", "DEBUG", "PUBLISH-PERIOD", 60000)
             old.resume()
 
@@ -198,13 +199,10 @@ async def test_a_replaced_primary_is_not_read_from(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gone", ["sentinels", "replica", "both"])
-async def test_a_primary_needs_somebody_to_vouch_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
-) -> None:
-    """At level `replica` sentinels or replica say that it still is the primary; without both nothing is read."""
-    monkeypatch.setattr(node, "VOUCHED_S", 2.0)
+async def test_a_primary_needs_sentinels_or_replicas(tmp_path: Path, gone: str) -> None:
+    """At level `replica` the primary is read only while sentinels name it or replicas follow it."""
     with topologies.sentinels(tmp_path, replicas=1) as watched:
-        async with service_on(watched.url, durability="replica") as service:
+        async with service_on(watched.url, Timeouts(vouched_s=2.0), durability="replica") as service:
             await service.user()
             token = (await service.login())["access_token"]
             replica = watched.replicas()[0]
@@ -212,7 +210,7 @@ async def test_a_primary_needs_somebody_to_vouch_for_it(
             for process in missing[gone]:
                 process.pause()
             began, refused = time.monotonic(), False
-            while time.monotonic() - began < 8 and not refused:  # lag, the last word's time, and a look or two
+            while time.monotonic() - began < 8 and not refused:  # the allowed lag, `vouched_s`, and a look or two
                 refused = await status(service, token) == 503
                 await asyncio.sleep(0.05)
             assert refused == (gone == "both")
@@ -226,7 +224,7 @@ async def test_a_primary_needs_somebody_to_vouch_for_it(
 
 
 async def test_an_old_primary_that_is_cut_off_with_us_is_not_read_from(tmp_path: Path) -> None:
-    """It was replaced while it stood still, and says that it is the primary; who knows better can't be reached."""
+    """An old primary is not read when neither sentinels nor replicas can be reached with it."""
     with topologies.sentinels(tmp_path, replicas=1) as watched:
         async with service_on(watched.url, durability="replica") as service:
             await service.user()
@@ -239,7 +237,7 @@ async def test_an_old_primary_that_is_cut_off_with_us_is_not_read_from(tmp_path:
                 client.delete(*client.keys("session:*"))
             for process in (*watched.sentinels, new):
                 process.pause()
-            await asyncio.sleep(node.VOUCHED_S)
+            await asyncio.sleep(Timeouts().vouched_s)
             old.resume()
             for _ in range(60):
                 answer = await service.http.post("/introspect", data={"token": token}, auth=service.admin)
@@ -252,7 +250,7 @@ async def test_an_old_primary_that_is_cut_off_with_us_is_not_read_from(tmp_path:
 
 @contextmanager
 def moved(cluster: Cluster, key: str, how: str) -> Iterator[None]:
-    """The slot of this key is elsewhere, or on its way there."""
+    """The slot of this key has moved to another node, or is moving."""
     source = cluster.primary_of(key)
     target = next(node for node in cluster.primaries() if node is not source)
     cluster.move(key, target, finish=how == "moved")
@@ -261,7 +259,7 @@ def moved(cluster: Cluster, key: str, how: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("how", ["moved", "moving"])
 async def test_slots_move_under_a_service(tmp_path: Path, how: str) -> None:
-    """MOVED and ASK are followed by every kind of access, and nobody notices."""
+    """Every kind of call follows MOVED and ASK, and succeeds."""
     with topologies.cluster(tmp_path) as cluster:
         async with service_on(cluster.url) as service:
             user = await service.user()
@@ -289,7 +287,7 @@ async def test_slots_move_under_a_service(tmp_path: Path, how: str) -> None:
 
 
 async def test_keys_between_two_nodes(tmp_path: Path) -> None:
-    """Keys of one slot, one of them moved (TRYAGAIN): told as an outage within the bound, until both of them are."""
+    """While only one of two keys of a slot has moved (TRYAGAIN), a call for both is an outage within the bound."""
     with topologies.cluster(tmp_path) as cluster:
         connection = Connection(cluster.url)
         await connection.call("SET", "{a}1", "x")
@@ -307,24 +305,24 @@ async def test_keys_between_two_nodes(tmp_path: Path) -> None:
 
 
 async def test_every_page_of_a_list(tmp_path: Path) -> None:
-    """However long the pages of a list are, they end on every node and between two of them, and nobody is left out."""
+    """Pages of any length list every user, also when a page ends together with a node."""
     with topologies.cluster(tmp_path) as cluster:
         async with service_on(cluster.url) as service:
-            homes: list[Server] = []
+            homes: list[ServerProcess] = []
             while len(set(map(id, homes))) < 3:
                 user = await service.user(f"user{len(homes)}")
                 homes.append(cluster.primary_of(keys.user(user.sub)))
-            first = cluster.primary_of("{06S}")  # of slot 0, where every walk begins
+            first = cluster.primary_of("{06S}")  # the owner of slot 0, where every walk begins
             for limit in range(1, len(homes) + 1):
                 cursors, names = await pages(service, limit)
                 assert sorted(names) == sorted(f"user{n}" for n in range(len(homes))), (limit, cursors)
                 if limit == homes.count(first):
-                    # The page is full with the last of the first node: nothing is taken from the second yet.
+                    # The page holds all of the first node and nothing of the second.
                     assert cursors[0] == "0.1"
 
 
 async def pages(service: Service, limit: int) -> tuple[list[str], list[str]]:
-    """Walk through all users; the cursors and the usernames in the order in which they came."""
+    """List all users; the cursors and the usernames in their order."""
     cursors, names, cursor = [], [], "0"
     while cursor is not None:
         params = {"limit": str(limit), "cursor": cursor}
@@ -337,7 +335,7 @@ async def pages(service: Service, limit: int) -> tuple[list[str], list[str]]:
 
 
 async def test_one_node_of_a_cluster_dies(tmp_path: Path) -> None:
-    """What is on the others goes on being told, without waiting; with its replica in its place all is well again."""
+    """Records on the other nodes are read without delay. When a replica takes over, all records are."""
     with topologies.cluster(tmp_path, "cluster-require-full-coverage no", replicas=1) as cluster:
         async with service_on(cluster.url) as service:
             dead = await one_that_is_not_vital(service, cluster)
@@ -356,16 +354,16 @@ async def test_one_node_of_a_cluster_dies(tmp_path: Path) -> None:
             await eventually(answers, 15)
 
 
-async def one_that_is_not_vital(service: Service, cluster: Cluster) -> Server:
-    """A primary that holds nothing which every introspection needs; another admin client asks, if need be."""
+async def one_that_is_not_vital(service: Service, cluster: Cluster) -> ServerProcess:
+    """A primary without any record that every introspection needs. Changes the admin client if need be."""
     vital = [cluster.primary_of(keys.SERVICE), cluster.primary_of(keys.client("app"))]
     while (home := cluster.primary_of(keys.client(service.admin[0]))) not in vital:
         _, service.admin = await service.client("introspect")
     return next(node for node in cluster.primaries() if node not in [*vital, home])
 
 
-async def token_of(service: Service, cluster: Cluster, wanted: Callable[[list[Server]], bool]) -> str:
-    """Of a new user's session. wanted: whether the primaries of the session and of the user will do."""
+async def token_of(service: Service, cluster: Cluster, wanted: Callable[[list[ServerProcess]], bool]) -> str:
+    """A token of a new user. wanted: whether the primaries of its session and of its user fit the test."""
     while True:
         user = await service.user(f"user{time.monotonic_ns()}")
         session = await service.login(user.username or "")
@@ -375,7 +373,7 @@ async def token_of(service: Service, cluster: Cluster, wanted: Callable[[list[Se
 
 
 async def test_a_cluster_that_is_down(tmp_path: Path) -> None:
-    """CLUSTERDOWN is 503 within the bound, and over when the cluster is whole again."""
+    """CLUSTERDOWN is 503 within the bound, until the cluster is whole again."""
     with topologies.cluster(tmp_path, "appendonly yes") as cluster:
         async with service_on(cluster.url) as service:
             await service.user()
@@ -399,7 +397,7 @@ async def test_a_cluster_that_is_down(tmp_path: Path) -> None:
 
 
 async def test_swaps_and_scans(tmp_path: Path) -> None:
-    """A swap's keys share a slot; a scan meets every key of every node once, or more often."""
+    """A swap changes several keys of one slot. A scan returns every key of every node at least once."""
     with topologies.cluster(tmp_path) as cluster:
         connection = Connection(cluster.url)
         assert await connection.swap([Change("{a}1", b"", b"x"), Change("{a}2", b"", b"y")])
@@ -417,7 +415,7 @@ async def test_swaps_and_scans(tmp_path: Path) -> None:
 
 
 async def test_no_sentinel_is_forgotten(tmp_path: Path) -> None:
-    """One that was dead while several asked at once is asked again when it is the only one that lives."""
+    """A sentinel that was dead during concurrent questions is asked again later."""
     with topologies.sentinels(tmp_path, replicas=1) as watched:
         first, *others = watched.sentinels
         connection = Connection(watched.url)
@@ -426,14 +424,14 @@ async def test_no_sentinel_is_forgotten(tmp_path: Path) -> None:
         first.start()
         for other in others:
             other.kill()
-        [listener] = await connection.listeners()
-        await listener.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
-        await listener.disconnect()
+        [tracking] = await connection.trackings([keys.SERVICE], lambda _: None)
+        await tracking.open()
+        await tracking.close()
         await connection.close()
 
 
 async def test_no_sentinel_answers(tmp_path: Path) -> None:
-    """It says that the store can't be asked; a URL without the service's name is refused at once."""
+    """When no sentinel answers, the store is unavailable. A URL without the service's name is refused."""
     connection = Connection(f"redis+sentinel://127.0.0.1:{topologies.free_port()}/authsvc")
     with pytest.raises(StoreUnavailable):
         await connection.call("GET", "service")

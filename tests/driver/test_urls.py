@@ -1,4 +1,4 @@
-"""What a store's URL may say, and that nothing of it gets into an error."""
+"""The URL of a store is parsed in full, and errors quote nothing of it."""
 
 import pytest
 from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection
@@ -9,28 +9,28 @@ from authsvc.settings import Settings
 
 
 def test_one_server() -> None:
-    """Address, database and credentials, percent-encoded or not."""
+    """A URL has an address, a database and credentials, which may be percent-encoded."""
     url = StoreUrl.parse("redis://ada:s%2F3@store.test:7000/2")
     assert (url.shape, url.hosts) == ("server", (("store.test", 7000),))
     assert url.options == {"username": "ada", "password": "s/3", "db": 2}
 
 
 def test_tls() -> None:
-    """The authority is named by the URL, and the host's name is checked unless it says otherwise."""
+    """The URL names the certificate authority, and can turn off the check of the host name."""
     url = StoreUrl.parse("rediss://store.test?ssl_ca_certs=/etc/ca.pem")
     assert url.options == {"connection_class": SSLConnection, "ssl_ca_certs": "/etc/ca.pem"}
     assert StoreUrl.parse("rediss://store.test?ssl_check_hostname=no").options["ssl_check_hostname"] is False
 
 
 def test_a_unix_socket() -> None:
-    """Its path, and the database as an option."""
+    """The URL of a Unix socket has a path, and the database as an option."""
     url = StoreUrl.parse("unix:///run/valkey.sock?db=3")
     assert url.hosts == ()
     assert url.options == {"path": "/run/valkey.sock", "connection_class": UnixDomainSocketConnection, "db": 3}
 
 
 def test_sentinels() -> None:
-    """Several addresses, the service's name, a database; the sentinels have credentials of their own, or none."""
+    """A Sentinel URL has several addresses, a service and a database. Sentinels have their own credentials."""
     url = StoreUrl.parse("redis+sentinel://:s3cret@a:1,b,[::1]:3/main/4?sentinel_username=u&sentinel_password=p%25")
     assert (url.shape, url.hosts, url.service) == ("sentinel", (("a", 1), ("b", 26379), ("::1", 3)), "main")
     assert url.options == {"password": "s3cret", "db": 4}
@@ -39,7 +39,7 @@ def test_sentinels() -> None:
 
 
 def test_a_cluster() -> None:
-    """Several addresses, to begin with; over TLS both to the servers and to whoever tells of them."""
+    """A Cluster URL has several addresses. TLS holds for servers, and for sentinels too."""
     url = StoreUrl.parse("rediss+cluster://a:1,b?ssl_ca_certs=/ca")
     assert (url.shape, url.hosts) == ("cluster", (("a", 1), ("b", 6379)))
     assert url.options == {"connection_class": SSLConnection, "ssl_ca_certs": "/ca"}
@@ -64,8 +64,8 @@ def test_a_cluster() -> None:
         "redis://:s3cret@[a",
     ],
 )
-def test_what_is_wrong(url: str) -> None:
-    """Refused at the start, in words that hold nothing of what was written."""
+def test_a_wrong_url_is_refused(url: str) -> None:
+    """A wrong URL is refused at the start, by an error that quotes nothing of it."""
     with pytest.raises(StartupError) as refused:
         StoreUrl.parse(url)
     assert "s3cret" not in str(refused.value)
@@ -74,7 +74,7 @@ def test_what_is_wrong(url: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "redis+ring", "unix+sentinel", "redis+sentinels"])
-def test_the_setting(scheme: str) -> None:
-    """It is refused by its name, with what it may begin with."""
+def test_a_wrong_setting_is_refused(scheme: str) -> None:
+    """The error of a wrong scheme names the setting and the schemes that are allowed."""
     with pytest.raises(StartupError, match=r"^AUTHSVC_REDIS_URL: has to begin with .*redis\+cluster://"):
         Settings.from_environment({"AUTHSVC_REDIS_URL": f"{scheme}://a"})

@@ -17,7 +17,7 @@ def keys(valkey: "redis.Redis") -> set[bytes]:
 
 def expires_at_ms(valkey: "redis.Redis", name: bytes) -> int:
     """-1: never."""
-    at: int = valkey.execute_command("PEXPIRETIME", name)  # type: ignore[no-untyped-call]  # redis-py has no types here
+    at: int = valkey.execute_command("PEXPIRETIME", name)
     return at
 
 

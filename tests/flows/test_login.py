@@ -14,7 +14,7 @@ from authsvc.errors import InvalidCredentials, InvalidRequest, InvalidScope, Sto
 from authsvc.flows import users
 from authsvc.flows.deps import OPERATOR, Caller
 from authsvc.settings import Settings
-from tests.conftest import CHEAP, PASSWORD, Clock, Service, bearer
+from tests.conftest import CHEAP, PASSWORD, PATIENT, Clock, Service, bearer
 from tests.flows.conftest import Hashes, World, world_of
 from tests.flows.contents import Commands, keys
 
@@ -148,7 +148,7 @@ async def test_rehash_when_the_parameters_have_changed(
     """A successful login brings the stored hash up to today's parameters, a failed one does not; the password stays."""
     user = await world.user()
     stronger = Settings(**CHEAP | {"argon2_time_cost": 3})
-    async with open_deps(stronger, valkey_url, clock) as deps:
+    async with open_deps(stronger, valkey_url, clock, timeouts=PATIENT) as deps:
         new = await world_of(deps)
         before = await deps.store.credentials.get(user.sub)
         with pytest.raises(InvalidCredentials):
@@ -169,7 +169,7 @@ async def test_rehashing_for_a_user_who_is_deleted_meanwhile(
 ) -> None:
     """The login that was under way ends like any other; its tokens are dead."""
     user = await world.user()
-    async with open_deps(Settings(**CHEAP | {"argon2_time_cost": 3}), valkey_url, clock) as deps:
+    async with open_deps(Settings(**CHEAP | {"argon2_time_cost": 3}), valkey_url, clock, timeouts=PATIENT) as deps:
         new, really = await world_of(deps), deps.hasher.hash
 
         async def late(password: str) -> str:

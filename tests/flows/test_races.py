@@ -16,7 +16,7 @@ from authsvc.flows.deps import OPERATOR, Caller, Deps
 from authsvc.flows.grants import Grant
 from authsvc.flows.password import change_password, new_reset_code, reset_password
 from authsvc.settings import Settings
-from tests.conftest import CHEAP, PASSWORD, Clock
+from tests.conftest import CHEAP, PASSWORD, PATIENT, Clock
 from tests.flows.conftest import HERE, World, world_of
 
 NEW = "seven quiet herons wading"
@@ -28,7 +28,10 @@ ROUNDS = 40
 @pytest.fixture
 async def workers(world: World, valkey_url: str, settings: Settings, clock: Clock) -> AsyncIterator[list[World]]:
     """Three workers of the service over one store, each with connections of its own."""
-    async with open_deps(settings, valkey_url, clock) as second, open_deps(settings, valkey_url, clock) as third:
+    async with (
+        open_deps(settings, valkey_url, clock, timeouts=PATIENT) as second,
+        open_deps(settings, valkey_url, clock, timeouts=PATIENT) as third,
+    ):
         yield [world, await world_of(second), await world_of(third)]
 
 
@@ -315,7 +318,7 @@ class Pausing:
         self.reached, self.go = asyncio.Event(), asyncio.Event()
         self._calls, self._at = 0, at
         connection = deps.store.connection
-        monkeypatch.setattr(connection, "_deliver", self._counted(connection._deliver))
+        monkeypatch.setattr(connection, "_send", self._counted(connection._send))
         verify = deps.hasher.verify
         self.hashed_at: int | None = None
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from authsvc.driver.connection import Connection
+from authsvc.driver.durability import Level
 from authsvc.ops import fitness
 from authsvc.ops.fitness import (
     EVICTING,
@@ -13,12 +14,12 @@ from authsvc.ops.fitness import (
     OUTDATED,
     REPLICA,
     TOO_FEW_REPLICAS,
-    Durability,
     Fault,
     Fitness,
     Server,
     faults_of,
 )
+from tests.conftest import PATIENT
 from tests.stores import debian_redis, running_store
 from tests.topologies import cluster, sentinels
 
@@ -60,9 +61,7 @@ def test_a_fit_store_has_no_faults() -> None:
         ({"slave0": "ip=10.0.0.2,port=1,state=online,offset=0,lag=11"}, {}, "replica", TOO_FEW_REPLICAS),
     ],
 )
-def test_each_fault_is_found(
-    changed: dict[str, str], config: dict[str, str], durability: Durability, fault: Fault
-) -> None:
+def test_each_fault_is_found(changed: dict[str, str], config: dict[str, str], durability: Level, fault: Fault) -> None:
     """One thing wrong gives exactly its fault."""
     info = {name: text for name, text in (FIT | changed).items() if text}
     assert faults_of(Server(info, config), durability) == [fault]
@@ -82,7 +81,7 @@ def test_what_is_not_known_is_not_held_against_a_store() -> None:
 
 
 async def asked(url: str) -> Server:
-    connection = Connection(url)
+    connection = Connection(url, timeouts=PATIENT)
     try:
         (server,) = await Fitness(connection).servers()
     finally:
@@ -129,7 +128,7 @@ async def test_a_store_that_forbids_asking(forbidden: list[str]) -> None:
 async def test_a_store_is_asked_once_a_second() -> None:
     """A thousand probes cost the store one INFO each second, not a thousand."""
     with running_store() as store, store.connect() as client:
-        connection = Connection(store.url)
+        connection = Connection(store.url, timeouts=PATIENT)
         reader = Fitness(connection)
         for _ in range(1000):
             await reader.servers()
@@ -140,7 +139,7 @@ async def test_a_store_is_asked_once_a_second() -> None:
 async def test_every_primary_of_a_cluster_is_asked(tmp_path: Path) -> None:
     """One of three that evicts makes the store unfit, whichever it is."""
     with cluster(tmp_path) as store:
-        connection = Connection(store.url)
+        connection = Connection(store.url, timeouts=PATIENT)
         try:
             for node in store.nodes:
                 node.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")

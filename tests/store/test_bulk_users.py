@@ -9,7 +9,7 @@ import redis
 from authsvc.core.user import Credentials
 from authsvc.core.user_import import ImportedUser
 from authsvc.driver.connection import Connection
-from authsvc.driver.node import Command
+from authsvc.driver.scripts import Command
 from authsvc.errors import StoreUnavailable
 from authsvc.flows import users
 from authsvc.flows.deps import OPERATOR, Deps

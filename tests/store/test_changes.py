@@ -18,6 +18,7 @@ from authsvc.driver.connection import Connection
 from authsvc.errors import StoreUnavailable
 from authsvc.store import keys
 from authsvc.store.changes import EVERYTHING, MAX_BACKLOG, MAX_NAMED, Announcement, Changes, Subscription
+from tests.conftest import PATIENT
 from tests.outages.test_outage import Valkey
 from tests.streams import named
 
@@ -63,7 +64,7 @@ async def changes(valkey: "redis.Redis", valkey_url: str) -> AsyncIterator[Chang
 
 
 async def _changes(url: str) -> AsyncIterator[Changes]:
-    connection = Connection(url)
+    connection = Connection(url, timeouts=PATIENT)
     changes = Changes(connection)
     try:
         yield changes

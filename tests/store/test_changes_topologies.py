@@ -15,7 +15,7 @@ from authsvc.store import keys
 from authsvc.store.changes import Changes
 from tests import topologies
 from tests.store.test_changes import Listener
-from tests.topologies import Cluster, Server
+from tests.topologies import Cluster, ServerProcess
 
 # All that is written is on one slot.
 SLOT = "session:{a}"
@@ -29,7 +29,7 @@ class Written:
 
     changes: list[tuple[str, float, float]] = field(default_factory=list)
 
-    def forget_what_is_lost(self, primary: Server) -> None:
+    def forget_what_is_lost(self, primary: ServerProcess) -> None:
         """What a deposed primary went on acknowledging is on no other: nobody is told, and nobody is asked for it."""
         with primary.redis() as client:
             there = set(client.scan_iter(f"{SLOT}*", count=1000))
@@ -179,16 +179,16 @@ async def test_a_slot_is_on_its_way_to_a_new_primary(tmp_path: Path) -> None:
             assert untold(listener, written) == []
 
 
-async def moved(cluster: Cluster, target: Server, listener: Listener, written: Written) -> None:
+async def moved(cluster: Cluster, target: ServerProcess, listener: Listener, written: Written) -> None:
     for step in (_half, _whole):
         await asyncio.to_thread(step, cluster, target)
         await goes_on(listener, written)
     assert cluster.primary_of(SLOT) is target
 
 
-def _half(cluster: Cluster, target: Server) -> None:
+def _half(cluster: Cluster, target: ServerProcess) -> None:
     cluster.move(SLOT, target, finish=False)
 
 
-def _whole(cluster: Cluster, target: Server) -> None:
+def _whole(cluster: Cluster, target: ServerProcess) -> None:
     cluster.move(SLOT, target)

@@ -1,15 +1,20 @@
 """Concurrent lookups share their round trips and nothing else."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import redis
 
 from authsvc.core.record import FORMAT
 from authsvc.core.session import Found
+from authsvc.driver.connection import Connection
+from authsvc.driver.reader import NodeReader
 from authsvc.errors import CorruptRecord, NewerFormat, StoreUnavailable
 from authsvc.store import keys
-from tests.conftest import Service
+from authsvc.store.lookup import Lookup
+from tests.conftest import PATIENT, Service
 from tests.flows.contents import Commands
 
 
@@ -135,16 +140,15 @@ async def test_a_record_under_anothers_key_decides_nothing(service: Service, val
 
 
 async def test_a_late_reply_reaches_nobody(
-    service: Service, valkey: "redis.Redis", shape: str, monkeypatch: pytest.MonkeyPatch
+    service: Service, valkey: "redis.Redis", valkey_url: str, shape: str
 ) -> None:
     """A lookup that was given up leaves its reply unread; the next one on the connection gets its own."""
-    for bound in ("authsvc.store.lookup.CALL_TIMEOUT_S", "authsvc.driver.cluster_reader.REPLY_TIMEOUT_S"):
-        monkeypatch.setattr(bound, 0.5)
+    connection = Connection(valkey_url, timeouts=replace(PATIENT, request_s=0.5, reply_s=0.5))
+    lookup = Lookup(connection)
     one, other = await handles(service, 2, 1)
-    lookup = service.deps.store.lookup
     await asyncio.gather(lookup.session(one), lookup.session(other))
     everywhere = {"target_nodes": "primaries"} if shape == "cluster" else {}
-    valkey.execute_command("CLIENT PAUSE", 1500, "ALL", **everywhere)  # type: ignore[no-untyped-call]  # redis-py has no types here
+    valkey.execute_command("CLIENT PAUSE", 1500, "ALL", **everywhere)
     given_up = await asyncio.gather(lookup.session(one), lookup.client("app"), return_exceptions=True)
     assert all(isinstance(answer, StoreUnavailable) for answer in given_up)
     deadline = asyncio.get_running_loop().time() + 5
@@ -157,6 +161,29 @@ async def test_a_late_reply_reaches_nobody(
             await asyncio.sleep(0.01)
     assert found is not None
     assert found.handle == other
+    await lookup.close()
+    await connection.close()
+
+
+async def test_every_lookup_has_the_time_of_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lookup is given up after `request_s`, whether it runs in a request's task or on the fast path."""
+    deadlines: list[float] = []
+
+    async def silent(self: NodeReader, wanted: Sequence[str], give_up_at: float) -> Sequence[bytes | None]:
+        deadlines.append(give_up_at)
+        raise StoreUnavailable("silent")
+
+    monkeypatch.setattr(NodeReader, "mget", silent)
+    connection = Connection("redis://127.0.0.1:1", timeouts=replace(PATIENT, request_s=3.0, call_s=7.0))
+    lookup = Lookup(connection)
+    began = asyncio.get_running_loop().time()
+    for ask in (lookup.ask, lookup.sessions):
+        with pytest.raises(StoreUnavailable):
+            await ask("app", ())
+    ended = asyncio.get_running_loop().time()
+    assert all(began + 3.0 <= at <= ended + 3.0 for at in deadlines)
+    assert len(deadlines) == 2
+    await connection.close()
 
 
 async def test_many_batches_at_once(service: Service) -> None:

@@ -34,7 +34,7 @@ from authsvc.composition import open_deps
 from authsvc.flows import bootstrap, clients, users
 from authsvc.flows.deps import OPERATOR
 from authsvc.settings import Settings
-from tests.conftest import CHEAP, PASSWORD, bearer, in_one_piece
+from tests.conftest import CHEAP, PASSWORD, PATIENT, bearer, in_one_piece
 
 CHECKS: list[Any] = [
     schemathesis.checks.not_a_server_error,
@@ -147,9 +147,9 @@ def _plain(headers: dict[str, Any]) -> list[tuple[bytes, bytes]]:
 
 
 @pytest.fixture
-def running(patient: None, valkey: "redis.Redis", valkey_url: str) -> Iterator[Running]:
+def running(valkey: "redis.Redis", valkey_url: str) -> Iterator[Running]:
     with asyncio.Runner() as runner:
-        parts = open_deps(Settings(**CHEAP), valkey_url)
+        parts = open_deps(Settings(**CHEAP), valkey_url, timeouts=PATIENT)
         deps = runner.run(parts.__aenter__())
         try:
             runner.run(bootstrap.first_start(deps))

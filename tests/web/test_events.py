@@ -17,7 +17,7 @@ from authsvc.flows.events import RECHECK_S
 from authsvc.settings import Settings
 from authsvc.store import keys
 from authsvc.store.changes import now_ms
-from tests.conftest import CHEAP, Clock, Service
+from tests.conftest import CHEAP, PATIENT, Clock, Service
 from tests.outages.world import CALLS, MAX_SESSIONS, Call, Snapshot, World, make, save
 from tests.processes import until
 from tests.streams import Stream, named
@@ -112,7 +112,7 @@ async def test_nobody_listens_while_the_store_is_out_of_reach(service: Service, 
 
 @pytest.fixture
 async def world(valkey: "redis.Redis", valkey_url: str, clock: Clock) -> AsyncIterator[World]:
-    async with open_deps(Settings(**CHEAP, max_sessions=MAX_SESSIONS), valkey_url, clock) as deps:
+    async with open_deps(Settings(**CHEAP, max_sessions=MAX_SESSIONS), valkey_url, clock, timeouts=PATIENT) as deps:
         world = await make(deps, clock)
         try:
             yield world
@@ -242,7 +242,7 @@ def listening(valkey: "redis.Redis") -> int:
 
 async def test_closing_the_service_ends_its_streams(valkey: "redis.Redis", valkey_url: str, clock: Clock) -> None:
     """When the parts of the service are given back, no stream is left open."""
-    async with open_deps(Settings(**CHEAP), valkey_url, clock) as deps:
+    async with open_deps(Settings(**CHEAP), valkey_url, clock, timeouts=PATIENT) as deps:
         world = await make(deps, clock)
         stream = await Stream(build(deps), world.web).__aenter__()
         await stream.next("everything")

@@ -1,0 +1,68 @@
+"""Turns the errors of redis-py into StoreUnavailable, and counts them by their kind."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from authsvc.errors import StoreUnavailable
+from authsvc.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+# A call to redis-py raises one of these when it gets no answer, or a refusal.
+DRIVER_ERRORS = (RedisError, OSError, TimeoutError)
+
+
+class NotPrimary(RedisConnectionError):
+    """The server is a replica. A replica may lag: a revoked token would still be alive there."""
+
+
+@contextmanager
+def driver_errors(metrics: Metrics) -> Iterator[None]:
+    """Count an error of redis-py, and raise StoreUnavailable instead."""
+    try:
+        yield
+    except DRIVER_ERRORS as error:
+        raise unavailable(error, metrics) from error
+
+
+def unavailable(error: Exception, metrics: Metrics) -> StoreUnavailable:
+    """Count an error of redis-py; the error to raise instead."""
+    metrics.store_errors.add(_kind(error))
+    log.warning("store unavailable: %s %s", type(error).__name__, first_word(error))
+    return StoreUnavailable(type(error).__name__)
+
+
+def first_word(error: Exception) -> str:
+    """The code of an error, such as READONLY, OOM or LOADING. The rest of its text may quote the command."""
+    return str(error).partition(" ")[0] if isinstance(error, RedisError) else ""
+
+
+# The first kind that fits counts: some of these errors are subclasses of others.
+_KINDS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+    (NotPrimary, "not_primary"),
+    ((ReadOnlyError, MasterDownError), "read_only"),
+    (OutOfMemoryError, "full"),
+    (BusyLoadingError, "loading"),
+    ((AuthenticationError, NoPermissionError), "denied"),
+    ((RedisTimeoutError, TimeoutError), "timeout"),
+    ((RedisConnectionError, OSError), "connection"),
+    (ResponseError, "refused"),
+)
+
+
+def _kind(error: Exception) -> str:
+    return next((kind for errors, kind in _KINDS if isinstance(error, errors)), "other")

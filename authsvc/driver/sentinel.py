@@ -1,0 +1,91 @@
+"""Sentinels: a pool of connections to the primary they name, and the question whether most of them name it."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import SSLConnection
+from redis.asyncio.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
+from redis.utils import str_if_bytes
+
+from authsvc.driver.redis_py import OnPrimary, connection_class, pool_options, retry
+from authsvc.driver.timeouts import Timeouts
+from authsvc.driver.urls import HostPort, StoreUrl
+
+
+class SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
+    """Asks the sentinels for the primary each time it connects."""
+
+    def __init__(self, service: str, sentinels: Sentinel, options: dict[str, Any]) -> None:
+        super().__init__(service, sentinels, **options)  # type: ignore[no-untyped-call]  # redis-py has no types here
+
+    async def primary(self) -> HostPort:
+        """The primary that the first sentinel to answer names. Raises MasterNotFoundError if none answers."""
+        named: HostPort = await self.sentinel_manager.discover_master(self.service_name)
+        return named
+
+    async def is_named(self, address: HostPort) -> bool:
+        """Whether most sentinels answer, and all that answer call this server the primary.
+
+        All, because sentinels learn of a failover one after the other. A client that asks the first of them to know is
+        already at the new primary.
+        """
+        sentinels = self.sentinel_manager.sentinels
+        ask = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service_name)
+        told = await asyncio.gather(*(sentinel.execute_command(*ask) for sentinel in sentinels), return_exceptions=True)
+        named = [tuple(map(str_if_bytes, answer)) for answer in told if isinstance(answer, list | tuple)]
+        return 2 * len(named) > len(sentinels) and set(named) == {(address[0], str(address[1]))}
+
+    def longest_s(self, timeouts: Timeouts) -> float:
+        """How long it takes until every sentinel has failed to answer."""
+        return timeouts.sentinel_s * len(self.sentinel_manager.sentinels)
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self.sentinel_manager.aclose()
+
+
+class _Sentinels(Sentinel):
+    """Puts the sentinel that answered first, and loses none.
+
+    redis-py swaps two places of a list that it read before it waited. When several callers ask at once, one sentinel
+    ends up in the list twice and another is gone for good.
+    """
+
+    def __init__(self, addresses: Sequence[HostPort], options: dict[str, Any]) -> None:
+        super().__init__(addresses, sentinel_kwargs=options)  # type: ignore[no-untyped-call]  # as above
+
+    async def discover_master(self, service_name: str) -> HostPort:
+        everyone = tuple(self.sentinels)
+        try:
+            found: HostPort = await super().discover_master(service_name)
+            return found
+        finally:
+            self.sentinels[:] = dict.fromkeys((*self.sentinels, *everyone))
+
+
+class _Tcp(OnPrimary, SentinelManagedConnection):
+    pass
+
+
+class _Tls(OnPrimary, SentinelManagedSSLConnection):
+    pass
+
+
+def sentinel_pool(url: StoreUrl, timeouts: Timeouts) -> SentinelPool:
+    """A pool of connections to the server that the sentinels call the primary at that time."""
+    tls = connection_class(url) is SSLConnection
+    theirs = {name: value for name, value in url.sentinel_options.items() if name != "connection_class"}
+    theirs |= {
+        "ssl": tls,
+        "socket_timeout": timeouts.sentinel_s,
+        "socket_connect_timeout": timeouts.sentinel_s,
+        "retry": retry(0),
+    }
+    return SentinelPool(url.service, _Sentinels(url.hosts, theirs), pool_options(url, timeouts, _Tls if tls else _Tcp))
