@@ -1,4 +1,4 @@
-"""A real Valkey for every test that touches the store; a clock that tests move; the service over both."""
+"""The fixtures of all tests: a real Valkey, a clock that tests move, and the service over both."""
 
 import asyncio
 import os
@@ -34,30 +34,30 @@ from tests import topologies
 from tests.flows.contents import Commands
 from tests.stores import Secrets
 
-# A script that starts the tests in the background has interrupts ignored, and programs inherit that.
+# A script that runs the tests in the background ignores interrupts, and the programs of the tests would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PASSWORD = "a walk by the river"
 
-# Of the store, in deploy/valkey/users.acl.
+# The service's user of the store, in deploy/valkey/users.acl.
 SERVICE_USER = "authsvc"
-# Where syncing each write, as the store does, takes no time. That it lasts is for tests/e2e to say.
+# A folder in memory, where syncing each write takes no time. tests/e2e shows that writes survive.
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-# What the service asks for and does without: how the store is configured, and who its users are, tells passwords too.
+# Commands that the service tries and may be refused: their answers hold passwords of the store.
 DONE_WITHOUT = {"config|get", "acl|getuser"}
 
-# Argon2's cheapest parameters: what is tested is never how long a hash takes.
+# The cheapest parameters of argon2, because no test is about the time of a hash.
 CHEAP = {"argon2_time_cost": 1, "argon2_memory_kib": 8, "argon2_parallelism": 1, "hash_threads": 2}
 
 
-# How long a stream of events is listened to at most, where only its beginning matters.
+# The longest time that a test reads a stream of events of which it needs the beginning only.
 LISTENS_S = 0.2
 
 
 @dataclass
 class Clock:
-    """Epoch seconds; stands still until a test moves it. Starts at the real time, so that the store keeps the keys."""
+    """Epoch seconds that stand still until a test moves them. They start at the real time, as the store's own clock."""
 
     now: float = field(default_factory=lambda: float(int(time.time())))
 
@@ -72,19 +72,19 @@ SHAPES = ("standalone", "redis", "sentinel", "cluster")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--store", choices=SHAPES, default=SHAPES[0], help="what the shared store of the tests is made of")
+    parser.addoption("--store", choices=SHAPES, default=SHAPES[0], help="the shape of the store that the tests share")
 
 
 @pytest.fixture(scope="session")
 def shape(request: pytest.FixtureRequest) -> str:
-    """`redis`: one server too, the redis-server on the PATH."""
+    """The shape of the shared store. `redis` is one server like `standalone`: the redis-server on the PATH."""
     chosen: str = request.config.getoption("--store")
     return chosen
 
 
 @dataclass(frozen=True)
 class SharedStore:
-    """`url`: the service's, with no more rights than it is given in production; `everything`: the tests'."""
+    """url: for the service, with the rights that it has in production. everything: for the tests, with all rights."""
 
     url: str
     everything: str
@@ -92,7 +92,7 @@ class SharedStore:
 
 @pytest.fixture(scope="session")
 def shared_store(shape: str) -> Iterator[SharedStore]:
-    """One store for the whole run of this process; where it is one server, the very one that deploy/valkey makes."""
+    """One store for the whole run of this process. A single server has the configuration of deploy/valkey."""
     with tempfile.TemporaryDirectory(prefix="authsvc-test-", dir=MEMORY) as name:
         directory = Path(name)
         if shape == "sentinel":
@@ -107,7 +107,7 @@ def shared_store(shape: str) -> Iterator[SharedStore]:
 
 @pytest.fixture(scope="session")
 def valkey_url(shared_store: SharedStore) -> str:
-    """What the service is given."""
+    """The URL of the store for the service."""
     return shared_store.url
 
 
@@ -150,9 +150,9 @@ def _wait_for(url: str) -> None:
 
 @pytest.fixture
 def valkey(shared_store: SharedStore, shape: str) -> Iterator["redis.Redis"]:
-    """A plain connection to the store, emptied: for looking into it and for meddling with it.
+    """A plain connection to the empty store, with which a test reads and changes keys.
 
-    Afterwards the store must not have refused the service anything for want of rights.
+    At the end of the test the store must not have refused the service a command for lack of a right.
     """
     with _plain(shared_store.everything) as client:
         client.flushall()
@@ -168,7 +168,7 @@ def valkey(shared_store: SharedStore, shape: str) -> Iterator["redis.Redis"]:
 
 
 def _plain(url: str) -> "redis.Redis":
-    """Of a cluster: a client that takes the same calls and sends them to where the keys are."""
+    """A client of the store. For a cluster, it sends the same calls to the nodes that hold the keys."""
     parsed = StoreUrl.parse(url)
     if parsed.shape == "sentinel":
         return Sentinel(parsed.hosts).master_for(parsed.service)  # type: ignore[no-any-return]  # redis-py has no types here
@@ -180,7 +180,7 @@ def _plain(url: str) -> "redis.Redis":
 
 @pytest.fixture
 def commands(valkey: "redis.Redis", shape: str) -> Commands:
-    """A count of what is asked of the store."""
+    """A counter of the commands that the store gets."""
     if shape == "cluster":
         pytest.skip("commands are counted on one server")
     return Commands(valkey)
@@ -219,7 +219,7 @@ async def deps(valkey: "redis.Redis", valkey_url: str, clock: Clock, settings: S
 
 @dataclass
 class Service:
-    """The web application, and shorthands for what most tests begin with."""
+    """The web application, and short forms of the calls with which most tests begin."""
 
     deps: Deps
     app: ASGIApp
@@ -231,7 +231,7 @@ class Service:
         return user
 
     async def client(self, *permissions: str, **fields: Any) -> tuple[Client, tuple[str, str]]:
-        """A client, and what it authenticates with by HTTP Basic."""
+        """A client and its credentials for HTTP Basic."""
         client, secret = await clients.create(
             self.deps, OPERATOR, name="a test's client", permissions=permissions, **fields
         )
@@ -261,51 +261,48 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def in_one_piece(app: ASGIApp) -> ASGIApp:
-    """The application with small bodies handed over as servers do it; httpx adds a second, empty piece.
+def leaving_streams(app: ASGIApp) -> ASGIApp:
+    """The application, asked by a client that leaves `GET /events` after the first event or after LISTENS_S.
 
-    The short way of introspection takes only what came in one. A stream of events is left after the first of them or a
-    moment, for httpx would wait for its end.
+    The transport of httpx would wait for the end of the stream.
     """
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        messages = [await receive()]
-        if messages[0].get("more_body"):
-            messages.append(await receive())
-            if not messages[1].get("body") and not messages[1].get("more_body"):
-                messages = [{**messages[0], "more_body": False}]
+        if scope["type"] != "http" or scope["path"] != "/events":
+            await app(scope, receive, send)
+            return
+        read, left = False, asyncio.Event()
 
-        left = asyncio.Event()
-
-        async def again() -> Message:
-            if messages:
-                return messages.pop(0)
-            if scope["path"] != "/events":
-                return await receive()
-            await left.wait()
-            return {"type": "http.disconnect"}
+        async def receive_or_leave() -> Message:
+            nonlocal read
+            if read:
+                await left.wait()
+                return {"type": "http.disconnect"}
+            message = await receive()
+            read = not message.get("more_body")
+            return message
 
         async def noting(message: Message) -> None:
             await send(message)
-            if message["type"] == "http.response.start":  # with the store's silence nothing may follow
+            if message["type"] == "http.response.start":  # while the store is silent there may be no event
                 asyncio.get_running_loop().call_later(LISTENS_S, left.set)
             elif message.get("more_body"):
                 left.set()
 
-        await app(scope, again, noting)
+        await app(scope, receive_or_leave, noting)
 
     return wrapped
 
 
 @pytest.fixture
 async def service(deps: Deps) -> AsyncIterator[Service]:
-    """The service over httpx's ASGI transport, with one admin client that may do everything."""
+    """The service over the ASGI transport of httpx, with one client that has all permissions."""
     app = build(deps)
     client, secret = await clients.create(
         deps, OPERATOR, name="admin", permissions=("admin", "introspect", "revoke", "issue", "reset")
     )
     assert secret is not None
-    transport = httpx.ASGITransport(app=in_one_piece(app), raise_app_exceptions=False, client=("192.0.2.1", 50000))
+    transport = httpx.ASGITransport(app=leaving_streams(app), raise_app_exceptions=False, client=("192.0.2.1", 50000))
     async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as http:
         yield Service(deps, app, http, (client.client_id, secret))
 
@@ -315,7 +312,7 @@ Snapshot = Callable[[], dict[bytes, bytes]]
 
 @pytest.fixture
 def dump(valkey: "redis.Redis") -> Snapshot:
-    """Every key of the store with its serialised value, as a backup would hold it."""
+    """Takes every key of the store with its serialised value, as a backup holds it."""
 
     def snapshot() -> dict[bytes, bytes]:
         return {key: valkey.dump(key) or b"" for key in valkey.scan_iter(count=1000)}

@@ -14,7 +14,7 @@ from authsvc.app import build
 from authsvc.core.username import normalise
 from authsvc.flows import bootstrap, clients, password, users
 from authsvc.flows.deps import OPERATOR, Deps
-from tests.conftest import PASSWORD, Clock, in_one_piece
+from tests.conftest import PASSWORD, Clock, leaving_streams
 
 NEW_PASSWORD = "a swim across the lake"
 MAX_SESSIONS = 3
@@ -63,7 +63,7 @@ class World:
 
 
 def client_of(app: ASGIApp) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app=in_one_piece(app), raise_app_exceptions=False, client=("192.0.2.1", 50000))
+    transport = httpx.ASGITransport(app=leaving_streams(app), raise_app_exceptions=False, client=("192.0.2.1", 50000))
     return httpx.AsyncClient(transport=transport, base_url="http://auth.test")
 
 

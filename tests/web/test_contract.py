@@ -34,7 +34,7 @@ from authsvc.composition import open_deps
 from authsvc.flows import bootstrap, clients, users
 from authsvc.flows.deps import OPERATOR
 from authsvc.settings import Settings
-from tests.conftest import CHEAP, PASSWORD, PATIENT, bearer, in_one_piece
+from tests.conftest import CHEAP, PASSWORD, PATIENT, bearer, leaving_streams
 
 CHECKS: list[Any] = [
     schemathesis.checks.not_a_server_error,
@@ -157,7 +157,7 @@ def running(valkey: "redis.Redis", valkey_url: str) -> Iterator[Running]:
             client, secret = runner.run(clients.create(deps, OPERATOR, name="admin", permissions=permissions))
             other, _ = runner.run(clients.create(deps, OPERATOR, name="other", permissions=()))
             user, _ = runner.run(users.create(deps, OPERATOR, username="ada", password=PASSWORD))
-            app = in_one_piece(build(deps))
+            app = leaving_streams(build(deps))
             transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, client=("192.0.2.1", 50000))
             http = httpx.AsyncClient(transport=transport, base_url=BASE)
             login = runner.run(http.post("/login", json={"username": "ada", "password": PASSWORD})).json()

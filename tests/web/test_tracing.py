@@ -10,7 +10,7 @@ from authsvc.app import build
 from authsvc.composition import open_deps
 from authsvc.settings import Settings, traces_wanted
 from tests.canaries import Canaries, run_through_everything
-from tests.conftest import PATIENT, Service, bearer, in_one_piece
+from tests.conftest import PATIENT, Service, bearer, leaving_streams
 
 pytest.importorskip(
     "opentelemetry.exporter.otlp.proto.http", reason="OpenTelemetry is not installed: pip install 'authsvc[otel]'"
@@ -41,7 +41,7 @@ async def traced(
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracing = Tracing(provider)
     async with open_deps(settings, valkey_url, service.deps.clock, span=tracing.span, timeouts=PATIENT) as deps:
-        app = in_one_piece(tracing.around(build(deps)))
+        app = leaving_streams(tracing.around(build(deps)))
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, client=("192.0.2.1", 50000))
         async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as http:
             yield Service(deps, app, http, service.admin)
