@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "authsvc"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# What each part may import of ours, besides itself.
+# The parts of the package that each part may import, besides itself.
 MAY_IMPORT = {
     "errors": set(),
     "core": {"errors"},
@@ -63,7 +63,7 @@ MAY_IMPORT = {
     },
     "sdk": set(),  # what a resource server imports brings nothing of the service along
 }
-# Which parts may import what others have made.
+# The parts that may import each library.
 ONLY_IN = {
     "redis": {"driver"},
     "hiredis": {"driver"},

@@ -1,7 +1,7 @@
-"""No secret is left behind: not in the store, a log, an error, a header, the audit trail or a representation.
+"""The service leaves no secret in the store, a log, an error, a header, the audit trail or a representation.
 
 A walk through every call remembers each secret that it has seen. For representations, the test finds the classes by
-itself: it fills each field of a class with a text that names the field, and looks which of these texts are shown.
+itself. It fills each field of a class with a text that names the field, and looks which of these texts are shown.
 """
 
 import dataclasses

@@ -1,1 +1,1 @@
-"""What the HTTP API and the command line share: schemas, parsing, the table of routes, the contract."""
+"""Shared by the HTTP API and the command line: schemas, parsing, the table of routes, the contract."""

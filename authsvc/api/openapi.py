@@ -70,7 +70,7 @@ def document(routes: Iterable[Route] = ROUTES) -> dict[str, Any]:
 
 
 def _paths(routes: list[Route], failures: dict[str, Any]) -> dict[str, Any]:
-    """The operations by path and method. What they answer in errors is collected in `failures`."""
+    """The operations by path and method. Their answers to errors are collected in `failures`."""
     paths: dict[str, Any] = {}
     for route in routes:
         operation = _operation(route, failures)

@@ -1,4 +1,4 @@
-"""Parse bytes as JSON or as a form, and values into a model. Whatever does not fit raises InvalidRequest."""
+"""Parse bytes as JSON or as a form, and values into a model. Input that does not fit raises InvalidRequest."""
 
 import json
 import math
@@ -20,7 +20,7 @@ MAX_DIGITS = 19
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
-# RFC 6749 section 5.2 allows these in an error_description.
+# All but the characters that RFC 6749 section 5.2 allows in an error_description.
 _UNSAFE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
 
@@ -70,7 +70,7 @@ def validated(model: type[M], values: dict[str, Any]) -> M:
 
 
 def plain(text: str) -> str:
-    """The text with whatever RFC 6749 does not allow in a description replaced."""
+    """Replace the characters that RFC 6749 does not allow in a description."""
     return _UNSAFE.sub("'", text)
 
 
@@ -86,7 +86,7 @@ def _no_such_number(name: str) -> Any:
 
 
 def _integer(digits: str) -> int:
-    # Longer ones are nobody's number: no 64 bits hold them, and other JSON readers would round or refuse them.
+    # A longer number does not fit into 64 bits, and other JSON readers would round or refuse it.
     if len(digits) > MAX_DIGITS:
         raise ValueError("too long")
     return int(digits)
@@ -94,6 +94,6 @@ def _integer(digits: str) -> int:
 
 def _finite(digits: str) -> float:
     number = float(digits)
-    if math.isinf(number):  # 1e999, which no JSON could say again
+    if math.isinf(number):  # 1e999: JSON cannot express infinity
         raise ValueError("too large")
     return number

@@ -17,7 +17,7 @@ Errors = tuple[type[e.AuthError], ...]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may make a call, by which schemes, and which errors that brings along.
+    """The callers of a call, the schemes by which they authenticate, and the errors that authenticating can raise.
 
     schemes: alternatives; empty where no authentication is read.
     """
@@ -74,33 +74,35 @@ class SetsCookie:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """One call of the HTTP API.
-
-    endpoint: `module.function` of authsvc/web; the function's name is the id of the operation in the contract.
-    about: the description in the contract, if the summary is too short for it.
-    takes: the model of the body; `query`: of the query string; `gives`: of the answer with `status`.
-    answer_headers: header fields of that answer, with what they say. errors: those that `access` does not bring.
-    headers: what every answer to this call says about itself. also: other methods that make the same call.
-    documented: whether the contract has this call.
-    """
+    """One call of the HTTP API."""
 
     method: str
     path: str
+    # `module.function` of authsvc/web. The contract uses the function's name as the id of the operation.
     endpoint: str
     summary: str
     tag: Tag
     access: Access = ANYONE
+    # A longer description than the summary, for the contract.
     about: str | None = None
+    # The model of the body.
     takes: type[BaseModel] | None = None
     optional_body: bool = False
+    # The model of the query string.
     query: type[BaseModel] | None = None
+    # The body of the answer with `status`.
     gives: type[BaseModel] | Media | None = None
     status: int = 200
     sets_cookie: SetsCookie | None = None
+    # Header fields of the answer with `status`, and their meanings.
     answer_headers: Mapping[str, str] = field(default_factory=dict)
+    # The errors of this call alone; `access` has those of authentication.
     errors: Errors = ()
+    # Header fields of every answer to this call.
     headers: Mapping[str, str] = field(default_factory=lambda: PRIVATE)
+    # Other methods that make the same call.
     also: tuple[str, ...] = ()
+    # Whether the contract has this call.
     documented: bool = True
 
     @property

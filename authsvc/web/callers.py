@@ -55,7 +55,7 @@ class AdminPrincipal:
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
-    """What a calling client authenticates with. `secret`: None for a public client."""
+    """The id and the secret of a calling client. `secret`: None for a public client."""
 
     client_id: str
     secret: str | None = field(repr=False)

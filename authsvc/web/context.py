@@ -1,4 +1,4 @@
-"""What a route function is given: the parts of the service, the request, and where the request comes from."""
+"""The argument of every route function: the parts of the service, the request, and the request's origin."""
 
 from dataclasses import replace
 from functools import cached_property

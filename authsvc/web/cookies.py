@@ -13,7 +13,7 @@ NAME = "__Host-session"
 
 
 def set_session(response: Response, token: str, max_age_s: int) -> None:
-    """Put the token into the browser for as long as the session can last, and not a second longer."""
+    """Set the cookie for as long as the session can last."""
     response.set_cookie(NAME, token, max_age=max_age_s, path="/", secure=True, httponly=True, samesite="lax")
 
 
@@ -22,7 +22,7 @@ def clear_session(response: Response) -> None:
 
 
 def session_token(request: Request) -> str | None:
-    """The token in the cookie. Raises InvalidRequest if there are two: one of them was planted."""
+    """The token in the session cookie. Raises InvalidRequest for two cookies, because somebody planted one of them."""
     return token_in(request.headers.getlist("cookie"))
 
 
@@ -42,7 +42,7 @@ def token_in(fields: Iterable[str]) -> str | None:
 def refuse_cross_site(request: Request, allowed_origins: tuple[str, ...]) -> None:
     """Raise CrossSite unless the browser says that the request comes from our own pages or an allowed origin.
 
-    Cookies travel with requests that other sites cause; these headers are what such a site can't forge.
+    Browsers send cookies with requests that other sites cause. Such a site can't forge these headers.
     """
     origin = request.headers.get("origin")
     if origin in allowed_origins:

@@ -16,7 +16,7 @@ from authsvc.web.middleware.headers import request_id, sealed
 REALM = "authsvc"
 RETRY_AFTER_S = 1
 
-# An operator's business stays in the log.
+# The log tells the operator more.
 _UNAVAILABLE = "the store can't be asked right now"
 _DESCRIPTIONS: dict[type[Exception], str] = {
     e.StoreUnavailable: _UNAVAILABLE,
@@ -35,9 +35,9 @@ async def answer(request: Request, error: Exception) -> Response:
 
 
 def rendered(error: Exception, *, by_cookie: bool) -> Response:
-    """Render an AuthError. What is not in the table is a 500, never a success.
+    """Render an AuthError. An exception that is not in the table becomes a 500.
 
-    by_cookie: the session cookie was sent.
+    by_cookie: whether the request had the session cookie.
     """
     status, code = STATUSES.get(type(error), (500, "server_error")) if isinstance(error, e.AuthError) else (500, "")
     if status == 500:
@@ -52,7 +52,7 @@ def rendered(error: Exception, *, by_cookie: bool) -> Response:
     if challenge:
         response.headers["WWW-Authenticate"] = challenge
     if by_cookie and isinstance(error, e.InvalidToken):
-        cookies.clear_session(response)  # the session is over: the browser and we agree on that
+        cookies.clear_session(response)  # the session is over, so the browser forgets it too
     return response
 
 
@@ -81,14 +81,14 @@ def problem(status: int, code: str, description: str) -> Response:
 
 
 async def busy(scope: Scope, receive: Receive, send: Send) -> None:
-    """The application in place of ours while too much is asked of it."""
+    """The application that refuses a request while the worker has too many."""
     scope["request_id"] = request_id(scope)
     response = rendered(e.Busy(), by_cookie=False)
     await response(scope, receive, sealed(scope, send))
 
 
 def _methods(request: Request) -> set[str]:
-    """What the path takes, over all routes (RFC 9110 section 15.5.6); Starlette names those of the first only."""
+    """The methods of all routes with this path (RFC 9110 section 15.5.6). Starlette names the first route's only."""
     matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
     return {method for route in matching for method in route.methods}
 

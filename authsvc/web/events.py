@@ -1,4 +1,4 @@
-"""The route that tells what to forget, as server-sent events."""
+"""The stream of server-sent events that tells caches which answers to forget."""
 
 import asyncio
 from contextlib import AbstractContextManager, nullcontext
@@ -26,10 +26,10 @@ async def events(ctx: RequestContext) -> Response:
 
 
 class EventStream(Response):
-    """An answer that goes on until either side ends it."""
+    """An answer without end: either side may close it."""
 
     def __init__(self, listener: flow.Listener, metrics: Metrics) -> None:
-        # Not Response's own, which knows the length. Proxies such as nginx would wait for a buffer to fill.
+        # Response's own __init__ would set a length. X-Accel-Buffering: nginx would wait for a buffer to fill.
         self.status_code = 200
         self.background = None
         self.init_headers({"Content-Type": EVENT_STREAM.type, "X-Accel-Buffering": "no"})
@@ -49,7 +49,7 @@ class EventStream(Response):
             try:
                 while (told := await listener.next()) is not None:
                     await send({"type": "http.response.body", "body": encoded(told), "more_body": True})
-                    # The server writes at the end of a turn, and only then says that the reader is too slow.
+                    # The server writes at the end of a turn of the event loop, and only then reports a slow reader.
                     await asyncio.sleep(0)
                     if told.heard_at is not None:
                         self._metrics.event_lag.observe((now_ms() - told.heard_at) / 1000)
@@ -70,11 +70,11 @@ def _streaming(scope: Scope) -> AbstractContextManager[object]:
 
 
 def encoded(told: Announcement) -> bytes:
-    # `everything` says when it is told, to begin with: what the moments that heartbeats name are relative to.
+    # The time of `everything` is the origin of the times in heartbeats.
     return _event(told.name, {"at": now_ms()}) if told is EVERYTHING else _shared(told)
 
 
-# The same bytes for all subscribers of a worker.
+# All subscribers of a worker get the same bytes.
 @lru_cache(maxsize=MAX_BACKLOG)
 def _shared(told: Announcement) -> bytes:
     return _event(told.name, told.digests if told.at is None else {"at": told.at})

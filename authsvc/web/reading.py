@@ -12,12 +12,12 @@ M = TypeVar("M", bound=BaseModel)
 
 
 async def json_body(request: Request, model: type[M]) -> M:
-    """Parse a JSON object; unlisted fields are refused. Raises InvalidRequest, TooLarge, UnsupportedMediaType."""
+    """Parse a JSON object and refuse unlisted fields. Raises InvalidRequest, TooLarge, UnsupportedMediaType."""
     return validated(model, load_json(await _read(request, JSON)))
 
 
 async def optional_json_body(request: Request, model: type[M]) -> M | None:
-    """Like json_body, but None if there is no body at all; one without a content type is refused, not overlooked."""
+    """Like json_body, but None if the request has no body. A body without a content type is refused."""
     if "content-type" not in request.headers and not await _capped(request):
         return None
     return await json_body(request, model)
@@ -29,12 +29,12 @@ async def form_body(request: Request, model: type[M]) -> M:
 
 
 def query(request: Request, model: type[M]) -> M:
-    """Parse the query string; unlisted fields are refused, so that a mistyped filter is not taken for none."""
+    """Parse the query string and refuse unlisted fields, so that a mistyped filter raises InvalidRequest."""
     return validated(model, load_form(request.scope["query_string"]))
 
 
 def refuse_query(request: Request) -> None:
-    """Raise InvalidRequest if there is a query: this is no place for tokens and secrets (RFC 6750 section 2.3)."""
+    """Raise InvalidRequest if there is a query: tokens and secrets do not belong there (RFC 6750 section 2.3)."""
     if request.scope["query_string"]:
         raise InvalidRequest("this call takes no query string")
 
@@ -55,7 +55,7 @@ async def _capped(request: Request) -> bytes:
             if len(body) > MAX_BODY:
                 raise TooLarge(f"the body is over {MAX_BODY} bytes")
     except ClientDisconnect:
-        raise InvalidRequest("the body broke off") from None  # nobody will read this
+        raise InvalidRequest("the body broke off") from None  # the client is gone and reads no answer
     return body
 
 

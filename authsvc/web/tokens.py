@@ -1,4 +1,4 @@
-"""Routes that give out tokens, tell about them and take them back."""
+"""Routes that issue, refresh, introspect and revoke tokens."""
 
 from typing import Any
 
@@ -25,9 +25,9 @@ async def login(ctx: RequestContext) -> Response:
     ctx.deps.hasher.refuse_if_full()
     refuse_query(ctx.request)
     body = await json_body(ctx.request, schemas.Login)
-    if body.cookie:  # or another site logs its victim in as itself
+    if body.cookie:  # another site could log its victim in to its own account
         cookies.refuse_cross_site(ctx.request, ctx.deps.settings.allowed_origins)
-    # A browser has one session: the new one replaces the old one, and does not leave it behind, alive (ASVS 7.2.4).
+    # A browser has one session: the new session replaces the old one, which ends (ASVS 7.2.4).
     replaced = cookies.session_token(ctx.request) if body.cookie else None
     client = await callers.login_client(ctx, body.client_id, BUILT_IN)
     grant = await logins.login(
@@ -67,7 +67,7 @@ async def introspect(ctx: RequestContext) -> Response:
 async def introspect_batch(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     credentials = callers.client_credentials(ctx.request)
-    # A thousand lookups are not made for somebody who only says to be a client.
+    # Authenticate first: a batch costs a thousand lookups.
     await callers.authenticate(ctx, credentials)
     body = await json_body(ctx.request, schemas.IntrospectBatch)
     return Response(encode(await _introspected(ctx, credentials, body.tokens)), media_type=JSON)
@@ -88,7 +88,7 @@ async def revoke(ctx: RequestContext) -> Response:
     form = await form_body(ctx.request, schemas.RevokeForm)
     by = await callers.client_or_admin_of(ctx, form)
     caller, admin = by.caller, by.may("admin")
-    # A client_id without a token names whose sessions are to end, unless it is how the caller authenticates.
+    # Without a token, client_id names the client whose sessions end, unless the caller authenticates by it.
     target = form.client_id if form.token is None and form.client_secret is None else None
     given = [name for name in (form.token, form.session_id, form.sub, target, form.all) if name is not None]
     if len(given) != 1:
@@ -128,7 +128,7 @@ async def issue(ctx: RequestContext) -> Response:
 
 
 def granted(grant: Grant, *, by_cookie: bool = False, status: int = 200) -> Response:
-    """Tokens for the caller: in the body, or hidden in the cookie."""
+    """The answer with new tokens: in the body, or in the cookie."""
     answer = schemas.Tokens.of(grant, hidden=by_cookie).model_dump(exclude_none=True)
     response = Response(status_code=204) if status == 204 else JSONResponse(answer, status_code=status)
     if by_cookie:

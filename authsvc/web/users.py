@@ -87,7 +87,7 @@ def _sub(request: Request) -> str:
     """The subject in the path, decoded. Raises NotFound for text that no subject can be: it would name other keys."""
     segment: str = request.path_params["sub"]
     try:
-        if "/" in segment:  # it has to be written %2F, or `a/reset-code` could mean two things
+        if "/" in segment:  # as %2F only, or `a/reset-code` could mean two things
             raise NotFound("no such user")
         return check_sub(unquote(segment, errors="strict"))
     except (InvalidRequest, UnicodeDecodeError):

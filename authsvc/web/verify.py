@@ -1,8 +1,8 @@
 """Forward-auth: a gateway asks about each request before it passes it on, and adds the answer's `X-Auth-*` headers.
 
-Gateways understand 200, 401, 403 and 503 and treat any other status as an error of the service, so no answer here is
-400: a malformed, unknown or ambiguous request is refused with 401 or 403. The gateway does not authenticate itself. It
-learns only about the token that it sends.
+Gateways understand 200, 401, 403 and 503, and treat any other status as an error of the service. So a malformed,
+unknown or ambiguous request gets 401 or 403 instead of 400. The gateway does not authenticate itself. It learns only
+about the token that it sends.
 """
 
 from functools import lru_cache

@@ -56,7 +56,7 @@ def test_the_document_is_complete() -> None:
 
 
 def test_examples_are_valid() -> None:
-    """The example of every body is one that the model takes."""
+    """The model of every body accepts the example."""
     for row in ROUTES:
         if row.takes is not None:
             media = openapi.document()["paths"][row.path][row.method.lower()]["requestBody"]["content"]

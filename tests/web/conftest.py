@@ -1,4 +1,4 @@
-"""What the tests over HTTP share: how many calls the store got, headers of a logged-in browser."""
+"""Shared by the tests over HTTP: a count of calls to the store, and headers of a logged-in browser."""
 
 import httpx
 import pytest
@@ -8,7 +8,7 @@ from authsvc.web.cookies import NAME
 from tests.conftest import PASSWORD, Service
 
 ORIGIN = "http://auth.test"
-# What connecting and watching takes, as opposed to asking for something.
+# Commands of connecting and watching.
 _NOT_ASKING = {
     "config|resetstat",
     "info",

@@ -68,8 +68,8 @@ async def endless(chunks: list[int]) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("path", JSON_CALLS + FORM_CALLS)
-async def test_c4_a_body_over_64_kib(send: Any, path: str) -> None:
-    """C4: one byte over the limit is 413, with or without a true length, and the connection is not used again."""
+async def test_a_body_over_64_kib(send: Any, path: str) -> None:
+    """One byte over the limit is 413, with or without a true length, and the connection is not used again."""
     kind = FORM if path in FORM_CALLS else JSON
     over = b"x" * (MAX_BODY + 1)
     for headers in ({}, {"Content_Length": "10"}, {"Content_Length": "0"}):
@@ -81,16 +81,16 @@ async def test_c4_a_body_over_64_kib(send: Any, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/login", "/introspect", "/admin/users"])
-async def test_c4_a_chunked_body_without_end(send: Any, path: str) -> None:
-    """C4: an endless body is read up to the limit and no further."""
+async def test_a_chunked_body_without_end(send: Any, path: str) -> None:
+    """An endless body is read up to the limit and no further."""
     chunks: list[int] = []
     answer = await send(path, endless(chunks), FORM if path in FORM_CALLS else JSON)
     assert_problem(answer, 413, "too_large")
     assert len(chunks) <= MAX_BODY // 8192 + 2
 
 
-async def test_c4_64_kib_are_read(service: Service) -> None:
-    """C4: a body of the very limit is still read: what is refused is what it says."""
+async def test_a_body_of_64_kib_is_read(service: Service) -> None:
+    """A body of the very limit is still read: what is refused is what it says."""
     whole = dumped(**LOGIN)
     padded = whole + b" " * (MAX_BODY - len(whole))
     answer = await service.http.post("/login", content=padded, headers={"Content-Type": JSON})
@@ -117,14 +117,14 @@ async def test_c4_64_kib_are_read(service: Service) -> None:
         "application/x-www-form-urlencoded; boundary=x",
     ],
 )
-async def test_c3_content_types(send: Any, path: str, content_type: str | None) -> None:
-    """C2, C3: whatever is not declared as the one type in UTF-8 is 415, unread."""
+async def test_content_types(send: Any, path: str, content_type: str | None) -> None:
+    """A body that is not declared as the expected type in UTF-8 gets 415, unread."""
     assert_problem(await send(path, b"{}", content_type), 415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("path", JSON_CALLS + FORM_CALLS)
-async def test_c3_the_other_type_and_two_types(service: Service, send: Any, path: str) -> None:
-    """C3: a form where JSON belongs, JSON where a form belongs, and two types at once are 415."""
+async def test_the_other_type_and_two_types(service: Service, send: Any, path: str) -> None:
+    """A form where JSON belongs, JSON where a form belongs, and two types at once are 415."""
     other = JSON if path in FORM_CALLS else FORM
     assert_problem(await send(path, b"a=b", other), 415, "unsupported_media_type")
     twice = [("Content-Type", JSON), ("Content-Type", FORM)]
@@ -134,8 +134,8 @@ async def test_c3_the_other_type_and_two_types(service: Service, send: Any, path
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "identity, gzip", "x", "GZIP"])
-async def test_c4_compressed_bodies(send: Any, coding: str) -> None:
-    """C4: a compressed body is not unpacked: 415."""
+async def test_compressed_bodies(send: Any, coding: str) -> None:
+    """A compressed body is not unpacked: 415."""
     for path in JSON_CALLS + FORM_CALLS:
         kind = FORM if path in FORM_CALLS else JSON
         assert_problem(await send(path, b"\x1f\x8b", kind, Content_Encoding=coding), 415, "unsupported_media_type")
@@ -144,8 +144,8 @@ async def test_c4_compressed_bodies(send: Any, coding: str) -> None:
 @pytest.mark.parametrize(
     "content_type", ["application/json", "application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"']
 )
-async def test_c2_utf_8_may_be_said(service: Service, content_type: str) -> None:
-    """C2: UTF-8 may be declared or not, in any case."""
+async def test_utf_8_may_be_said(service: Service, content_type: str) -> None:
+    """UTF-8 may be declared or not, in any case."""
     await service.user()
     answer = await service.http.post("/login", content=dumped(**LOGIN), headers={"Content-Type": content_type})
     assert answer.status_code == 200
@@ -194,8 +194,8 @@ BAD_JSON = [
 
 
 @pytest.mark.parametrize("content", BAD_JSON, ids=lambda content: repr(content[:40]))
-async def test_c1_c2_c36_bad_json(send: Any, content: bytes) -> None:
-    """C1, C2, C9, C36: bytes that are no plain JSON object, repeated keys, NUL, strange numbers: 400."""
+async def test_bad_json(send: Any, content: bytes) -> None:
+    """Bytes that are no plain JSON object, repeated keys, NUL, strange numbers: 400."""
     for path in JSON_CALLS:
         assert_problem(await send(path, content), 400, "invalid_request")
 
@@ -203,8 +203,8 @@ async def test_c1_c2_c36_bad_json(send: Any, content: bytes) -> None:
 @pytest.mark.parametrize(
     "number", ["1e999", "-1e999", "NaN", "Infinity", "9" * 20, "-" + "9" * 4000, "[" * 30 + "]" * 30]
 )
-async def test_c35_c36_claims(send: Any, number: str) -> None:
-    """C35, C36: claims may be anything, but numbers that JSON can't say again and deep nests; no user is made."""
+async def test_numbers_in_claims(send: Any, number: str) -> None:
+    """Claims may be anything, but numbers that JSON can't say again and deep nests; no user is made."""
     content = f'{{"username":"ada","claims":{{"a":[{number}]}}}}'.encode()
     assert_problem(await send("/admin/users", content), 400, "invalid_request")
 
@@ -229,14 +229,14 @@ BAD_FORMS = [
 
 
 @pytest.mark.parametrize("content", BAD_FORMS, ids=lambda content: repr(content[:40]))
-async def test_c1_c2_bad_forms(send: Any, content: bytes) -> None:
-    """C1, C2, C8: repeated fields, NUL, bytes that are no UTF-8, too many fields: 400."""
+async def test_bad_forms(send: Any, content: bytes) -> None:
+    """Repeated fields, NUL, bytes that are no UTF-8, too many fields: 400."""
     for path in FORM_CALLS:
         assert_problem(await send(path, b"grant_type=refresh_token&" + content, FORM), 400, "invalid_request")
 
 
-async def test_c2_a_form_is_decoded_once(service: Service) -> None:
-    """C2: what is encoded twice is decoded once, and so is no token."""
+async def test_a_form_is_decoded_once(service: Service) -> None:
+    """A form is decoded once, so a token that was encoded twice is no token."""
     await service.user()
     token = (await service.login())["access_token"]
     for prefix, active in (("%74", True), ("%2574", False)):
@@ -249,8 +249,8 @@ async def test_c2_a_form_is_decoded_once(service: Service) -> None:
     "path",
     ["/login", "/token", "/introspect", "/revoke", "/tokens", "/password/reset", "/admin/users", "/admin/clients"],
 )
-async def test_c1_a_query_beside_a_body(service: Service, store_calls: StoreCalls, path: str) -> None:
-    """C1: where the body says it all, any query is refused, whatever is in it."""
+async def test_a_query_beside_a_body(service: Service, store_calls: StoreCalls, path: str) -> None:
+    """A call with a body refuses any query."""
     for query in ("x", "token=x", "username=ada", "%ff", "a=1&a=1"):
         answer = await service.http.post(f"{path}?{query}", json={}, auth=service.admin)
         assert_problem(answer, 400, "invalid_request")
@@ -270,8 +270,8 @@ async def test_c1_a_query_beside_a_body(service: Service, store_calls: StoreCall
         "/admin/clients/x/secret",
     ],
 )
-async def test_c1_a_query_on_a_change(service: Service, store_calls: StoreCalls, path: str) -> None:
-    """C1: a change is not made where the query asks for something that is not there, like a dry run."""
+async def test_a_query_on_a_change(service: Service, store_calls: StoreCalls, path: str) -> None:
+    """A change is not made where the query asks for something that is not there, like a dry run."""
     await service.user("root", roles=("admin",))
     root = bearer((await service.login("root"))["access_token"])
     store_calls.reset()
@@ -303,8 +303,8 @@ async def test_c1_a_query_on_a_change(service: Service, store_calls: StoreCalls,
         "ALL=true",
     ],
 )
-async def test_c1_the_query_of_a_change(service: Service, query: str) -> None:
-    """C1: `DELETE /sessions` takes `all` as `true` or `false`, once, and nothing that only looks like it."""
+async def test_the_query_of_a_change(service: Service, query: str) -> None:
+    """`DELETE /sessions` takes `all` as `true` or `false`, once, and nothing that only looks like it."""
     await service.user()
     token = (await service.login())["access_token"]
     other = (await service.login())["access_token"]
@@ -338,8 +338,8 @@ async def test_c1_the_query_of_a_change(service: Service, query: str) -> None:
         "x=1",
     ],
 )
-async def test_c35_pages(service: Service, store_calls: StoreCalls, query: str) -> None:
-    """C35: a limit is 1 to 1000 in digits, a cursor one that an earlier page gave; the store never sees another."""
+async def test_pages(service: Service, store_calls: StoreCalls, query: str) -> None:
+    """A limit is 1 to 1000 in digits, and a cursor comes from an earlier page. The store sees no other cursor."""
     for path in ("/admin/users", "/admin/clients", "/admin/audit"):
         store_calls.reset()
         answer = await service.http.get(f"{path}?{query}", auth=service.admin)
@@ -356,8 +356,8 @@ NOT_INTEGERS = [-1, 0, 1.5, 1.0, True, False, "1", "x", [], {}, 1e308, 2**63, 10
 
 
 @pytest.mark.parametrize("number", NOT_INTEGERS, ids=repr)
-async def test_c35_numbers(send: Any, number: Any) -> None:
-    """C35: a lifetime is a whole number of seconds, written as one, and within bounds."""
+async def test_lifetimes(send: Any, number: Any) -> None:
+    """A lifetime is a whole number of seconds, written as one, and within bounds."""
     calls = [("/tokens", {"sub": "x", "expires_in": number})]
     fields = ("access_ttl_s", "idle_ttl_s", "session_ttl_s")
     calls += [("/admin/clients", {"name": "x", field: number}) for field in fields]
@@ -409,15 +409,15 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("path", "body"), WRONG, ids=lambda value: str(value)[:60])
 async def test_wrong_and_unlisted_fields(send: Any, path: str, body: dict[str, Any]) -> None:
-    """C8, C9, C33, C35: missing, ill-typed, unfit and unlisted fields are invalid_request; nothing is coerced."""
+    """Missing, ill-typed, unfit and unlisted fields are invalid_request; nothing is coerced."""
     assert_problem(await send(path, dumped(**body)), 400, "invalid_request")
 
 
 @pytest.mark.parametrize(
     "scope", ["admin", "a admin", "admin ", " admin", "a\tb", "a\u00a0b", "a  b", 'a"b', "a\\b", "é", "a" * 1025]
 )
-async def test_c23_scopes(service: Service, send: Any, scope: str) -> None:
-    """C23: a scope that is malformed or reserved is invalid_scope, before the password is looked at."""
+async def test_scopes(service: Service, send: Any, scope: str) -> None:
+    """A scope that is malformed or reserved is invalid_scope, before the password is looked at."""
     store_read = await service.http.post("/login", json=LOGIN | {"scope": scope})
     assert_problem(store_read, 400, "invalid_scope")
     assert_problem(await send("/tokens", dumped(sub="x", scope=scope)), 400, "invalid_scope")
@@ -425,8 +425,8 @@ async def test_c23_scopes(service: Service, send: Any, scope: str) -> None:
 
 
 @pytest.mark.parametrize("size", [1025, 60_000])
-async def test_c12_long_passwords(service: Service, store_calls: StoreCalls, size: int) -> None:
-    """C12: over 1024 bytes a password is refused before it is hashed; only the client was read."""
+async def test_long_passwords(service: Service, store_calls: StoreCalls, size: int) -> None:
+    """Over 1024 bytes a password is refused before it is hashed; only the client was read."""
     await service.user()
     for password in ("x" * size, "é" * (size // 2 + 1)):
         store_calls.reset()
@@ -439,8 +439,8 @@ async def test_c12_long_passwords(service: Service, store_calls: StoreCalls, siz
         assert store_calls.made() == {"mget": 1}
 
 
-async def test_c9_unfit_names_log_in_like_unknown_ones(service: Service) -> None:
-    """C9: a username that nobody can have gets the very answer of an unknown one."""
+async def test_unfit_names_log_in_like_unknown_ones(service: Service) -> None:
+    """A username that nobody can have gets the very answer of an unknown one."""
     answers = [
         await service.http.post("/login", json=LOGIN | {"username": name}, headers={"X-Request-ID": "same"})
         for name in ("nobody", "a b", "\u202eada", "a{b}", "x" * 4096, "a\nb", "")
@@ -469,8 +469,8 @@ async def test_c9_unfit_names_log_in_like_unknown_ones(service: Service) -> None
         "..",
     ],
 )
-async def test_c33_paths(service: Service, store_calls: StoreCalls, segment: str) -> None:
-    """C33: what can be no id is not found, without a key being made of it."""
+async def test_an_impossible_id_in_a_path(service: Service, store_calls: StoreCalls, segment: str) -> None:
+    """Text that can be no id is 404 and becomes no key."""
     for path in (f"/admin/users/{segment}", f"/admin/clients/{segment}x", f"/admin/users/{segment}/sessions"):
         store_calls.reset()
         answer = await service.http.get(path, auth=service.admin)
@@ -481,8 +481,8 @@ async def test_c33_paths(service: Service, store_calls: StoreCalls, segment: str
 @pytest.mark.parametrize(
     "sub", ["a|b", "google/1", "x/sessions", "x/reset-code", "a@b", "a+b", "a=b:c~d", "//", "..a", "%s" % ("/" * 255)]
 )
-async def test_c33_subjects_in_paths(service: Service, sub: str) -> None:
-    """C33: any subject can be named in a path, percent-encoded, and means nobody else; a bare slash does not."""
+async def test_subjects_in_paths(service: Service, sub: str) -> None:
+    """Any subject can be named in a path, percent-encoded, and means nobody else; a bare slash does not."""
     everybody = {sub, "x", "a", "google"}
     for one in everybody:
         assert (await service.http.post("/tokens", json={"sub": one}, auth=service.admin)).status_code == 200
@@ -536,8 +536,8 @@ def refused(work: Any) -> AuthError | None:
 @given(
     text=FUZZ, field=FUZZ, model=st.sampled_from(sorted({r.takes for r in ROUTES if r.takes}, key=lambda m: m.__name__))
 )
-def test_b4_descriptions_never_echo(text: str, field: str, model: type[bodies.Body]) -> None:
-    """B4, C25: whatever is sent, the description has only the characters of RFC 6749 section 5.2 and no input value."""
+def test_descriptions_never_echo(text: str, field: str, model: type[bodies.Body]) -> None:
+    """Every description has only the characters of RFC 6749 section 5.2 and no input value."""
     value = f"{text}{CANARY}{text}"
     for values in ({field: value}, dict.fromkeys(model.model_fields, value), {field or "x": {CANARY: value}}):
         error = refused(lambda values=values: validated(model, values))
@@ -552,14 +552,14 @@ def test_b4_descriptions_never_echo(text: str, field: str, model: type[bodies.Bo
     body=st.one_of(st.binary(max_size=80), FUZZ.map(str.encode), st.from_regex(rb'\A[{}\[\]",:0-9eE+.\\u-]{0,60}\Z'))
 )
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
-    """C36: any bytes as a JSON body or a form give an object or invalid_request, and nothing else."""
+    """Any bytes as a JSON body or a form give an object or invalid_request, and nothing else."""
     for parse in (load_json, load_form):
         error = refused(lambda parse=parse: parse(body))
         assert error is None or statuses.STATUSES[type(error)] == (400, "invalid_request")
 
 
-async def test_b4_no_error_repeats_what_was_sent(service: Service) -> None:
-    """B4, C25: over HTTP neither: a canary in each place of a request comes back in no error and no header."""
+async def test_no_error_repeats_what_was_sent(service: Service) -> None:
+    """Over HTTP neither: a canary in each place of a request comes back in no error and no header."""
     canary = "zQ7canary"
     await service.user()
     token = (await service.login())["access_token"]

@@ -92,7 +92,7 @@ FEW = settings(
     database=None,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
-    # What one request leaves in the store is there for the next, as in life.
+    # One request changes the store for the next, as in production.
     suppress_health_check=list(HealthCheck),
 )
 
@@ -171,7 +171,7 @@ def running(valkey: "redis.Redis", valkey_url: str) -> Iterator[Running]:
 @against(SCHEMA)
 @FEW
 def test_anonymous(case: "Case[Any]", running: Running) -> None:
-    """Without credentials, every answer is one that the contract has for this call."""
+    """Without credentials, the contract has every answer of this call."""
     case.validate_response(running.send(case), checks=checks_for(case))
 
 
@@ -193,6 +193,6 @@ def test_as_an_admin_client(case: "Case[Any]", running: Running) -> None:
 @against(INVALID)
 @FEW
 def test_what_the_contract_forbids_is_refused(case: "Case[Any]", running: Running) -> None:
-    """What breaks the contract's schemas is never accepted."""
+    """A request that breaks the contract's schemas is refused."""
     answer = running.send(case, as_admin=True)
     case.validate_response(answer, checks=checks_for(case, negative_data_rejection))

@@ -217,7 +217,7 @@ async def test_a_bearer_token_needs_no_origin(service: Service, headers: dict[st
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_two_cookies_are_refused(service: Service, token: str, method: str) -> None:
-    """Of two session cookies one was planted: neither counts, be they equal, in one header or in two (C26)."""
+    """Of two session cookies one was planted: neither counts, be they equal, in one header or in two."""
     other = await login_by_cookie(service)
     path = "/me" if method == "GET" else "/logout"
     origin = ("Origin", ORIGIN)
@@ -243,7 +243,7 @@ async def test_two_cookies_are_refused(service: Service, token: str, method: str
     ],
 )
 async def test_only_the_very_cookie_counts(service: Service, token: str, text: str) -> None:
-    """A name in other letters, a quoted value, an empty one: no session (C26)."""
+    """A name in other letters, a quoted value, an empty one: no session."""
     header = text.replace("%s", NAME).replace("TOKEN", token)
     answer = await service.http.get("/me", headers={"Cookie": header})
     assert_problem(answer, 401, "invalid_token")
@@ -331,7 +331,7 @@ async def test_a_refresh_token_is_no_cookie(service: Service) -> None:
 
 
 class TestOtherOrigins:
-    """Pages of allowed origins, and only of those, may call the service from a browser (C28)."""
+    """Pages of allowed origins, and only of those, may call the service from a browser."""
 
     @pytest.fixture
     def settings(self) -> Settings:

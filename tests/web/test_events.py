@@ -50,7 +50,7 @@ async def test_the_contract(service: Service) -> None:
 
 
 def test_the_digest_of_a_key() -> None:
-    """What other programs have to compute, by an example that was computed without our code."""
+    """The digest that other programs have to compute, by an example that was computed without our code."""
     # printf 'user:{4fQ0kzPq1LxA}' | openssl dgst -sha256 -binary | head -c16 | basenc --base64url
     assert keys.digest(b"user:{4fQ0kzPq1LxA}") == "Nj8kEPb0oMSnk0OhWvjqAg"
 
@@ -128,7 +128,7 @@ def changed_between(old: Snapshot, new: Snapshot) -> set[str]:
 
 @pytest.mark.parametrize("call", [call for call in CALLS if not call.reads or call.later_s], ids=lambda call: call.name)
 async def test_every_change_is_told(world: World, valkey: "redis.Redis", clock: Clock, call: Call) -> None:
-    """Whatever call changes a record that an answer depends on, its key is told, promptly and after the change."""
+    """Each call that changes a record of an answer announces the record's key, promptly and after the change."""
     async with Stream(build(world.deps), world.web) as stream:
         await stream.next("heartbeat")
         clock.forward(call.later_s)
@@ -141,7 +141,7 @@ async def test_every_change_is_told(world: World, valkey: "redis.Redis", clock: 
 
 
 async def test_a_change_is_there_when_it_is_told(service: Service, valkey: "redis.Redis") -> None:
-    """Who asks again on hearing of a change gets the new answer, never the old one."""
+    """A client that asks again after an announcement gets the new answer."""
     await service.user()
     async with Stream(service.app, service.admin) as stream:
         await stream.next("everything")

@@ -1,4 +1,4 @@
-"""What every answer has: a request id, headers that keep it private, and the one shape of errors."""
+"""Every answer has a request id and headers that keep it private, and every error has one shape."""
 
 import re
 
@@ -19,7 +19,7 @@ PRIVATE = {
 
 @pytest.mark.parametrize("given", ["a", "A-1", "x" * 64, "0123456789abcdef", "-"])
 async def test_a_fit_request_id_is_taken_over(service: Service, given: str) -> None:
-    """C8: an id of letters, digits and hyphens, up to 64, comes back and goes into the audit trail."""
+    """An id of letters, digits and hyphens, up to 64, comes back and goes into the audit trail."""
     await service.user()
     headers = {"X-Request-ID": given}
     answer = await service.http.post("/login", json={"username": "ada", "password": PASSWORD}, headers=headers)
@@ -33,7 +33,7 @@ async def test_a_fit_request_id_is_taken_over(service: Service, given: str) -> N
     "given", [b"", b"x" * 65, b"a b", b"a_b", b"a\xff", b"a\tb", b"{}", b"a;b", b'a"', b"a.b", b"%0a"]
 )
 async def test_an_unfit_request_id_is_made_anew(service: Service, given: bytes) -> None:
-    """C8: any other is replaced, so that nothing strange gets into headers and logs."""
+    """Any other is replaced, so that nothing strange gets into headers and logs."""
     answer = await service.http.get("/healthz", headers=[(b"X-Request-ID", given)])
     (made,) = answer.headers.get_list("x-request-id")
     assert re.fullmatch(r"[A-Za-z0-9-]{8,64}", made)
@@ -41,7 +41,7 @@ async def test_an_unfit_request_id_is_made_anew(service: Service, given: bytes) 
 
 
 async def test_two_request_ids_are_none(service: Service) -> None:
-    """C8: of two ids neither is taken."""
+    """Of two ids neither is taken."""
     answer = await service.http.get("/healthz", headers=[("X-Request-ID", "a1"), ("X-Request-ID", "b2")])
     (made,) = answer.headers.get_list("x-request-id")
     assert made not in ("a1", "b2")
@@ -87,7 +87,7 @@ async def test_other_methods(service: Service, method: str) -> None:
 
 
 async def test_no_such_path(service: Service) -> None:
-    """What is not there is 404 in the one shape, for everybody."""
+    """An unknown path is 404 in the one shape, for everybody."""
     for path in ("/", "/nowhere", "/login/", "/admin", "/admin/", "/introspect/x", "/.env", "/%2e%2e/login", "/LOGIN"):
         for headers in ({}, bearer("x")):
             answer = await service.http.post(path, headers=headers)
@@ -123,7 +123,7 @@ async def test_health(service: Service, valkey: object) -> None:
 
 
 async def test_a_fault_of_ours_says_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever breaks is 500 server_error in the one shape, without a trace of why, and the next call works."""
+    """A fault is 500 server_error in the one shape, without its reason, and the next call works."""
 
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the password was tok_secret in /srv/app.py line 7")

@@ -1,4 +1,4 @@
-"""Who may call what: every route for every kind of caller, made from the table of routes."""
+"""Permissions: every route for every kind of caller, made from the table of routes."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def expected(route: Route, caller: str) -> tuple[int, ...]:
     """The status of a well-formed call; what comes of it after being let in is 2xx, or about its content."""
     let_in = (200, 201, 204, 400, 404, 409)
     if route.who == ("anyone",):
-        # A login takes no token: whoever has one is not a client that authenticates.
+        # A login takes no token, so a token counts as a failed authentication of a client.
         return (401,) if route.path == "/login" and caller in ("user", "admin user") else let_in
     if route.path == "/revoke":  # everybody who authenticates, and users who are admins
         return (403,) if caller in USERS else (401,) if caller == "anonymous" else let_in
@@ -164,7 +164,7 @@ async def test_refused_calls_change_nothing(service: Service, dump: Any, route: 
 
 
 async def test_another_users_session_is_not_found(service: Service) -> None:
-    """A session of somebody else is 404, like one that is not there, and lives on (IDOR)."""
+    """A session of another user is 404, like an unknown session, and lives on (IDOR)."""
     await service.user()
     await service.user("eve")
     ada, eve = await service.login(), await service.login("eve")
@@ -211,7 +211,7 @@ async def test_unlisted_form_fields_are_ignored(service: Service) -> None:
 
 
 async def test_the_scope_admin_is_no_role(service: Service) -> None:
-    """Power comes from a role; the scope of that name can't even be asked for (C23)."""
+    """Power comes from a role; the scope of that name can't even be asked for."""
     await service.user()
     for scope in ("admin", "a admin"):
         body = {"username": "ada", "password": PASSWORD, "scope": scope}

@@ -30,8 +30,8 @@ async def tokens(service: Service) -> dict[str, str]:
     return await service.login(scope="orders:read orders:write")
 
 
-async def test_b1_only_post(service: Service) -> None:
-    """B1: the token endpoint takes POST only."""
+async def test_only_post(service: Service) -> None:
+    """The token endpoint takes POST only."""
     for method in ("GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"):
         answer = await service.http.request(method, "/token")
         assert answer.status_code == 405
@@ -39,8 +39,8 @@ async def test_b1_only_post(service: Service) -> None:
 
 
 @pytest.mark.parametrize("name", ["grant_type", "refresh_token", "scope", "client_id", "unknown"])
-async def test_b1_repeated_parameters(service: Service, tokens: dict[str, str], name: str) -> None:
-    """B1: a parameter given twice is invalid_request, also one that is empty or unknown, and nothing was rotated."""
+async def test_repeated_parameters(service: Service, tokens: dict[str, str], name: str) -> None:
+    """A repeated parameter is invalid_request, also an empty or unknown one, and rotates no token."""
     whole = (
         f"grant_type=refresh_token&client_id=app&scope=orders:read&unknown=1&refresh_token={tokens['refresh_token']}"
     )
@@ -50,8 +50,8 @@ async def test_b1_repeated_parameters(service: Service, tokens: dict[str, str], 
     assert (await service.refresh(tokens["refresh_token"])).status_code == 200
 
 
-async def test_b1_empty_is_omitted_and_unknown_is_ignored(service: Service, tokens: dict[str, str]) -> None:
-    """B1: an empty parameter counts as left out, an unknown one is ignored."""
+async def test_empty_is_omitted_and_unknown_is_ignored(service: Service, tokens: dict[str, str]) -> None:
+    """An empty parameter counts as left out, an unknown one is ignored."""
     answer = await service.refresh(tokens["refresh_token"], scope="", foo="1", client_secret="")
     assert answer.status_code == 200
     assert answer.json()["scope"] == "orders:read orders:write"
@@ -59,8 +59,8 @@ async def test_b1_empty_is_omitted_and_unknown_is_ignored(service: Service, toke
     assert_problem(answer, 400, "invalid_request")
 
 
-async def test_b2_one_way_of_authentication(service: Service) -> None:
-    """B2: HTTP Basic together with a secret, or another id, in the form is invalid_request; the same id is fine."""
+async def test_one_way_of_authentication(service: Service) -> None:
+    """HTTP Basic together with a secret, or another id, in the form is invalid_request; the same id is fine."""
     _, auth = await service.client("introspect")
     both = {"token": "x", "client_id": auth[0], "client_secret": auth[1]}
     assert_problem(await service.http.post("/introspect", data=both, auth=auth), 400, "invalid_request")
@@ -70,8 +70,8 @@ async def test_b2_one_way_of_authentication(service: Service) -> None:
     assert (await service.http.post("/introspect", data=same, auth=auth)).status_code == 200
 
 
-async def test_b2_secret_in_the_form(service: Service) -> None:
-    """B2: client_secret_post works at every endpoint for clients with a form."""
+async def test_secret_in_the_form(service: Service) -> None:
+    """Client_secret_post works at every endpoint for clients with a form."""
     _, (client_id, secret) = await service.client("introspect", "revoke")
     credentials = {"client_id": client_id, "client_secret": secret}
     for path in ("/introspect", "/revoke"):
@@ -82,8 +82,8 @@ async def test_b2_secret_in_the_form(service: Service) -> None:
 
 
 @pytest.mark.parametrize("path", ["/token", "/introspect", "/revoke"])
-async def test_b2_never_in_the_url(service: Service, path: str) -> None:
-    """B2: credentials in the URL are refused, right as they may be."""
+async def test_never_in_the_url(service: Service, path: str) -> None:
+    """Credentials in the URL are refused, right as they may be."""
     _, (client_id, secret) = await service.client("introspect", "revoke")
     query = {"client_id": client_id, "client_secret": secret}
     answer = await service.http.post(path, params=query, data={"token": "x", "grant_type": "refresh_token"})
@@ -92,8 +92,8 @@ async def test_b2_never_in_the_url(service: Service, path: str) -> None:
     assert_problem(answer, 400, "invalid_request")
 
 
-async def test_b2_guessing_a_secret_is_throttled(service: Service) -> None:
-    """B2: of a hundred wrong secrets ten are heard, and the client with the right one never notices."""
+async def test_guessing_a_secret_is_throttled(service: Service) -> None:
+    """Of a hundred wrong secrets ten are heard, and the client with the right one never notices."""
     _, auth = await service.client("introspect")
     statuses = []
     for _ in range(100):
@@ -109,8 +109,8 @@ def basic(client_id: str, secret: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()}
 
 
-async def test_b2_basic_is_form_urlencoded(service: Service) -> None:
-    """B2: id and secret in HTTP Basic are form-urlencoded: they are decoded once, with + for a space."""
+async def test_basic_is_form_urlencoded(service: Service) -> None:
+    """Id and secret in HTTP Basic are form-urlencoded: they are decoded once, with + for a space."""
     _, (client_id, secret) = await service.client("introspect")
     encoded = "".join(f"%{ord(char):02X}" for char in client_id), "".join(f"%{ord(char):02x}" for char in secret)
     answer = await service.http.post("/introspect", data={"token": "x"}, headers=basic(*encoded))
@@ -126,8 +126,8 @@ async def test_b2_basic_is_form_urlencoded(service: Service) -> None:
     "header",
     ["Basic", "Basic ", "Basic x", "Basic !!!!", "Basic  YTpi", "Basic YQ==", "Basic /w==", "Digest a=b", "basic"],
 )
-async def test_b4_a_broken_authorization_header(service: Service, header: str) -> None:
-    """B4: whatever is no HTTP Basic gets 401 with a matching challenge."""
+async def test_a_broken_authorization_header(service: Service, header: str) -> None:
+    """A header other than HTTP Basic gets 401 with a matching challenge."""
     for path in ("/token", "/introspect", "/introspect/batch", "/tokens"):
         as_json = {"json": {"tokens": [], "sub": "x"}} if path in ("/introspect/batch", "/tokens") else {}
         as_form = {"data": {"grant_type": "refresh_token", "token": "x"}} if not as_json else {}
@@ -136,8 +136,8 @@ async def test_b4_a_broken_authorization_header(service: Service, header: str) -
         assert answer.headers["www-authenticate"] == 'Basic realm="authsvc"'
 
 
-async def test_b3_answers_with_tokens_are_not_cached(service: Service) -> None:
-    """B3: every answer with tokens has no-store, no-cache, a token_type and expires_in."""
+async def test_answers_with_tokens_are_not_cached(service: Service) -> None:
+    """Every answer with tokens has no-store, no-cache, a token_type and expires_in."""
     user = await service.user()
     login = await service.http.post("/login", json={"username": "ada", "password": "a walk by the river"})
     refresh = await service.refresh(login.json()["refresh_token"])
@@ -154,8 +154,8 @@ async def test_b3_answers_with_tokens_are_not_cached(service: Service) -> None:
         assert answer.json()["access_token"].startswith("tok_")
 
 
-async def test_b4_errors_of_the_token_endpoint(service: Service, tokens: dict[str, str]) -> None:
-    """B4: all are 400 but invalid_client, which is 401 with a challenge; the codes are those of section 5.2."""
+async def test_errors_of_the_token_endpoint(service: Service, tokens: dict[str, str]) -> None:
+    """All are 400 but invalid_client, which is 401 with a challenge; the codes are those of section 5.2."""
     token = tokens["refresh_token"]
     _, auth = await service.client()
 
@@ -190,8 +190,8 @@ async def test_b4_errors_of_the_token_endpoint(service: Service, tokens: dict[st
         assert answer.headers["www-authenticate"].startswith("Basic ")
 
 
-async def test_b5_a_refresh_token_is_its_clients(service: Service, tokens: dict[str, str]) -> None:
-    """B5, B6: another client's refresh token is invalid_grant, and the attempt does nothing to it."""
+async def test_a_refresh_token_is_its_clients(service: Service, tokens: dict[str, str]) -> None:
+    """Another client's refresh token is invalid_grant, and the attempt does nothing to it."""
     _, auth = await service.client("introspect", "revoke", "issue", "admin")
     stolen = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
     assert_problem(await service.http.post("/token", data=stolen, auth=auth), 400, "invalid_grant")
@@ -199,8 +199,8 @@ async def test_b5_a_refresh_token_is_its_clients(service: Service, tokens: dict[
     assert (await service.refresh(tokens["refresh_token"])).status_code == 200
 
 
-async def test_b5_scope_can_be_narrowed_and_comes_back(service: Service, tokens: dict[str, str]) -> None:
-    """B5: a wider scope is invalid_scope; a narrower one is the access token's only, the session keeps all of it."""
+async def test_scope_can_be_narrowed_and_comes_back(service: Service, tokens: dict[str, str]) -> None:
+    """A wider scope is invalid_scope; a narrower one is the access token's only, the session keeps all of it."""
     wider = await service.refresh(tokens["refresh_token"], scope="orders:read orders:delete")
     assert_problem(wider, 400, "invalid_scope")
     narrowed = (await service.refresh(tokens["refresh_token"], scope="orders:read")).json()
@@ -215,8 +215,8 @@ async def test_b5_scope_can_be_narrowed_and_comes_back(service: Service, tokens:
     }
 
 
-async def test_b6_the_store_holds_no_token(service: Service, tokens: dict[str, str], valkey: "redis.Redis") -> None:
-    """B6: what is stored has none of the tokens, secrets and codes in it, nor the secret part of any."""
+async def test_the_store_holds_no_token(service: Service, tokens: dict[str, str], valkey: "redis.Redis") -> None:
+    """The store holds neither tokens, secrets and codes nor their secret parts."""
     await service.client("introspect")
     admin = service.admin
     user = (await service.http.get("/admin/users", auth=admin)).json()["items"][0]
@@ -239,8 +239,8 @@ async def test_b6_the_store_holds_no_token(service: Service, tokens: dict[str, s
     assert b"a walk by the river" not in stored
 
 
-async def test_b20_reuse_ends_the_session(service: Service, tokens: dict[str, str], clock: Clock) -> None:
-    """B20: a spent refresh token that comes back after its grace ends the session, the newest tokens included."""
+async def test_reuse_ends_the_session(service: Service, tokens: dict[str, str], clock: Clock) -> None:
+    """A spent refresh token that comes back after its grace ends the session, the newest tokens included."""
     newest = (await service.refresh(tokens["refresh_token"])).json()
     clock.forward(11)
     assert_problem(await service.refresh(tokens["refresh_token"]), 400, "invalid_grant")
@@ -248,8 +248,8 @@ async def test_b20_reuse_ends_the_session(service: Service, tokens: dict[str, st
     assert_problem(await service.refresh(newest["refresh_token"]), 400, "invalid_grant")
 
 
-async def test_b21_refresh_tokens_die_of_idleness_and_of_logout(service: Service, clock: Clock) -> None:
-    """B21: an idle session's refresh token is invalid_grant; so is one after a logout or the change of a password."""
+async def test_refresh_tokens_die_of_idleness_and_of_logout(service: Service, clock: Clock) -> None:
+    """An idle session's refresh token is invalid_grant; so is one after a logout or the change of a password."""
     await service.user()
     kept, left, changed = [await service.login() for _ in range(3)]
     await service.http.post("/logout", headers=bearer(left["access_token"]))
@@ -265,15 +265,15 @@ async def test_b21_refresh_tokens_die_of_idleness_and_of_logout(service: Service
 
 
 @pytest.mark.parametrize("kind", ["password", "client_credentials", "authorization_code", "urn:ietf:params:oauth:x"])
-async def test_b22_no_other_grant(service: Service, kind: str) -> None:
-    """B22: the password grant, and every other, is unsupported_grant_type."""
+async def test_no_other_grant(service: Service, kind: str) -> None:
+    """The password grant, and every other, is unsupported_grant_type."""
     await service.user()
     fields = {"grant_type": kind, "username": "ada", "password": "a walk by the river", "client_id": "app"}
     assert_problem(await service.http.post("/token", data=fields), 400, "unsupported_grant_type")
 
 
-async def test_b23_tokens_carry_the_audience_and_no_scope_by_default(service: Service) -> None:
-    """B23: a token is for its client's audience, and without a request for it has no scope."""
+async def test_tokens_carry_the_audience_and_no_scope_by_default(service: Service) -> None:
+    """A token is for its client's audience, and without a request for it has no scope."""
     await service.user()
     client, _ = await service.client("issue", audience=("orders", "stock"))
     issued = await service.http.post("/tokens", json={"sub": "x"}, auth=_)
@@ -284,8 +284,8 @@ async def test_b23_tokens_carry_the_audience_and_no_scope_by_default(service: Se
 
 
 @pytest.mark.parametrize("origin", ["https://evil.test", "null", "http://auth.test.evil.test"])
-async def test_b24_no_cors(service: Service, origin: str) -> None:
-    """B24: no answer allows another origin to read it, and there are no redirects."""
+async def test_no_cors(service: Service, origin: str) -> None:
+    """No answer allows another origin to read it, and there are no redirects."""
     for method, path in (
         ("OPTIONS", "/token"),
         ("POST", "/token"),
@@ -300,12 +300,12 @@ async def test_b24_no_cors(service: Service, origin: str) -> None:
 
 
 async def test_a_trailing_slash_is_another_path(service: Service) -> None:
-    """B24: a call is never redirected, which would send credentials twice."""
+    """A call is never redirected, which would send credentials twice."""
     for path in ("/login/", "/token/", "//token", "/sessions/", "/admin/users/"):
         answer = await service.http.request("POST", path)
         assert answer.status_code in (404, 405)
 
 
 async def test_a_dump_after_everything(service: Service, tokens: dict[str, str], dump: Snapshot) -> None:
-    """B6: what a backup holds names no token either."""
+    """A backup of the store holds no token either."""
     assert not any(prefix in value for value in dump().values() for prefix in (b"tok_", b"ref_", b"rst_", b"sec_"))

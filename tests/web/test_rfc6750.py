@@ -28,8 +28,8 @@ async def token(service: Service) -> str:
     return str((await service.login())["access_token"])
 
 
-async def test_b7_header_and_body(service: Service, token: str) -> None:
-    """B7: only the header carries a token: one in a body is a field that no call takes, one in the URL is refused."""
+async def test_header_and_body(service: Service, token: str) -> None:
+    """Only the header carries a token: one in a body is a field that no call takes, one in the URL is refused."""
     answer = await service.http.post("/password", json={"access_token": token})
     assert_problem(answer, 401, "invalid_token")
     answer = await service.http.post("/password", json={"access_token": token}, headers=bearer(token))
@@ -37,16 +37,16 @@ async def test_b7_header_and_body(service: Service, token: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), USER_CALLS)
-async def test_b7_no_token_in_the_url(service: Service, token: str, method: str, path: str) -> None:
-    """B7: a token in the query is refused, also beside one in the header, and does nothing."""
+async def test_no_token_in_the_url(service: Service, token: str, method: str, path: str) -> None:
+    """A token in the query is refused, also beside one in the header, and does nothing."""
     for headers in ({}, bearer(token)):
         answer = await service.http.request(method, path, params={"access_token": token}, headers=headers)
         assert_problem(answer, 400, "invalid_request")
     assert await service.active(token)
 
 
-async def test_b7_two_headers_or_two_ways(service: Service, token: str) -> None:
-    """B7: two Authorization headers, or a bearer token and the cookie, are invalid_request, even if equal."""
+async def test_two_headers_or_two_ways(service: Service, token: str) -> None:
+    """Two Authorization headers, or a bearer token and the cookie, are invalid_request, even if equal."""
     twice = [("Authorization", f"Bearer {token}")] * 2
     for method, path in USER_CALLS + ADMIN_CALLS:
         assert_problem(await service.http.request(method, path, headers=twice), 400, "invalid_request")
@@ -60,16 +60,16 @@ async def test_b7_two_headers_or_two_ways(service: Service, token: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), USER_CALLS + ADMIN_CALLS)
-async def test_b8_without_credentials(service: Service, method: str, path: str) -> None:
-    """B8: a call without credentials gets 401 and a challenge that names no error."""
+async def test_without_credentials(service: Service, method: str, path: str) -> None:
+    """A call without credentials gets 401 and a challenge that names no error."""
     answer = await service.http.request(method, path)
     assert_problem(answer, 401, "invalid_token")
     assert answer.headers["www-authenticate"] == 'Bearer realm="authsvc"'
 
 
 @pytest.mark.parametrize(("method", "path"), USER_CALLS + ADMIN_CALLS)
-async def test_b8_a_dead_token(service: Service, token: str, clock: Clock, method: str, path: str) -> None:
-    """B8: unknown, foreign, expired: one answer, 401 with error="invalid_token"."""
+async def test_a_dead_token(service: Service, token: str, clock: Clock, method: str, path: str) -> None:
+    """Unknown, foreign, expired: one answer, 401 with error="invalid_token"."""
     refresh = (await service.login())["refresh_token"]
     clock.forward(15 * 60)
     answers = [
@@ -83,16 +83,16 @@ async def test_b8_a_dead_token(service: Service, token: str, clock: Clock, metho
 
 
 @pytest.mark.parametrize(("method", "path"), ADMIN_CALLS)
-async def test_b8_too_little_power(service: Service, token: str, method: str, path: str) -> None:
-    """B8: a user who is no admin gets 403 insufficient_scope, with a challenge."""
+async def test_too_little_power(service: Service, token: str, method: str, path: str) -> None:
+    """A user who is no admin gets 403 insufficient_scope, with a challenge."""
     answer = await service.http.request(method, path, headers=bearer(token))
     assert_problem(answer, 403, "insufficient_scope")
     assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
-async def test_b9_the_scheme_is_case_insensitive(service: Service, token: str, scheme: str) -> None:
-    """B9: the name of the scheme may be in any case."""
+async def test_the_scheme_is_case_insensitive(service: Service, token: str, scheme: str) -> None:
+    """The name of the scheme may be in any case."""
     answer = await service.http.get("/me", headers={"Authorization": f"{scheme} {token}"})
     assert answer.status_code == 200
 
@@ -118,8 +118,8 @@ async def test_b9_the_scheme_is_case_insensitive(service: Service, token: str, s
         "Bearer =",
     ],
 )
-async def test_b9_what_is_no_bearer_token(service: Service, token: str, store_calls: StoreCalls, template: str) -> None:
-    """B9: other spacing, quotes, commas, other characters: 400, without asking the store."""
+async def test_what_is_no_bearer_token(service: Service, token: str, store_calls: StoreCalls, template: str) -> None:
+    """Other spacing, quotes, commas, other characters: 400, without asking the store."""
     header = template.replace("%s", token).encode("latin-1")
     store_calls.reset()
     for path in ("/me", "/admin/users"):
@@ -128,15 +128,15 @@ async def test_b9_what_is_no_bearer_token(service: Service, token: str, store_ca
     assert store_calls.made() == {}
 
 
-async def test_b9_a_token_of_16_kib(service: Service, store_calls: StoreCalls) -> None:
-    """B9: a token far too long is one that nobody has, found out without asking the store."""
+async def test_a_token_of_16_kib(service: Service, store_calls: StoreCalls) -> None:
+    """A token that is far too long is invalid, and the store is not asked."""
     for text in ("x" * 16384, "tok_" + "0" * 16384, "/" * 16384 + "==="):
         assert_problem(await service.http.get("/me", headers=bearer(text)), 401, "invalid_token")
     assert store_calls.made() == {}
 
 
-async def test_b7_the_access_token_is_no_client_secret(service: Service, token: str) -> None:
-    """B7: a user's token opens no call that is for clients."""
+async def test_the_access_token_is_no_client_secret(service: Service, token: str) -> None:
+    """A user's token opens no call that is for clients."""
     for path in ("/introspect", "/token"):
         answer = await service.http.post(path, data={"token": token, "grant_type": "x"}, headers=bearer(token))
         assert_problem(answer, 401, "invalid_client")

@@ -20,16 +20,16 @@ async def revoke(service: Service, auth: tuple[str, str] | None = None, **form: 
     return await service.http.post("/revoke", data=form, auth=auth or httpx.USE_CLIENT_DEFAULT)
 
 
-async def test_b10_only_post(service: Service) -> None:
-    """B10: revoking takes POST, and a form."""
+async def test_only_post(service: Service) -> None:
+    """Revoking takes POST, and a form."""
     for method in ("GET", "DELETE", "PUT", "HEAD"):
         assert (await service.http.request(method, "/revoke", auth=service.admin)).status_code == 405
     answer = await service.http.post("/revoke", json={"token": "x"}, auth=service.admin)
     assert_problem(answer, 415, "unsupported_media_type")
 
 
-async def test_b10_the_client_authenticates_first(service: Service, mine: dict[str, str]) -> None:
-    """B10, B14: without authentication, or with a wrong secret, nothing happens, and guessing is throttled."""
+async def test_the_client_authenticates_first(service: Service, mine: dict[str, str]) -> None:
+    """Without authentication, or with a wrong secret, the token lives on. Guessing is throttled."""
     token = mine["access_token"]
     answer = await revoke(service, token=token)
     assert_problem(answer, 401, "invalid_token")
@@ -44,8 +44,8 @@ async def test_b10_the_client_authenticates_first(service: Service, mine: dict[s
 
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "nonsense", ""])
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
-async def test_b10_b12_whichever_token_and_hint(service: Service, mine: dict[str, str], kind: str, hint: str) -> None:
-    """B10, B12: either token ends the whole session at once, whatever the hint says."""
+async def test_whichever_token_and_hint(service: Service, mine: dict[str, str], kind: str, hint: str) -> None:
+    """Either token ends the whole session at once, whatever the hint says."""
     answer = await revoke(service, client_id="app", token=mine[kind], token_type_hint=hint)
     assert (answer.status_code, answer.content) == (200, b"")
     assert not await service.active(mine["access_token"])
@@ -55,8 +55,8 @@ async def test_b10_b12_whichever_token_and_hint(service: Service, mine: dict[str
 
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
-async def test_b10_another_clients_token(service: Service, mine: dict[str, str], kind: str) -> None:
-    """B10: another client's token is refused with an error, and lives on; a client with `revoke` may."""
+async def test_another_clients_token(service: Service, mine: dict[str, str], kind: str) -> None:
+    """Another client's token is refused with an error, and lives on; a client with `revoke` may."""
     _, stranger = await service.client("introspect", "issue", "reset")
     answer = await revoke(service, stranger, token=mine[kind])
     assert_problem(answer, 403, "unauthorized_client")
@@ -69,8 +69,8 @@ async def test_b10_another_clients_token(service: Service, mine: dict[str, str],
     assert not await service.active(mine["access_token"])
 
 
-async def test_b10_own_token_of_a_confidential_client(service: Service) -> None:
-    """B10: a client that authenticates ends its own sessions without any permission (CVE-2016-6582: 200, and alive)."""
+async def test_own_token_of_a_confidential_client(service: Service) -> None:
+    """A client that authenticates ends its own sessions without any permission (CVE-2016-6582: 200, and alive)."""
     await service.user()
     _, auth = await service.client()
     login = {"username": "ada", "password": "a walk by the river"}
@@ -80,8 +80,8 @@ async def test_b10_own_token_of_a_confidential_client(service: Service) -> None:
     assert not await service.active(own["access_token"])
 
 
-async def test_b11_unknown_tokens_are_one_answer(service: Service, mine: dict[str, str], clock: Clock) -> None:
-    """B11: revoked, unknown, expired, of another kind, nonsense: all get the same 200."""
+async def test_unknown_tokens_are_one_answer(service: Service, mine: dict[str, str], clock: Clock) -> None:
+    """Revoked, unknown, expired, of another kind, nonsense: all get the same 200."""
     token = mine["access_token"]
     expired = (await service.login())["access_token"]
     forged = tokens.new(Kind.ACCESS, (await service.login())["session_id"]).text
@@ -94,8 +94,8 @@ async def test_b11_unknown_tokens_are_one_answer(service: Service, mine: dict[st
         assert (again.status_code, again.content, again.headers) == (200, first.content, first.headers)
 
 
-async def test_b11_a_forged_secret_ends_nothing(service: Service, mine: dict[str, str]) -> None:
-    """B11: the handle is public, so a token with the right one and another secret ends no session."""
+async def test_a_forged_secret_ends_nothing(service: Service, mine: dict[str, str]) -> None:
+    """The handle is public, so a token with the right one and another secret ends no session."""
     for kind in (Kind.ACCESS, Kind.REFRESH):
         forged = tokens.new(kind, mine["session_id"]).text
         assert (await revoke(service, client_id="app", token=forged)).status_code == 200
@@ -103,18 +103,18 @@ async def test_b11_a_forged_secret_ends_nothing(service: Service, mine: dict[str
     assert await service.active(mine["access_token"])
 
 
-async def test_b12_a_spent_refresh_token_ends_its_session(service: Service, mine: dict[str, str], clock: Clock) -> None:
-    """B12: also a token that was spent or has expired takes its session along."""
+async def test_a_spent_refresh_token_ends_its_session(service: Service, mine: dict[str, str], clock: Clock) -> None:
+    """Also a token that was spent or has expired takes its session along."""
     newer = (await service.refresh(mine["refresh_token"])).json()
     clock.forward(1000)
     assert (await revoke(service, client_id="app", token=mine["refresh_token"])).status_code == 200
     assert_problem(await service.refresh(newer["refresh_token"]), 400, "invalid_grant")
 
 
-async def test_b13_a_store_that_cannot_is_never_a_success(
+async def test_a_store_that_cannot_is_never_a_success(
     service: Service, mine: dict[str, str], valkey: "redis.Redis"
 ) -> None:
-    """B13: with the store refusing writes, revoking is 503 with Retry-After, and the token is as alive as before."""
+    """With the store refusing writes, revoking is 503 with Retry-After, and the token is as alive as before."""
     admin = service.admin
     forms = [{"token": mine["access_token"]}, {"session_id": mine["session_id"]}, {"all": "true"}]
     valkey.config_set("min-replicas-to-write", 1)

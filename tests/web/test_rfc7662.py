@@ -26,8 +26,8 @@ async def introspect(service: Service, token: str, auth: tuple[str, str] | None 
     )
 
 
-async def test_b15_authorization(service: Service, mine: dict[str, str]) -> None:
-    """B15: no credentials or wrong ones are 401, a client without `introspect` is 403; for a dead token too."""
+async def test_authorization(service: Service, mine: dict[str, str]) -> None:
+    """No credentials or wrong ones are 401, a client without `introspect` is 403; for a dead token too."""
     for token in (mine["access_token"], "x"):
         assert_problem(await introspect(service, token), 401, "invalid_client")
         assert_problem(await introspect(service, token, ("nobody", "x")), 401, "invalid_client")
@@ -40,8 +40,8 @@ async def test_b15_authorization(service: Service, mine: dict[str, str]) -> None
         assert_problem(answer, 401, "invalid_client")
 
 
-async def test_b16_inactive_says_nothing_else(service: Service, mine: dict[str, str], clock: Clock) -> None:
-    """B16: every reason to be inactive is one answer: the same bytes and headers, 200."""
+async def test_inactive_says_nothing_else(service: Service, mine: dict[str, str], clock: Clock) -> None:
+    """Every reason to be inactive is one answer: the same bytes and headers, 200."""
     _, elsewhere = await service.client("introspect", audience=("elsewhere",))
     revoked = await service.login()
     await service.http.post("/logout", headers=bearer(revoked["access_token"]))
@@ -72,8 +72,8 @@ async def test_b16_inactive_says_nothing_else(service: Service, mine: dict[str, 
     assert answers[0].headers["cache-control"] == "no-store"
 
 
-async def test_b16_live_state(service: Service, mine: dict[str, str]) -> None:
-    """B16: suspending, deleting and cutting off show in the very next answer; so does a new role."""
+async def test_live_state(service: Service, mine: dict[str, str]) -> None:
+    """Suspending, deleting and cutting off show in the very next answer; so does a new role."""
     sub = (await service.introspect(mine["access_token"]))["sub"]
     path = f"/admin/users/{sub}"
     await service.http.patch(path, json={"roles": ["owner"]}, auth=service.admin)
@@ -114,8 +114,8 @@ async def test_active_has_the_fields_of_the_rfc(service: Service, mine: dict[str
     assert refresh["exp"] == now + 30 * 86400
 
 
-async def test_b17_how_to_ask(service: Service) -> None:
-    """B17: POST with a form that has a token; anything else is refused in the documented way."""
+async def test_how_to_ask(service: Service) -> None:
+    """POST with a form that has a token; anything else is refused in the documented way."""
     for method in ("GET", "PUT", "DELETE", "PATCH", "HEAD"):
         answer = await service.http.request(method, "/introspect?token=x", auth=service.admin)
         assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
@@ -134,16 +134,16 @@ async def test_b17_how_to_ask(service: Service) -> None:
 
 
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "x", "é", "a" * 300])
-async def test_b17_the_hint_is_only_a_hint(service: Service, mine: dict[str, str], hint: str) -> None:
-    """B17: a token is found whatever the hint says."""
+async def test_the_hint_is_only_a_hint(service: Service, mine: dict[str, str], hint: str) -> None:
+    """A token is found whatever the hint says."""
     for token in (mine["access_token"], mine["refresh_token"]):
         form = {"token": token, "token_type_hint": hint}
         answer = await service.http.post("/introspect", data=form, auth=service.admin)
         assert answer.json()["active"] is True
 
 
-async def test_b18_a_client_hears_about_its_audience_only(service: Service) -> None:
-    """B18: a token for others is inactive to this client (CVE-2024-47077), in a batch too; without audience: all."""
+async def test_a_client_hears_about_its_audience_only(service: Service) -> None:
+    """A token for others is inactive to this client (CVE-2024-47077), in a batch too; without audience: all."""
     _, issuer = await service.client("issue", audience=("orders", "stock"))
     token = (await service.http.post("/tokens", json={"sub": "x"}, auth=issuer)).json()["access_token"]
     plain = (await service.http.post("/tokens", json={"sub": "x"}, auth=service.admin)).json()["access_token"]
@@ -161,7 +161,7 @@ async def test_b18_a_client_hears_about_its_audience_only(service: Service) -> N
         assert [one["active"] for one in batch.json()] == [audience == (), hears, False]
 
 
-async def test_b18_it_says_the_same_the_short_way_and_the_general_way(service: Service, mine: dict[str, str]) -> None:
+async def test_it_says_the_same_the_short_way_and_the_general_way(service: Service, mine: dict[str, str]) -> None:
     """A plain request and an unusual one, secret in the form or in the header, get the same bytes and headers."""
     for token in (mine["access_token"], mine["refresh_token"], "x", mine["access_token"][:-1]):
         short = await introspect(service, token, service.admin)
@@ -202,7 +202,7 @@ async def test_an_outage_is_no_answer(service: Service, mine: dict[str, str], va
     )
 )
 def test_any_string_introspects_as_inactive(text: str) -> None:
-    """Whatever is presented as a token is inactive without an error, the parser says so without the store."""
+    """Any text that is no token is inactive without an error, and the store is not asked."""
     assert tokens.parse(text) is None
 
 

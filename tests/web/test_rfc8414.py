@@ -14,8 +14,8 @@ class TestAsConfigured:
     def settings(self) -> Settings:
         return Settings(**CHEAP, issuer="https://auth.example.org/")
 
-    async def test_b19_metadata(self, service: Service) -> None:
-        """B19: JSON with the configured issuer, and all that a client needs to find."""
+    async def test_metadata(self, service: Service) -> None:
+        """JSON with the configured issuer, and all that a client needs to find."""
         answer = await service.http.get(PATH)
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "application/json"
@@ -30,15 +30,15 @@ class TestAsConfigured:
         paths = {route.path for route in ROUTES}
         assert all(value.removeprefix(told["issuer"]) in paths for value in endpoints.values())
 
-    async def test_b19_tokens_name_the_same_issuer(self, service: Service) -> None:
-        """B19: introspection names the issuer of the metadata."""
+    async def test_tokens_name_the_same_issuer(self, service: Service) -> None:
+        """Introspection names the issuer of the metadata."""
         await service.user()
         told = await service.introspect((await service.login())["access_token"])
         assert told["iss"] == (await service.http.get(PATH)).json()["issuer"]
 
 
-async def test_b19_what_is_supported_is_said(service: Service) -> None:
-    """B19: the grants are listed, since leaving them out would claim others; empty lists are left out but one.
+async def test_what_is_supported_is_said(service: Service) -> None:
+    """The grants are listed, since leaving them out would claim others; empty lists are left out but one.
 
     `response_types_supported` is required, and there is no authorization endpoint: it is empty.
     """
@@ -66,7 +66,7 @@ async def test_b19_what_is_supported_is_said(service: Service) -> None:
     ],
 )
 async def test_what_is_not_there_is_404(service: Service, path: str) -> None:
-    """No authorization endpoint, no registration, no OpenID Connect, no debugging pages, no metrics in public."""
+    """Authorization endpoint, registration, OpenID Connect, debugging pages and public metrics are all 404."""
     for method in ("GET", "POST"):
         answer = await service.http.request(method, path)
         assert answer.status_code == 404

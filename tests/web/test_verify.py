@@ -65,7 +65,7 @@ async def test_every_method_gets_the_same(service: Service, login: dict[str, Any
 
 
 async def test_what_there_is_not_is_empty(service: Service) -> None:
-    """C22: all five headers are always there, empty where there is nothing to say, so that a client's own go."""
+    """All five headers are always there, empty where there is nothing to say, so that a client's own go."""
     answer = await service.http.post("/tokens", json={"sub": "ext|1"}, auth=service.admin)
     answer = await service.http.get("/verify", headers=bearer(answer.json()["access_token"]))
     assert answer.status_code == 200
@@ -84,7 +84,7 @@ async def test_any_username_fits_into_a_header(service: Service, username: str) 
 
 @given(username=st.text(st.characters(codec="utf-8")))
 def test_no_name_breaks_out_of_its_header(username: str) -> None:
-    """Whatever a record might hold, no line break, blank or comma gets into the header."""
+    """A line break, blank or comma in a record does not get into the header."""
 
     class Somebody:
         roles = ()
@@ -100,7 +100,7 @@ def test_no_name_breaks_out_of_its_header(username: str) -> None:
 
 
 async def test_no_credentials(service: Service) -> None:
-    """B8: without any, the challenge has no error code, and nobody is named."""
+    """Without any, the challenge has no error code, and nobody is named."""
     answer = await service.http.get("/verify")
     assert_problem(answer, 401, "invalid_token")
     assert answer.headers["www-authenticate"] == 'Bearer realm="authsvc"'
@@ -113,7 +113,7 @@ async def test_no_credentials(service: Service) -> None:
      "Basic YTpi", "tok_x", "Digest x", "Bearer é", "Bearer \x7f", "Bearer " + "x" * 16_000],
 )  # fmt: skip
 async def test_malformed_credentials_are_401(service: Service, store_calls: StoreCalls, value: str) -> None:
-    """C5, C21b: never 400, which a gateway would take for an error of its own, and the store is not asked."""
+    """A malformed credential is 401, because gateways take a 400 for an error of their own. The store is not asked."""
     store_calls.reset()
     answer = await service.http.get("/verify", headers=[(b"authorization", value.encode("latin-1"))])
     assert_problem(answer, 401, "invalid_token")
@@ -123,7 +123,7 @@ async def test_malformed_credentials_are_401(service: Service, store_calls: Stor
 
 
 async def test_ambiguous_credentials_are_401(service: Service, login: dict[str, Any], kept: str) -> None:
-    """C21b, C26: two of either, or one of each, are a no even where all of them are good."""
+    """Two tokens, two cookies, or one of each are refused, even if all of them are good."""
     token = login["access_token"]
     good = ("Authorization", f"Bearer {token}")
     for headers in (
@@ -229,7 +229,7 @@ async def test_demands(service: Service, login: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("query", UNREADABLE)
 async def test_a_demand_that_is_unclear_is_met_by_nobody(service: Service, login: dict[str, Any], query: str) -> None:
-    """Unknown, empty, repeated, malformed, a token: 403, never 400, and never as if nothing were demanded."""
+    """An unknown, empty, repeated or malformed requirement is 403, and so is a token in its place."""
     for headers in (bearer(login["access_token"]), {}):
         answer = await service.http.get(f"/verify?{query}", headers=headers)
         assert_problem(answer, 403, "access_denied")
@@ -237,7 +237,7 @@ async def test_a_demand_that_is_unclear_is_met_by_nobody(service: Service, login
 
 
 async def test_a_token_in_the_url_is_none(service: Service, login: dict[str, Any]) -> None:
-    """B7: a good token in the query opens nothing."""
+    """A good token in the query opens nothing."""
     answer = await service.http.get("/verify", params={"access_token": login["access_token"]})
     assert_problem(answer, 403, "access_denied")
 
@@ -287,7 +287,7 @@ ELSEWHERE: list[list[tuple[str, str]]] = [
 
 
 async def test_a_cookie_changes_nothing_for_other_sites(service: Service, kept: str) -> None:
-    """C21: unless the gateway says clearly that nothing is changed, a cookie counts only from our own pages."""
+    """Unless the gateway says clearly that nothing is changed, a cookie counts only from our own pages."""
     held = ("Cookie", f"{NAME}={kept}")
     for said in UNSAFE:
         for place in ELSEWHERE:
@@ -313,7 +313,7 @@ async def test_the_own_method_counts_first(service: Service, kept: str, method: 
 
 
 async def test_what_names_another_request_means_nothing(service: Service, login: dict[str, Any]) -> None:
-    """C21: nothing is decided by the URL or host that a header says was asked for."""
+    """Nothing is decided by the URL or host that a header says was asked for."""
     said = {
         "X-Original-URL": "/public/../admin",
         "X-Forwarded-Uri": "/healthz",

@@ -1,4 +1,4 @@
-"""What the models are made of: their bases, and the types that several fields have in common."""
+"""The bases of all models, and the types that several fields share."""
 
 from typing import Annotated, Any
 

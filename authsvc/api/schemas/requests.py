@@ -150,7 +150,7 @@ class Page(Query):
 
 
 class Requirements(Query):
-    """What a gateway requires of a token."""
+    """The requirements of a gateway on a token."""
 
     scope: Words | None = Field(None, description="all of these scopes")
     role: Words | None = Field(None, description="all of these roles")

@@ -1,4 +1,4 @@
-"""What every request and every answer has: a request id, headers that keep answers private."""
+"""The request id of every request, and the header fields of every answer."""
 
 import itertools
 import re

@@ -1,7 +1,7 @@
-"""Traces for OpenTelemetry (the extra `otel`): a span for each request on the general way, and for what it waits for.
+"""Traces for OpenTelemetry (the extra `otel`): a span for each request, and for each wait for the store.
 
-Own code rather than opentelemetry-instrumentation-asgi: that writes path, query and addresses into spans, which hold
-subjects and handles here, and whatever somebody took for a path. These hold a route, a status and times.
+The service does not use opentelemetry-instrumentation-asgi, because that writes path, query and addresses into spans.
+Here these hold subjects and handles. Our spans hold a route, a status and times.
 """
 
 import threading
@@ -22,7 +22,7 @@ _FLUSH_S = 1.0
 
 
 def from_environment() -> TracerProvider:
-    """What the SDK makes of its own OTEL_ variables: where spans go, how many, what the service is called."""
+    """A provider that OpenTelemetry's SDK configures by its OTEL_ variables."""
     named = Resource.create({"service.name": "authsvc"}).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=named)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
@@ -38,7 +38,7 @@ class Tracing:
         self._context = TraceContextTextMapPropagator()
 
     def span(self, name: str) -> AbstractContextManager[object]:
-        """The time that a request waits for the store; nothing that was raised is written into it."""
+        """A span around a wait for the store. It does not record exceptions."""
         return self._tracer.start_as_current_span(
             name,
             kind=SpanKind.CLIENT,
@@ -78,7 +78,7 @@ class Tracing:
         return traced
 
     def close(self) -> None:
-        """Send what is left, as far as that goes quickly."""
+        """Send the remaining spans; give up after a second."""
         last = threading.Thread(target=self._provider.shutdown, daemon=True)
         last.start()
         last.join(_FLUSH_S)
