@@ -1,4 +1,4 @@
-"""A network between a resource server and the service that can be made bad."""
+"""A network between a resource server and the service, with faults that a test switches on."""
 
 import asyncio
 import threading
@@ -12,14 +12,15 @@ from typing import Any, Self
 class Network:
     """Forwards a local port to another, from a thread of its own.
 
-    hole: from now on nothing arrives on either side, and no connection is ever refused or closed. slow: the stream of
-    changes is played back at this fraction of its speed from now on, so that it falls further and further behind.
-    late_s: answers to questions, but not the stream, take so long.
+    swallowed: how many chunks a black hole has dropped.
+    held: how many chunks of answers wait for `hold(False)`.
     """
 
     def __init__(self, port: int) -> None:
         self._upstream = port
-        self.late_s = 0.0
+        self.swallowed = 0
+        self.held = 0
+        self._holding = False
         self._hole = False
         self._speed = 1.0
         self._slow_since = 0.0
@@ -34,9 +35,15 @@ class Network:
         return f"http://127.0.0.1:{self.port}"
 
     def hole(self, now: bool = True) -> None:
+        """Drop everything from now on, without closing or refusing a connection."""
         self._hole = now
 
+    def hold(self, now: bool = True) -> None:
+        """Hold back the answers to questions, but not the stream of changes."""
+        self._holding = now
+
     def slow(self, speed: float) -> None:
+        """Deliver the stream of changes at this fraction of its speed, so that it falls further and further behind."""
         self._speed, self._slow_since = speed, time.monotonic()
 
     def __enter__(self) -> Self:
@@ -62,9 +69,9 @@ class Network:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for writer in self._writers:  # also where the other side takes nothing any more
+        for writer in self._writers:  # `close` would wait for a side that reads nothing
             writer.transport.abort()
-        await asyncio.sleep(0)  # which is when they are closed
+        await asyncio.sleep(0)  # the loop closes them in its next turn
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = self._loop.create_task(self._connect(reader, writer))
@@ -86,7 +93,7 @@ class Network:
         ]
         try:
             await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
-            while self._hole:  # noqa: ASYNC110 - set by another thread; a hole tells nobody that the other side is gone
+            while self._hole:  # noqa: ASYNC110 - another thread sets it; a hole also hides a closed connection
                 await asyncio.sleep(0.05)
         finally:
             for side in sides:
@@ -96,10 +103,18 @@ class Network:
             up_writer.close()
 
     def due(self, arrived: float) -> float:
-        """When a piece of the stream of changes that arrived then is to go on."""
+        """When to deliver a chunk of the stream of changes that arrived at this moment."""
         if self._speed == 1.0 or arrived < self._slow_since:
             return arrived
         return self._slow_since + (arrived - self._slow_since) / self._speed
+
+    async def pass_answer(self) -> None:
+        if not self._holding:
+            return
+        self.held += 1
+        while self._holding:  # noqa: ASYNC110 - another thread sets it
+            await asyncio.sleep(0.01)
+        self.held -= 1
 
 
 class _Line:
@@ -108,6 +123,7 @@ class _Line:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._is_stream = False
+        self._dead = False
 
     async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, requests: bool) -> None:
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
@@ -117,7 +133,7 @@ class _Line:
                 while chunk := await reader.read(65536):
                     if requests:
                         self._is_stream = chunk.startswith(b"GET /events")
-                    if not self._network._hole:
+                    if not self._swallows():
                         queue.put_nowait((time.monotonic(), chunk))
             queue.put_nowait((time.monotonic(), b""))
             await delivery
@@ -129,12 +145,18 @@ class _Line:
     ) -> None:
         while True:
             arrived, chunk = await queue.get()
-            late_s = 0.0 if requests else self._network.late_s
             if self._is_stream:
                 await asyncio.sleep(max(self._network.due(arrived) - time.monotonic(), 0))
-            elif late_s:
-                await asyncio.sleep(late_s)
+            elif not requests:
+                await self._network.pass_answer()
             if not chunk:
                 return
-            if not self._network._hole:
+            if not self._swallows():
                 writer.write(chunk)
+
+    def _swallows(self) -> bool:
+        # A connection that has lost a chunk stays dead: TCP never delivers the chunks after a gap.
+        if self._network._hole:
+            self._dead = True
+            self._network.swallowed += 1
+        return self._dead

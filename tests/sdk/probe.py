@@ -1,7 +1,7 @@
-"""A resource server in a process of its own, which checks one token without pause and writes down what it hears.
+"""A resource server in a process of its own, which checks one token without pause and writes each answer down.
 
-Each line: `A`ctive, `I`nactive or `U`navailable; `c` if it was in the cache and `-` if not; the machine's monotonic
-clock when the answer was there. On SIGUSR1 the clock on the wall is set forward by a day, as far as it can see.
+A line has three parts: `A`ctive, `I`nactive or `U`navailable; `c` for a cached answer, else `-`; and the machine's
+monotonic clock at the answer. SIGUSR1 moves the wall clock of this process forward by a day.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ async def probe(settings: dict[str, Any], token: str) -> None:
             cached = ask.cached(token) is not None
             try:
                 answer = await ask.introspect(token)
-                heard = line(cached, lambda: answer)  # noqa: B023 - called at once
+                answer_line = line(cached, lambda: answer)  # noqa: B023 - called at once
             except Unavailable:
-                heard = f"U - {time.monotonic()}"
-            print(heard, flush=True)  # noqa: T201 - that is how it tells
+                answer_line = f"U - {time.monotonic()}"
+            print(answer_line, flush=True)  # noqa: T201 - the test reads the output
             await asyncio.sleep(PAUSE_S)
 
 
@@ -47,7 +47,7 @@ def probe_in_threads(settings: dict[str, Any], token: str) -> None:
 
 
 def break_on_purpose(how: str) -> None:
-    """For the tests of the tests: without what the promise rests on, they have to fail."""
+    """Remove a safety of the cache, for the controls."""
     if how == "unbounded":
         Cache.confirm = lambda self, moment: setattr(self, "_fresh_until", float("inf"))  # type: ignore[method-assign]
         Cache.disconnect = lambda self: None  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Understanding what the service says: a yes only for what is one, and never a guess."""
+"""Reading the service's answers: only a complete, matching answer becomes a yes."""
 
 import copy
 from contextlib import suppress
@@ -28,7 +28,7 @@ GOOD: dict[str, Any] = {
     "version": 3,
     "recheck_at": 15,
 }
-# Anything that JSON can say.
+# Any JSON value.
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from([*GOOD, "x"]), inner),
@@ -37,23 +37,23 @@ JSON = st.recursive(
 
 
 def test_a_good_answer() -> None:
-    """It is understood, and says until when it may be kept."""
-    heard = read(GOOD, TOKEN)
-    assert isinstance(heard.answer, Active)
-    assert heard.answer.scopes == {"a", "b"}
-    assert heard.recheck_at == 15
+    """A complete answer becomes Active, with the time until which it may be cached."""
+    timed = read(GOOD, TOKEN)
+    assert isinstance(timed.answer, Active)
+    assert timed.answer.scopes == {"a", "b"}
+    assert timed.recheck_at == 15
 
 
 @pytest.mark.parametrize("body", [None, [], "active", {}, {"active": 1}, {"active": "true"}, {"active": None}])
 def test_what_is_no_answer(body: object) -> None:
-    """What does not say true or false says nothing."""
+    """An answer without a boolean `active` is no answer."""
     with pytest.raises(Unavailable):
         read(body, TOKEN)
 
 
 @pytest.mark.parametrize("missing", ["sub", "client_id", "session_id", "exp", "iat"])
 def test_an_incomplete_answer(missing: str) -> None:
-    """A yes that does not say for whom, or until when, is none."""
+    """An active answer without a subject, a client, a session or times is no answer."""
     with pytest.raises(Unavailable):
         read({name: value for name, value in GOOD.items() if name != missing}, TOKEN)
 
@@ -66,40 +66,40 @@ def test_an_answer_without_a_login() -> None:
 
 
 def test_an_answer_about_another_token() -> None:
-    """An answer is bound to its token: that of somebody else's session is no answer at all."""
+    """An answer about another session than the token's is no answer."""
     with pytest.raises(Unavailable):
         read(GOOD, tokens.new(Kind.ACCESS).text)
 
 
 @pytest.mark.parametrize("kind", ["refresh_token", "bearer", None])
 def test_only_access_tokens(kind: str | None) -> None:
-    """Whatever else the service may call active opens nothing here."""
+    """An active answer for another kind of token is Inactive."""
     assert read(GOOD | {"token_type": kind}, TOKEN).answer is INACTIVE
 
 
 @given(st.sampled_from([*GOOD, "aud", "amr", "claims", "username"]), JSON)
 def test_any_answer(field: str, value: Any) -> None:
-    """Whatever stands in a field: a sound yes, a no, or no answer; and never another exception."""
+    """Any value in any field leads to a well-formed Active, to Inactive or to Unavailable."""
     try:
-        heard = read(copy.deepcopy(GOOD) | {field: value}, TOKEN)
+        timed = read(copy.deepcopy(GOOD) | {field: value}, TOKEN)
     except Unavailable:
         return
-    if isinstance(heard.answer, Active):
-        assert all(isinstance(role, str) for role in heard.answer.roles)
-        assert isinstance(heard.answer.exp, int)
-        assert heard.answer.session_id == TOKEN[4:16]
+    if isinstance(timed.answer, Active):
+        assert all(isinstance(role, str) for role in timed.answer.roles)
+        assert isinstance(timed.answer.exp, int)
+        assert timed.answer.session_id == TOKEN[4:16]
 
 
 @given(JSON)
 def test_any_json(body: Any) -> None:
-    """Nonsense is never a yes."""
+    """Random JSON never becomes Active."""
     with suppress(Unavailable):
         assert read(body, TOKEN).answer is INACTIVE
 
 
 @pytest.mark.parametrize("audience", ["orders", "billing"])
 def test_the_audience(audience: str) -> None:
-    """With an audience of its own, a resource server takes only tokens that are meant for it."""
+    """A resource server with an audience accepts only tokens that name this audience."""
     meant = read(GOOD | {"aud": ["orders"]}, TOKEN, audience)
     assert isinstance(meant.answer, Active) == (audience == "orders")
     assert read(GOOD, TOKEN, audience).answer is INACTIVE

@@ -46,7 +46,7 @@ def test_two_session_cookies_are_refused(headers: list[str]) -> None:
     ],
 )
 def test_the_cookie_is_read_as_by_the_service(headers: list[str]) -> None:
-    """Whatever the Cookie headers hold, the SDK and the service find the same token."""
+    """For any Cookie headers, the SDK and the service find the same token."""
     assert cookie_in(headers, NAME) == cookies.token_in(headers)
 
 

@@ -1,4 +1,4 @@
-"""What is kept, for how long, and what makes it forgotten; on a clock that the tests move."""
+"""Which answers the cache keeps, for how long, and which events drop them. The tests move the clock."""
 
 import gc
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def active(token: str, sub: str = "ada", client_id: str = "app") -> Active:
 
 @pytest.fixture
 def cache(now: Forward) -> Cache:
-    """One whose feed has just begun and is heard."""
+    """A cache whose feed has just begun and is confirmed."""
     cache = Cache(client_id="backend", size=8, max_age_s=100, silence_s=2)
     cache.forget_all()
     cache.confirm(1000.0)
@@ -39,15 +39,15 @@ def keep(cache: Cache, token: str, until: float = inf, sub: str = "ada", client_
 
 
 def test_an_answer_is_kept(cache: Cache) -> None:
-    """What was asked once is known, for that token only."""
+    """The cache returns an answer for its own token only."""
     token = a_token()
     answer = keep(cache, token)
     assert cache.get(token) is answer
     assert cache.get(a_token()) is None
 
 
-def test_silence_ends_it_at_once(cache: Cache, now: Forward) -> None:
-    """Two seconds after the last sign of life nothing is used, and with a new one it is again."""
+def test_silence_stops_the_cache_at_once(cache: Cache, now: Forward) -> None:
+    """The cache stops two seconds after the last confirmation, and answers again after the next."""
     token = a_token()
     keep(cache, token)
     now(1.999)
@@ -58,8 +58,8 @@ def test_silence_ends_it_at_once(cache: Cache, now: Forward) -> None:
     assert cache.get(token)
 
 
-def test_a_late_sign_of_life_proves_nothing_about_now(cache: Cache, now: Forward) -> None:
-    """A heartbeat counts from when it was sent."""
+def test_a_late_confirmation_proves_nothing_about_now(cache: Cache, now: Forward) -> None:
+    """A confirmation counts from the moment that it confirms."""
     token = a_token()
     keep(cache, token)
     now(30)
@@ -68,8 +68,8 @@ def test_a_late_sign_of_life_proves_nothing_about_now(cache: Cache, now: Forward
 
 
 @pytest.mark.parametrize("key", ["session:{}", "user:{{ada}}", "client:app", "client:backend", "service"])
-def test_each_key_it_depends_on_makes_it_forgotten(cache: Cache, key: str) -> None:
-    """The session, the user, the session's client, the client that asks, the service."""
+def test_a_change_of_each_key_drops_the_answer(cache: Cache, key: str) -> None:
+    """An answer depends on its session, its user, its client, the client that asks, and the service."""
     token = a_token()
     keep(cache, token)
     cache.forget([key_digest("user:{somebody else}")])
@@ -79,7 +79,7 @@ def test_each_key_it_depends_on_makes_it_forgotten(cache: Cache, key: str) -> No
 
 
 def test_a_change_during_the_question_wins(cache: Cache) -> None:
-    """An answer is not kept if one of its keys was announced between the question and it."""
+    """The cache refuses an answer if one of its keys changed after the request was sent."""
     token, other = a_token(), a_token()
     mark = cache.mark()
     cache.forget([key_digest("user:{ada}")])
@@ -92,7 +92,7 @@ def test_a_change_during_the_question_wins(cache: Cache) -> None:
 
 
 def test_a_change_that_concerns_many(now: Forward) -> None:
-    """The client that everybody logged in with: all is forgotten, also what is on its way, and then kept again."""
+    """A change of a client with many sessions empties the cache, which then keeps only answers to later requests."""
     cache = Cache(client_id="backend", size=5000, max_age_s=100, silence_s=2)
     cache.forget_all()
     cache.confirm(1000.0)
@@ -109,7 +109,7 @@ def test_a_change_that_concerns_many(now: Forward) -> None:
 
 
 def test_an_inactive_answer_depends_on_its_session(cache: Cache) -> None:
-    """What was announced meanwhile holds for refusals as well."""
+    """The cache refuses an inactive answer too if its session changed after the request was sent."""
     token = a_token()
     mark = cache.mark()
     cache.forget([key_digest(f"session:{token[4:16]}")])
@@ -119,7 +119,7 @@ def test_an_inactive_answer_depends_on_its_session(cache: Cache) -> None:
 
 @pytest.mark.parametrize("doubt", ["forget_all", "disconnect"])
 def test_doubt_during_the_question_wins(cache: Cache, doubt: str) -> None:
-    """What was asked before a stream began is not kept, whatever happened to its keys."""
+    """The cache refuses the answer to a request from before the stream began."""
     token = a_token()
     mark = cache.mark()
     getattr(cache, doubt)()
@@ -131,7 +131,7 @@ def test_doubt_during_the_question_wins(cache: Cache, doubt: str) -> None:
 
 
 def test_more_changes_than_are_remembered(cache: Cache) -> None:
-    """If it can't be told whether a key changed meanwhile, the answer is not kept."""
+    """The cache refuses an answer whose keys may have changed among the changes it has forgotten."""
     token = a_token()
     mark = cache.mark()
     cache.forget([key_digest("user:{ada}")])
@@ -144,7 +144,7 @@ def test_more_changes_than_are_remembered(cache: Cache) -> None:
 
 
 def test_without_a_feed_nothing_is_used_or_kept(cache: Cache) -> None:
-    """A lost feed ends the use of what was kept at once."""
+    """When the feed ends, the cache stops at once and keeps no further answers."""
     token, other = a_token(), a_token()
     keep(cache, token)
     cache.disconnect()
@@ -157,7 +157,7 @@ def test_without_a_feed_nothing_is_used_or_kept(cache: Cache) -> None:
 
 
 def test_deadlines(cache: Cache, now: Forward) -> None:
-    """An answer is used until its deadline or the longest age, and an inactive one for half a minute."""
+    """The cache uses an answer until its deadline or the maximum age, and an inactive one for half a minute."""
     short, long, no = a_token(), a_token(), a_token()
     keep(cache, short, until=1010)
     keep(cache, long)
@@ -168,8 +168,8 @@ def test_deadlines(cache: Cache, now: Forward) -> None:
         assert {token for token in (short, long, no) if cache.get(token) is not None} == alive
 
 
-def test_it_is_bounded(cache: Cache) -> None:
-    """Beyond its size something goes, not what is in use; and what is gone leaves nothing behind."""
+def test_the_cache_is_bounded(cache: Cache) -> None:
+    """A full cache drops unused answers together with their index entries."""
     used = a_token()
     keep(cache, used, sub="used")
     for number in range(1000):
@@ -180,7 +180,7 @@ def test_it_is_bounded(cache: Cache) -> None:
 
 
 def test_made_up_tokens_push_nothing_out(cache: Cache) -> None:
-    """Inactive answers have a small place of their own."""
+    """Inactive answers have a small part of the cache of their own."""
     token = a_token()
     keep(cache, token)
     for _ in range(1000):
@@ -191,8 +191,8 @@ def test_made_up_tokens_push_nothing_out(cache: Cache) -> None:
     assert len(cache._inactive.entries) == 1
 
 
-def test_an_answer_that_changes_sides_is_there_once(cache: Cache) -> None:
-    """Active and then inactive, the token is inactive."""
+def test_a_token_has_one_answer(cache: Cache) -> None:
+    """A new inactive answer replaces the active answer of the token."""
     token = a_token()
     keep(cache, token)
     cache.keep(token, INACTIVE, cache.mark(), inf, inf)
@@ -201,14 +201,14 @@ def test_an_answer_that_changes_sides_is_there_once(cache: Cache) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "tok_", "\ud800", "é" * 49, "\x00"])
-def test_any_text_is_asked_for_without_error(cache: Cache, text: str) -> None:
-    """What is no token is not there."""
+def test_any_text_can_be_looked_up(cache: Cache, text: str) -> None:
+    """Looking up a text that is no token finds no answer."""
     assert cache.get(text) is None
     assert cache.get_stale(text) is None
 
 
 def test_stale_is_off_by_default(cache: Cache, now: Forward) -> None:
-    """Nothing is used beyond the bound unless it was asked for."""
+    """Without `stale_s` the cache serves no stale answer."""
     token = a_token()
     keep(cache, token)
     now(2)
@@ -216,14 +216,14 @@ def test_stale_is_off_by_default(cache: Cache, now: Forward) -> None:
 
 
 def test_stale_is_bounded(now: Forward) -> None:
-    """For an outage, what held when the feed was last heard holds for so long, but not past the token's end."""
+    """A stale answer is served for `stale_s` after it last held, but not after its token has expired."""
     cache = Cache(client_id="backend", size=8, max_age_s=100, silence_s=2, stale_s=60)
     cache.forget_all()
     cache.confirm(1000.0)
     token, ending, lapsed = a_token(), a_token(), a_token()
     keep(cache, token)
     keep(cache, ending, until=1030)
-    cache.keep(lapsed, active(lapsed), cache.mark(), 990, inf)  # had to be asked again before the outage
+    cache.keep(lapsed, active(lapsed), cache.mark(), 990, inf)  # its deadline passed before the outage
     now(29)
     assert [cache.get(each) for each in (token, ending, lapsed)] == [None] * 3
     assert cache.get_stale(token)
@@ -240,8 +240,8 @@ def test_stale_is_bounded(now: Forward) -> None:
 
 
 @pytest.mark.parametrize("event", ["forget", "everything"])
-def test_what_was_forgotten_is_not_stale(now: Forward, event: str) -> None:
-    """An outage brings back nothing that an event took away."""
+def test_a_forgotten_answer_is_not_served_stale(now: Forward, event: str) -> None:
+    """An answer that an event has dropped stays dropped during an outage."""
     cache = Cache(client_id="backend", size=8, max_age_s=100, silence_s=2, stale_s=60)
     cache.forget_all()
     cache.confirm(1000.0)
@@ -256,7 +256,7 @@ def test_what_was_forgotten_is_not_stale(now: Forward, event: str) -> None:
 
 
 def test_no_token_is_kept(cache: Cache) -> None:
-    """The cache holds digests: the text of a token is nowhere in it."""
+    """The cache holds digests; no object in it is the text of a token."""
     token = a_token()
     keep(cache, token)
     reachable: set[int] = set()

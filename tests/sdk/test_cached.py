@@ -1,4 +1,4 @@
-"""The cache with a real service behind it: what it spares, and what every change does to it."""
+"""The cache with a real service: which requests it saves, and how each change reaches it."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ import random
 import time
 import timeit
 from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
 
 import pytest
 
@@ -39,8 +40,8 @@ async def warmed(ask: AsyncIntrospector, token: str) -> Active | None:
     return answer if isinstance(answer, Active) else None
 
 
-async def test_every_change_is_heard(world: World, ask: AsyncIntrospector) -> None:
-    """Whatever an answer depends on is changed by somebody else: the next check knows, without being told."""
+async def test_every_change_drops_the_answer(world: World, ask: AsyncIntrospector) -> None:
+    """A change of any record that an answer depends on drops the answer, whoever makes the change."""
     sub = world.user()
     backend = f"/admin/clients/{world.client[0]}"
     token = world.token()
@@ -65,7 +66,7 @@ async def test_every_change_is_heard(world: World, ask: AsyncIntrospector) -> No
 
 
 async def test_logging_out_and_suspending(world: World, ask: AsyncIntrospector) -> None:
-    """One session ends and the others stay cached; the user is suspended and none does."""
+    """The end of a session drops its answer; suspending the user drops all of the user's answers."""
     sub = world.user()
     first, second = world.token(), world.token()
     await warmed(ask, first)
@@ -79,7 +80,7 @@ async def test_logging_out_and_suspending(world: World, ask: AsyncIntrospector) 
 
 
 async def test_a_change_by_an_operator_in_the_store(world: World, ask: AsyncIntrospector) -> None:
-    """A record that is deleted by hand, and a store that is emptied, are heard like any other change."""
+    """Deleting a record by hand, and emptying the store, drop answers like any other change."""
     world.user()
     token, other = world.token(), world.token()
     await warmed(ask, token)
@@ -89,11 +90,12 @@ async def test_a_change_by_an_operator_in_the_store(world: World, ask: AsyncIntr
         await soon(lambda: ask.cached(token) is None)
         assert ask.cached(other) is not None
         valkey.flushall()
+        world.spoiled = True
         await soon(lambda: ask.cached(other) is None)
 
 
 async def test_an_answer_on_its_way(world: World) -> None:
-    """An answer that arrives after the change it does not know of is given to who asked, and not kept."""
+    """An answer from before a change that arrives after the change is returned once and not kept."""
     sub = world.user()
     token = world.token()
     with Network(world.server.port) as network:
@@ -101,24 +103,24 @@ async def test_an_answer_on_its_way(world: World) -> None:
             await warmed(ask, token)
             world.http.patch(f"/admin/users/{sub}", json={"roles": ["a"]}, auth=world.server.admin)
             await soon(lambda: ask.cached(token) is None)
-            network.late_s = 0.5
+            network.hold()
             older = asyncio.create_task(ask.introspect(token))
-            await asyncio.sleep(0.2)
+            await soon(lambda: network.held)
             await asyncio.to_thread(
                 world.http.patch, f"/admin/users/{sub}", json={"roles": ["b"]}, auth=world.server.admin
             )
             assert not older.done()
+            network.hold(False)
             answer = await older
             assert isinstance(answer, Active)
             assert answer.has_role("a")
             assert ask.cached(token) is None
-            network.late_s = 0.0
             await ask.introspect(token)
             assert isinstance(ask.cached(token), Active)
 
 
 async def test_changes_without_pause(world: World, ask: AsyncIntrospector) -> None:
-    """Changed again and again while it is asked about without pause, the cache never holds on to an older answer."""
+    """Under constant changes and constant requests the cache never keeps an older answer."""
     sub = world.user()
     token = world.token()
     await warmed(ask, token)
@@ -138,7 +140,7 @@ async def test_changes_without_pause(world: World, ask: AsyncIntrospector) -> No
             answer = ask.cached(token)
             return answer is None or (isinstance(answer, Active) and answer.has_role(*roles))
 
-        await soon(knows, 0.5)
+        await soon(knows)
         await warmed(ask, token)
         assert knows()
     going = False
@@ -146,7 +148,7 @@ async def test_changes_without_pause(world: World, ask: AsyncIntrospector) -> No
 
 
 async def test_inactive_answers_are_kept(world: World, ask: AsyncIntrospector) -> None:
-    """A client that goes on with a revoked token, or with an invented one, costs the service nothing more."""
+    """A client that repeats a revoked or invented token causes no further requests."""
     world.user()
     revoked, invented = world.token(), tokens.new(Kind.ACCESS).text
     world.revoke(token=revoked)
@@ -155,8 +157,9 @@ async def test_inactive_answers_are_kept(world: World, ask: AsyncIntrospector) -
         assert ask.cached(token) is INACTIVE
 
 
-async def test_its_use_counts(world: World) -> None:
-    """A session with a short idle time stays alive by being used, though most checks are answered by the cache."""
+async def test_cached_use_counts(world: World) -> None:
+    """A session with a short idle time stays alive while it is used, even if the cache answers most checks."""
+    world.spoiled = True  # the sessions of later tests would end too early
     world.http.patch("/admin/clients/app", json={"idle_ttl_s": 8}, auth=world.server.admin).raise_for_status()
     world.user()
     token = world.token()
@@ -172,15 +175,17 @@ async def test_its_use_counts(world: World) -> None:
 
 
 async def test_how_fast_it_is(world: World, ask: AsyncIntrospector) -> None:
-    """A check that is answered by the cache takes some microseconds at most; docs/sdk.md has the measured figures."""
+    """A cached check costs little more than the digest of its token; docs/sdk.md has the measured figures."""
     world.user()
     token = world.token()
     await warmed(ask, token)
-    assert min(timeit.repeat(lambda: ask.cached(token), number=10_000, repeat=5)) / 10_000 < 10e-6
+    cached = min(timeit.repeat(lambda: ask.cached(token), number=2000, repeat=25))
+    digest = min(timeit.repeat(lambda: sha256(token.encode()).digest(), number=2000, repeat=25))
+    assert cached < 5 * digest
 
 
 async def test_stale_needs_an_outage(world: World) -> None:
-    """With `serve_stale_for_s` a revocation is honoured as without, as long as the service can be asked."""
+    """While the service can be reached, `serve_stale_for_s` changes nothing about a revocation."""
     world.user()
     token = world.token()
     async with AsyncIntrospector(world.server.url, *world.client, cache=True, serve_stale_for_s=600) as ask:
@@ -193,12 +198,12 @@ async def test_stale_needs_an_outage(world: World) -> None:
         world.revoke(token=other)
         await soon(lambda: ask.cached(other) is None)
         world.server.kill()
-        with pytest.raises(Unavailable):  # forgotten by an event: not to be had, however long it lasts
+        with pytest.raises(Unavailable):  # an event dropped the answer, so the outage does not bring it back
             await ask.introspect(other)
 
 
 async def test_stale_bridges_an_outage(world: World) -> None:
-    """What was valid when the service went away is answered for a while."""
+    """During an outage the SDK serves answers that held before it."""
     world.user()
     token, unknown = world.token(), world.token()
     async with AsyncIntrospector(world.server.url, *world.client, cache=True, serve_stale_for_s=600) as ask:
@@ -211,7 +216,7 @@ async def test_stale_bridges_an_outage(world: World) -> None:
 
 
 def test_a_forked_child_listens_for_itself(world: World) -> None:
-    """A child takes nothing from its parent's cache, hears of changes itself, and leaves the parent's feed alone."""
+    """A child starts with an empty cache, follows the feed itself, and leaves its parent's feed alone."""
     world.user()
     token, kept = world.token(), world.token()
     with Introspector(world.server.url, *world.client, cache=True) as ask:
@@ -233,14 +238,15 @@ def test_a_forked_child_listens_for_itself(world: World) -> None:
                 code = 0
             finally:
                 os._exit(code)
-        os.close(writing)  # so that a child that dies is noticed
+        os.close(writing)  # or a dead child would go unnoticed
         assert os.read(reading, 1)
         world.revoke(token=token)
         os.write(telling, b"x")
         until(lambda: ask.cached(token) is None)
         assert os.waitpid(child, 0)[1] == 0
         assert isinstance(ask.cached(kept), Active)
-        time.sleep(2.5)  # beyond the bound: the parent's feed goes on
+        began = time.monotonic()  # beyond the bound, the answer shows that the parent's feed goes on
+        until(lambda: time.monotonic() > began + 2.5)
         assert isinstance(ask.cached(kept), Active)
         for descriptor in (reading, told, telling):
             os.close(descriptor)

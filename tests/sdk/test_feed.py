@@ -1,4 +1,4 @@
-"""What a stream of changes proves, on a clock that the tests move."""
+"""How a stream of changes confirms the cache. The tests move the clock."""
 
 import json
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def heartbeat(at: float) -> bytes:
 
 
 class Kept:
-    """A cache with one token in it, and the feed that keeps it alive."""
+    """A cache with one token in it, and the feed that confirms it."""
 
     def __init__(self) -> None:
         self.cache = Cache(client_id="backend", size=8, max_age_s=1e9, silence_s=2)
@@ -58,7 +58,7 @@ def kept(now: Forward) -> Kept:
 
 
 def test_a_heartbeat_is_needed(kept: Kept) -> None:
-    """A stream alone proves nothing; with a heartbeat the cache is used."""
+    """The cache answers after the first heartbeat of a stream, and not before."""
     kept.begin(everything(7))
     assert not kept.used
     kept.feed.receive(heartbeat(7))
@@ -66,17 +66,17 @@ def test_a_heartbeat_is_needed(kept: Kept) -> None:
 
 
 def test_a_heartbeat_counts_from_when_it_was_sent(kept: Kept, now: Forward) -> None:
-    """On a stream that is held up, heartbeats still arrive each second, and none of them is believed."""
+    """Heartbeats on a delayed stream do not confirm the present, though they arrive each second."""
     kept.begin(everything(7), heartbeat(7))
-    now(5)  # here the network begins to hold everything up for five seconds
+    now(5)  # from here on the network delays everything by five seconds
     for second in range(1, 4):
         kept.feed.receive(heartbeat(7 + second))
         assert not kept.used
         now(1)
 
 
-def test_a_backlog_is_believed_once_it_has_been_read(kept: Kept, now: Forward) -> None:
-    """After being stopped, what was queued is read in order: the changes first, then the proof."""
+def test_a_backlog_is_read_in_order(kept: Kept, now: Forward) -> None:
+    """A process that was stopped reads the queued changes before the heartbeat that confirms the present."""
     kept.begin(everything(7), heartbeat(7))
     now(30)
     assert not kept.used
@@ -90,7 +90,7 @@ def test_a_backlog_is_believed_once_it_has_been_read(kept: Kept, now: Forward) -
 
 
 def test_a_slow_beginning_errs_on_the_safe_side(kept: Kept, now: Forward) -> None:
-    """A stream that took three seconds to begin might be three seconds behind for ever: it is given up."""
+    """A stream that took three seconds to begin may be three seconds late for ever, so it breaks."""
     now(3)
     kept.begin(everything(7), heartbeat(7))
     for second in range(1, 5):
@@ -104,7 +104,7 @@ def test_a_slow_beginning_errs_on_the_safe_side(kept: Kept, now: Forward) -> Non
 
 @pytest.mark.parametrize("rate", [0.9999, 1.0001])
 def test_clocks_may_drift(kept: Kept, now: Forward, rate: float) -> None:
-    """If the sender's clock runs fast or slow, nothing is believed for longer than the bound; a new stream helps."""
+    """If the sender's clock runs fast or slow, the cache stops within the bound, and the stream breaks if need be."""
     kept.begin(everything(0), heartbeat(0))
     theirs = 0.0
     with pytest.raises(BrokenFeed) if rate < 1 else nullcontext():
@@ -118,13 +118,13 @@ def test_clocks_may_drift(kept: Kept, now: Forward, rate: float) -> None:
 
 
 def test_heartbeats_without_a_time_prove_nothing(kept: Kept) -> None:
-    """A feed that does not say when it speaks is no reason to use the cache."""
+    """A feed without times never confirms the cache."""
     kept.begin(event("everything", {}), event("heartbeat", {}))
     assert not kept.used
 
 
 def test_everything_in_the_middle(kept: Kept) -> None:
-    """A service that is in doubt takes everything away."""
+    """A second `everything` empties the cache."""
     kept.begin(everything(7), heartbeat(7))
     kept.feed.receive(everything(8))
     kept.feed.receive(heartbeat(8))
@@ -145,13 +145,13 @@ def test_everything_in_the_middle(kept: Kept) -> None:
     ],
 )
 def test_nonsense_breaks_the_stream(kept: Kept, said: bytes) -> None:
-    """What can't be understood could have been a change: a new stream is needed."""
+    """A malformed event breaks the stream, because it could have been a change."""
     with pytest.raises(BrokenFeed):
         kept.feed.receive(said)
 
 
-def test_news_of_the_future_are_let_be(kept: Kept) -> None:
-    """Comments, and events that a later service may have, are no reason to break off."""
+def test_unknown_events_are_ignored(kept: Kept) -> None:
+    """Comments, and events of later versions of the service, do not break the stream."""
     kept.begin(b": hello\n\n", everything(1), event("news", [1]), b"id: 7\n\n", heartbeat(1))
     assert kept.used
 

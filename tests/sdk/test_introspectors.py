@@ -1,4 +1,4 @@
-"""Both introspectors against a real service: what they answer, what they share, and what they never mistake."""
+"""Both introspectors against a real service: their answers, their shared requests, their errors."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.sdk import INACTIVE, Active, AsyncIntrospector, Introspector, Misconfigured, Unavailable
 from tests.e2e.conftest import free_port
-from tests.processes import processes_on
+from tests.processes import processes_on, until
 from tests.sdk.conftest import World
 from tests.sdk.network import Network
 
@@ -33,7 +33,7 @@ def ask_sync(world: World) -> Iterator[Introspector]:
 
 
 async def test_an_active_token(world: World, ask: AsyncIntrospector) -> None:
-    """Everything that is known about it, typed; and no token in its repr."""
+    """An active answer has everything that the service knows, typed, and its repr has no token."""
     sub = world.user(roles=["editor"], claims={"desk": {"rooms": [1, 2]}})
     token = world.token()
     answer = await ask.introspect(token)
@@ -52,7 +52,7 @@ async def test_an_active_token(world: World, ask: AsyncIntrospector) -> None:
 
 
 def test_from_threads(world: World, ask_sync: Introspector) -> None:
-    """The same for programs with threads."""
+    """The introspector for threads gives the same answers."""
     world.user()
     token = world.token()
     answer = ask_sync.introspect(token)
@@ -63,7 +63,7 @@ def test_from_threads(world: World, ask_sync: Introspector) -> None:
 
 
 async def test_scope(world: World, ask: AsyncIntrospector) -> None:
-    """Scopes are a set, and all of those that are wanted have to be there."""
+    """`has_scope` is true only if the token has every given scope."""
     sub = world.user()
     issuer = world.client_of("issue")
     made = world.http.post("/tokens", json={"sub": sub, "scope": "a b", "expires_in": 60}, auth=issuer).json()
@@ -76,7 +76,7 @@ async def test_scope(world: World, ask: AsyncIntrospector) -> None:
 
 
 async def test_only_access_tokens(world: World, ask: AsyncIntrospector) -> None:
-    """A refresh token opens nothing, and what is no token is refused without asking."""
+    """A refresh token is inactive, and any other text is refused without a request."""
     world.user()
     tokens_of_login = world.login()
     assert await ask.introspect(tokens_of_login["refresh_token"]) is INACTIVE
@@ -88,7 +88,7 @@ async def test_only_access_tokens(world: World, ask: AsyncIntrospector) -> None:
 
 
 async def test_an_audience(world: World) -> None:
-    """With `audience`, a token for everybody or for somebody else is refused."""
+    """With `audience`, a token without an audience or with another one is refused."""
     world.user()
     token = world.token()
     async with AsyncIntrospector(world.server.url, *world.client, audience="orders") as ask:
@@ -96,7 +96,7 @@ async def test_an_audience(world: World) -> None:
 
 
 async def test_each_gets_its_own_answer(world: World, ask: AsyncIntrospector) -> None:
-    """A hundred different tokens asked about at once: a few requests, and no answer is mixed up."""
+    """A hundred concurrent questions about different tokens each get their own answer."""
     subs = {world.user(f"user{number}"): f"user{number}" for number in range(10)}
     asked = [world.token(name) for name in subs.values() for _ in range(10)]
     made_up = [tokens.new(Kind.ACCESS).text for _ in range(100)]
@@ -109,7 +109,7 @@ async def test_each_gets_its_own_answer(world: World, ask: AsyncIntrospector) ->
 
 
 def test_threads_share_requests(world: World, ask_sync: Introspector) -> None:
-    """Fifty threads at once get their answers, each its own."""
+    """Fifty concurrent threads each get the answer to their own question."""
     world.user()
     asked = [world.token() for _ in range(5)] * 10
     answers: dict[int, object] = {}
@@ -128,8 +128,8 @@ def test_threads_share_requests(world: World, ask_sync: Introspector) -> None:
         assert answer.session_id == token[4:16]
 
 
-async def test_a_cancelled_caller_harms_nobody(world: World, ask: AsyncIntrospector) -> None:
-    """Of those who share a request, one gives up; the others get their answer."""
+async def test_a_cancelled_caller_leaves_the_others_alone(world: World, ask: AsyncIntrospector) -> None:
+    """When some callers of a shared request are cancelled, the other callers get their answer."""
     world.user()
     token = world.token()
     callers = [asyncio.create_task(ask.introspect(token)) for _ in range(10)]
@@ -142,23 +142,26 @@ async def test_a_cancelled_caller_harms_nobody(world: World, ask: AsyncIntrospec
 
 
 async def test_a_question_never_joins_an_older_one(world: World) -> None:
-    """While an older answer is still on its way, who asks after a revocation was acknowledged hears of it."""
+    """A question after an acknowledged revocation is answered `inactive`, even while an older answer is on its way."""
     world.user()
     token = world.token()
     with Network(world.server.port) as network:
         async with AsyncIntrospector(network.url, *world.client) as ask:
             await ask.introspect(token)
-            network.late_s = 0.5
+            network.hold()
             older = asyncio.create_task(ask.introspect(token))
-            await asyncio.sleep(0.2)
+            await asyncio.to_thread(until, lambda: network.held)
             await asyncio.to_thread(world.revoke, token=token)
+            newer = asyncio.create_task(ask.introspect(token))
+            await asyncio.to_thread(until, lambda: network.held == 2)
             assert not older.done()
-            assert await ask.introspect(token) is INACTIVE
+            network.hold(False)
+            assert await newer is INACTIVE
             assert isinstance(await older, Active)
 
 
-async def test_nobody_there(world: World) -> None:
-    """No service, no knowledge."""
+async def test_no_service(world: World) -> None:
+    """Without a service the answer is Unavailable."""
     async with AsyncIntrospector(f"http://127.0.0.1:{free_port()}", *world.client) as ask:
         with pytest.raises(Unavailable) as caught:
             await ask.introspect(tokens.new(Kind.ACCESS).text)
@@ -166,7 +169,7 @@ async def test_nobody_there(world: World) -> None:
 
 
 async def test_a_store_outage(world: World, ask: AsyncIntrospector) -> None:
-    """The service says that it can't know, and when to ask again: so do we."""
+    """During an outage of the store the answer is Unavailable, with the service's `Retry-After`."""
     world.user()
     token = world.token()
     assert isinstance(await ask.introspect(token), Active)
@@ -181,8 +184,8 @@ async def test_a_store_outage(world: World, ask: AsyncIntrospector) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["secret", "client", "permission", "url"])
-async def test_refused_ourselves(world: World, wrong: str) -> None:
-    """A mistake of ours is not taken for a logout of everybody; asking again is not suggested."""
+async def test_a_refused_client(world: World, wrong: str) -> None:
+    """A wrong secret, client, permission or URL raises Misconfigured, and no token or secret is in its repr."""
     client, url = world.client, world.server.url
     if wrong == "secret":
         client = (client[0], tokens.new(Kind.SECRET).text)
@@ -202,7 +205,7 @@ async def test_refused_ourselves(world: World, wrong: str) -> None:
 
 
 async def test_used_again_after_closing(world: World) -> None:
-    """Closed, it gives its connections back; used again, it opens new ones."""
+    """A closed introspector opens new connections when it is used again."""
     world.user()
     token = world.token()
     ask = AsyncIntrospector(world.server.url, *world.client)
@@ -212,7 +215,7 @@ async def test_used_again_after_closing(world: World) -> None:
 
 
 def test_one_event_loop(world: World) -> None:
-    """Shared between event loops it says so, instead of hanging."""
+    """Use from a second event loop raises RuntimeError instead of hanging."""
     world.user()
     token = world.token()
     ask = AsyncIntrospector(world.server.url, *world.client)
@@ -232,7 +235,7 @@ def test_one_event_loop(world: World) -> None:
 
 
 def test_an_event_loop_that_is_over(world: World) -> None:
-    """Left open when its event loop ended, as in the tests of an application, it begins anew in the next one."""
+    """An introspector that was left open when its event loop ended works in the next event loop."""
     world.user()
     program = """if True:
         import asyncio, sys
@@ -261,14 +264,14 @@ def test_an_event_loop_that_is_over(world: World) -> None:
     ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, object]) -> None:
-    """They are refused at once."""
+    """The constructor refuses settings that contradict each other."""
     given: dict[str, object] = {"url": "http://auth", "client_id": "a", "client_secret": "b"}
     with pytest.raises(ValueError, match=":"):
         AsyncIntrospector(**given | settings)  # type: ignore[arg-type]  # that is the point
 
 
 def test_importing_it_brings_nothing_of_the_service() -> None:
-    """No redis, no starlette, no argon2, nothing of ours but the SDK."""
+    """Importing the SDK loads no other module of the service and none of its dependencies but httpx."""
     names = "import sys; import authsvc.sdk; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", names], capture_output=True, text=True, check=True).stdout.split()
     ours = {name for name in loaded if name.startswith("authsvc.") and not name.startswith("authsvc.sdk")}
@@ -277,8 +280,8 @@ def test_importing_it_brings_nothing_of_the_service() -> None:
     assert "httpx" in loaded
 
 
-async def test_what_got_lost_is_asked_again(world: World) -> None:
-    """A request that the network swallows is tried once more on another connection, within the time bound."""
+async def test_a_lost_request_is_repeated(world: World) -> None:
+    """The SDK repeats a lost request on another connection, within the time limit."""
     world.user()
     token = world.token()
     with Network(world.server.port) as network:
@@ -286,14 +289,14 @@ async def test_what_got_lost_is_asked_again(world: World) -> None:
             await ask.introspect(token)
             network.hole()
             answer = asyncio.create_task(ask.introspect(token))
-            await asyncio.sleep(0.3)
+            await asyncio.to_thread(until, lambda: network.swallowed)
             network.hole(False)
             assert isinstance(await answer, Active)
 
 
 @pytest.mark.parametrize("timeout_s", [0.3, 1.0])
 async def test_the_time_bound(world: World, timeout_s: float) -> None:
-    """A network that swallows everything costs a caller the bound and no more, threads included."""
+    """In a black hole a caller waits for the time limit and no longer, in threads too."""
     token = tokens.new(Kind.ACCESS).text
     with Network(world.server.port) as network:
         network.hole()

@@ -1,4 +1,4 @@
-"""Protecting applications of others, with tokens of a real service: who gets in, and how the others are told."""
+"""The middleware in applications of several frameworks: which requests pass, and how the others are answered."""
 
 import json
 import subprocess
@@ -109,7 +109,7 @@ async def api(request: pytest.FixtureRequest, ask: AsyncIntrospector) -> AsyncIt
 
 
 async def test_an_active_token_gets_in(world: World, api: httpx.AsyncClient) -> None:
-    """The application knows who calls; revoked, the token is a 401 from the next request on."""
+    """The application gets the user, and a revoked token gets a 401 from the next request on."""
     sub = world.user()
     token = world.token()
     answer = await api.get("/me", headers=bearer(token))
@@ -127,7 +127,7 @@ async def test_an_active_token_gets_in(world: World, api: httpx.AsyncClient) -> 
 
 @pytest.mark.parametrize("app", [fastapi_app, plain_app])
 async def test_without_a_token(ask: AsyncIntrospector, app: Any) -> None:
-    """401 with a plain challenge: who did not try has made no error (RFC 6750 section 3.1)."""
+    """A request without a token gets a 401 with a challenge that names no error (RFC 6750 section 3.1)."""
     async with caller(app(ask)) as api:
         for headers in ({}, {"Authorization": "Basic YTpi"}):
             answer = await api.get("/me", headers=headers)
@@ -151,7 +151,7 @@ async def test_more_than_one_token(world: World, ask: AsyncIntrospector) -> None
 
 @pytest.mark.parametrize("app", [fastapi_app, starlette_app])
 async def test_scopes(world: World, ask: AsyncIntrospector, app: Any) -> None:
-    """All of the scopes are needed: 403 otherwise."""
+    """A token without one of the scopes gets a 403."""
     allowed = issued(world, "orders:list other orders:read")
     other = issued(world, "orders:read authenticated", username="grace")
     async with caller(app(ask)) as api:
@@ -161,7 +161,7 @@ async def test_scopes(world: World, ask: AsyncIntrospector, app: Any) -> None:
 
 
 async def test_what_a_403_says(world: World, ask: AsyncIntrospector) -> None:
-    """The scope that is missing, for clients to ask for (RFC 6750 section 3.1); not so for a role."""
+    """A 403 for a scope names the scope (RFC 6750 section 3.1). A 403 for a role does not name the role."""
     token = issued(world, "other")
     async with caller(fastapi_app(ask)) as api:
         answer = await api.get("/orders", headers=bearer(token))
@@ -176,7 +176,7 @@ async def test_what_a_403_says(world: World, ask: AsyncIntrospector) -> None:
 
 @pytest.mark.parametrize("app", [fastapi_app, starlette_app])
 async def test_roles_are_live(world: World, ask: AsyncIntrospector, app: Any) -> None:
-    """A role that is given or taken away holds from the next request on."""
+    """A change of roles holds from the next request on."""
     sub = world.user()
     token = world.token()
     async with caller(app(ask)) as api:
@@ -190,7 +190,7 @@ async def test_roles_are_live(world: World, ask: AsyncIntrospector, app: Any) ->
 async def test_a_login_that_is_too_old(
     world: World, ask: AsyncIntrospector, app: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some things take a recent login; the answer says how recent (RFC 9470)."""
+    """A route with `max_age_s` refuses an older login, and the answer names the limit (RFC 9470)."""
     world.user()
     token = world.token()
     async with caller(app(ask)) as api:
@@ -203,8 +203,17 @@ async def test_a_login_that_is_too_old(
     assert 'max_age="300"' in answer.headers["WWW-Authenticate"]
 
 
-async def test_cannot_know(world: World) -> None:
-    """No service: 503 with Retry-After, which no program takes for a logout."""
+async def test_a_token_without_a_login(world: World, ask: AsyncIntrospector) -> None:
+    """A token from `POST /tokens` passes, but never where a route sets `max_age_s`: nobody logged in for it."""
+    token = issued(world, "orders:list")
+    async with caller(plain_app(ask)) as api:
+        assert (await api.get("/me", headers=bearer(token))).status_code == 200
+        answer = await api.get("/payout", headers=bearer(token))
+    assert (answer.status_code, answer.json()["error"]) == (401, "insufficient_user_authentication")
+
+
+async def test_no_service(world: World) -> None:
+    """Without a service the answer is 503 with `Retry-After`, which programs do not take for a logout."""
     ask = AsyncIntrospector(f"http://127.0.0.1:{free_port()}", *world.client)
     world.user()
     token = world.token()
@@ -219,7 +228,7 @@ async def test_cannot_know(world: World) -> None:
 
 
 async def test_optional(world: World, ask: AsyncIntrospector) -> None:
-    """Where a token is optional, nobody is Anonymous; a bad token is refused all the same."""
+    """With `optional`, a request without a token is Anonymous, and an inactive token is refused."""
     world.user()
     async with caller(fastapi_app(ask)) as api:
         assert (await api.get("/anybody")).json() == {"name": "", "known": False}
@@ -229,7 +238,7 @@ async def test_optional(world: World, ask: AsyncIntrospector) -> None:
 
 
 async def test_the_cookie(world: World, ask: AsyncIntrospector) -> None:
-    """Off by default; switched on, the named cookie carries the token, among whatever cookies."""
+    """The middleware reads the token from the named cookie among other cookies, if it is set to."""
     world.user()
     cookies = {"Cookie": f'theme="dark; x"; {{"a":1}}; {COOKIE}={world.token()}; z=1'}
     async with caller(plain_app(ask)) as api:
@@ -251,7 +260,7 @@ async def test_a_planted_cookie(world: World, ask: AsyncIntrospector, planted_fi
 
 
 async def test_an_application_that_fails_midway(world: World, ask: AsyncIntrospector) -> None:
-    """A refusal after the answer has begun does not begin a second one."""
+    """A refusal after the answer has begun raises instead of starting a second answer."""
     world.user()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -262,7 +271,7 @@ async def test_an_application_that_fails_midway(world: World, ask: AsyncIntrospe
     assert [message["type"] for message in sent] == ["http.response.start"]
 
 
-# WebSockets, spoken to the middleware as a server would.
+# The following tests play the server of a WebSocket.
 
 
 def connection(kind: str, headers: dict[str, str], **fields: Any) -> Scope:
@@ -297,7 +306,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def test_a_websocket(world: World, ask: AsyncIntrospector) -> None:
-    """With an active token it is accepted; otherwise closed before that, or refused like HTTP if the server can."""
+    """An active token opens a WebSocket. Other requests are closed, or refused like HTTP if the server can do that."""
     world.user()
     app = AuthMiddleware(echo, ask)
     good, bad = bearer(world.token()), bearer("tok_x")
@@ -311,8 +320,8 @@ async def test_a_websocket(world: World, ask: AsyncIntrospector) -> None:
     assert start["status"] == 403
 
 
-async def test_a_websocket_that_turns_out_to_be_refused(ask: AsyncIntrospector) -> None:
-    """Refused after it was accepted, it is closed."""
+async def test_a_websocket_that_is_refused_later(ask: AsyncIntrospector) -> None:
+    """A WebSocket that is refused after it was accepted is closed."""
     sent = await through(AuthMiddleware(echo, ask, optional=True), connection("websocket", {}))
     assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]
 
@@ -328,7 +337,7 @@ async def test_a_websocket_that_turns_out_to_be_refused(ask: AsyncIntrospector) 
     ],
 )
 async def test_a_websocket_with_the_cookie(world: World, ask: AsyncIntrospector, origin: str | None, kind: str) -> None:
-    """Pages of other sites can't open one in their visitor's name."""
+    """Only pages of the same origin can open a WebSocket with the cookie of their visitor."""
     world.user()
     headers = {"Cookie": f"{COOKIE}={world.token()}"} | ({"Origin": origin} if origin else {})
     sent = await through(AuthMiddleware(echo, ask, cookie=COOKIE), connection("websocket", headers))
@@ -336,7 +345,7 @@ async def test_a_websocket_with_the_cookie(world: World, ask: AsyncIntrospector,
 
 
 async def test_lifespan(world: World) -> None:
-    """The connections are opened at the application's start, and closed at its end."""
+    """The connections open with the application and close with it."""
     ask = AsyncIntrospector(world.server.url, *world.client)
     messages: list[Message] = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
     seen = []
@@ -356,7 +365,7 @@ async def test_lifespan(world: World) -> None:
 
 
 def test_the_middleware_needs_no_framework() -> None:
-    """Plain ASGI applications need not install Starlette."""
+    """Importing the middleware loads no web framework."""
     names = "import sys; from authsvc.sdk import AuthMiddleware; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", names], capture_output=True, text=True, check=True).stdout.split()
     assert not {"starlette", "fastapi", "django"} & set(loaded)

@@ -1,4 +1,4 @@
-"""Moments of the service's clock in ours."""
+"""Converting moments of the service's clock to ours."""
 
 from math import floor
 
@@ -13,7 +13,7 @@ from authsvc.sdk.server_clock import ServerClock
     st.lists(st.tuples(st.floats(0, 100), st.floats(0, 2), st.floats(0, 3)), min_size=1, max_size=20),
 )
 def test_a_deadline_is_never_put_too_late(ahead: float, answers: list[tuple[float, float, float]]) -> None:
-    """However old a `Date` is (up to two seconds) and however long an answer takes, the moment is not overshot."""
+    """A converted deadline is never too late, for a `Date` of up to two seconds ago and an answer of any duration."""
     clock, ours = ServerClock(), 0.0
     for wait, age, took in answers:
         ours += wait + took
@@ -23,7 +23,7 @@ def test_a_deadline_is_never_put_too_late(ahead: float, answers: list[tuple[floa
 
 
 def test_an_old_date_does_not_count() -> None:
-    """A server that was stopped for half a minute shows the old time for a moment; we know better."""
+    """The old `Date` of a server that was stopped for half a minute does not change the estimate."""
     clock = ServerClock()
     clock.observe(500, 0)
     clock.observe(501, 31)
@@ -31,7 +31,7 @@ def test_an_old_date_does_not_count() -> None:
 
 
 def test_a_clock_that_is_set_back_is_believed_in_the_end() -> None:
-    """After ten minutes an earlier time is no accident."""
+    """After ten minutes the estimate follows a clock that was set back."""
     clock = ServerClock()
     clock.observe(5000, 0)
     clock.observe(1300, 300)

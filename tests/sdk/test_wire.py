@@ -1,4 +1,4 @@
-"""What the stream of changes says about time."""
+"""The moment from which a stream of changes counts."""
 
 import asyncio
 import socket
@@ -15,13 +15,13 @@ STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nevent: ever
 
 
 async def test_connecting_is_no_part_of_asking(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stream counts as asked for when the request is sent, however long it took to be connected."""
+    """A stream counts from the moment when its request is sent, however long connecting took."""
     found_at = 0.0
     resolve = socket.getaddrinfo
 
     def slowly(*arguments: Any, **options: Any) -> Any:
         nonlocal found_at
-        time.sleep(SLOW_S)  # of a thread's time; it is the passing of time that is tested
+        time.sleep(SLOW_S)  # blocks a thread only: the test is about this delay
         found_at = clock.now()
         return resolve(*arguments, **options)
 
