@@ -1,5 +1,8 @@
-"""The real service beside a small model of it, step by step: after each step every token there ever was is active if
-the model says so, with the roles that the model says, and no key is left that should expire and does not."""
+"""The real service beside a small model of it, step by step.
+
+After each step both agree about every token that there ever was, and about the roles of its user. No key without a TTL
+is left that should have one.
+"""
 
 import asyncio
 from collections.abc import Awaitable
@@ -45,7 +48,7 @@ PASSWORDS = ("a walk by the river", "seven quiet herons wading")
 
 @dataclass
 class Person:
-    """What the model knows of a user."""
+    """A user of the model."""
 
     sub: str
     name: str | None
@@ -56,7 +59,7 @@ class Person:
 
 @dataclass
 class Login:
-    """What the model knows of a session: every token it ever had, and when it ends.
+    """A session of the model, with every token that it ever had.
 
     access: with the time at which each expires. refresh: oldest first. present: whether the store has its record.
     """
@@ -92,7 +95,7 @@ class Login:
         return found
 
     def owned(self) -> set[str]:
-        """The tokens by which the session can be revoked: the current ones, and those that were just before."""
+        """The tokens that can revoke the session: the current and the previous access token, and all refresh tokens."""
         recent = self.access[-2:] if self.rotated_at is not None else self.access[-1:]
         return {token for token, _ in recent} | set(self.refresh)
 
@@ -250,7 +253,7 @@ class Sessions(RuleBasedStateMachine):
         person = self.model.people.setdefault(FAR, Person(FAR, None))
         self.begun(self.run(work), person, "issuer", expires_in)
 
-    # What is done with their tokens.
+    # Uses of their tokens.
 
     @precondition(lambda self: self.model.logins)
     @rule(data=st.data(), back=st.sampled_from([0, 0, 0, 1, 1, 2, 3]))
@@ -349,7 +352,7 @@ class Sessions(RuleBasedStateMachine):
             self.run(reset_password(self.deps, HERE, code, PASSWORDS[person.password]))
             self.kill(self.model.of(person))
 
-    # What is taken back from many.
+    # Cut-offs.
 
     @rule(name=st.sampled_from((*NAMES, FAR)))
     def revoke_user(self, name: str) -> None:
@@ -408,7 +411,7 @@ class Sessions(RuleBasedStateMachine):
         assert contents.without_ttl(self.valkey) == set()
         held = {key.decode()[8:] for key in contents.keys(self.valkey) if key.startswith(b"session:")}
         now = self.clock()
-        # A record past its end is dropped by its TTL, which goes by another clock, or by whoever comes across it.
+        # The TTL, which follows another clock, or a later call drops a record past its end.
         due = {one.handle for one in self.model.logins if now >= one.end}
         assert held - due == {one.handle for one in self.model.logins if one.present} - due
 
@@ -417,7 +420,7 @@ class Sessions(RuleBasedStateMachine):
             self.runner.close()
             return
         try:
-            # When all has expired, the keys are those of whoever is registered, and nothing else.
+            # When all has expired, only the keys of registered users and clients are left.
             self.clock.forward(200 * 86400)
             contents.expire(self.valkey, self.clock())
             left = contents.keys(self.valkey)
@@ -433,7 +436,7 @@ class Sessions(RuleBasedStateMachine):
 
 
 def test_the_service_is_what_the_model_says(valkey: "redis.Redis", valkey_url: str) -> None:
-    """Whatever sequence of logins, refreshes, revocations, changes and time: the model and the service agree."""
+    """The model and the service agree after any sequence of logins, refreshes, revocations, changes and time."""
 
     class Here(Sessions):
         pass

@@ -82,7 +82,7 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
     def may(self, permission: Permission) -> bool:
         return permission in self.permissions
 
-    def hears_about(self, audience: tuple[str, ...]) -> bool:
+    def covers(self, audience: tuple[str, ...]) -> bool:
         """Whether this client may introspect a token for `audience`: it has no audience, or they share a member."""
         return not self.audience or not set(self.audience).isdisjoint(audience)
 

@@ -50,7 +50,7 @@ def answers(deps: Deps, found: Answer, secret: str, asked: Sequence[Token | None
     for token in asked:
         verdict = judge(deps, token, found.session(token.handle), now) if token else _malformed(deps)
         # An answer of "inactive" does not count as use, or a client outside the audience could keep a session alive.
-        if isinstance(verdict, Active) and client.hears_about(verdict.session.aud):
+        if isinstance(verdict, Active) and client.covers(verdict.session.aud):
             note_use(deps, verdict, now)
             told.append(described(verdict, deps.settings.base_url, now))
         else:

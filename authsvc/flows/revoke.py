@@ -64,4 +64,4 @@ async def revoke_all(deps: Deps, caller: Caller) -> None:
 
 
 def _may_revoke(client: Client, session: Session) -> bool:
-    return session.client_id == client.client_id or (client.may("revoke") and client.hears_about(session.aud))
+    return session.client_id == client.client_id or (client.may("revoke") and client.covers(session.aud))

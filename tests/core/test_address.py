@@ -1,4 +1,4 @@
-"""What an address counts as."""
+"""The prefixes that count for an address."""
 
 import pytest
 
@@ -18,5 +18,5 @@ from authsvc.core.address import prefixes
     ],
 )
 def test_prefixes(ip: str | None, expected: tuple[str, str | None]) -> None:
-    """IPv4 counts as itself, also when mapped into IPv6; IPv6 as its /64, and as the /48 around it."""
+    """An IPv4 address counts alone, also when mapped into IPv6. An IPv6 address counts as its /64 and its /48."""
     assert prefixes(ip) == expected

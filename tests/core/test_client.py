@@ -34,7 +34,7 @@ def test_without_an_overlap_the_last_secret_stops_at_once() -> None:
 
 @given(st.lists(st.integers(0, 100), max_size=6))
 def test_there_are_two_secrets_at_most(overlaps: list[int]) -> None:
-    """However often secrets are rotated, the current and the last one are all that is kept, as digests."""
+    """The record holds the digests of the current and the last secret, however often secrets are rotated."""
     client, given_out = a_client(), [a_secret() for _ in overlaps]
     for secret, overlap in zip(given_out, overlaps, strict=True):
         client = client.with_secret(secret, NOW, overlap)
@@ -49,7 +49,7 @@ def test_there_are_two_secrets_at_most(overlaps: list[int]) -> None:
 
 @pytest.mark.parametrize("wrong", ["", "secret", a_secret(), tokens.new(Kind.ACCESS).text], ids=range(4))
 def test_other_secrets_do_not_open(wrong: str) -> None:
-    """Only the secret itself opens, and a client without one opens with nothing."""
+    """Only the secret itself opens. A client without a secret opens with nothing."""
     assert not a_client().with_secret(a_secret(), NOW, 0).opens_with(wrong, NOW)
     assert not a_client().opens_with(wrong, NOW)
 
@@ -64,9 +64,9 @@ def test_other_secrets_do_not_open(wrong: str) -> None:
         (("orders",), (), False),
     ],
 )
-def test_who_hears_about_a_token(own: tuple[str, ...], audience: tuple[str, ...], hears: bool) -> None:
-    """A client with an audience hears of tokens for one of its members; one without hears of all."""
-    assert a_client(audience=own).hears_about(audience) is hears
+def test_who_may_see_a_token(own: tuple[str, ...], audience: tuple[str, ...], hears: bool) -> None:
+    """A client with an audience may introspect tokens for a member of it. A client without one may introspect all."""
+    assert a_client(audience=own).covers(audience) is hears
 
 
 @pytest.mark.parametrize(
@@ -81,26 +81,26 @@ def test_who_hears_about_a_token(own: tuple[str, ...], audience: tuple[str, ...]
     ],
 )
 def test_lifetimes(client: Client, refreshable: bool, expected: Lifetimes) -> None:
-    """The client's own lifetimes, else the defaults of the parameter list; nothing outlives the session."""
+    """The client's own lifetimes apply, or else the defaults. Nothing outlives the session."""
     assert client.lifetimes(refreshable=refreshable) == expected
 
 
-def test_the_defaults_are_those_of_the_parameter_list() -> None:
-    """15 minutes, 14 days, 30 days; and for browsers 30 minutes idle, 12 hours."""
+def test_the_default_lifetimes() -> None:
+    """The defaults are 15 minutes, 14 days and 30 days; for browsers 30 minutes idle and 12 hours."""
     assert Lifetimes(900, 14 * 86400, 30 * 86400) == REFRESHABLE
     assert Lifetimes(43200, 1800, 43200) == BROWSER
 
 
 @given(st.integers(0, 10**13), st.floats(0, 10**10))
 def test_a_cut_off_raises_the_epoch(epoch: int, now: float) -> None:
-    """The epoch always rises, and to the present at least, so that no deleted and re-made record revives a session."""
+    """The epoch rises at least to the present, so a record that is deleted and made again revives no session."""
     raised = a_client(epoch=epoch).cut_off(now).epoch
     assert raised > epoch
     assert raised >= int(now * 1000)
 
 
 def test_permissions_are_exact() -> None:
-    """A client may what it was given, and `admin` is not implied by anything."""
+    """A client may do what it was given. No permission implies `admin`."""
     client = a_client(permissions=("introspect",))
     assert client.may("introspect")
     assert not client.may("revoke")

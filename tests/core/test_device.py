@@ -22,7 +22,7 @@ IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605
     ],
 )
 def test_a_browser_gets_a_readable_name(user_agent: str, expected: str) -> None:
-    """Browser, version and system: what tells the owner which device it is."""
+    """The name has browser, version and system, by which the owner recognises the device."""
     assert label(user_agent) == expected
 
 

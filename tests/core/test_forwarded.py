@@ -1,4 +1,4 @@
-"""Whose request it is, behind proxies."""
+"""The address of the client behind proxies."""
 
 from ipaddress import ip_network
 
@@ -33,17 +33,17 @@ PROXIES = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
     ],
 )
 def test_whose_request_it_is(peer: str | None, lines: list[str], whose: str | None) -> None:
-    """The rightmost address that no trusted proxy vouches for; without one, the last that is an address."""
+    """The client is the rightmost address that is no trusted proxy, or the last valid address."""
     assert behind(peer, lines, PROXIES) == whose
 
 
 @given(lines=st.lists(st.text(max_size=30), max_size=4), peer=st.ip_addresses().map(str))
 def test_nothing_is_believed_without_trust(lines: list[str], peer: str) -> None:
-    """By default nobody is trusted: whatever the headers say, the peer is the client."""
+    """Without trusted proxies the peer is the client, whatever the headers say."""
     assert behind(peer, lines, []) == peer
 
 
 @given(lines=st.lists(st.text(max_size=60), max_size=4))
 def test_whatever_is_sent_can_be_counted(lines: list[str]) -> None:
-    """The outcome is always an address that attempts can be counted by."""
+    """The result is always an address that rate limits can count."""
     assert prefixes(behind("10.0.0.1", lines, PROXIES))

@@ -1,4 +1,4 @@
-"""What makes a new password acceptable, and what does not."""
+"""The check of a new password."""
 
 import contextlib
 import gzip
@@ -46,7 +46,7 @@ def test_at_most_1024_bytes(char: str) -> None:
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_text_gets_an_answer(password: str) -> None:
-    """No string makes the policy fail, none may be its own context, and a refusal does not repeat it."""
+    """No string makes the check fail, and a refusal never repeats the password."""
     too_long(password)
     marked = f"zq{password}zq"  # zq: in no message of ours
     with pytest.raises(WeakPassword) as refusal:
@@ -55,7 +55,7 @@ def test_any_text_gets_an_answer(password: str) -> None:
 
 
 def test_megabytes_are_not_encoded() -> None:
-    """What has too many characters is too long without a copy of it being made."""
+    """A password with too many characters is refused before a copy of it is made."""
 
     class Unencodable(str):
         __slots__ = ()
@@ -67,7 +67,7 @@ def test_megabytes_are_not_encoded() -> None:
 
 
 def test_lone_surrogates_are_refused() -> None:
-    """A password that is not Unicode text is refused, and does not upset the login path."""
+    """A password that is not Unicode text is refused, and the login still answers."""
     assert "surrogate" in refused("a walk by the \ud800 river")
     assert not too_long("\ud800")
 
@@ -91,12 +91,12 @@ def test_lone_surrogates_are_refused() -> None:
     ],
 )
 def test_no_rules_of_composition(password: str) -> None:
-    """Long enough and not listed is good enough: one character, spaces, emoji, phrases, digits."""
+    """A password that is long enough and not listed is accepted: one character, spaces, emoji, phrases, digits."""
     check(password, min_length=15, context=CONTEXT)
 
 
 def test_every_listed_password_is_refused() -> None:
-    """Each of the list that is long enough is refused, in any case; the list has far more than 3000."""
+    """Each password of the list is refused in any case. The list has far more than 3000."""
     assert len(LISTED) > 20_000
     for word in LISTED[::7]:
         for password in (word, word.upper()):
@@ -143,7 +143,7 @@ def test_decorated_and_repeated_words_are_refused() -> None:
     ],
 )
 def test_well_known_long_ones_are_refused(password: str) -> None:
-    """Fifteen characters do not save the ones that everybody finds."""
+    """Fifteen characters do not help a password that everybody knows."""
     assert "commonly used" in refused(password)
 
 
@@ -165,7 +165,7 @@ def test_well_known_long_ones_are_refused(password: str) -> None:
     ],
 )
 def test_context_words_are_refused(password: str) -> None:
-    """A password made of the username or the service's names is refused, and is none elsewhere."""
+    """A password made of the username or a name of the service is refused."""
     assert "username or a name" in refused(password)
 
 
@@ -184,7 +184,7 @@ def test_breached_passwords_are_refused_exactly() -> None:
 
 
 def test_passphrases_and_random_passwords_pass() -> None:
-    """Among thousands of three-word phrases and generated passwords not one is refused."""
+    """Thousands of three-word phrases and generated passwords are all accepted."""
     draw = random.Random(7)
     words = [word for word in LISTED if word.isascii() and word.isalpha() and len(word) > 3]
     generated = string.ascii_letters + string.digits + string.punctuation
@@ -209,7 +209,7 @@ DECORATED = "1" * 8 + "\ufdfa" * 335 + "2" * 8
     "password", ["!1" * 256 + "abc" * 100 + "!1" * 106, "ab" * 512, "\ufdfa" * 341, DECORATED], ids=range(4)
 )
 def test_the_check_of_one_password_is_bounded(password: str) -> None:
-    """The most laborious passwords we know of take a few times as long as bringing the longest one into normal form."""
+    """The check of the worst passwords takes a few times as long as normalising the longest one."""
 
     def checked() -> None:
         with contextlib.suppress(WeakPassword):

@@ -1,4 +1,4 @@
-"""Scopes: shape, order, what is reserved and what exceeds."""
+"""Scopes: their form, their order, and what is granted."""
 
 import pytest
 from hypothesis import given
@@ -15,21 +15,21 @@ scopes = st.lists(words, max_size=8)
 
 @given(scopes)
 def test_round_trip(members: list[str]) -> None:
-    """A scope comes back as its words in the order given, each once, and tidying it again changes nothing."""
-    tidy = parse(" ".join(members))
-    assert tidy.split() == list(dict.fromkeys(members))
-    assert parse(tidy) == tidy
+    """A scope comes back with each word once, in the given order. Parsing it again changes nothing."""
+    parsed = parse(" ".join(members))
+    assert parsed.split() == list(dict.fromkeys(members))
+    assert parse(parsed) == parsed
 
 
 @given(st.text(max_size=40))
 def test_any_text_is_a_scope_or_refused(text: str) -> None:
-    """What is accepted has only the RFC's characters with single spaces between; all else is invalid_scope."""
+    """An accepted scope has only the characters of the RFC and single spaces. Any other text is invalid_scope."""
     try:
-        tidy = parse(text)
+        parsed = parse(text)
     except InvalidScope:
         return
-    assert set(tidy) <= set(CHARSET + " ")
-    assert tidy.split(" ") == tidy.split() or tidy == ""
+    assert set(parsed) <= set(CHARSET + " ")
+    assert parsed.split(" ") == parsed.split() or parsed == ""
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_any_text_is_a_scope_or_refused(text: str) -> None:
     ],
 )  # fmt: skip
 def test_refused(text: str) -> None:
-    """Stray spaces, other characters, what is too long, and the reserved word that would read like power."""
+    """Stray spaces, other characters, long texts and the reserved word are refused."""
     with pytest.raises(InvalidScope):
         parse(text)
     with pytest.raises(InvalidScope):
@@ -49,13 +49,13 @@ def test_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["Admin", "admin:read", "administrator"])
 def test_only_the_word_itself_is_reserved(text: str) -> None:
-    """Scopes are case-sensitive words; no other word is taken for `admin`."""
+    """Scopes are case-sensitive, so only the exact word `admin` is reserved."""
     assert parse(text) == text
 
 
 @given(scopes, scopes)
 def test_within(requested: list[str], granted: list[str]) -> None:
-    """A request is granted if each of its words is; None grants any, the empty scope nothing."""
+    """A request is granted if each of its words is granted. None grants any word, and the empty scope none."""
     text = " ".join(requested)
     assert within(text, None) == parse(text)
     if set(requested) <= set(granted):

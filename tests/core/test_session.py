@@ -1,4 +1,4 @@
-"""The pure part of sessions: beginning, rotating, deciding, touching, renewing."""
+"""Sessions: beginning, rotating, deciding, touching, reissuing."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def rotated(
 
 
 def after(rotation: Rotation) -> tuple[Session, Pair]:
-    """The record and the pair of a rotation that gave some."""
+    """The record and the pair of a rotation that has both."""
     assert rotation.session is not None
     assert rotation.pair is not None
     return rotation.session, rotation.pair
@@ -62,7 +62,7 @@ def scope_of(session: Session, token: Token) -> str:
 
 
 def test_a_session_begins_with_digests_only() -> None:
-    """The record of a new session opens with its two tokens and contains neither."""
+    """Both tokens open the record of a new session, which contains neither."""
     session, pair = begun()
     stored = session.to_json().decode()
     assert opens(session, pair.access, NOW)
@@ -73,7 +73,7 @@ def test_a_session_begins_with_digests_only() -> None:
 
 
 def test_a_browsers_session_takes_few_bytes() -> None:
-    """What is stored of a usual login fits 384 bytes with the 6 that Redis adds; jemalloc's next step is 448."""
+    """The record of a usual login fits 384 bytes with Redis' 6 bytes of its own. The next size of jemalloc is 448."""
     chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
     opening = Opening(
         user=a_user(sub="0123456789ab"),
@@ -109,13 +109,13 @@ def test_only_a_login_has_a_time_of_authentication(origin: str, amr: tuple[str, 
 
 
 def test_a_login_pays_nothing_for_its_origin() -> None:
-    """The record of a login does not say that it is one."""
+    """The record of a login omits the origin."""
     assert b'"by"' not in begun()[0].to_json()
     assert b'"by":"issued"' in begun()[0].but(origin=ISSUED).to_json()
 
 
 def test_a_session_without_refresh_has_no_seed() -> None:
-    """In cookie mode there is no refresh token, nothing to derive one from, and none that would be accepted."""
+    """In cookie mode a session has no refresh token and no seed, and accepts no refresh token."""
     session, pair = begun(refreshable=False)
     assert (session.refresh, session.seed, pair.refresh) == (None, None, None)
     assert session.match(forged(Kind.REFRESH), NOW) is Reason.FORGED
@@ -123,7 +123,7 @@ def test_a_session_without_refresh_has_no_seed() -> None:
 
 
 def test_rotation() -> None:
-    """The current refresh token gives a new pair and becomes the previous one; who and when stay as they were."""
+    """The current refresh token gives a new pair and becomes the previous one. The rest of the session stays."""
     session, pair = begun()
     rotation = rotated(session, refresh_of(pair), now=NOW + 1000.7)
     new, successors = after(rotation)
@@ -149,7 +149,7 @@ def test_rotation() -> None:
 
 
 def test_rotation_never_outlives_the_session() -> None:
-    """A refreshed access token ends with its session at the latest, and rotating does not move the session's end."""
+    """A refreshed access token ends with the session at the latest. Rotating does not move the end."""
     session, pair = begun()
     new, _ = after(rotated(session, refresh_of(pair), now=session.end - 5))
     assert new.exp == new.end == session.end
@@ -168,7 +168,7 @@ def test_a_retry_inside_the_grace_gets_the_same_pair() -> None:
 
 @pytest.mark.parametrize("grace_s", [0, 1, GRACE_S])
 def test_reuse_after_the_grace_ends_the_session(grace_s: int) -> None:
-    """From the end of the grace on, the spent token ends the session; with no grace at once."""
+    """When the grace is over, the spent token ends the session. Without a grace it does so at once."""
     session, pair = begun()
     new, _ = after(rotated(session, refresh_of(pair), now=NOW, grace_s=grace_s))
     reuse = rotated(new, refresh_of(pair), now=NOW + grace_s, grace_s=grace_s)
@@ -176,7 +176,7 @@ def test_reuse_after_the_grace_ends_the_session(grace_s: int) -> None:
 
 
 def test_an_older_generation_ends_the_session_even_inside_the_grace() -> None:
-    """Only the immediately previous token has a grace: the one before it is reuse at any time."""
+    """Only the previous token has a grace. Any older token is reuse at any time."""
     session, first = begun()
     session, second = after(rotated(session, refresh_of(first), now=NOW))
     session, _ = after(rotated(session, refresh_of(second), now=NOW))
@@ -185,7 +185,7 @@ def test_an_older_generation_ends_the_session_even_inside_the_grace() -> None:
 
 
 def test_a_forged_token_changes_nothing() -> None:
-    """Knowing a handle ends no session: a secret never issued leaves the record as it is."""
+    """A secret that was never issued leaves the record as it is: a handle alone ends no session."""
     session, pair = begun()
     session, _ = after(rotated(session, refresh_of(pair), now=NOW))
     rotation = rotated(session, forged(Kind.REFRESH), now=NOW)
@@ -195,7 +195,7 @@ def test_a_forged_token_changes_nothing() -> None:
 
 
 def test_the_list_of_spent_tokens_is_bounded() -> None:
-    """Each of the last 32 generations is reuse; the record grows no further, and an older one is as if never issued."""
+    """Each of the last 32 spent tokens is reuse. The record grows no further, and older tokens count as forged."""
     session, pair = begun()
     generations = []
     for _ in range(3 * MAX_SPENT):
@@ -209,7 +209,7 @@ def test_the_list_of_spent_tokens_is_bounded() -> None:
 
 
 def test_a_narrowed_scope_holds_for_one_access_token() -> None:
-    """A refresh may narrow the new access token; the refresh token keeps the whole, and so the next one has it."""
+    """A refresh may narrow the new access token. The refresh token keeps the whole scope for the next one."""
     session, pair = begun(scope="read write")
     session, narrow = after(rotated(session, refresh_of(pair), now=NOW, scope="read"))
     assert scope_of(session, narrow.access) == session.granted == "read"
@@ -222,7 +222,7 @@ def test_a_narrowed_scope_holds_for_one_access_token() -> None:
 
 
 def test_the_previous_access_token_lives_through_the_grace_only() -> None:
-    """Requests in flight do not fail, and nothing older than the previous access token is heard."""
+    """The previous access token works during the grace. Older access tokens do not."""
     session, first = begun()
     session, second = after(rotated(session, refresh_of(first), now=NOW))
     assert opens(session, first.access, NOW + GRACE_S - 0.001)
@@ -233,7 +233,7 @@ def test_the_previous_access_token_lives_through_the_grace_only() -> None:
 
 
 def test_a_refresh_revives_no_expired_access_token() -> None:
-    """An access token that had expired before the refresh stays so: the grace prolongs nothing."""
+    """An access token that expired before the refresh stays expired during the grace."""
     session, pair = begun()
     expired = NOW + LIFETIMES.access
     assert session.match(pair.access, expired) is Reason.EXPIRED
@@ -242,15 +242,15 @@ def test_a_refresh_revives_no_expired_access_token() -> None:
 
 
 def test_the_grace_prolongs_no_access_token() -> None:
-    """One that expires within the grace expires then."""
+    """An access token that expires within the grace expires on time."""
     session, pair = begun()
     session, _ = after(rotated(session, refresh_of(pair), now=NOW + LIFETIMES.access - 3))
     assert opens(session, pair.access, NOW + LIFETIMES.access - 0.1)
     assert not opens(session, pair.access, NOW + LIFETIMES.access)
 
 
-def test_renewing_after_a_password_change() -> None:
-    """The old tokens stop at once, without a grace; the old refresh token then counts as spent."""
+def test_reissuing_after_a_password_change() -> None:
+    """The old tokens stop at once, without a grace. The old refresh token counts as spent."""
     session, first = begun()
     session, second = after(rotated(session, refresh_of(first), now=NOW, scope="read"))
     at = NOW + 1  # inside the grace of that rotation
@@ -266,8 +266,8 @@ def test_renewing_after_a_password_change() -> None:
     assert fresh.seed != session.seed
 
 
-def test_renewing_a_cookie_session_gives_no_refresh_token() -> None:
-    """A session that had no refresh token gets none; its access token ends with it."""
+def test_reissuing_for_a_cookie_session_gives_no_refresh_token() -> None:
+    """A session without a refresh token gets none. Its access token ends with it."""
     session, old = begun(refreshable=False, lifetimes=Lifetimes(3600, 600, 3600))
     fresh, pair = reissue_tokens(session, HANDLE, now=NOW + 60, lifetimes=Lifetimes(3600, 600, 3600))
     assert pair.refresh is None
@@ -280,7 +280,7 @@ def test_renewing_a_cookie_session_gives_no_refresh_token() -> None:
     ("idle_s", "interval_s"), [(86400, 4320), (3600, 180), (1200, 60), (600, 60), (100, 50), (60, 30), (2, 1)]
 )
 def test_a_use_is_noted_at_most_once_per_interval(idle_s: int, interval_s: int) -> None:
-    """Once per twentieth of the idle time, at least a minute apart; sooner only where that would be too late."""
+    """Uses are written down once per twentieth of the idle time and at least a minute apart, if that is in time."""
     session, _ = begun(lifetimes=Lifetimes(idle_s, idle_s, idle_s))
     assert not session.due_for_touch(NOW + interval_s - 0.01)
     assert session.due_for_touch(NOW + interval_s)
@@ -289,7 +289,7 @@ def test_a_use_is_noted_at_most_once_per_interval(idle_s: int, interval_s: int) 
 
 @given(st.integers(1, 100_000), st.integers(0, 100_000), st.integers(1, 100_000))
 def test_a_cached_answer_is_asked_for_again_in_time(idle_s: int, age_s: int, access_s: int) -> None:
-    """recheck_at is ahead, never after the token's expiry or the idle deadline, and never later than uses are noted."""
+    """recheck_at is in the future, but never after the token's expiry, the idle deadline or the next write of a use."""
     session, _ = begun(lifetimes=Lifetimes(access_s, idle_s, 10**6))
     now = NOW + age_s + 0.5
     if session.ended(now) or now >= session.exp:
@@ -304,7 +304,7 @@ def test_a_cached_answer_is_asked_for_again_in_time(idle_s: int, age_s: int, acc
 
 @pytest.mark.parametrize("idle_s", [2, 3, 61, 120, 1800, 14 * 86400])
 def test_a_session_used_through_a_cache_does_not_go_idle(idle_s: int) -> None:
-    """Who uses a token all the time through a cache that asks again at recheck_at keeps the session alive."""
+    """A cache that asks again at recheck_at keeps a session in use alive."""
     session, _ = begun(lifetimes=Lifetimes(10 * idle_s, idle_s, 10 * idle_s))
     now: float = NOW + 1
     while now < session.exp - 1:
@@ -325,7 +325,7 @@ def test_touching_moves_only_the_idle_deadline_and_only_forward(by: float) -> No
 
 
 def test_the_deadlines_are_exclusive() -> None:
-    """At its deadline a session has ended; the absolute end is told before idleness."""
+    """A session has ended at its deadline. The absolute deadline is reported before the idle one."""
     session, _ = begun()
     assert session.ended(NOW + LIFETIMES.idle - 0.001) is None
     assert session.ended(NOW + LIFETIMES.idle) is Reason.IDLE
@@ -338,7 +338,7 @@ def test_the_deadlines_are_exclusive() -> None:
 
 CUT_OFF = a_user().cut_off(NOW)
 
-# What is wrong -> the reason. Each row changes one thing about a session that is otherwise active.
+# Each row changes one thing about an active session, and names the reason.
 REASONS: list[tuple[str, Reason | None, dict[str, Any], float]] = [
     ("nothing", None, {}, 0),
     ("access token expired", Reason.EXPIRED, {}, LIFETIMES.access),
@@ -369,7 +369,7 @@ def test_the_table_names_every_reason() -> None:
 
 @pytest.mark.parametrize(("what", "reason", "change", "later"), REASONS, ids=[row[0] for row in REASONS])
 def test_decide(what: str, reason: Reason | None, change: dict[str, Any], later: float) -> None:
-    """A token is active only if nothing at all speaks against it."""
+    """A token is active only if nothing speaks against it."""
     change = dict(change)
     session, pair = begun()
     by = change.pop("by", "access")
@@ -389,7 +389,7 @@ def test_decide(what: str, reason: Reason | None, change: dict[str, Any], later:
 
 
 def test_inactive_reason_speaks_for_the_whole_session() -> None:
-    """What is said about a session is what is said about its tokens, but for those of their own."""
+    """The reason of a session is the reason of its tokens, except for reasons of a single token."""
     session, _ = begun()
     assert inactive_reason(found(session), NOW) is None
     assert inactive_reason(found(session, user=CUT_OFF), NOW) is Reason.USER_CUT_OFF
@@ -398,7 +398,7 @@ def test_inactive_reason_speaks_for_the_whole_session() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 30)), max_size=60))
 def test_at_most_one_refresh_token_is_current(steps: list[tuple[int, int]]) -> None:
-    """However old and new tokens are presented, one refresh token at most opens the session, and reuse is final."""
+    """In any order of old and new tokens, at most one refresh token opens the session, and reuse is final."""
     session, pair = begun()
     issued, now = [refresh_of(pair)], NOW
     for back, seconds in steps:
@@ -416,7 +416,7 @@ def test_at_most_one_refresh_token_is_current(steps: list[tuple[int, int]]) -> N
 
 
 def test_unknown_kinds_open_nothing() -> None:
-    """Neither a reset code nor a client secret is a key to a session, whatever its digest."""
+    """A reset code or a client secret never opens a session, whatever its digest."""
     session, _ = begun()
     for kind in (Kind.RESET, Kind.SECRET):
         planted = tokens.new(kind, HANDLE)
@@ -424,7 +424,7 @@ def test_unknown_kinds_open_nothing() -> None:
 
 
 def test_the_record_survives_storing() -> None:
-    """What is written is what is read, in every state a session can be in."""
+    """A session is read back as it was written, in every state."""
     session, pair = begun()
     narrowed, second = after(rotated(session, refresh_of(pair), now=NOW, scope=""))
     cookie, _ = begun(refreshable=False)
@@ -434,7 +434,7 @@ def test_the_record_survives_storing() -> None:
 
 
 def test_no_representation_shows_what_tokens_are_derived_with() -> None:
-    """The seed stays out of every repr, and so does what a token could be checked against offline."""
+    """No repr shows the seed or a digest."""
     session, _ = begun()
     assert session.seed
     for shown in (repr(session), str(session), repr(found(session)), repr([session])):

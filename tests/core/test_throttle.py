@@ -1,4 +1,4 @@
-"""Counting attempts: limits, waiting, attempts under way, verdicts."""
+"""Rate limits: counting, waiting, pending attempts and verdicts."""
 
 import pytest
 
@@ -23,12 +23,12 @@ def wrong(limit: Limit, times: int, now: float = NOW) -> Attempts:
 
 
 def test_every_limit_is_registered() -> None:
-    """The metrics have a label for each limit, since the registry lists them all; no two share a name."""
+    """The registry has every limit, so the metrics have a label for each. No two limits share a name."""
     assert set(LIMITS) == {limit for limit in vars(throttle).values() if isinstance(limit, Limit)}
     assert len({limit.name for limit in LIMITS}) == len(LIMITS)
 
 
-def test_the_limits_are_those_of_the_parameter_list() -> None:
+def test_the_limits() -> None:
     """5 for an account from one address, 100 for the account, 20 for an address in 5 minutes, 200 for its /48."""
     assert [(limit.free, limit.memory_s) for limit in LIMITS] == [
         (5, 3600),
@@ -41,7 +41,7 @@ def test_the_limits_are_those_of_the_parameter_list() -> None:
 
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.name)
 def test_so_many_are_free_and_all_is_forgotten(limit: Limit) -> None:
-    """The attempts below the limit wait for nothing, the next one does, and after the memory there is none."""
+    """Attempts below the limit do not wait, and the next one does. After the memory none waits."""
     assert Attempts().wait_s(limit, NOW) == 0
     assert wrong(limit, limit.free - 1).wait_s(limit, NOW) == 0
     full = wrong(limit, limit.free)
@@ -53,7 +53,7 @@ def test_so_many_are_free_and_all_is_forgotten(limit: Limit) -> None:
 
 
 def test_the_wait_doubles_to_a_minute() -> None:
-    """1, 2, 4, … seconds after each wrong attempt beyond the free ones, 60 at most, counted from the last one."""
+    """The waits are 1, 2, 4, … 60 seconds, counted from the last wrong attempt."""
     limit = PER_ACCOUNT_AND_ADDRESS
     waits = [wrong(limit, limit.free + n).wait_s(limit, NOW) for n in range(8)]
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
@@ -62,7 +62,7 @@ def test_the_wait_doubles_to_a_minute() -> None:
 
 
 def test_waiting_remembers_from_the_last_attempt_a_window_from_its_first() -> None:
-    """Or whoever keeps guessing would be forgotten in the middle, or be kept out for ever."""
+    """A limit with waits is forgotten after the last attempt. A window is forgotten after its first attempt."""
     pair = wrong(PER_ACCOUNT_AND_ADDRESS, 1).counted(PER_ACCOUNT_AND_ADDRESS, NOW + 3000)
     address = wrong(PER_ADDRESS, 1).counted(PER_ADDRESS, NOW + 200)
     assert pair.until == NOW + 3000 + 3600
@@ -70,7 +70,7 @@ def test_waiting_remembers_from_the_last_attempt_a_window_from_its_first() -> No
 
 
 def test_a_right_attempt_ends_a_row_of_wrong_ones() -> None:
-    """For an account only wrong attempts in a row count; those still under way stay reserved."""
+    """For an account only wrong attempts in a row count. Pending attempts stay reserved."""
     limit = PER_ACCOUNT
     attempts = wrong(limit, 99).counted(limit, NOW).counted(limit, NOW)
     assert (attempts.count, attempts.pending) == (101, 2)
@@ -79,34 +79,34 @@ def test_a_right_attempt_ends_a_row_of_wrong_ones() -> None:
 
 
 def test_a_right_attempt_takes_only_itself_back_from_a_window() -> None:
-    """Logging in to an own account must not buy an address more guesses at others."""
+    """A login to an own account gives an address no further guesses at others."""
     attempts = wrong(PER_ADDRESS, 19).counted(PER_ADDRESS, NOW).judged(PER_ADDRESS, right=True)
     assert (attempts.count, attempts.pending) == (19, 0)
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.name)
-def test_an_attempt_that_was_never_looked_at_takes_only_itself_back(limit: Limit) -> None:
-    """Nothing was proved, so nothing that was counted before is forgotten: in no window."""
+def test_an_unchecked_attempt_takes_only_itself_back(limit: Limit) -> None:
+    """An attempt that was not checked proves nothing, so no window forgets earlier attempts."""
     attempts = wrong(limit, 4).counted(limit, NOW).judged(limit, right=None)
     assert (attempts.count, attempts.pending) == (4, 0)
 
 
 def test_attempts_under_way_may_be_waited_for() -> None:
-    """A window full only of attempts being checked may yet have room; one full of wrong ones has none."""
+    """A window that only pending attempts fill may still have room. One full of wrong attempts has none."""
     limit = PER_ACCOUNT_AND_ADDRESS
     attempts = Attempts()
     for _ in range(limit.free):
         attempts = attempts.counted(limit, NOW)
     assert attempts.wait_s(limit, NOW) > 0
     assert attempts.undecided(limit, NOW)
-    assert not attempts.undecided(limit, NOW + PENDING_S)  # whoever checked them has died
+    assert not attempts.undecided(limit, NOW + PENDING_S)  # the process that checked them has died
     assert not wrong(limit, limit.free).undecided(limit, NOW)
     assert not wrong(limit, limit.free).counted(limit, NOW).undecided(limit, NOW)
 
 
 @pytest.mark.parametrize("limit", [PER_ACCOUNT_AND_ADDRESS, PER_ACCOUNT], ids=lambda limit: limit.name)
-def test_a_right_attempt_clears_what_nobody_will_judge(limit: Limit) -> None:
-    """Attempts whose worker died count as wrong until somebody proves the secret, and not for as long as it is used."""
+def test_a_right_attempt_clears_attempts_of_a_dead_worker(limit: Limit) -> None:
+    """Attempts of a dead worker count as wrong. A right attempt clears them."""
     died = Attempts()
     for _ in range(limit.free - 1):
         died = died.counted(limit, NOW)
@@ -117,7 +117,7 @@ def test_a_right_attempt_clears_what_nobody_will_judge(limit: Limit) -> None:
 
 
 def test_verdicts_never_count_below_nothing() -> None:
-    """A verdict that comes twice, after a lost reply, or after all was forgotten, leaves no negative count."""
+    """A repeated or late verdict leaves no negative count."""
     for right in (True, False, None):
         attempts = Attempts().judged(PER_ADDRESS, right=right)
         assert (attempts.count, attempts.pending) == (0, 0)

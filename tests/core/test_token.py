@@ -1,4 +1,4 @@
-"""The text of tokens: format, check, randomness, and what never shows it."""
+"""The text of tokens: format, check, randomness and secrecy."""
 
 import base64
 import binascii
@@ -40,7 +40,7 @@ CHI_SQUARE_61 = 170.0
 
 @given(kinds, handles)
 def test_round_trip(kind: Kind, handle: str) -> None:
-    """Whatever is made is 49 characters of the documented format, and is recognised as what it was made as."""
+    """A new token has 49 characters of the documented format and is recognised as what it is."""
     token = tokens.new(kind, handle)
     assert re.fullmatch(r"(tok|ref|rst|sec)_[0-9A-Za-z]{45}", token.text)
     assert len(token.text.encode()) == LENGTH == 49
@@ -51,7 +51,7 @@ def test_round_trip(kind: Kind, handle: str) -> None:
 @settings(max_examples=15, deadline=None)
 @given(kinds)
 def test_every_change_of_one_character_is_refused(kind: Kind) -> None:
-    """No string that differs from a token in one character is a token."""
+    """A token with one changed character is no token."""
     text = tokens.new(kind).text
     for at, held in enumerate(text):
         for other in SUBSTITUTES:
@@ -61,7 +61,7 @@ def test_every_change_of_one_character_is_refused(kind: Kind) -> None:
 
 @given(kinds)
 def test_every_truncation_and_extension_is_refused(kind: Kind) -> None:
-    """No part of a token is one, nor is a token with anything before or after it."""
+    """A token with fewer or more characters is no token."""
     text = tokens.new(kind).text
     for cut in range(len(text)):
         assert parse(text[:cut]) is None
@@ -74,7 +74,7 @@ def test_every_truncation_and_extension_is_refused(kind: Kind) -> None:
 
 @given(kinds, st.integers(0, 43))
 def test_swapped_neighbours_are_refused(kind: Kind, at: int) -> None:
-    """Two neighbouring characters in the wrong order make no token: a typing error that check digits exist for."""
+    """The check digits detect two swapped neighbours, which is a common typing error."""
     text = tokens.new(kind).text
     swapped = text[: 4 + at] + text[5 + at] + text[4 + at] + text[6 + at :]
     assert swapped == text or parse(swapped) is None
@@ -82,13 +82,13 @@ def test_swapped_neighbours_are_refused(kind: Kind, at: int) -> None:
 
 @given(st.text(max_size=80) | st.from_regex(r"(tok|ref|rst|sec)_[0-9A-Za-z]{45}", fullmatch=True))
 def test_any_string_is_answered_without_error(text: str) -> None:
-    """Recognising never raises, and what it recognises is exactly the text."""
+    """Parsing never raises. A parsed token has exactly the given text."""
     token = parse(text)
     assert token is None or token.text == text
 
 
 def test_the_check_is_the_crc_of_all_before_it() -> None:
-    """The check digits are those that the documentation promises to secret scanners: fixed examples."""
+    """Secret scanners can compute the check digits as documented: fixed examples."""
     body = "tok_" + "0" * HANDLE_LENGTH + "0" * SECRET_LENGTH
 
     crc, digits = binascii.crc32(body.encode()), ""
@@ -102,7 +102,7 @@ def test_the_check_is_the_crc_of_all_before_it() -> None:
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("wanted", Kind)
 def test_a_kind_works_only_where_it_belongs(kind: Kind, wanted: Kind) -> None:
-    """A token of one kind is nothing where another is expected, and its text can't be made into the other's."""
+    """A token of one kind is refused in another kind's place, also with the other's prefix."""
     text = tokens.new(kind).text
     assert (parse(text, wanted) is not None) == (kind is wanted)
     if kind is not wanted:
@@ -115,12 +115,12 @@ def test_handles_do_not_repeat() -> None:
 
 
 def test_secrets_do_not_repeat_under_one_handle() -> None:
-    """The secrets alone are all different: tokens with one handle differ too."""
+    """The secrets alone are all different, so tokens with one handle differ too."""
     assert len({tokens.new(Kind.ACCESS, "0" * HANDLE_LENGTH).digest for _ in range(20_000)}) == 20_000
 
 
 def test_randomness_is_drawn_from_the_whole_range(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each handle and each secret is one draw among all that its characters can spell, and no draw is lost."""
+    """Each handle and each secret is one draw from the whole range of its characters."""
     asked: list[int] = []
 
     def largest(bound: int) -> int:
@@ -152,7 +152,7 @@ def _seeds(count: int) -> list[str]:
 
 @pytest.mark.parametrize("sample", [_drawn, _derived, _seeds])
 def test_uniform_alphabet(sample: Callable[[int], list[str]]) -> None:
-    """Every character is as likely as any other, at every place: drawn tokens, derived successors and seeds."""
+    """Every character is equally likely at every place, in random tokens, derived tokens and seeds."""
     texts = sample(12_000)
     for place in zip(*texts, strict=True):
         expected = len(texts) / len(ALPHABET)
@@ -167,7 +167,7 @@ def test_uniform_alphabet(sample: Callable[[int], list[str]]) -> None:
 
 @given(seeds, seeds, handles)
 def test_successors(seed: str, other_seed: str, handle: str) -> None:
-    """One spent token and one seed always give the same successors; another of either, or another kind, others."""
+    """One spent token and one seed always give the same successors. Any other input gives others."""
     spent = tokens.new(Kind.REFRESH, handle)
     access, refresh = (successor(seed, spent, kind) for kind in (Kind.ACCESS, Kind.REFRESH))
     assert access == successor(seed, spent, Kind.ACCESS)
@@ -182,7 +182,7 @@ def test_successors(seed: str, other_seed: str, handle: str) -> None:
 
 @given(kinds)
 def test_the_stored_form_is_sha256_with_as_many_bits_as_the_secret(kind: Kind) -> None:
-    """What is stored is SHA-256 of the whole text, not of a part of it."""
+    """The stored digest is the SHA-256 of the whole text."""
     token = tokens.new(kind)
     standard = token.digest.replace("-", "+").replace("_", "/")  # of base64's two alphabets either will do
     assert base64.b64encode(hashlib.sha256(token.text.encode()).digest()).decode().startswith(standard)
@@ -194,7 +194,7 @@ def test_the_stored_form_is_sha256_with_as_many_bits_as_the_secret(kind: Kind) -
 
 @given(kinds)
 def test_no_representation_shows_the_text(kind: Kind) -> None:
-    """A token's text is in no repr, format or exception that carries one."""
+    """No repr, format or exception shows the text of a token."""
     token = tokens.new(kind)
     pair = Pair(token, token)
     for shown in (
@@ -212,6 +212,6 @@ def test_no_representation_shows_the_text(kind: Kind) -> None:
 
 @pytest.mark.parametrize("text", ["", "4fQ0kzPq1Lx", "4fQ0kzPq1LxAA", "4fQ0kzPq1Lx{", "4fQ0kzPq1LxA\n", "٣" * 12])
 def test_what_is_no_handle(text: str) -> None:
-    """A handle is exactly 12 characters of the alphabet, so that none can break out of a key."""
+    """A handle is exactly 12 characters of the alphabet, so it cannot break out of a key."""
     assert not tokens.is_handle(text)
     assert tokens.is_handle(tokens.new_handle())

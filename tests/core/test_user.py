@@ -1,4 +1,4 @@
-"""Users: epochs, sparing, names, what is fit for keys and headers."""
+"""Users: epochs, sparing, names, subjects and roles."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from tests.core.examples import HANDLE, NOW, a_user
 
 @given(st.integers(0, 10**13), st.floats(0, 10**10))
 def test_a_cut_off_ends_all_and_raises_the_version(epoch: int, now: float) -> None:
-    """No session begun before is admitted after; the epoch is at least the present."""
+    """A cut-off admits no older session. The epoch is at least the present."""
     before = a_user(epoch=epoch, spared="000000000000")
     after = before.cut_off(now)
     assert after.epoch > epoch
@@ -34,7 +34,7 @@ def test_a_cut_off_can_spare_one() -> None:
 
 
 def test_a_change_keeps_the_epoch() -> None:
-    """Other roles show, and end nothing."""
+    """A change of roles shows in the version and ends no session."""
     user = a_user().changed(roles=("ops",))
     assert (user.epoch, user.version, user.roles) == (a_user().epoch, 2, ("ops",))
 
@@ -73,7 +73,7 @@ def test_a_change_of_credentials_keeps_what_else_they_hold(
 
 
 def test_a_user_answers_to_variants_of_the_own_name() -> None:
-    """The login index may name a user who was renamed since: only the present name, or one being taken, counts."""
+    """An entry of the login index counts only for the present name of its user, or for a name being taken."""
     user = a_user(username="Ada", renaming_to="Bea")
     assert user.answers_to("ada")
     assert user.answers_to("bea")
@@ -84,38 +84,38 @@ def test_a_user_answers_to_variants_of_the_own_name() -> None:
 @pytest.mark.parametrize(("status", "roles", "admin"), [
     ("active", ("admin",), True), ("active", ("Admin", "administrator"), False), ("suspended", ("admin",), False),
 ])  # fmt: skip
-def test_who_is_an_admin(status: str, roles: tuple[str, ...], admin: bool) -> None:
-    """An active user with exactly this role."""
+def test_an_admin(status: str, roles: tuple[str, ...], admin: bool) -> None:
+    """An admin is an active user with exactly the role `admin`."""
     assert a_user(status=status, roles=roles).is_admin is admin
 
 
 @pytest.mark.parametrize("sub", ["", "a{b", "a}b", "a b", "a*", "a\n", "a\r\nb", "ü", "a" * 256, "a\0"])
 def test_subjects_that_are_refused(sub: str) -> None:
-    """What could choose a hash slot, break a header or match more than itself is no subject."""
+    """A subject that could choose a hash slot, break a header or act as a pattern is refused."""
     with pytest.raises(InvalidRequest):
         check_sub(sub)
 
 
 @pytest.mark.parametrize("sub", ["google-oauth2|1234", "https://idp.example.org/u/7", "a" * 255, "x@y.z"])
 def test_subjects_that_other_systems_use(sub: str) -> None:
-    """The usual shapes of foreign ids are taken as they are."""
+    """The usual forms of ids from other systems are accepted unchanged."""
     assert check_sub(sub) == sub
 
 
 @pytest.mark.parametrize("roles", [("a b",), ("",), ("a,b",), ("a\n",), ("x" * 65,), tuple(map(str, range(65)))])
 def test_roles_that_are_refused(roles: tuple[str, ...]) -> None:
-    """A role travels in headers and lists, so it has none of their separators."""
+    """A role contains none of the separators of headers and lists."""
     with pytest.raises(InvalidRequest):
         check_roles(roles)
 
 
 def test_roles_are_a_set_in_order() -> None:
-    """Repetitions go, the order stays."""
+    """Repeated roles are dropped, and the order stays."""
     assert check_roles(("b", "a", "b")) == ("b", "a")
 
 
 def test_records_survive_storing() -> None:
-    """What is written is what is read."""
+    """A record is read back as it was written."""
     for record in (
         a_user(claims={"a": [1, None]}),
         Credentials(hash="x", changed_at=1),

@@ -1,4 +1,4 @@
-"""What of an export becomes a user, and what is refused."""
+"""Users of an export: which are accepted and which are refused."""
 
 from contextlib import suppress
 from typing import Any
@@ -16,7 +16,7 @@ NOW = 1_700_000_000.0
 
 
 def test_all_fields() -> None:
-    """Lists and objects as JSON has them, and as a table has them in texts."""
+    """Lists and objects are read from JSON, and from the texts of a table."""
     wanted = ImportedUser(
         "ada", "Ada", "s-1", SAMPLES["devise"], ("a", "b"), {"team": ["blue"]}, "suspended", 1_600_000_000
     )
@@ -76,7 +76,7 @@ def test_times(value: Any, at: float) -> None:
     ],
 )
 def test_refusals(fields: dict[str, Any]) -> None:
-    """Each with a reason that does not repeat what was given."""
+    """Each refusal has a reason that does not repeat the value."""
     with pytest.raises(InvalidRequest) as refusal:
         ImportedUser.of(fields, NOW)
     for value in fields.values():
@@ -92,7 +92,7 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(FIELDS), ANYTHING | st.sampled_from(sorted(SAMPLES.values()))))
 def test_anything_is_a_user_or_refused(fields: dict[str, Any]) -> None:
-    """And whoever is taken can be stored and read back."""
+    """An accepted user can be stored and read back."""
     with suppress(InvalidRequest):
         user = ImportedUser.of({"username": "ada"} | fields, NOW).user("s-1", NOW)
         assert msgspec.json.decode(user.to_json(), type=type(user)) == user

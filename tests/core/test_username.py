@@ -26,14 +26,14 @@ def accepted(name: str) -> str | None:
 
 @given(ANYTHING)
 def test_normal_form_is_stable(name: str) -> None:
-    """Normalising twice is normalising once, and only InvalidRequest is ever raised."""
+    """Normalising twice is the same as once. Only InvalidRequest is ever raised."""
     once = accepted(name)
     if once is not None:
         assert normalise(once) == once
 
 
 def test_every_changing_character_settles() -> None:
-    """Each code point that folding changes gives one stable, composed name, also where marks recombine."""
+    """Each code point that folding changes gives one stable, composed name, also next to a mark."""
     points = [*range(0xD800), *range(0xE000, 0x33480)]
     changing = [c for c in map(chr, points) if unicodedata.normalize("NFKC", c).casefold() != c]
     assert len(changing) > 5000
@@ -46,7 +46,7 @@ def test_every_changing_character_settles() -> None:
 
 @given(ANYTHING)
 def test_equivalent_spellings_are_one_name(name: str) -> None:
-    """Composed or decomposed, a name is the same account."""
+    """The composed and the decomposed spelling are the same account."""
     forms = {accepted(unicodedata.normalize(form, name)) for form in ("NFC", "NFD")}
     assert len(forms - {None}) <= 1
 
@@ -66,7 +66,7 @@ def test_equivalent_spellings_are_one_name(name: str) -> None:
     ],
 )
 def test_variants_meet(variant: str, canonical: str) -> None:
-    """Case, width and ligatures make no second account."""
+    """A name in another case or width, or with ligatures, is the same account."""
     assert normalise(variant) == canonical == normalise(canonical)
 
 
@@ -130,7 +130,7 @@ def test_ordinary_names_are_accepted(name: str) -> None:
     ],
 )
 def test_unfit_characters_are_refused_anywhere(char: str, reason: str) -> None:
-    """What cannot be seen, means nothing, or would steer the store's keys is refused in every position."""
+    """A character that is invisible, unassigned or a brace is refused in every position."""
     for name in (char, f"{char}ab", f"a{char}b", f"ab{char}"):
         with pytest.raises(InvalidRequest, match=reason):
             normalise(name)
@@ -138,13 +138,13 @@ def test_unfit_characters_are_refused_anywhere(char: str, reason: str) -> None:
 
 @pytest.mark.parametrize("name", [".", ".a", "a.", "a\u2026", "\u2024a"])
 def test_edge_dots_are_refused(name: str) -> None:
-    """No name starts or ends with a dot, not even with one that normalisation makes."""
+    """No name starts or ends with a dot, also not with a dot that normalisation makes."""
     with pytest.raises(InvalidRequest, match="dot"):
         normalise(name)
 
 
 def test_length_is_bounded_before_and_after() -> None:
-    """128 code points pass; more, as sent or as normalised, and none at all, do not."""
+    """A name has 1 to 128 code points, as sent and as normalised."""
     assert normalise("a" * MAX_LENGTH) == "a" * MAX_LENGTH
     for name in ("a" * (MAX_LENGTH + 1), "\ufdfb" * 20, "\ufb03" * 43):  # the last: 3 letters each
         with pytest.raises(InvalidRequest):
@@ -165,8 +165,8 @@ def test_refusal_does_not_echo(name: str) -> None:
 
 
 @given(st.text(st.characters(max_codepoint=127), max_size=140))
-def test_the_short_way_of_plain_names_leads_to_the_same(name: str) -> None:
-    """ASCII is looked at as a whole: what it becomes, and what is refused, is as if it were looked at by character."""
+def test_the_fast_path_of_plain_names_gives_the_same_result(name: str) -> None:
+    """The fast path for ASCII gives the same names and the same refusals as the loop over characters."""
     try:
         _check(name)
         expected: str | None = _fold(name)

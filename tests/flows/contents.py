@@ -1,13 +1,13 @@
-"""What is in the store, and what was asked of it: read by a plain connection, beside the service."""
+"""The contents of the store and the commands that it executed, read by a plain connection beside the service."""
 
 from collections.abc import Iterator
 
 import redis
 
-# What belongs to looking and to connecting, and not to the service.
+# Commands of the tests and of connecting, which are not the service's.
 _OURS = {"info", "config", "hello", "client", "auth", "select", "ping", "command", "role", "replconf", "psync"}
 
-# The keys that live as long as what they describe; every other one has a TTL from birth.
+# Keys without a TTL. Every other key has a TTL when it is written.
 LASTING = (b"user:", b"login:", b"credentials:", b"client:", b"service")
 
 

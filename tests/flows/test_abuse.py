@@ -1,4 +1,4 @@
-"""What an attacker, or a mistake, must not get: each of these was possible once."""
+"""Attacks and mistakes that once succeeded and must fail."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.flows.contents import Commands
 
 
 async def test_refused_guesses_leave_nothing_behind(service: Service, valkey: "redis.Redis") -> None:
-    """Once the limit of an address is used up, further logins write no event and no key, whatever names they invent."""
+    """When the limit of an address is used up, further logins write no event and no key, whatever their names."""
     for number in range(20):
         await service.http.post("/login", json={"username": f"n{number}", "password": "wrong"})
     before = (valkey.xlen("audit"), valkey.dbsize())
@@ -26,7 +26,7 @@ async def test_refused_guesses_leave_nothing_behind(service: Service, valkey: "r
 
 
 async def test_invented_clients_leave_nothing_behind(service: Service, valkey: "redis.Redis") -> None:
-    """Guessing with a new client_id each time is throttled by address, and makes no record for each."""
+    """Guesses with invented client ids are throttled by address and store no record for each id."""
     before = (valkey.xlen("audit"), valkey.dbsize())
     answers = [
         (await service.http.post("/introspect", data={"token": "x"}, auth=(f"c{number}", "bad"))).status_code
@@ -38,7 +38,7 @@ async def test_invented_clients_leave_nothing_behind(service: Service, valkey: "
 
 
 async def test_the_trail_has_a_bound(service: Service, valkey: "redis.Redis") -> None:
-    """However many events there are, the stream keeps no more than it may."""
+    """The stream keeps no more events than it may, however many are written."""
     audit = service.deps.store.audit
     audit._max_events = 100
     await service.user()
@@ -48,7 +48,7 @@ async def test_the_trail_has_a_bound(service: Service, valkey: "redis.Redis") ->
 
 
 async def test_an_issued_token_does_not_become_an_admins(service: Service) -> None:
-    """Whoever may issue tokens gets no admin by waiting until a user is made one; the user's own login is."""
+    """An issued token gets no admin power when its user becomes an admin later. A login of the user does."""
     bob = await service.user("bob")
     _, issuer = await service.client("issue")
     token = (await service.http.post("/tokens", json={"sub": bob.sub}, auth=issuer)).json()["access_token"]
@@ -60,7 +60,7 @@ async def test_an_issued_token_does_not_become_an_admins(service: Service) -> No
 
 
 async def test_a_reset_code_does_not_become_an_admins(service: Service) -> None:
-    """A code that a help desk asked for sets no password of somebody who has been made an admin since."""
+    """A help desk's reset code stops working when its user becomes an admin."""
     bob = await service.user("bob")
     _, desk = await service.client("reset")
     code = (await service.http.post(f"/admin/users/{bob.sub}/reset-code", auth=desk)).json()["reset_code"]
@@ -74,7 +74,7 @@ async def test_a_reset_code_does_not_become_an_admins(service: Service) -> None:
 
 
 async def test_an_admin_who_cannot_log_in_is_no_admin(service: Service) -> None:
-    """The last admin client stays while the only admin user has no password yet."""
+    """The last admin client stays while the only admin user has no password."""
     await users.create(service.deps, OPERATOR, username="root", roles=("admin",))
     with pytest.raises(LastAdmin):
         await clients.delete(service.deps, OPERATOR, service.admin[0])
@@ -83,7 +83,7 @@ async def test_an_admin_who_cannot_log_in_is_no_admin(service: Service) -> None:
 
 
 async def test_a_body_that_breaks_off(service: Service, caplog: pytest.LogCaptureFixture) -> None:
-    """A client that goes away in the middle of its body is no error of ours."""
+    """A client that disconnects within its body causes no error 500."""
     for path in ("/login", "/introspect"):
         kind = b"application/json" if path == "/login" else b"application/x-www-form-urlencoded"
         messages: list[Message] = [
@@ -118,7 +118,7 @@ async def test_a_body_that_breaks_off(service: Service, caplog: pytest.LogCaptur
 
 
 async def test_the_cap_counts_only_who_lives(service: Service, clock: Clock) -> None:
-    """Sessions that a cut-off has ended go before a living one, however old that is."""
+    """The cap ends inactive sessions before active ones, however old those are."""
     await service.user()
     app, _ = await service.client(public=True)
     old = await service.login()
@@ -133,7 +133,7 @@ async def test_the_cap_counts_only_who_lives(service: Service, clock: Clock) -> 
 
 
 async def test_issuing_does_not_overwrite_an_admins_change(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An admin who gives the user an account while a token is being issued keeps that change."""
+    """An admin gives the user an account while a token is being issued, and that change stays."""
     client, _ = await service.client("issue")
     await issue.issue(service.deps, OPERATOR, client, sub="g|1", roles=("a",))
     store = service.deps.store.users
@@ -153,7 +153,7 @@ async def test_issuing_does_not_overwrite_an_admins_change(service: Service, mon
 
 
 async def test_two_renamings_do_not_share_a_name(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A renaming that was overtaken does not come through after its name has gone to somebody else."""
+    """A slow rename fails when another user has taken the name meanwhile."""
     first, second = await service.user("ann"), await service.user("bob")
     store = service.deps.store.users
     take = store._take_name
@@ -173,7 +173,7 @@ async def test_two_renamings_do_not_share_a_name(service: Service, monkeypatch: 
 
 
 async def test_a_hash_that_cannot_be_read_is_no_wrong_password(service: Service, valkey: "redis.Redis") -> None:
-    """A damaged record is an outage, not an answer, and counts as no guess."""
+    """A damaged record is an outage, and does not count as a guess."""
     user = await service.user()
     valkey.set(keys.credentials(user.sub), '{"hash": "$argon2id$broken"}')
     for _ in range(8):
@@ -182,7 +182,7 @@ async def test_a_hash_that_cannot_be_read_is_no_wrong_password(service: Service,
 
 
 async def test_cookie_and_token_live_equally_long(service: Service) -> None:
-    """Whatever the client's access lifetime, in cookie mode token and cookie live as long as the session."""
+    """In cookie mode the token and the cookie live as long as the session, whatever the access lifetime."""
     await service.user()
     app, _ = await service.client(public=True, access_ttl_s=300, session_ttl_s=7200)
     body = {"username": "ada", "password": PASSWORD, "cookie": True, "client_id": app.client_id}
@@ -192,7 +192,7 @@ async def test_cookie_and_token_live_equally_long(service: Service) -> None:
 
 
 async def test_a_batch_is_not_looked_up_for_strangers(service: Service, commands: Commands) -> None:
-    """A thousand tokens from somebody without credentials cost no lookup of a session."""
+    """A batch of a thousand tokens without credentials looks up no session."""
     await service.user()
     token = (await service.login())["access_token"]
     commands.reset()

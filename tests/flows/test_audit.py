@@ -1,4 +1,4 @@
-"""The audit trail: one event for each thing that happened, and no longer than needed."""
+"""The audit trail: one event for each act, kept as long as needed."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ NEW = "seven quiet herons wading"
 
 
 class Stage(World):
-    """A user with two sessions and a client, for things to happen to."""
+    """A user with two sessions, and a client, on which the acts work."""
 
     ada: User
     here: Grant
@@ -89,7 +89,7 @@ async def ended_by_owner(s: Stage) -> None:
 
 Act = Callable[[Stage], Awaitable[Any]]
 
-# What happens -> the events of it, each with what it says besides who and from where.
+# Each act, and its events with the members that they have besides actor and address.
 NOBODY: set[str] = set()
 ACTS: list[tuple[str, Act, list[tuple[str, set[str]]]]] = [
     ("login", lambda s: s.login(), [("login.succeeded", {"sub", "session_id", "client_id"})]),
@@ -165,9 +165,9 @@ async def test_each_thing_writes_its_event_once(
     act: Act,
     expected: list[tuple[str, set[str]]],
 ) -> None:
-    """Exactly one event for each thing that happened, in the stream and in the log alike; reading writes none.
+    """Each act writes exactly its events, to the stream and to the log.
 
-    Only the log has refreshes, or they would push all else out of the stream, which has a bound.
+    Refreshes are in the log only, or they would push everything else out of the bounded stream.
     """
     before = len(await stage.events())
     with caplog.at_level(logging.INFO, "authsvc.audit"):
@@ -223,7 +223,7 @@ async def test_who_what_and_from_where(service: Service, clock: Clock) -> None:
 
 
 async def test_pages(service: Service) -> None:
-    """Newest first, each once, until there is nothing older."""
+    """Pages show each entry once, newest first, until the oldest."""
     for n in range(7):
         await service.user(f"user{n}")
     whole = (await service.http.get("/admin/audit", auth=service.admin)).json()
@@ -253,7 +253,7 @@ NEWER = {
 async def test_an_entry_of_a_newer_version_is_shown(
     service: Service, valkey: "redis.Redis", document: dict[str, Any]
 ) -> None:
-    """An event, an outcome or a member that this version does not know hides no entry, in every view of the trail."""
+    """Every view of the trail shows an entry whose event, outcome or members this version does not know."""
     await service.user()
     grant = await service.login()
     newer = document | {"session_id": grant["session_id"]}
@@ -282,12 +282,12 @@ class TestRetention:
         return Settings(**CHEAP | {"audit_retention_s": 1000})
 
     async def test_the_stream_has_a_ttl(self, world: World, valkey: "redis.Redis") -> None:
-        """From its first event on; a service that is not used any more keeps nobody's addresses."""
+        """The stream has a TTL from its first event on, so an unused service keeps no addresses."""
         await world.user()
         assert 990 < valkey.ttl("audit") <= 1000
 
     async def test_it_is_trimmed_by_age(self, world: World, valkey: "redis.Redis", clock: Clock) -> None:
-        """Events older than the retention go as new ones come, in whole blocks of the stream."""
+        """New events remove the ones older than the retention, in whole blocks of the stream."""
         for _ in range(350):
             valkey.xadd(
                 "audit", {"at": int((clock() - 2000) * 1000), "e": "{}"}, id=f"{int((clock() - 2000) * 1000)}-*"

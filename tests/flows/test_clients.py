@@ -1,4 +1,4 @@
-"""Administering clients, and telling a calling one from an impostor."""
+"""Administering clients, and authenticating them."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ async def works(service: Service, auth: tuple[str, str]) -> bool:
 
 
 async def test_create(service: Service) -> None:
-    """201 with the secret, which is shown this once; a public client has none."""
+    """The answer is 201 with the secret, which is shown only here. A public client has none."""
     body = {"name": "orders", "permissions": ["introspect"], "audience": ["orders"], "access_ttl_s": 60}
     answer = await service.http.post(CLIENTS, json=body, auth=service.admin)
     made = answer.json()
@@ -48,13 +48,13 @@ async def test_create(service: Service) -> None:
     ],
 )
 async def test_what_no_client_can_be(world: World, fields: dict[str, Any], error: type[Exception]) -> None:
-    """A public client with a permission, an audience or scope that is none."""
+    """A public client with permissions, and a malformed audience or scope, are refused."""
     with pytest.raises(error):
         await clients.create(world.deps, OPERATOR, name="x", **fields)
 
 
 async def test_rotating_the_secret_with_an_overlap(service: Service, clock: Clock) -> None:
-    """Both work for the overlap, then the new one only; a second rotation leaves two at most."""
+    """Both secrets work for the overlap, then only the new one. There are never more than two."""
     client, first = await service.client("introspect")
     path = f"{CLIENTS}/{client.client_id}/secret"
     second = (client.client_id, (await service.http.post(path, auth=service.admin)).json()["client_secret"])
@@ -76,7 +76,7 @@ async def test_rotating_the_secret_with_an_overlap(service: Service, clock: Cloc
 
 
 async def test_a_rotation_ends_no_session(service: Service) -> None:
-    """What the client has obtained stays good; ending it is another call."""
+    """A new secret leaves the tokens of the client alone. Ending its sessions is another call."""
     await service.user()
     client, auth = await service.client()
     login = {"username": "ada", "password": "a walk by the river"}
@@ -88,7 +88,7 @@ async def test_a_rotation_ends_no_session(service: Service) -> None:
 
 
 async def test_changes_apply_to_the_next_request(service: Service) -> None:
-    """Permissions and audience are read live; what is not given stays."""
+    """Permissions and audience are read live. Fields that are left out stay."""
     client, auth = await service.client("introspect", audience=("orders",))
     path = f"{CLIENTS}/{client.client_id}"
     answer = await service.http.patch(path, json={"permissions": []}, auth=service.admin)
@@ -101,7 +101,7 @@ async def test_changes_apply_to_the_next_request(service: Service) -> None:
 
 
 async def test_deleting_ends_its_sessions(service: Service) -> None:
-    """And its secret; the built-in client stays."""
+    """Deleting a client ends its sessions and its secret. The built-in client cannot be deleted."""
     await service.user()
     client, auth = await service.client("introspect")
     login = {"username": "ada", "password": "a walk by the river"}
@@ -114,7 +114,7 @@ async def test_deleting_ends_its_sessions(service: Service) -> None:
 
 
 async def test_the_last_admin_client(world: World) -> None:
-    """Cannot be deleted nor lose the permission, unless there is another admin."""
+    """The last admin client can neither be deleted nor lose the permission."""
     only = await world.client("admin")
     for act in (
         clients.delete(world.deps, OPERATOR, only.client_id),
@@ -130,7 +130,10 @@ async def test_the_last_admin_client(world: World) -> None:
 
 
 async def test_wrong_secrets_are_throttled_and_a_right_one_is_not(world: World, clock: Clock) -> None:
-    """Ten a minute for one client, twenty in five minutes for invented ones from one address; nobody is locked out."""
+    """A client has ten wrong secrets a minute, an address twenty unknown ids in five minutes.
+
+    The right secret always works.
+    """
     client, secret = await clients.create(world.deps, OPERATOR, name="x", permissions=("introspect",))
     for client_id, free in ((client.client_id, 10), ("nobody", 20)):
         for _ in range(free):
@@ -146,7 +149,7 @@ async def test_wrong_secrets_are_throttled_and_a_right_one_is_not(world: World, 
 
 @pytest.mark.parametrize("secret", [None, "", "x"])
 async def test_a_confidential_client_needs_its_secret(world: World, secret: str | None) -> None:
-    """Its name alone, or an empty secret, is nothing; and a public client has no secret that could be right."""
+    """The name alone or an empty secret is refused. A public client has no right secret."""
     client = await world.client("introspect")
     with pytest.raises(InvalidClient):
         await clients.authenticate(world.deps, HERE, client.client_id, secret)

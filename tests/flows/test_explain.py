@@ -38,7 +38,7 @@ async def grant(world: World) -> Grant:
 
 
 async def test_an_active_one(world: World, grant: Grant) -> None:
-    """By either token and by the session's id; with what is known of the session, and the trail."""
+    """Either token and the id of the session give the same explanation, with the session and its trail."""
     for presented in (grant.access_token, grant.refresh_token, grant.session_id):
         assert await why(world, presented) == "active"
     explained = await explain(world.deps, grant.access_token)
@@ -50,7 +50,7 @@ async def test_an_active_one(world: World, grant: Grant) -> None:
 
 
 async def test_expired(world: World, clock: Clock) -> None:
-    """The access token, the idle deadline, the absolute one: three different answers."""
+    """The access token, the idle deadline and the absolute deadline give three different reasons."""
     await world.user()
     client = await world.client(public=True, access_ttl_s=60, idle_ttl_s=600, session_ttl_s=1000)
     grant = await world.login(client=client)
@@ -67,7 +67,7 @@ async def test_expired(world: World, clock: Clock) -> None:
 
 
 async def test_spent_and_forged(world: World, grant: Grant, clock: Clock) -> None:
-    """A token that was rotated away, one never issued, and a session ended by reuse."""
+    """Rotated tokens, invented tokens and reuse give three different reasons."""
     second = await world.refresh(grant.refresh_token)
     assert await why(world, grant.refresh_token) == "spent"
     clock.forward(10)
@@ -79,7 +79,7 @@ async def test_spent_and_forged(world: World, grant: Grant, clock: Clock) -> Non
 
 
 async def test_unknown(world: World) -> None:
-    """No record and no trace in the trail."""
+    """A session without a record and without entries in the trail is unknown."""
     assert await why(world, tokens.new(Kind.ACCESS).text) == "unknown"
     assert await why(world, tokens.new_handle()) == "unknown"
 
@@ -94,7 +94,7 @@ async def test_revoked_by_whom(world: World, grant: Grant) -> None:
 
 
 async def test_cut_off_by_which_epoch(world: World, clock: Clock) -> None:
-    """The client's and the service's, while the record is there; and who raised it."""
+    """The reason names whose epoch cut the session off, and who raised it."""
     await world.user()
     client = await world.client(public=True)
     through, grant = await world.login(client=client), await world.login()
@@ -107,7 +107,7 @@ async def test_cut_off_by_which_epoch(world: World, clock: Clock) -> None:
 
 
 async def test_the_first_end_is_the_reason(world: World, grant: Grant, clock: Clock) -> None:
-    """What happens to the user after a session has ended did not end the session."""
+    """Events after the end of a session do not change the reason."""
     clock.forward(1)
     await sessions.logout(world.deps, Caller("user:ada"), await world.me(grant))
     clock.forward(1)
@@ -128,7 +128,7 @@ async def test_a_change_that_spares_a_session_did_not_end_it(world: World, grant
 async def test_explaining_reads_back_to_the_login_only(
     world: World, valkey: "redis.Redis", clock: Clock, monkeypatch: pytest.MonkeyPatch, ended: bool
 ) -> None:
-    """Older entries are neither read nor kept in memory, however long the trail is."""
+    """Entries older than the login are not read, however long the trail is."""
     await _fill(valkey, int(clock()) - 100_000)
     await world.user()
     grant = await world.login()
@@ -152,7 +152,7 @@ async def test_explaining_reads_back_to_the_login_only(
 
 
 async def test_a_long_trail_is_not_kept_in_memory(world: World, valkey: "redis.Redis", clock: Clock) -> None:
-    """Explaining an old session holds a page of the trail at a time, and the entries that concern the session."""
+    """Memory holds one page of the trail and the entries that concern the session."""
     await world.user()
     grant = await world.login()
     clock.forward(1)
@@ -177,12 +177,12 @@ async def _fill(valkey: "redis.Redis", at: int) -> None:
     pipeline.execute()
 
 
-@pytest.mark.parametrize("tidied", [True, False])
+@pytest.mark.parametrize("deleted", [True, False])
 async def test_cut_off_by_the_users_epoch(
-    world: World, grant: Grant, clock: Clock, monkeypatch: pytest.MonkeyPatch, tidied: bool
+    world: World, grant: Grant, clock: Clock, monkeypatch: pytest.MonkeyPatch, deleted: bool
 ) -> None:
-    """Whether or not the record was tidied away yet."""
-    if not tidied:
+    """The reason is the same before and after the record of the session is deleted."""
+    if not deleted:
         monkeypatch.setattr(world.deps.store.sessions, "delete_cut_off", lambda *_, **__: None)
     user = (await world.me(grant)).user
     clock.forward(1)
@@ -193,7 +193,7 @@ async def test_cut_off_by_the_users_epoch(
 
 
 async def test_a_password_change(world: World, grant: Grant, clock: Clock) -> None:
-    """Ended the others; the one that was spared is active."""
+    """A password change ends the other sessions. The session that made it stays active."""
     other = await world.login()
     clock.forward(1)
     fresh = await change_password(world.deps, HERE, await world.me(grant), PASSWORD, NEW)
@@ -203,7 +203,7 @@ async def test_a_password_change(world: World, grant: Grant, clock: Clock) -> No
 
 
 async def test_users_and_clients_that_are_no_more(world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Suspended, deleted, client deleted."""
+    """Suspended users, deleted users and deleted clients are three reasons."""
     monkeypatch.setattr(world.deps.store.sessions, "delete_cut_off", lambda *_, **__: None)
     user = await world.user()
     client = await world.client(public=True)
@@ -222,8 +222,8 @@ async def test_users_and_clients_that_are_no_more(world: World, clock: Clock, mo
     ["", "x", tokens.new(Kind.RESET).text, tokens.new(Kind.SECRET).text, "tok_" + "A" * 45],
     ids=range(5),
 )
-async def test_what_is_none_of_its_business(world: World, presented: str) -> None:
-    """Neither a token of a session nor a session's id: told so, without repeating it."""
+async def test_other_strings_are_refused(world: World, presented: str) -> None:
+    """Other strings are refused, and the error does not repeat them."""
     with pytest.raises(InvalidRequest) as refused:
         await explain(world.deps, presented)
     assert len(presented) < 2 or presented not in str(refused.value)

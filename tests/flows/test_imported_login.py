@@ -1,4 +1,4 @@
-"""The first login of somebody whose password another system hashed."""
+"""The first login with a password that another system hashed."""
 
 import time
 
@@ -36,7 +36,7 @@ async def stored(world: World, sub: str) -> str:
 
 @pytest.mark.parametrize("name", SAMPLES)
 async def test_the_first_login_makes_it_argon2id(world: World, name: str) -> None:
-    """A wrong password does not, the right one does, at once; from then on it is a hash like any other."""
+    """The first right password replaces the imported hash by argon2id. A wrong one does not."""
     text = accept(SAMPLES[name])
     sub = await imported(world, text)
     with pytest.raises(InvalidCredentials):
@@ -50,7 +50,7 @@ async def test_the_first_login_makes_it_argon2id(world: World, name: str) -> Non
 
 
 async def test_a_wrong_password_counts_like_any_other(world: World) -> None:
-    """The throttle does not care who made the hash."""
+    """Wrong passwords for an imported hash are throttled like all others."""
     await imported(world, SAMPLES["devise"])
     for _ in range(5):
         with pytest.raises(InvalidCredentials):
@@ -60,7 +60,7 @@ async def test_a_wrong_password_counts_like_any_other(world: World) -> None:
 
 
 async def test_a_password_changed_meanwhile_is_not_put_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The new hash takes the place of the imported one only."""
+    """The new hash replaces only the imported hash, not a newer password."""
     sub = await imported(world, SAMPLES["devise"])
     hash_ = world.deps.hasher.hash
 
@@ -74,7 +74,7 @@ async def test_a_password_changed_meanwhile_is_not_put_back(world: World, monkey
 
 
 async def test_an_imported_password_can_be_changed(world: World) -> None:
-    """It proves who one is, as any does, and a wrong one does not."""
+    """The imported password is accepted as the current one, and a wrong one is not."""
     await imported(world, SAMPLES["django pbkdf2"])
     me = await world.me(await world.login(password=PASSWORD))
     await imported_again(world, me.user.sub)
@@ -89,7 +89,7 @@ async def imported_again(world: World, sub: str) -> None:
 
 
 async def test_a_damaged_hash_is_not_a_wrong_password(world: World) -> None:
-    """Nothing is known then: it is an error of ours, and the attempt is not counted."""
+    """A damaged hash is an outage, and the attempt is not counted."""
     await imported(world, "$pbkdf2-sha256$damaged")
     for _ in range(8):
         with pytest.raises(CorruptRecord):
@@ -97,7 +97,7 @@ async def test_a_damaged_hash_is_not_a_wrong_password(world: World) -> None:
 
 
 async def test_refusals_take_as_long_as_the_slowest_imported_hash(world: World) -> None:
-    """Once one was checked, it can't be told by time from a name that nobody has, or a hash that is fast."""
+    """After one slow hash all refusals take as long, so time does not tell which names exist."""
     slow = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()
     await imported(world, slow)
     await world.user("bea")

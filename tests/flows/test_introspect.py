@@ -1,4 +1,4 @@
-"""Introspection: who may ask, what about, and what is told (RFC 7662)."""
+"""Introspection: the callers, the tokens and the answers (RFC 7662)."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ INACTIVE = b'{"active":false}'
 
 
 async def test_what_is_told(service: Service, clock: Clock) -> None:
-    """The RFC's members, and roles, session, time and means of authentication, version of the user."""
+    """The answer has the members of the RFC, and roles, session, auth_time, amr and version."""
     user = await service.user(roles=("ops", "dev"), claims={"team": "blue"})
     client, _ = await service.client(public=True, audience=("orders",))
     granted = await service.login(client_id=client.client_id, scope="read")
@@ -44,7 +44,7 @@ async def test_what_is_told(service: Service, clock: Clock) -> None:
 
 
 async def test_auth_time_stays_when_tokens_are_refreshed(service: Service, clock: Clock) -> None:
-    """A refresh is no login: iat moves, auth_time does not."""
+    """A refresh moves iat and keeps auth_time."""
     await service.user()
     granted, began = await service.login(), clock()
     clock.forward(100)
@@ -54,7 +54,7 @@ async def test_auth_time_stays_when_tokens_are_refreshed(service: Service, clock
 
 
 async def test_a_refresh_token_is_never_a_bearer_token(service: Service) -> None:
-    """It is typed refresh_token, and opens nothing that an access token opens."""
+    """The type of a refresh token is refresh_token, and it opens nothing that an access token opens."""
     await service.user()
     granted = await service.login()
     told = await service.introspect(granted["refresh_token"])
@@ -64,7 +64,9 @@ async def test_a_refresh_token_is_never_a_bearer_token(service: Service) -> None
 
 
 async def test_inactive_says_nothing_else(service: Service, clock: Clock) -> None:
-    """Unknown, mistyped, expired, spent, revoked, cut off, suspended, not for this caller: the same bytes."""
+    """Every inactive answer has the same bytes: unknown, mistyped, expired, spent, revoked, cut off, suspended, other
+    audience.
+    """
     user = await service.user()
     suspended = await service.user("bea")
     short, _ = await service.client(public=True, access_ttl_s=1)
@@ -121,7 +123,7 @@ async def test_inactive_says_nothing_else(service: Service, clock: Clock) -> Non
     ],
 )
 async def test_audience(service: Service, audience: tuple[str, ...], caller: tuple[str, ...], active: bool) -> None:
-    """A client with an audience hears only of tokens meant for one of its members (CVE-2024-47077)."""
+    """A client with an audience sees only tokens for a member of it (CVE-2024-47077)."""
     await service.user()
     issuer, _ = await service.client(public=True, audience=audience)
     _, auth = await service.client("introspect", audience=caller)
@@ -130,7 +132,7 @@ async def test_audience(service: Service, audience: tuple[str, ...], caller: tup
 
 
 async def test_who_may_ask(service: Service) -> None:
-    """A client with the permission: not anybody, a wrong secret, a public client or a user."""
+    """Only a client with the permission may introspect, with the right secret."""
     await service.user("root", roles=("admin",))
     granted = await service.login("root")
     form = {"token": granted["access_token"]}
@@ -147,7 +149,7 @@ async def test_who_may_ask(service: Service) -> None:
 
 
 async def test_the_form(service: Service) -> None:
-    """POST with one token, in a form (section 2.1)."""
+    """The request is a POST with one token in a form (section 2.1)."""
     assert (await service.http.get("/introspect", auth=service.admin)).status_code == 405
     assert (await service.http.post("/introspect", json={"token": "x"}, auth=service.admin)).status_code == 415
     assert (await service.http.post("/introspect", data={}, auth=service.admin)).status_code in (400, 415)
@@ -168,7 +170,7 @@ CHANGES: list[tuple[dict[str, Any], dict[str, Any]]] = [
 async def test_a_change_shows_in_the_very_next_answer(
     service: Service, change: dict[str, Any], shows: dict[str, Any]
 ) -> None:
-    """Roles, claims and names are read live, and the version tells that they changed; nobody is logged out."""
+    """Roles, claims and names are read live, and the version rises. No session ends."""
     user = await service.user(roles=("dev",))
     granted = await service.login()
     before = await service.introspect(granted["access_token"])
@@ -178,7 +180,7 @@ async def test_a_change_shows_in_the_very_next_answer(
 
 
 async def test_what_is_no_token_costs_no_store_call(world: World, commands: Commands) -> None:
-    """Every single-character change and every truncation is inactive without a round trip."""
+    """Every changed or truncated token is inactive without a round trip."""
     await world.user()
     token = (await world.login()).access_token
     mistyped = [token[:at] + ("x" if token[at] != "x" else "y") + token[at + 1 :] for at in range(len(token))]
@@ -191,7 +193,7 @@ async def test_what_is_no_token_costs_no_store_call(world: World, commands: Comm
 
 
 async def test_a_use_is_written_seldom(world: World, clock: Clock, commands: Commands) -> None:
-    """Once per twentieth of the idle time at most, however often the token is looked up."""
+    """Uses are written at most once per twentieth of the idle time, however often the token is looked up."""
     await world.user()
     grant = await world.login()
     for _ in range(3):
@@ -210,8 +212,10 @@ async def test_a_use_is_written_seldom(world: World, clock: Clock, commands: Com
     assert commands.seen()["eval"] == 1
 
 
-async def test_being_told_nothing_is_no_use(world: World, service: Service, clock: Clock) -> None:
-    """Who hears nothing about a token, for it is for others, keeps no session from ending idle."""
+async def test_an_introspection_without_an_answer_is_no_use_of_the_token(
+    world: World, service: Service, clock: Clock
+) -> None:
+    """A client that may not see a token does not keep its session from ending idle."""
     await world.user()
     _, stranger = await service.client("introspect", audience=("other",))
     grant = await world.login(cookie=True)

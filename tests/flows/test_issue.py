@@ -31,7 +31,7 @@ async def issuer(service: Service) -> tuple[str, str]:
 
 
 async def test_an_unknown_subject_gets_a_user(service: Service, issuer: tuple[str, str], clock: Clock) -> None:
-    """Without a name or credentials; the token has no refresh token, and says what was asked."""
+    """A new user has no name and no credentials. The token has the wanted scope and no refresh token."""
     token = await granted(service, issuer, scope="read", expires_in=300, roles=["ops"])
     assert token.keys() == {"access_token", "token_type", "expires_in", "scope", "session_id"}
     assert (token["expires_in"], token["scope"]) == (300, "read")
@@ -45,7 +45,7 @@ async def test_an_unknown_subject_gets_a_user(service: Service, issuer: tuple[st
 
 
 async def test_the_default_life_is_the_clients_access_ttl(service: Service) -> None:
-    """expires_in may be left out."""
+    """Without expires_in the token lives for the access lifetime of the client."""
     _, auth = await service.client("issue", access_ttl_s=77)
     assert (await granted(service, auth))["expires_in"] == 77
 
@@ -68,7 +68,7 @@ async def test_the_user_can_be_governed_like_any_other(service: Service, issuer:
 
 
 async def test_roles_become_the_users_in_every_session(service: Service, issuer: tuple[str, str]) -> None:
-    """They are never copied into a token; leaving them out changes nothing."""
+    """Roles apply to every session of the user. Without roles nothing changes."""
     first = await granted(service, issuer, roles=["ops"])
     second = await granted(service, issuer, roles=["dev"])
     third = await granted(service, issuer)
@@ -77,7 +77,7 @@ async def test_roles_become_the_users_in_every_session(service: Service, issuer:
 
 
 async def test_roles_of_an_account_here_are_not_the_issuers(service: Service, issuer: tuple[str, str]) -> None:
-    """A user who logs in here gets roles from an admin only; without roles, a token can be issued."""
+    """Only an admin sets the roles of a user with an account here. Tokens without roles can be issued."""
     user = await service.user(roles=("dev",))
     refused = await issue(service, issuer, sub=user.sub, roles=["ops"])
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_request")
@@ -86,7 +86,7 @@ async def test_roles_of_an_account_here_are_not_the_issuers(service: Service, is
 
 
 async def test_no_admin_is_made_or_impersonated(service: Service, issuer: tuple[str, str]) -> None:
-    """A client that is no admin can neither give the role nor speak for who has it; one that is can."""
+    """Only an admin client can give the role `admin` or issue a token for an admin."""
     root = await service.user("root", roles=("admin",))
     for body in ({"roles": ["admin"]}, {"roles": ["ops", "admin"]}, {"sub": root.sub}):
         refused = await issue(service, issuer, **body)
@@ -97,7 +97,7 @@ async def test_no_admin_is_made_or_impersonated(service: Service, issuer: tuple[
 
 
 async def test_who_may_issue(service: Service) -> None:
-    """Only a client with the permission."""
+    """Only a client with the permission may issue tokens."""
     _, auth = await service.client("introspect", "revoke", "reset")
     refused = await issue(service, auth)
     assert (refused.status_code, refused.json()["error"]) == (403, "unauthorized_client")
@@ -135,7 +135,7 @@ async def test_what_is_refused(service: Service, issuer: tuple[str, str], body: 
 
 
 async def test_the_clients_own_limits(service: Service) -> None:
-    """Its scope and its session_ttl_s bound what it can issue."""
+    """The scope and the session_ttl_s of the client bound its tokens."""
     _, auth = await service.client("issue", scope="read", session_ttl_s=100)
     assert (await issue(service, auth, scope="write")).status_code == 400
     assert (await issue(service, auth, expires_in=101)).status_code == 400
@@ -143,14 +143,14 @@ async def test_the_clients_own_limits(service: Service) -> None:
 
 
 async def test_a_deleted_issuers_tokens_are_dead(service: Service, issuer: tuple[str, str]) -> None:
-    """Nobody answers for them any more."""
+    """Tokens end with the client that issued them."""
     token = await granted(service, issuer)
     await clients.delete(service.deps, OPERATOR, issuer[0])
     assert not await service.active(token["access_token"])
 
 
 async def test_an_issued_token_has_no_auth_time(service: Service, issuer: tuple[str, str], clock: Clock) -> None:
-    """Nobody proved anything to this service, so no answer names a time at which somebody did."""
+    """No answer about an issued token has a time of authentication: its user proved nothing here."""
     token = await granted(service, issuer)
     clock.forward(5)
     told = await service.introspect(token["access_token"])
@@ -165,7 +165,7 @@ async def test_an_issued_token_has_no_auth_time(service: Service, issuer: tuple[
 async def test_proving_the_password_gives_an_issued_session_an_auth_time(
     service: Service, issuer: tuple[str, str], clock: Clock
 ) -> None:
-    """Whoever changes the password in an issued session has proved it, at that time."""
+    """A password change in an issued session proves the password, at that time."""
     user = await service.user()
     token = await granted(service, issuer, sub=user.sub)
     clock.forward(5)

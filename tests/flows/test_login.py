@@ -1,4 +1,4 @@
-"""Logging in: who gets in, what everybody else is told, and what it costs."""
+"""Logging in: successes, refusals, and their cost."""
 
 from typing import Any
 
@@ -48,13 +48,13 @@ REFUSED = [
 
 
 def told(answer: httpx.Response) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """All that a client is told, but for what differs between any two answers."""
+    """The parts of an answer that are the same for two equal answers."""
     headers = [pair for pair in answer.headers.raw if pair[0].lower() not in (b"x-request-id", b"date")]
     return answer.status_code, headers, answer.content
 
 
 async def test_every_refusal_is_the_same_answer(service: Service, valkey: "redis.Redis") -> None:
-    """Unknown, suspended, without a password and wrong password are byte-identical: status, headers and body."""
+    """Unknown, suspended, no password and wrong password are byte-identical: status, headers and body."""
     await accounts(service)
     answers = []
     for name, password in REFUSED:
@@ -69,7 +69,7 @@ async def test_every_refusal_is_the_same_answer(service: Service, valkey: "redis
 async def test_every_refusal_is_the_same_work(
     service: Service, valkey: "redis.Redis", hashes: Hashes, commands: Commands
 ) -> None:
-    """Each refusal costs one hash with the current parameters and the same commands to the store."""
+    """Each refusal costs one hash with the current parameters and the same store commands."""
     await accounts(service)
     await service.deps.store.sessions.finish()  # what nobody waited for is no part of a refusal
     work = []
@@ -103,13 +103,13 @@ async def test_the_right_password_opens(service: Service) -> None:
 
 @pytest.mark.parametrize("variant", ["ada", "ADA", "Ａｄａ", "ᴬda"])  # noqa: RUF001 - look-alikes are the point
 async def test_a_name_may_be_typed_in_any_of_its_forms(world: World, variant: str) -> None:
-    """Looking up uses the canonical form, as storing does."""
+    """Every form of a name finds the account."""
     await world.user("Ada")
     assert await world.alive(await world.login(variant))
 
 
 async def test_a_password_is_verified_as_received(world: World) -> None:
-    """Not trimmed, cut or normalised: 128 characters count to the last, and NFC is not NFD."""
+    """A password is neither trimmed nor cut nor normalised."""
     long = "é" + "correct horse battery staple " * 4 + "xyzzy qwom"
     await world.user(password=long)
     for other in (long[:-1], long.strip() + " ", "e\u0301" + long[1:], long[:72]):
@@ -122,7 +122,7 @@ async def test_a_password_is_verified_as_received(world: World) -> None:
 async def test_over_1024_bytes_are_refused_before_anything_is_asked(
     world: World, hashes: Hashes, commands: Commands, password: str
 ) -> None:
-    """Neither argon2 nor the store is bothered with a password that no account can have."""
+    """An overlong password costs neither a hash nor a store call."""
     await world.user()
     hashes.hashed = 0
     commands.reset()
@@ -134,7 +134,7 @@ async def test_over_1024_bytes_are_refused_before_anything_is_asked(
 async def test_a_long_password_is_a_400_without_a_write(
     service: Service, hashes: Hashes, valkey: "redis.Redis"
 ) -> None:
-    """Over HTTP too: invalid_request, no hash, nothing counted."""
+    """Over HTTP an overlong password is invalid_request, and nothing is counted."""
     before = keys(valkey)
     answer = await service.http.post("/login", json={"username": "ada", "password": "x" * 1025})
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
@@ -145,7 +145,7 @@ async def test_a_long_password_is_a_400_without_a_write(
 async def test_rehash_when_the_parameters_have_changed(
     world: World, valkey_url: str, settings: Settings, clock: Clock
 ) -> None:
-    """A successful login brings the stored hash up to today's parameters, a failed one does not; the password stays."""
+    """A successful login renews an outdated hash, and a failed one does not. The password stays."""
     user = await world.user()
     stronger = Settings(**CHEAP | {"argon2_time_cost": 3})
     async with open_deps(stronger, valkey_url, clock, timeouts=PATIENT) as deps:
@@ -167,7 +167,7 @@ async def test_rehash_when_the_parameters_have_changed(
 async def test_rehashing_for_a_user_who_is_deleted_meanwhile(
     world: World, valkey_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The login that was under way ends like any other; its tokens are dead."""
+    """The login succeeds as usual, and its tokens are dead."""
     user = await world.user()
     async with open_deps(Settings(**CHEAP | {"argon2_time_cost": 3}), valkey_url, clock, timeouts=PATIENT) as deps:
         new, really = await world_of(deps), deps.hasher.hash
@@ -182,7 +182,10 @@ async def test_rehashing_for_a_user_who_is_deleted_meanwhile(
 
 
 async def test_scope(service: Service) -> None:
-    """What the client may ask for is granted, anything else is invalid_scope; none asked for is none granted."""
+    """The scope is within that of the client, and anything else is invalid_scope.
+
+    No requested scope is an empty one.
+    """
     await service.user()
     client, _ = await service.client(public=True, scope="read write")
     granted = await service.login(client_id=client.client_id, scope="write")
@@ -198,7 +201,7 @@ async def test_scope(service: Service) -> None:
 
 
 async def test_a_refused_scope_counts_no_attempt(world: World, hashes: Hashes, commands: Commands) -> None:
-    """It is refused before the password is looked at."""
+    """A refused scope does not count as a wrong password."""
     with pytest.raises(InvalidScope):
         await world.login(scope="admin", client=world.app)
     assert hashes.verified == 0
@@ -206,7 +209,7 @@ async def test_a_refused_scope_counts_no_attempt(world: World, hashes: Hashes, c
 
 
 async def test_what_a_session_remembers_of_its_login(service: Service, clock: Clock) -> None:
-    """Device, address and user agent are what the owner will recognise it by; long ones are cut."""
+    """A session keeps device, address and user agent, cut to a length, so that its owner recognises it."""
     await service.user()
     service.http.headers["user-agent"] = "browser/" + "9" * 500
     granted = await service.login(device="Ada's phone")
@@ -220,7 +223,7 @@ async def test_what_a_session_remembers_of_its_login(service: Service, clock: Cl
 
 
 async def test_a_confidential_client_has_to_authenticate(service: Service) -> None:
-    """Naming it is not enough; with its secret, by Basic, the session is its own."""
+    """A confidential client must authenticate with its secret. Then the session is the client's."""
     await service.user()
     client, auth = await service.client()
     login: dict[str, Any] = {"username": "ada", "password": PASSWORD}
@@ -238,7 +241,7 @@ async def test_a_confidential_client_has_to_authenticate(service: Service) -> No
 
 
 async def test_lifetimes_of_the_client(service: Service, clock: Clock) -> None:
-    """The access token lives for the client's access_ttl_s, and the session for its session_ttl_s."""
+    """The client's access_ttl_s and session_ttl_s apply to the token and the session."""
     await service.user()
     client, _ = await service.client(public=True, access_ttl_s=60, idle_ttl_s=600, session_ttl_s=6000)
     granted = await service.login(client_id=client.client_id)
@@ -252,7 +255,7 @@ async def test_lifetimes_of_the_client(service: Service, clock: Clock) -> None:
 
 
 async def test_a_client_without_refresh_gets_no_refresh_token(service: Service, clock: Clock) -> None:
-    """Its access token lives with the session."""
+    """The access token of such a client lives as long as the session."""
     await service.user()
     client, _ = await service.client(public=True, refresh=False, session_ttl_s=5000)
     granted = await service.login(client_id=client.client_id)
@@ -271,7 +274,7 @@ def max_age(answer: httpx.Response) -> int:
 
 @pytest.mark.parametrize("fields", [{}, {"session_ttl_s": 7200}, {"session_ttl_s": 7200, "access_ttl_s": 60}])
 async def test_the_cookie_lives_as_long_as_its_session(service: Service, clock: Clock, fields: dict[str, Any]) -> None:
-    """Max-Age is the session's own deadline, at the login and, less the time passed, after a password change."""
+    """Max-Age is the rest of the session, at the login and after a password change."""
     await service.user()
     client, _ = await service.client(public=True, **fields)
     login = {"username": "ada", "password": PASSWORD, "cookie": True, "client_id": client.client_id}
@@ -293,7 +296,7 @@ async def test_the_cookie_lives_as_long_as_its_session(service: Service, clock: 
 
 
 async def test_a_login_adopts_no_session(service: Service) -> None:
-    """Every login opens a session of its own, whatever cookie came along (session fixation)."""
+    """Every login opens a new session, whatever cookie the request has (session fixation)."""
     await service.user()
     service.http.headers.update(SAME_ORIGIN)
     planted = (await service.login())["access_token"]
@@ -308,7 +311,7 @@ async def test_a_login_adopts_no_session(service: Service) -> None:
 
 
 async def test_without_a_service_record_nobody_can_log_in(world: World, valkey: "redis.Redis") -> None:
-    """No cut-off to begin under: that is an outage, not a refusal and not a login."""
+    """A missing service record is an outage, and no refusal."""
     await world.user()
     valkey.delete("service")
     with pytest.raises(StoreUnavailable):

@@ -34,7 +34,7 @@ async def refused_login(world: World, password: str) -> None:
 
 
 async def test_changing_it_ends_every_other_session(service: Service) -> None:
-    """This one stays, with fresh tokens; the old ones stop at once. Only the new password opens from then on."""
+    """The session stays with fresh tokens, and the old tokens stop at once. Only the new password works."""
     await service.user()
     other, here = await service.login(), await service.login(scope="read")
     change = {"current_password": PASSWORD, "new_password": NEW}
@@ -63,7 +63,7 @@ async def test_a_wrong_current_password_changes_nothing(service: Service) -> Non
 
 @pytest.mark.parametrize("new", ["short", "passwordpassword", "ada ada ada ada", "authsvc authsvc", "x" * 1025])
 async def test_a_weak_new_password_is_refused(world: World, hashes: Hashes, new: str) -> None:
-    """By length, the blocklist, the own name, the name of the service: before anything is hashed."""
+    """Short, common and context passwords are refused before a hash is computed."""
     await world.user()
     me = await world.me(await world.login())
     hashes.verified = hashes.hashed = 0
@@ -76,7 +76,7 @@ async def test_a_weak_new_password_is_refused(world: World, hashes: Hashes, new:
 async def test_an_overlong_current_password_is_refused_before_anything(
     world: World, hashes: Hashes, commands: Commands
 ) -> None:
-    """As at login."""
+    """An overlong current password is refused before it is hashed."""
     await world.user()
     me = await world.me(await world.login())
     hashes.verified = hashes.hashed = 0
@@ -87,7 +87,7 @@ async def test_an_overlong_current_password_is_refused_before_anything(
 
 
 async def test_a_session_ended_meanwhile_changes_no_password(world: World) -> None:
-    """Revoked, or its user deleted, while the password was being checked: InvalidToken, and the old one stays."""
+    """If the session ends while the password is checked, the answer is InvalidToken and the old password stays."""
     user = await world.user()
     me = await world.me(await world.login())
     await revoke.revoke_user(world.deps, OPERATOR, user.sub)
@@ -97,7 +97,7 @@ async def test_a_session_ended_meanwhile_changes_no_password(world: World) -> No
 
 
 async def test_two_changes_at_once(world: World) -> None:
-    """One of them wins; the other is told that its current password is not current."""
+    """One change succeeds. The other one is told that its current password is wrong."""
     await world.user()
     for mine, theirs in ((PASSWORD, NEW), (NEW, PASSWORD)):
         me = await world.me(await world.login(password=mine))
@@ -112,7 +112,7 @@ async def test_two_changes_at_once(world: World) -> None:
 
 
 async def test_a_reset_code_sets_a_password_once(service: Service) -> None:
-    """Every session ends; the code is spent; the new password opens."""
+    """A reset ends every session and spends the code. The new password works."""
     user = await service.user()
     here = await service.login()
     answer = await service.http.post(f"/admin/users/{user.sub}/reset-code", auth=service.admin)
@@ -130,7 +130,7 @@ async def test_a_reset_code_sets_a_password_once(service: Service) -> None:
 
 
 async def test_a_code_works_once_also_in_parallel(world: World) -> None:
-    """Of eight who present it at once one sets the password."""
+    """Of eight resets with one code at the same time one succeeds."""
     user = await world.user()
     passwords = [f"{NEW} number {n}" for n in range(8)]
     for n in range(10):
@@ -145,7 +145,7 @@ async def test_a_code_works_once_also_in_parallel(world: World) -> None:
 
 
 async def test_a_code_lives_ten_minutes(world: World, clock: Clock) -> None:
-    """And not a moment longer, whatever the store still holds."""
+    """A code stops after ten minutes, also if the store still holds it."""
     user = await world.user()
     code, life_s = await new_reset_code(world.deps, OPERATOR, user.sub)
     assert life_s == 600
@@ -158,7 +158,7 @@ async def test_a_code_lives_ten_minutes(world: World, clock: Clock) -> None:
 
 
 async def test_a_newer_code_replaces_an_older_one(world: World) -> None:
-    """There is one outstanding code at most; using one spends none of another user."""
+    """A user has one outstanding code at most. Codes of other users are independent."""
     ada, bea = await world.user(), await world.user("bea")
     old, _ = await new_reset_code(world.deps, OPERATOR, ada.sub)
     new, _ = await new_reset_code(world.deps, OPERATOR, ada.sub)
@@ -170,7 +170,7 @@ async def test_a_newer_code_replaces_an_older_one(world: World) -> None:
 
 
 async def test_a_password_change_spends_the_code(world: World) -> None:
-    """A code that somebody else may have seen does not outlive the owner's own change."""
+    """A password change voids an outstanding code, which somebody else may know."""
     user = await world.user()
     code, _ = await new_reset_code(world.deps, OPERATOR, user.sub)
     await change_password(world.deps, HERE, await world.me(await world.login()), PASSWORD, NEW)
@@ -179,7 +179,7 @@ async def test_a_password_change_spends_the_code(world: World) -> None:
 
 
 async def test_a_weak_password_keeps_the_code_good(world: World) -> None:
-    """Nothing is spent by a password that the policy refuses, the own name included."""
+    """A refused password does not spend the code."""
     user = await world.user()
     code, _ = await new_reset_code(world.deps, OPERATOR, user.sub)
     for weak in ("short", "passwordpassword", "ada ada ada ada", "x" * 1025):
@@ -190,7 +190,7 @@ async def test_a_weak_password_keeps_the_code_good(world: World) -> None:
 
 
 async def test_other_strings_reset_nothing(world: World, commands: Commands) -> None:
-    """Not an access token with the code's handle, not a forged secret, not a mistyped code."""
+    """Other kinds of token, forged secrets and mistyped codes reset nothing."""
     user = await world.user()
     code, _ = await new_reset_code(world.deps, OPERATOR, user.sub)
     handle = code[4:16]
@@ -220,7 +220,7 @@ async def test_a_reset_code_is_no_token(service: Service) -> None:
 
 
 async def test_a_first_password(world: World) -> None:
-    """A user registered without one gets a code with which to set it; only then can they log in."""
+    """A user without a password gets a code to set the first one, and can log in after that."""
     _, code = await users.create(world.deps, OPERATOR, username="ada")
     assert code is not None
     await refused_login(world, PASSWORD)
@@ -229,7 +229,7 @@ async def test_a_first_password(world: World) -> None:
 
 
 async def test_a_deleted_users_code(world: World) -> None:
-    """Is worth nothing, and makes no user."""
+    """The code of a deleted user is invalid, and makes no user."""
     user = await world.user()
     code, _ = await new_reset_code(world.deps, OPERATOR, user.sub)
     await users.delete(world.deps, OPERATOR, user.sub)
@@ -239,7 +239,7 @@ async def test_a_deleted_users_code(world: World) -> None:
 
 
 async def test_a_suspended_user_stays_so(world: World) -> None:
-    """Setting a new password reinstates nobody."""
+    """A new password does not reinstate a suspended user."""
     user = await world.user()
     await users.update(world.deps, OPERATOR, user.sub, status="suspended")
     code, _ = await new_reset_code(world.deps, OPERATOR, user.sub)
@@ -248,7 +248,7 @@ async def test_a_suspended_user_stays_so(world: World) -> None:
 
 
 async def test_who_may_make_a_code(service: Service) -> None:
-    """Admins for everybody; a client with the permission `reset` for everybody but admins, or it could become one."""
+    """Admins make codes for everybody. The permission `reset` excludes admins, or a help desk could become one."""
     user = await service.user()
     root = await service.user("root", roles=("admin",))
     _, helpdesk = await service.client("reset")
@@ -263,7 +263,7 @@ async def test_who_may_make_a_code(service: Service) -> None:
 
 
 async def test_a_required_reset_voids_the_password(world: World) -> None:
-    """The password opens nothing, every session has ended, codes given out before are void; a new one lets in."""
+    """The password, every session and older codes stop working. A new code lets the user in."""
     user = await world.user()
     session = await world.login()
     stale, _ = await new_reset_code(world.deps, OPERATOR, user.sub)
@@ -280,7 +280,7 @@ async def test_a_required_reset_voids_the_password(world: World) -> None:
 
 
 async def test_a_required_reset_of_a_user_without_a_password(world: World) -> None:
-    """Whoever logs in elsewhere only loses the sessions; nobody is NotFound."""
+    """A user who logs in elsewhere loses the sessions only. An unknown user is NotFound."""
     await issue(world.deps, HERE, await world.client("issue"), sub="elsewhere|1")
     await require_reset(world.deps, OPERATOR, "elsewhere|1")
     with pytest.raises(NotFound):
@@ -295,7 +295,7 @@ class WithFactors(Credentials, frozen=True, kw_only=True, omit_defaults=True):
 
 @pytest.mark.parametrize("how", ["change", "reset", "require a reset"])
 async def test_a_new_password_keeps_other_credentials(world: World, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    """Changing, resetting and forgetting a password removes nothing else that the user proves to be the one with."""
+    """Changing, resetting or removing the password keeps everything else in the credentials."""
     monkeypatch.setattr("authsvc.store.users.Credentials", WithFactors)
     user = await world.user()
     grant = await world.login()

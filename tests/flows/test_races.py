@@ -1,4 +1,4 @@
-"""Races on the real store: many at once, and every interleaving of one act with one login or refresh."""
+"""Races on the real store: many calls at once, and every interleaving of two."""
 
 import asyncio
 import logging
@@ -44,7 +44,7 @@ async def present(workers: list[World], token: str | None) -> list[Any]:
 async def test_fifty_presenters_of_one_token_get_one_pair(
     workers: list[World], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each round one distinct pair for all of them, no error, and the session alive."""
+    """In each round all presenters get the same pair, and the session stays alive."""
     caplog.set_level(logging.INFO, "authsvc.audit")
     world = workers[0]
     await world.user()
@@ -66,7 +66,7 @@ class TestStrict:
         return Settings(**CHEAP | {"refresh_grace_s": 0})
 
     async def test_exactly_one_of_fifty_presenters_wins(self, workers: list[World]) -> None:
-        """All others are invalid_grant, and as that is reuse the session ends, the winner's tokens with it."""
+        """All others get invalid_grant. As that is reuse, the session ends with the tokens of the winner."""
         world = workers[0]
         user = await world.user()
         for _ in range(ROUNDS):
@@ -82,7 +82,7 @@ class TestStrict:
 
 
 class Case:
-    """A user with a session, about to be acted upon by somebody with power over it."""
+    """A user with a session, and another session from which some acts are made."""
 
     def __init__(self, worker: World, other: World, round_: int) -> None:
         self.worker, self.other, self.round = worker, other, round_
@@ -97,7 +97,7 @@ class Case:
         return Caller(ip=f"10.{self.round // 250}.{self.round % 250}.{n}")
 
     async def prepare(self) -> None:
-        """A user who is new."""
+        """Make a new user with two sessions."""
         self.sub = (await self.worker.user(self.name)).sub
         await self.begin()
 
@@ -105,14 +105,14 @@ class Case:
         self.victim, self.actor = await self.login(1), await self.login(2)
 
     def another(self, worker: World, other: World) -> "Case":
-        """The same user, in the next round and seen from other workers."""
+        """The same user in the next round, on other workers."""
         case = Case(worker, other, self.round + 1)
         case.name, case.sub = self.name, self.sub
         case.password, case.next_password = self.password, self.next_password
         return case
 
     def login(self, n: int = 0) -> Awaitable[Grant]:
-        """A login with the password of this moment, whenever it is awaited."""
+        """Log in with the password that is current when this is awaited."""
         return self.worker.login(self.name, self.password, caller=self.caller(n))
 
     def changed(self) -> None:
@@ -188,14 +188,14 @@ async def settled(work: "Awaitable[Grant]") -> Grant | AuthError:
 
 
 async def late(work: "Awaitable[Grant]", turns: int) -> Grant | AuthError:
-    """Begin after so many turns of the event loop."""
+    """Begin after this number of turns of the event loop."""
     for _ in range(turns):
         await asyncio.sleep(0)
     return await settled(work)
 
 
 async def cut_off(case: Case, grant: Grant) -> bool:
-    """Whether this session began under an epoch that has been raised since, as its record says (or it is gone)."""
+    """Whether an epoch of this session has been raised since it began, or the record is gone."""
     found = await case.worker.deps.store.lookup.session(grant.session_id)
     if found is None or found.user is None or found.client is None:
         return True
@@ -206,9 +206,8 @@ async def cut_off(case: Case, grant: Grant) -> bool:
 async def check_nothing_older_is_active(
     case: Case, what: str, login: Grant | AuthError, refreshes: list[Grant | AuthError]
 ) -> int:
-    """Check what holds after an act. Returns how many grants the act overtook.
-
-    The session of the victim is dead, and so is what refreshes got for it. A login is dead if it had looked before.
+    """Check that an act ended everything older: the session of the victim, refreshes of it, and logins that had looked
+    before. Returns how many grants the act overtook.
     """
     overtaken = 0
     for refreshed in refreshes:
@@ -233,7 +232,7 @@ async def check_nothing_older_is_active(
 
 @pytest.mark.parametrize("what", ACTS)
 async def test_acts_against_logins_and_refreshes_in_flight(workers: list[World], clock: Clock, what: str) -> None:
-    """After the answer nothing older is active, ever: no session, no refresh in flight, no login that had looked."""
+    """After the answer nothing older is active: no session, no refresh in flight, no login that had looked before."""
     rng = random.Random(what)
     overtaken = 0
     for round_ in range(ROUNDS):
@@ -262,7 +261,7 @@ async def test_acts_against_logins_and_refreshes_in_flight(workers: list[World],
 
 @pytest.mark.parametrize("what", ACTS)
 async def test_an_act_that_is_held_up_anywhere(workers: list[World], clock: Clock, what: str) -> None:
-    """A whole login and a whole refresh fall between any two calls that the act makes to the store."""
+    """A whole login and a whole refresh fall between any two store calls of the act."""
     at = 0
     while True:
         case = Case(workers[0], workers[1], at)
@@ -290,7 +289,7 @@ async def _done(act: Awaitable[None]) -> None:
 
 
 async def test_revoking_a_token_against_refreshes_in_flight(workers: list[World]) -> None:
-    """A refresh that races the revocation either came first, and its tokens are dead, or gets invalid_grant."""
+    """A refresh that races the revocation gets dead tokens or invalid_grant."""
     rng = random.Random(0)
     world = workers[0]
     await world.user()
@@ -312,7 +311,7 @@ async def test_revoking_a_token_against_refreshes_in_flight(workers: list[World]
 
 
 class Pausing:
-    """Holds one task up before its n-th call to the store, so that something else can happen just there."""
+    """Holds one task up before its n-th store call, so that the test can act at that point."""
 
     def __init__(self, deps: Deps, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
         self.reached, self.go = asyncio.Event(), asyncio.Event()
@@ -329,7 +328,7 @@ class Pausing:
         monkeypatch.setattr(deps.hasher, "verify", verified)
 
     async def held_up(self, task: "asyncio.Task[Any]") -> bool:
-        """Wait until the task is held up, or has ended without being so."""
+        """Wait until the task is held up. Returns False if the task ends first."""
         reached = asyncio.create_task(self.reached.wait())
         await asyncio.wait({task, reached}, return_when=asyncio.FIRST_COMPLETED)
         reached.cancel()
@@ -349,9 +348,9 @@ class Pausing:
 @pytest.mark.parametrize("kind", ["login", "refresh", "issue"])
 @pytest.mark.parametrize("what", ACTS)
 async def test_every_interleaving(workers: list[World], clock: Clock, what: str, kind: str) -> None:
-    """The act falls between any two calls that a login, a refresh or an issuance makes to the store.
+    """The act falls between any two store calls of a login, a refresh or an issuance.
 
-    A refresh never survives it; a login or an issuance does only if the act came before it looked at the user.
+    A refresh never survives the act. A login or an issuance survives only if it looked at the user after the act.
     """
     mine, other = workers[0], workers[1]
     issuer = await mine.client("issue")

@@ -1,4 +1,4 @@
-"""`/readyz` on real stores that are configured badly: 503, and the reason in a word."""
+"""`/readyz` on badly configured real stores: 503 with the reason."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ from tests.web.conftest import assert_problem
 
 @asynccontextmanager
 async def serving(store: StoreProcess, *, used: bool = True, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """The service on this store; `used` unless it was never started on it."""
+    """The service on this store. used: whether the service was started on it before."""
     configured = Settings(**CHEAP | settings)
     async with open_deps(configured, store.url, Clock()) as deps:
         if used:
@@ -45,7 +45,10 @@ def assert_not_ready(answer: httpx.Response, *reasons: str) -> None:
 
 
 async def eventually(http: httpx.AsyncClient, condition: Callable[[httpx.Response], bool]) -> httpx.Response:
-    """The first answer of this kind; what is asked of the store is remembered for a moment, so it may take that."""
+    """The first answer of this kind.
+
+    The service remembers the state of the store for a moment, so it may take that long.
+    """
     deadline = time.monotonic() + FRESH_S + 15
     while not condition(answer := await http.get("/readyz")):
         assert time.monotonic() < deadline, answer.text
@@ -54,7 +57,7 @@ async def eventually(http: httpx.AsyncClient, condition: Callable[[httpx.Respons
 
 
 async def test_an_evicting_store() -> None:
-    """A store that may drop records is not fit, and fit again a second after that was put right."""
+    """A store that may drop records is unfit. It is fit again a second after the setting is corrected."""
     with running_store("--maxmemory-policy", "allkeys-lru") as store, store.connect() as client:
         async with serving(store) as http:
             assert_not_ready(await http.get("/readyz"), "evicting")
@@ -73,7 +76,7 @@ async def test_an_evicting_store() -> None:
     ],
 )
 async def test_a_store_without_persistence_at_level_disk(options: list[str], fit: bool) -> None:
-    """Level `disk` needs a file that is synced on every write; level `local` promises no disk and asks for none."""
+    """Level `disk` needs an append-only file that is synced on every write. Level `local` needs no file."""
     with running_store(*options) as store:
         async with serving(store, durability="local") as http:
             assert (await http.get("/readyz")).status_code == 200
@@ -85,7 +88,7 @@ async def test_a_store_without_persistence_at_level_disk(options: list[str], fit
 
 
 async def test_a_store_without_a_replica_at_level_replica() -> None:
-    """Level `replica` needs one that is connected, and notices when it goes."""
+    """Level `replica` needs a connected replica, and notices when it disconnects."""
     port = free_port()
     with running_store(port=port) as store:
         async with serving(store, used=False, durability="replica") as http:
@@ -98,9 +101,9 @@ async def test_a_store_without_a_replica_at_level_replica() -> None:
 
 
 async def test_a_replica_as_the_store() -> None:
-    """A replica answers reads, perhaps old ones, and no writes: it is not to be served from.
+    """A replica is unfit: it refuses writes and may answer old reads.
 
-    A store that is demoted while connected says so; one that was a replica all along may not even be talked to.
+    The answer names the fault, unless the service was never connected to a primary.
     """
     port = free_port()
     with running_store(port=port) as store:
@@ -118,7 +121,7 @@ async def test_a_replica_as_the_store() -> None:
 
 
 async def test_a_store_that_is_demoted() -> None:
-    """From the moment that it takes no writes any more, or a second later."""
+    """A demoted store is unfit at once, or a second later."""
     with running_store() as store, store.connect() as client:
         async with serving(store) as http:
             assert (await http.get("/readyz")).status_code == 200
@@ -131,14 +134,14 @@ async def test_a_store_that_is_demoted() -> None:
 
 
 async def test_several_reasons_are_all_named() -> None:
-    """An operator puts everything right at once."""
+    """The answer names all faults, so that an operator can correct them together."""
     with running_store("--maxmemory-policy", "allkeys-lru") as store:
         async with serving(store, durability="disk") as http:
             assert_not_ready(await http.get("/readyz"), "evicting", "not_on_disk")
 
 
 async def test_a_store_that_is_loading() -> None:
-    """While it reads its file, which is not the same as being gone."""
+    """A store that loads its file has its own reason, different from a store that is gone."""
     with running_store() as store:
         async with serving(store):
             pass
@@ -158,7 +161,7 @@ async def test_a_store_that_is_loading() -> None:
 
 
 async def test_a_store_that_was_emptied(service: Service, valkey: "redis.Redis") -> None:
-    """Without the service record nothing can be known, and /readyz says so at once."""
+    """Without the service record /readyz says so at once."""
     assert (await service.http.get("/readyz")).json() == {"status": "ready"}
     valkey.delete("service")
     assert_not_ready(await service.http.get("/readyz"), "not_set_up")
@@ -185,7 +188,7 @@ async def test_a_start_never_raises_the_format(deps: Deps) -> None:
 
 
 async def test_a_store_that_is_gone() -> None:
-    """It is told from an unfit one, by the words of every other call."""
+    """A store that is gone gets the same answer as from every other call."""
     with running_store() as store:
         async with serving(store) as http:
             assert (await http.get("/readyz")).status_code == 200
@@ -197,7 +200,7 @@ async def test_a_store_that_is_gone() -> None:
 
 
 async def test_a_reason_names_no_version_and_no_host() -> None:
-    """Anybody may ask, so what is said holds letters only: no digits, no addresses."""
+    """Anybody may call /readyz, so a reason has letters only: no digits and no addresses."""
     with running_store("--maxmemory-policy", "allkeys-lru") as store:
         async with serving(store, durability="disk") as http:
             answer = await http.get("/readyz")

@@ -39,7 +39,7 @@ async def test_rotation(service: Service) -> None:
 
 
 async def test_a_lost_answer_is_given_again(world: World, clock: Clock) -> None:
-    """Within the grace the previous token gets the identical pair, as often as it asks, and nothing is written."""
+    """Within the grace the previous token gets the identical pair every time, and nothing is written."""
     await world.user()
     first = await world.login()
     second = await world.refresh(first.refresh_token)
@@ -53,7 +53,7 @@ async def test_a_lost_answer_is_given_again(world: World, clock: Clock) -> None:
 
 
 async def test_reuse_after_the_grace_ends_the_session(world: World, clock: Clock) -> None:
-    """The spent token is refused, and the newest tokens are dead too."""
+    """A spent token is refused, and the newest tokens die too."""
     await world.user()
     first = await world.login()
     second = await world.refresh(first.refresh_token)
@@ -66,7 +66,7 @@ async def test_reuse_after_the_grace_ends_the_session(world: World, clock: Clock
 
 
 async def test_an_older_generation_ends_the_session_at_any_time(world: World) -> None:
-    """The token before the previous one is reuse even while the previous one has its grace."""
+    """A token before the previous one is reuse, also within the grace of the previous one."""
     await world.user()
     first = await world.login()
     second = await world.refresh(first.refresh_token)
@@ -77,7 +77,7 @@ async def test_an_older_generation_ends_the_session_at_any_time(world: World) ->
 
 
 async def test_reuse_takes_the_session_off_the_list(world: World, valkey: "redis.Redis") -> None:
-    """Nothing of an ended session is left behind."""
+    """A session that reuse ended leaves no entry in the index."""
     user = await world.user()
     first = await world.login()
     second = await world.refresh(first.refresh_token)
@@ -87,7 +87,7 @@ async def test_reuse_takes_the_session_off_the_list(world: World, valkey: "redis
 
 
 async def test_the_previous_access_token_lives_through_the_grace(world: World, clock: Clock) -> None:
-    """Requests in flight do not fail; after the grace the old access token is dead though it had not expired."""
+    """The old access token works during the grace and then stops, also before it expires."""
     await world.user()
     first = await world.login()
     await world.refresh(first.refresh_token)
@@ -98,7 +98,7 @@ async def test_the_previous_access_token_lives_through_the_grace(world: World, c
 
 
 async def test_a_refresh_revives_no_expired_access_token(service: Service, clock: Clock) -> None:
-    """The grace is for tokens that were good a moment ago."""
+    """An expired access token stays expired during the grace."""
     await service.user()
     first = await service.login()
     clock.forward(first["expires_in"])
@@ -115,7 +115,7 @@ class TestStrict:
         return Settings(**CHEAP | {"refresh_grace_s": 0})
 
     async def test_the_second_use_ends_the_session(self, world: World) -> None:
-        """There is no retry, and no previous access token either."""
+        """With a grace of 0 there is no retry, and no previous access token."""
         await world.user()
         first = await world.login()
         second = await world.refresh(first.refresh_token)
@@ -125,7 +125,7 @@ class TestStrict:
 
 
 async def test_a_forged_token_changes_nothing(world: World, valkey: "redis.Redis") -> None:
-    """A well-formed token with the right handle is invalid_grant, and the session does not notice."""
+    """A forged token with the right handle is invalid_grant, and the session stays."""
     await world.user()
     grant = await world.refresh((await world.login()).refresh_token)
     key = f"session:{grant.session_id}"
@@ -137,7 +137,7 @@ async def test_a_forged_token_changes_nothing(world: World, valkey: "redis.Redis
 
 
 async def test_only_a_refresh_token_refreshes(world: World) -> None:
-    """An access token, a reset code, a client secret with the right handle: invalid_grant."""
+    """Other kinds of token with the right handle are invalid_grant."""
     await world.user()
     grant = await world.login()
     await refused(world, grant.access_token)
@@ -148,7 +148,7 @@ async def test_only_a_refresh_token_refreshes(world: World) -> None:
 
 
 async def test_what_is_no_token_is_refused_without_a_store_call(world: World, commands: Commands) -> None:
-    """Every single-character change and every truncation of a refresh token costs the store nothing."""
+    """Every changed or truncated refresh token is refused without a store call."""
     await world.user()
     token = (await world.login()).refresh_token or ""
     mistyped = [token[:at] + ("x" if token[at] != "x" else "y") + token[at + 1 :] for at in range(len(token))]
@@ -160,7 +160,7 @@ async def test_what_is_no_token_is_refused_without_a_store_call(world: World, co
 
 
 async def test_another_clients_token_is_refused_and_stays_good(service: Service) -> None:
-    """Refused before it can do anything to the session: not even reuse by a stranger ends it (RFC 6749 section 6)."""
+    """A token of another client is refused and changes nothing, also as reuse (RFC 6749 section 6)."""
     await service.user()
     mine, _ = await service.client(public=True)
     first = await service.login(client_id=mine.client_id)
@@ -180,7 +180,7 @@ async def test_another_clients_token_is_refused_and_stays_good(service: Service)
 
 
 async def test_a_confidential_client_has_to_authenticate(service: Service) -> None:
-    """Its refresh tokens are worth nothing without its secret."""
+    """The refresh token of a confidential client is worthless without its secret."""
     await service.user()
     _, auth = await service.client()
     login = await service.http.post("/login", json={"username": "ada", "password": PASSWORD}, auth=auth)
@@ -200,13 +200,13 @@ async def test_a_confidential_client_has_to_authenticate(service: Service) -> No
 
 @pytest.mark.parametrize("grant", ["password", "client_credentials", "authorization_code", "Refresh_token"])
 async def test_no_other_grant(service: Service, grant: str) -> None:
-    """unsupported_grant_type, and the password grant above all (RFC 9700 section 2.4)."""
+    """Other grants are unsupported_grant_type, above all the password grant (RFC 9700 section 2.4)."""
     answer = await service.http.post("/token", data={"grant_type": grant, "client_id": "app", "username": "ada"})
     assert (answer.status_code, answer.json()["error"]) == (400, "unsupported_grant_type")
 
 
 async def test_idle_and_absolute_deadlines(world: World, clock: Clock) -> None:
-    """Refreshing moves the idle deadline and never the absolute one."""
+    """A refresh moves the idle deadline and never the absolute one."""
     await world.user()
     client = await world.client(public=True, access_ttl_s=60, idle_ttl_s=600, session_ttl_s=2000)
     grant = await world.login(client=client)
@@ -224,7 +224,7 @@ async def test_idle_and_absolute_deadlines(world: World, clock: Clock) -> None:
 
 
 async def test_an_idle_session_refreshes_no_more(world: World, clock: Clock) -> None:
-    """RFC 9700 section 4.14.2: refresh tokens expire when they are not used."""
+    """Unused refresh tokens expire (RFC 9700 section 4.14.2)."""
     await world.user()
     client = await world.client(public=True, idle_ttl_s=600)
     grant = await world.login(client=client)
@@ -234,7 +234,7 @@ async def test_an_idle_session_refreshes_no_more(world: World, clock: Clock) -> 
 
 
 async def test_introspection_counts_as_use(world: World, clock: Clock) -> None:
-    """A session in use does not go idle although it is not refreshed."""
+    """A session whose tokens are introspected does not go idle."""
     await world.user()
     client = await world.client(public=True, access_ttl_s=5000, idle_ttl_s=600, session_ttl_s=5000)
     grant = await world.login(client=client)
@@ -247,7 +247,7 @@ async def test_introspection_counts_as_use(world: World, clock: Clock) -> None:
 
 
 async def test_scope_can_be_narrowed_and_is_whole_again(service: Service) -> None:
-    """A narrower scope is the new access token's only; a wider one is invalid_scope and spends nothing."""
+    """A narrower scope applies to one access token. A wider one is invalid_scope and spends nothing."""
     await service.user()
     first = await service.login(scope="read write")
     wide = await service.refresh(first["refresh_token"], scope="read delete")
@@ -277,7 +277,7 @@ async def test_a_retry_may_not_widen(world: World) -> None:
 
 
 async def test_a_suspended_users_session_refreshes_no_more(world: World) -> None:
-    """Every path that gives tokens checks the user: refreshing too, and reinstating does not bring it back."""
+    """A suspended user gets no refresh, and reinstating does not bring the session back."""
     user = await world.user()
     grant = await world.login()
     await users.update(world.deps, OPERATOR, user.sub, status="suspended")
@@ -288,7 +288,7 @@ async def test_a_suspended_users_session_refreshes_no_more(world: World) -> None
 
 
 async def test_a_session_without_refresh_has_none(world: World) -> None:
-    """In cookie mode nothing can be refreshed, with whatever token."""
+    """In cookie mode no token refreshes the session."""
     await world.user()
     grant = await world.login(cookie=True)
     assert grant.refresh_token is None

@@ -1,4 +1,4 @@
-"""Taking tokens back."""
+"""Revoking tokens and sessions."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -33,7 +33,7 @@ async def login_through(service: Service, auth: tuple[str, str]) -> dict[str, An
 
 @pytest.mark.parametrize("which", ["access_token", "refresh_token"])
 async def test_revoked_token_is_dead_on_the_next_request(service: Service, which: str) -> None:
-    """After /revoke has answered, all of the session's tokens are inactive, whichever was given (RFC 7009)."""
+    """After the answer of /revoke all tokens of the session are inactive, whichever was sent (RFC 7009)."""
     await service.user()
     granted, other = await service.login(), await service.login()
     assert await service.active(granted["access_token"])
@@ -47,7 +47,7 @@ async def test_revoked_token_is_dead_on_the_next_request(service: Service, which
 
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "urn:something else"])
 async def test_the_hint_is_only_a_hint(service: Service, hint: str) -> None:
-    """A wrong or unknown hint hides nothing (section 2.1)."""
+    """A wrong or unknown hint changes nothing (section 2.1)."""
     await service.user()
     granted = await service.login()
     assert (await post(service, token=granted["access_token"], token_type_hint=hint)).status_code == 200
@@ -55,7 +55,7 @@ async def test_the_hint_is_only_a_hint(service: Service, hint: str) -> None:
 
 
 async def test_a_client_takes_back_its_own(service: Service) -> None:
-    """Without any permission, confidential by its secret and public by its name, and the token is really dead."""
+    """A client needs no permission to revoke its own tokens. A public client names itself."""
     await service.user()
     _, auth = await service.client()
     own = await login_through(service, auth)
@@ -68,7 +68,7 @@ async def test_a_client_takes_back_its_own(service: Service) -> None:
 
 
 async def test_another_clients_token_is_refused_with_an_error(service: Service) -> None:
-    """And stays active (section 2.1: the server refuses the request)."""
+    """Another client's token stays active, and the request is refused (section 2.1)."""
     await service.user()
     granted = await service.login()
     _, stranger = await service.client("introspect")
@@ -79,7 +79,7 @@ async def test_another_clients_token_is_refused_with_an_error(service: Service) 
 
 
 async def test_the_permission_to_revoke(service: Service) -> None:
-    """Takes back others' tokens, within the client's audience."""
+    """The permission `revoke` covers other clients' tokens within the audience."""
     await service.user()
     issuer, _ = await service.client(public=True, audience=("orders",))
     _, orders = await service.client("revoke", audience=("orders",))
@@ -92,7 +92,7 @@ async def test_the_permission_to_revoke(service: Service) -> None:
 
 
 async def test_an_admin_user_may_revoke_any(service: Service) -> None:
-    """With a bearer token; a user who is no admin may not."""
+    """An admin user revokes any token with a bearer token. Other users may not."""
     await service.user("root", roles=("admin",))
     await service.user()
     admin, ada = await service.login("root"), await service.login()
@@ -109,7 +109,7 @@ async def test_an_admin_user_may_revoke_any(service: Service) -> None:
 
 
 async def test_every_unknown_token_is_the_same_200(service: Service, clock: Clock) -> None:
-    """Invented, mistyped, revoked before, another kind: one answer, that of success (section 2.2)."""
+    """Invented, mistyped and revoked tokens and other kinds get the same success (section 2.2)."""
     await service.user()
     granted, gone = await service.login(), await service.login()
     await post(service, token=gone["access_token"])
@@ -134,7 +134,7 @@ async def test_every_unknown_token_is_the_same_200(service: Service, clock: Cloc
 
 
 async def test_a_spent_or_expired_token_still_names_its_session(service: Service, clock: Clock) -> None:
-    """Whoever wants an old token gone wants its session gone."""
+    """Revoking a spent or expired token ends its session."""
     await service.user()
     first = await service.login()
     second = (await service.refresh(first["refresh_token"])).json()
@@ -148,7 +148,7 @@ async def test_a_spent_or_expired_token_still_names_its_session(service: Service
 
 
 async def test_what_is_no_token_costs_no_store_call(world: World, commands: Commands) -> None:
-    """A string that is not of our making is answered without a round trip."""
+    """A malformed token is answered without a store call."""
     await world.user()
     token = (await world.login()).access_token
     commands.reset()
@@ -158,7 +158,7 @@ async def test_what_is_no_token_costs_no_store_call(world: World, commands: Comm
 
 
 async def test_callers_have_to_authenticate(service: Service) -> None:
-    """No client, a wrong secret, no token: refused, and nothing is revoked."""
+    """Without a client, the right secret or a token nothing is revoked."""
     await service.user()
     granted = await service.login()
     assert (await service.http.post("/revoke", data={"token": granted["access_token"]})).status_code == 401
@@ -171,7 +171,7 @@ async def test_callers_have_to_authenticate(service: Service) -> None:
 
 
 async def everybody(service: Service) -> dict[str, dict[str, Any]]:
-    """Two users, two clients: sessions by `<user> <client>`."""
+    """The sessions of two users through two clients, by `<user> <client>`."""
     client, _ = await service.client(public=True)
     found = {}
     for name in ("ada", "bea"):
@@ -190,7 +190,7 @@ async def living(service: Service, everyone: dict[str, dict[str, Any]]) -> set[s
 
 
 async def test_by_session(service: Service) -> None:
-    """An admin ends one session by its id; an unknown one is the same answer."""
+    """An admin ends a session by its id. An unknown id gets the same answer."""
     everyone = await everybody(service)
     answer = await post(service, session_id=everyone["ada app"]["session_id"])
     assert await living(service, everyone) == {"ada own", "bea app", "bea own"}
@@ -199,7 +199,7 @@ async def test_by_session(service: Service) -> None:
 
 
 async def test_by_user(service: Service) -> None:
-    """Every session of one user; later logins are not concerned."""
+    """Revoking a user ends every session of that user, and no later login."""
     everyone = await everybody(service)
     sub = (await service.introspect(everyone["ada app"]["access_token"]))["sub"]
     assert (await post(service, sub=sub)).status_code == 200
@@ -209,7 +209,7 @@ async def test_by_user(service: Service) -> None:
 
 
 async def test_by_client(service: Service) -> None:
-    """Every session opened through one client, by an admin client and by an admin user."""
+    """Revoking a client ends every session of it, for admin clients and admin users."""
     everyone = await everybody(service)
     own = (await service.introspect(everyone["ada own"]["access_token"]))["client_id"]
     assert (await post(service, client_id=own)).status_code == 200
@@ -224,7 +224,7 @@ async def test_by_client(service: Service) -> None:
 
 
 async def test_everything(service: Service) -> None:
-    """Every session there is, in one write; logging in works at once."""
+    """Revoking everything ends every session in one write. Logging in works at once."""
     everyone = await everybody(service)
     assert (await post(service, all="true")).status_code == 200
     assert await living(service, everyone) == set()
@@ -233,7 +233,7 @@ async def test_everything(service: Service) -> None:
 
 
 async def test_only_admins_revoke_more_than_a_token(service: Service) -> None:
-    """The permission `revoke` is for tokens one holds."""
+    """The permission `revoke` works only with a token."""
     everyone = await everybody(service)
     _, auth = await service.client("revoke", "introspect", "issue", "reset")
     sub = (await service.introspect(everyone["ada app"]["access_token"]))["sub"]
@@ -251,7 +251,7 @@ async def test_only_admins_revoke_more_than_a_token(service: Service) -> None:
 async def test_each_is_one_write_whatever_the_number_of_sessions(
     world: World, commands: Commands, sessions: int
 ) -> None:
-    """What ends the sessions is one compare-and-swap of one record; deleting them afterwards only makes room."""
+    """One compare-and-swap of one record ends all sessions. Deleting their records only frees memory."""
     user = await world.user()
     grants = [await world.login() for _ in range(sessions)]
     acts: dict[str, Callable[[], Awaitable[None]]] = {
@@ -274,8 +274,8 @@ async def test_each_is_one_write_whatever_the_number_of_sessions(
         assert not any([await world.active(grant.access_token) for grant in grants])
 
 
-async def test_tidying_is_not_what_ends_sessions(world: World) -> None:
-    """With the deletion of dead records failing altogether, everything stays dead."""
+async def test_deleting_records_is_not_what_ends_sessions(world: World) -> None:
+    """If the deletion of dead records fails, the sessions stay dead."""
     user = await world.user()
     grant = await world.login()
     world.deps.store.sessions.delete_cut_off = lambda *_, **__: None  # type: ignore[method-assign]
@@ -285,7 +285,7 @@ async def test_tidying_is_not_what_ends_sessions(world: World) -> None:
 
 
 async def test_unknown_targets(world: World) -> None:
-    """A user or client that does not exist is NotFound: an operator's typing error must not look like success."""
+    """An unknown user or client is NotFound, so that a typing error does not look like success."""
     with pytest.raises(NotFound):
         await revoke.revoke_user(world.deps, OPERATOR, "nobody")
     with pytest.raises(NotFound):

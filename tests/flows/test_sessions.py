@@ -1,4 +1,4 @@
-"""A user's own sessions: listing, ending one, ending the others; and how many there may be."""
+"""A user's own sessions: the list, the ways to end them, and their number."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from tests.flows.conftest import HERE, World
 
 
 async def test_a_user_lists_the_own_devices(service: Service, clock: Clock) -> None:
-    """Device, address, user agent, created, last seen and which is the current one; newest first, nobody else's."""
+    """The own sessions are listed with device, address, user agent and times, newest first, the current one marked."""
     await service.user("ada")
     await service.user("bea")
     await service.login("bea")
@@ -54,7 +54,7 @@ async def test_a_user_lists_the_own_devices(service: Service, clock: Clock) -> N
 
 
 async def test_only_living_sessions_are_listed(world: World, clock: Clock) -> None:
-    """Idle, ended, revoked and cut-off ones are not there, though a record may be left."""
+    """Idle, ended, revoked and cut-off sessions are not listed, also if a record remains."""
     user = await world.user()
     other = await world.client(public=True)
     short = await world.client(public=True, idle_ttl_s=60)
@@ -76,7 +76,7 @@ async def test_only_living_sessions_are_listed(world: World, clock: Clock) -> No
 
 
 async def test_logout(service: Service) -> None:
-    """Ends the session of the token that was presented, and no other; a second time there is nobody to log out."""
+    """A logout ends the session of the presented token and no other. A second logout is refused."""
     await service.user()
     mine, other = await service.login(), await service.login()
     assert (await service.http.post("/logout", headers=bearer(mine["access_token"]))).status_code == 204
@@ -87,7 +87,7 @@ async def test_logout(service: Service) -> None:
 
 
 async def test_ending_one(service: Service) -> None:
-    """Another device of one's own, or this one."""
+    """A user can end a session on another device, or the current one."""
     await service.user()
     here, there = await service.login(), await service.login()
     answer = await service.http.delete(f"/sessions/{there['session_id']}", headers=bearer(here["access_token"]))
@@ -102,7 +102,7 @@ async def test_ending_one(service: Service) -> None:
 
 
 async def test_anothers_session_is_a_404(service: Service) -> None:
-    """The same as one that does not exist, also for an admin's own account, and it lives on."""
+    """Another user's session gets the same 404 as an unknown one, also for an admin, and it stays alive."""
     await service.user("ada", roles=("admin",))
     await service.user("bea")
     ada, bea = await service.login("ada"), await service.login("bea")
@@ -116,7 +116,7 @@ async def test_anothers_session_is_a_404(service: Service) -> None:
 
 
 async def test_ending_the_others_spares_exactly_this_one(service: Service) -> None:
-    """All other sessions of the user end, this one and other users' do not; it can still be refreshed."""
+    """All other sessions of the user end. This one can still be refreshed."""
     await service.user("ada")
     await service.user("bea")
     others = [await service.login() for _ in range(3)]
@@ -129,14 +129,14 @@ async def test_ending_the_others_spares_exactly_this_one(service: Service) -> No
     assert await service.active(fresh["access_token"])
     later = await service.login()
     assert await service.active(later["access_token"])
-    # Now the other way round: the one that was spared is one of the others.
+    # Now the other way round: the spared session is one of the others.
     assert (await service.http.delete("/sessions", headers=bearer(later["access_token"]))).status_code == 204
     assert not await service.active(fresh["access_token"])
     assert await service.active(later["access_token"])
 
 
 async def test_ending_all(service: Service) -> None:
-    """`?all=true` ends this one too; anything else there is refused, not taken for no."""
+    """`?all=true` ends this session too. Any other value is refused."""
     await service.user()
     other, here = await service.login(), await service.login()
     for query in ("?all=yes", "?al=true", "?all=true&all=false"):
@@ -148,7 +148,7 @@ async def test_ending_all(service: Service) -> None:
 
 
 async def test_a_session_that_ended_meanwhile_is_not_spared(world: World) -> None:
-    """Whoever was cut off between being looked up and acting can spare nothing, also when the user is gone."""
+    """A session that was cut off after its lookup is not spared, nor one of a deleted user."""
     user = await world.user()
     mine, other = await world.login(), await world.login()
     me, too = await world.me(mine), await world.me(other)
@@ -163,7 +163,7 @@ async def test_a_session_that_ended_meanwhile_is_not_spared(world: World) -> Non
 
 
 async def test_cookie_sessions(service: Service) -> None:
-    """Ending the own session clears the cookie; ending the others does not."""
+    """Ending the own session clears the cookie. Ending others does not."""
     await service.user()
     same = {"Sec-Fetch-Site": "same-origin"}
     answer = await service.http.post(
@@ -182,7 +182,7 @@ async def test_cookie_sessions(service: Service) -> None:
 
 
 class Ticking(Clock):
-    """A clock that goes on by itself, so that no two logins begin in the same millisecond."""
+    """A clock that moves with each reading, so that two logins never begin in the same millisecond."""
 
     def __call__(self) -> float:
         self.now += 0.001
@@ -197,7 +197,7 @@ class TestCap:
         return Ticking()
 
     async def test_the_fifty_first_ends_the_oldest(self, world: World, clock: Clock) -> None:
-        """And only that one; another user's are not counted."""
+        """Login 51 ends the oldest session of the user, and no other."""
         user = await world.user()
         await world.user("bea")
         bea = await world.login("bea")
@@ -212,16 +212,16 @@ class TestCap:
         assert reasons == ["too many sessions"] * 2
 
     async def test_sixty_parallel_logins_end_up_with_fifty(self, world: World) -> None:
-        """Logins at the same moment together end what is too much, and not one more."""
+        """Parallel logins together end exactly the surplus."""
         user = await world.user()
         for _ in range(3):
             await asyncio.gather(*(world.login() for _ in range(20)))
         assert len(await sessions.list_active(world.deps, user.sub)) == 50
 
     async def test_all_at_once(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The same with sixty under way at once."""
+        """Sixty logins at the same moment leave fifty sessions."""
         user = await world.user()
-        monkeypatch.setattr(world.deps.hasher, "_room", 100)
+        monkeypatch.setattr(world.deps.hasher._pool, "_free", 100)
         await asyncio.gather(*(world.login() for _ in range(60)))
         assert len(await sessions.list_active(world.deps, user.sub)) == 50
 
@@ -237,7 +237,7 @@ class TestCap:
             return Clock()
 
         async def test_the_newest_survives_the_same_millisecond(self, world: World) -> None:
-            """A login that succeeds is never the one that is ended for it."""
+            """A login never ends its own session."""
             await world.user()
             grants: list[Grant] = []
             for _ in range(6):
@@ -246,7 +246,7 @@ class TestCap:
             assert sum([await world.alive(grant) for grant in grants]) == 2
 
         async def test_ended_sessions_make_room_first(self, world: World, clock: Clock) -> None:
-            """A session that has gone idle goes before an older one that is alive."""
+            """An idle session is ended before an older active one."""
             await world.user()
             short = await world.client(public=True, idle_ttl_s=60)
             old = await world.login()

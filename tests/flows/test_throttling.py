@@ -1,4 +1,4 @@
-"""Guessing at passwords: how often it is heard, from where, and who else notices."""
+"""Rate limits for passwords and secrets: their numbers, and whom they affect."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ OTHER_PASSWORD = "seven quiet herons wading"
 
 
 async def guess(world: World, username: str = "ada", password: str = WRONG, ip: str | None = "192.0.2.1") -> Any:
-    """One attempt; returns the seconds to wait if it was not heard, `None` if it was wrong, else the grant."""
+    """One login. Returns the seconds to wait if it was throttled, None if it was wrong, and else the grant."""
     try:
         return await world.login(username, password, caller=Caller(ip=ip))
     except InvalidCredentials:
@@ -44,7 +44,7 @@ async def guess(world: World, username: str = "ada", password: str = WRONG, ip: 
 
 @pytest.mark.parametrize("username", ["ada", "nobody", "b\u200bad name"])
 async def test_five_guesses_at_an_account_then_each_waits_longer(world: World, clock: Clock, username: str) -> None:
-    """From one address 5 are heard at once, then one after 1, 2, 4 … 60 s; for names that nobody has likewise."""
+    """From one address five guesses are checked at once, then one after 1, 2, 4 … 60 s; also for unknown names."""
     await world.user()
     assert [await guess(world, username) for _ in range(5)] == [None] * 5
     for wait in (1, 2, 4, 8, 16, 32, 60, 60):
@@ -59,8 +59,8 @@ async def test_five_guesses_at_an_account_then_each_waits_longer(world: World, c
         await world.deps.store.throttle.clear([Window(throttle.PER_ADDRESS, "192.0.2.1")])
 
 
-async def test_what_is_not_heard_does_not_prolong_the_wait(world: World, clock: Clock) -> None:
-    """Knocking while being kept waiting costs nothing: a lock is soft and ends by itself."""
+async def test_a_throttled_attempt_does_not_prolong_the_wait(world: World, clock: Clock) -> None:
+    """A throttled attempt does not prolong the wait. The lock ends by itself."""
     await world.user()
     for _ in range(5):
         await guess(world)
@@ -71,7 +71,7 @@ async def test_what_is_not_heard_does_not_prolong_the_wait(world: World, clock: 
 
 
 async def test_success_clears_the_account(world: World) -> None:
-    """After the right password there are five guesses again: only wrong ones in a row count."""
+    """After the right password there are five guesses again."""
     await world.user()
     for _ in range(3):
         assert [await guess(world) for _ in range(4)] == [None] * 4
@@ -79,7 +79,7 @@ async def test_success_clears_the_account(world: World) -> None:
 
 
 async def test_another_address_is_not_kept_waiting(world: World) -> None:
-    """Whoever is guessing somewhere does not lock the owner out elsewhere."""
+    """Guesses from one address do not lock the owner out at another."""
     await world.user()
     for _ in range(6):
         await guess(world, ip="198.51.100.9")
@@ -87,15 +87,15 @@ async def test_another_address_is_not_kept_waiting(world: World) -> None:
 
 
 async def test_a_variant_of_the_name_is_the_same_account(world: World) -> None:
-    """Typing the name in capitals buys no further guesses."""
+    """Another form of the name gives no further guesses."""
     await world.user()
     for name in ("ada", "ADA", "Ada", "aDa", "\uff21da"):
         await guess(world, name)
     assert await guess(world, "adA") == 1
 
 
-async def test_an_account_hears_a_hundred_in_a_row(world: World, clock: Clock) -> None:
-    """From whatever addresses; then it is closed for passwords, for a day at most. Live sessions go on, and refresh."""
+async def test_an_account_allows_a_hundred_guesses_in_a_row(world: World, clock: Clock) -> None:
+    """After a hundred wrong guesses from any address no password is checked for a day at most. Sessions go on."""
     await world.user()
     session = await world.login()
     assert [await guess(world, ip=f"10.0.{n}.1") for n in range(100)] == [None] * 100
@@ -116,7 +116,7 @@ async def lock(world: World, username: str = "ada") -> None:
 
 @pytest.mark.parametrize("username", ["ada", "Ada"])
 async def test_a_reset_opens_a_locked_account(world: World, username: str) -> None:
-    """Whoever proves a reset code can log in with the new password at once."""
+    """After a reset the user can log in with the new password at once."""
     user = await world.user(username)
     await lock(world)
     code, _ = await new_reset_code(world.deps, OPERATOR, user.sub)
@@ -125,15 +125,15 @@ async def test_a_reset_opens_a_locked_account(world: World, username: str) -> No
 
 
 async def test_an_admin_opens_a_locked_account(world: World) -> None:
-    """Setting the status to active, as it may be already, forgets the wrong guesses."""
+    """Setting the status to active clears the wrong guesses."""
     user = await world.user("Ada")
     await lock(world)
     await users.update(world.deps, OPERATOR, user.sub, status="active")
     assert (await guess(world, password=PASSWORD)).access_token
 
 
-async def test_an_address_hears_twenty_in_five_minutes(world: World, clock: Clock) -> None:
-    """Whatever accounts they are at: one password against many names. Others' addresses are not concerned."""
+async def test_an_address_allows_twenty_guesses_in_five_minutes(world: World, clock: Clock) -> None:
+    """An address has twenty guesses for all accounts together. Other addresses are independent."""
     await world.user()
     assert [await guess(world, f"user{n}") for n in range(20)] == [None] * 20
     assert await guess(world, password=PASSWORD) == 300
@@ -143,7 +143,7 @@ async def test_an_address_hears_twenty_in_five_minutes(world: World, clock: Cloc
 
 
 async def test_logins_that_succeed_do_not_count_against_an_address(world: World) -> None:
-    """Behind one address there may be many people; nor does a success buy it further guesses."""
+    """Many people can log in from one address. A success gives no further guesses."""
     await world.user()
     for _ in range(30):
         assert (await guess(world, password=PASSWORD)).access_token
@@ -154,8 +154,8 @@ async def test_logins_that_succeed_do_not_count_against_an_address(world: World)
     assert await guess(world, "user21") == 300
 
 
-async def test_an_ipv6_network_hears_two_hundred(world: World) -> None:
-    """Addresses of one /64 count as one; those of a /48 share 200."""
+async def test_an_ipv6_network_allows_two_hundred_guesses(world: World) -> None:
+    """The addresses of a /64 count as one. Those of a /48 share 200 guesses."""
     await world.user()
     assert [await guess(world, f"a{n}", ip=f"2001:db8:1:1::{n:x}") for n in range(20)] == [None] * 20
     assert await guess(world, "a", ip="2001:db8:1:1:ffff::1") == 300
@@ -167,7 +167,7 @@ async def test_an_ipv6_network_hears_two_hundred(world: World) -> None:
 
 
 async def test_the_answer_is_a_429_that_says_when(service: Service) -> None:
-    """With Retry-After, and the same for a name that nobody has."""
+    """The answer is 429 with Retry-After, the same for an unknown name."""
     await service.user()
     answers = []
     for name in ("ada", "nobody"):
@@ -179,7 +179,7 @@ async def test_the_answer_is_a_429_that_says_when(service: Service) -> None:
 
 
 async def test_a_hundred_parallel_guesses_get_no_further_than_five(world: World, hashes: Hashes) -> None:
-    """The attempt is counted before the hash, so at most 5 of them reach argon2, and no more after."""
+    """The attempt is counted before the hash, so at most five of a hundred reach argon2."""
     await world.user()
     outcomes = await asyncio.gather(*(guess(world) for _ in range(100)))
     assert hashes.verified <= 5
@@ -187,8 +187,8 @@ async def test_a_hundred_parallel_guesses_get_no_further_than_five(world: World,
     assert await guess(world, password=PASSWORD) == 1
 
 
-async def test_a_hundred_parallel_guesses_are_overheard_by_no_login_elsewhere(world: World, hashes: Hashes) -> None:
-    """While somebody is guessing, the owner logs in from another address."""
+async def test_parallel_guesses_do_not_disturb_a_login_elsewhere(world: World, hashes: Hashes) -> None:
+    """During an attack the owner can log in from another address."""
     await world.user()
     guesses = asyncio.gather(*(guess(world, ip="198.51.100.9") for _ in range(100)))
     assert (await guess(world, password=PASSWORD)).access_token
@@ -198,7 +198,7 @@ async def test_a_hundred_parallel_guesses_are_overheard_by_no_login_elsewhere(wo
 
 @pytest.mark.parametrize("times", range(3))
 async def test_thirty_parallel_valid_logins_all_succeed(world: World, times: int) -> None:
-    """Attempts under way are waited for, not refused: one user's apps may all start at the same moment."""
+    """Logins wait for pending attempts. So all apps of one user can start at the same moment."""
     await world.user()
     grants = await asyncio.gather(*(world.login() for _ in range(30)))
     assert len({grant.session_id for grant in grants}) == 30
@@ -206,7 +206,7 @@ async def test_thirty_parallel_valid_logins_all_succeed(world: World, times: int
 
 
 async def test_a_wrong_current_password_counts_like_a_login(world: World) -> None:
-    """Changing the password is no way around the limits, and being kept waiting does not end the session."""
+    """Password changes count for the limits too. Being throttled does not end the session."""
     await world.user()
     session = await world.login()
     me = await world.me(session)
@@ -220,7 +220,7 @@ async def test_a_wrong_current_password_counts_like_a_login(world: World) -> Non
 
 
 async def test_invented_reset_codes_count_against_an_address(world: World) -> None:
-    """Twenty, like wrong passwords; a valid code is heard from elsewhere."""
+    """An address has twenty invented reset codes. A valid code works from another address."""
     user = await world.user()
     code, _ = await new_reset_code(world.deps, OPERATOR, user.sub)
     for _ in range(20):
@@ -232,7 +232,7 @@ async def test_invented_reset_codes_count_against_an_address(world: World) -> No
 
 
 class TestOverload:
-    """When more passwords come than can be checked."""
+    """More passwords come than can be checked."""
 
     @pytest.fixture
     def settings(self) -> Settings:
@@ -267,7 +267,7 @@ class TestOverload:
     async def test_a_full_queue_is_told_at_once(
         self, world: World, service: Service, gate: threading.Event, commands: Commands
     ) -> None:
-        """503 with Retry-After instead of an ever longer wait, at no cost to the store; and the service goes on."""
+        """A full queue is answered with 503 and Retry-After, without a store call. The service goes on."""
         await world.user()
         tasks = await self.fill(world)
         commands.reset()
@@ -281,7 +281,7 @@ class TestOverload:
         assert await world.alive(await world.login())
 
     async def test_what_was_not_checked_is_not_counted(self, world: World, gate: threading.Event) -> None:
-        """Attempts that met a full queue cost the account and the address nothing."""
+        """Attempts at a full queue do not count for the account or the address."""
         await world.user()
         tasks = await self.fill(world)
         for _ in range(30):
@@ -292,7 +292,7 @@ class TestOverload:
         assert await world.alive(await world.login())
 
     async def test_a_full_queue_forgets_no_wrong_guesses(self, world: World, gate: threading.Event) -> None:
-        """Or filling it would buy a guesser a fresh start."""
+        """Filling the queue does not clear wrong guesses."""
         await world.user()
         gate.set()
         for _ in range(4):
@@ -308,7 +308,7 @@ class TestOverload:
         assert await guess(world) == 1
 
     async def test_the_room_comes_back_when_callers_go_away(self, world: World, gate: threading.Event) -> None:
-        """A cancelled request's hash still occupies its place until it is done, and then gives it back."""
+        """The hash of a cancelled request keeps its place until it is done, and then frees it."""
         await world.user()
         tasks = await self.fill(world)
         for task in tasks:
@@ -322,7 +322,7 @@ class TestOverload:
     async def test_a_hash_that_gets_no_time_is_computed_elsewhere(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Hashing only uses what others leave; where they leave nothing, a login takes longer and still succeeds."""
+        """On a busy machine a login takes longer and still succeeds."""
         await world.user()
         monkeypatch.setattr(pool, "LATE_S", 0.05)
         starved = threading.Event()
@@ -333,14 +333,14 @@ class TestOverload:
 
     @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
     async def test_hashing_makes_way(self, world: World) -> None:
-        """For the event loop, at once: not after its turn, which is milliseconds."""
+        """Hashing yields to the event loop at once."""
         policy = await world.deps.hasher._pool.run(lambda: os.sched_getscheduler(threading.get_native_id()))
         assert policy == os.SCHED_IDLE
         assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 async def test_a_refused_attempt_leaves_no_trace_in_other_windows(world: World, valkey: "redis.Redis") -> None:
-    """What one window refuses is counted in none."""
+    """An attempt that one window refuses counts in no other window."""
     await world.user()
     for _ in range(5):
         await guess(world)
@@ -351,7 +351,7 @@ async def test_a_refused_attempt_leaves_no_trace_in_other_windows(world: World, 
 
 
 async def test_what_the_store_could_not_tell_is_not_counted(service: Service, valkey: "redis.Redis") -> None:
-    """A 503 is nobody's wrong guess: after a part of the store failed, those behind one address can all log in."""
+    """A 503 is no wrong guess: after an outage all users of an address can log in."""
     ada, grace = await service.user(), await service.user("grace")
     code, _ = await new_reset_code(service.deps, OPERATOR, grace.sub)
     reset = {"reset_code": code, "new_password": OTHER_PASSWORD}
@@ -373,7 +373,7 @@ async def test_what_the_store_could_not_tell_is_not_counted(service: Service, va
 
 
 async def test_a_throttle_that_cannot_be_read_lets_nobody_in(service: Service, valkey: "redis.Redis") -> None:
-    """It fails closed: what can't be counted is neither heard nor refused but 503, and fine again with the record."""
+    """A damaged throttle record gives 503. Repairing the record is enough."""
     await service.user()
     key = Window(throttle.PER_ACCOUNT, "ada").key
     valkey.set(key, "not a record")
@@ -394,7 +394,7 @@ def post(path: str, **options: Any) -> Attempt:
 
 
 def post_form(path: str, **fields: str) -> Attempt:
-    """The same with the secret in the form."""
+    """A call that authenticates the client by its form."""
 
     def attempt(service: Service, auth: tuple[str, str]) -> Awaitable[httpx.Response]:
         return service.http.post(path, data={"client_id": auth[0], "client_secret": auth[1], **fields})
@@ -422,7 +422,7 @@ ATTEMPTS: dict[str, Attempt] = {
 
 @pytest.mark.parametrize("name", ATTEMPTS)
 async def test_wrong_secrets_are_throttled_on_every_endpoint(service: Service, name: str) -> None:
-    """Ten wrong secrets of a client are told so, then 429; the right one is heard, and what one call counts all do."""
+    """A client has ten wrong secrets on all endpoints together, then 429. The right secret works."""
     attempt, (client_id, secret), wrong = ATTEMPTS[name], service.admin, tokens.new(Kind.SECRET).text
     for _ in range(10):
         assert (await attempt(service, (client_id, wrong))).status_code == 401
@@ -435,6 +435,6 @@ async def test_wrong_secrets_are_throttled_on_every_endpoint(service: Service, n
 
 
 def test_every_call_that_takes_a_secret_is_tried() -> None:
-    """Each route for clients is among the attempts; those of /admin authenticate in one place."""
+    """The test has each route for clients; those of /admin authenticate in one place."""
     tried = {"/introspect", "/introspect/batch", "/revoke", "/token", "/tokens", "/events"}
     assert {route.path for route in ROUTES if "client" in route.who} == tried

@@ -20,7 +20,10 @@ ADA = "/admin/users"
 
 
 async def test_create(service: Service, clock: Clock) -> None:
-    """201 with the user as stored; without a password there is a reset code in the answer, and only there."""
+    """The answer is 201 with the user as stored.
+
+    Without a password it also has a reset code, which is shown only here.
+    """
     body = {"username": "Ada", "password": PASSWORD, "roles": ["ops", "ops"], "claims": {"team": "blue"}}
     answer = await service.http.post(ADA, json=body, auth=service.admin)
     user = answer.json()
@@ -46,7 +49,7 @@ VARIANTS = ["ada", "ADA", "Ａda", "ᴬda", "ada"]  # noqa: RUF001 - look-alikes
 
 @pytest.mark.parametrize("variant", VARIANTS)
 async def test_a_variant_of_an_existing_name_is_a_409(service: Service, valkey: "redis.Redis", variant: str) -> None:
-    """At creating and at renaming, whatever its case or width, and nothing is left behind."""
+    """A name in another case or width is taken, at creating and at renaming. Nothing is left behind."""
     await service.user("Ada")
     bea = await service.user("bea")
     before = {key: valkey.get(key) for key in keys(valkey) if valkey.type(key) == b"string"}
@@ -63,7 +66,7 @@ async def test_a_variant_of_an_existing_name_is_a_409(service: Service, valkey: 
 
 @pytest.mark.parametrize("name", ["", "a\u200bda", "a da", "ada.", "a{b}", "x" * 129, "a\u202eda", "\u0378"])
 async def test_names_that_nobody_can_have(world: World, valkey: "redis.Redis", name: str) -> None:
-    """Invisible, ambiguous or unfit for a key: refused, and nothing is left behind."""
+    """Invisible and ambiguous names are refused, and nothing is left behind."""
     before = keys(valkey)
     with pytest.raises(InvalidRequest):
         await world.user(name)
@@ -75,7 +78,7 @@ async def test_names_that_nobody_can_have(world: World, valkey: "redis.Redis", n
 
 
 async def test_renaming(world: World) -> None:
-    """Only the new name opens; the old one is free for somebody else; sessions go on."""
+    """Only the new name works, and the old one is free. Sessions go on."""
     user = await world.user("ada")
     grant = await world.login("ada")
     await users.update(world.deps, OPERATOR, user.sub, username="Bea")
@@ -88,14 +91,14 @@ async def test_renaming(world: World) -> None:
 
 
 async def test_renaming_to_another_form_of_the_same_name(world: World) -> None:
-    """Is no conflict with oneself."""
+    """A user can change the spelling of the own name."""
     user = await world.user("ada")
     assert (await users.update(world.deps, OPERATOR, user.sub, username="Ada")).username == "Ada"
     assert await world.alive(await world.login("ADA"))
 
 
 async def test_deleting(service: Service, valkey: "redis.Redis") -> None:
-    """Every session ends, the name is free, and whoever takes it is somebody else."""
+    """Every session ends, and the name is free. A new user of that name is another user."""
     await service.user("bea")
     before = {key for key in keys(valkey) if not key.startswith((b"throttle:", b"audit"))}
     user = await service.user("ada")
@@ -112,7 +115,7 @@ async def test_deleting(service: Service, valkey: "redis.Redis") -> None:
 
 
 async def test_suspending_and_reinstating(world: World) -> None:
-    """Suspending ends every session and closes the door; reinstating opens the door and revives no session."""
+    """Suspending ends every session and forbids logins. Reinstating allows logins and revives no session."""
     user = await world.user()
     grant = await world.login()
     suspended = await users.update(world.deps, OPERATOR, user.sub, status="suspended")
@@ -128,7 +131,7 @@ async def test_suspending_and_reinstating(world: World) -> None:
 
 
 async def test_a_change_leaves_the_rest(world: World) -> None:
-    """What is not given stays; each change raises the version."""
+    """Fields that are left out stay, and each change raises the version."""
     user = await world.user(roles=("ops",), claims={"a": 1})
     changed = await users.update(world.deps, OPERATOR, user.sub, roles=("dev",))
     assert changed == user.but(roles=("dev",), version=2)
@@ -139,7 +142,7 @@ async def test_a_change_leaves_the_rest(world: World) -> None:
 
 
 async def test_unknown_users(world: World) -> None:
-    """NotFound for reading, changing and deleting."""
+    """Reading, changing and deleting an unknown user are NotFound."""
     acts: list[Any] = [users.update(world.deps, OPERATOR, "x", roles=()), users.delete(world.deps, OPERATOR, "x")]
     for act in acts:
         with pytest.raises(NotFound):
@@ -149,7 +152,7 @@ async def test_unknown_users(world: World) -> None:
 async def test_a_stale_entry_of_the_index_opens_nothing_and_can_be_taken_over(
     world: World, valkey: "redis.Redis"
 ) -> None:
-    """A crash between two writes leaves an entry that names nobody, or a user of another name."""
+    """An entry that a crash left names nobody, or a user of another name. A new user can take the name."""
     ada = await world.user("ada")
     valkey.set("login:bea", "000000000000")  # nobody
     valkey.set("login:cyn", ada.sub)  # a user who is not called that
@@ -163,7 +166,7 @@ async def test_a_stale_entry_of_the_index_opens_nothing_and_can_be_taken_over(
 
 
 async def test_a_rename_that_broke_off(world: World, valkey: "redis.Redis") -> None:
-    """After a crash anywhere in it the user answers to the old name or to both, and it can be done again."""
+    """After a crash within a rename the user has the old name or both, and the rename can be repeated."""
     ada = await world.user("ada")
     # Reserved: a crash before the index was written.
     await world.deps.store.users.change(ada.sub, lambda user: user.but(renaming_to="bea"))
@@ -185,7 +188,7 @@ async def test_a_rename_that_broke_off(world: World, valkey: "redis.Redis") -> N
 
 @pytest.mark.parametrize("switched", [False, True], ids=["taken", "switched"])
 async def test_a_name_that_is_taken_back_stays(world: World, switched: bool) -> None:
-    """A rename that is slow to release the old name takes it from nobody, not even from the same user."""
+    """A slow rename does not release a name that the user has taken back."""
     ada = await world.user("ada")
     store = world.deps.store.users
     really, first, second = store._release_name, asyncio.Event(), asyncio.Event()
@@ -217,7 +220,7 @@ async def test_a_name_that_is_taken_back_stays(world: World, switched: bool) -> 
 
 
 async def test_a_half_made_user_removes_itself(world: World, valkey: "redis.Redis", clock: Clock) -> None:
-    """A crash in the middle of registering leaves records that expire, and a name that can be taken then."""
+    """Records of a broken registration expire, and the name is free then."""
     store = world.deps.store
 
     class Crash(Exception):
@@ -242,14 +245,14 @@ async def test_a_half_made_user_removes_itself(world: World, valkey: "redis.Redi
 
 
 async def test_a_new_user_lasts(world: World, valkey: "redis.Redis") -> None:
-    """Once made, nothing of a user expires."""
+    """No record of a registered user expires."""
     user = await world.user()
     for key in (f"user:{{{user.sub}}}", f"credentials:{{{user.sub}}}", "login:ada"):
         assert valkey.ttl(key) == -1
 
 
 async def test_listing_with_a_cursor(service: Service) -> None:
-    """Every user exactly once, in pages of the size asked for at most."""
+    """The pages have every user once, and at most the wanted number."""
     made = {(await service.deps.store.users.get((await service.user(f"user{n}")).sub)).sub for n in range(23)}
     seen: list[str] = []
     cursor: str | None = None
@@ -265,10 +268,10 @@ async def test_listing_with_a_cursor(service: Service) -> None:
 
 
 class TestLastAdmin:
-    """Nobody can lock out the last admin by mistake: a 409, and nothing changes."""
+    """The last admin cannot be removed by mistake: a 409, and nothing changes."""
 
     async def test_a_user_who_is_the_last(self, world: World) -> None:
-        """Not by roles, by suspending, by deleting; a second admin makes all of these possible."""
+        """The last admin keeps the role, the status and the account until there is a second admin."""
         root = await world.user("root", roles=("admin", "ops"))
         before = await world.deps.store.users.get(root.sub)
         changes: list[dict[str, Any]] = [{"roles": ("ops",)}, {"roles": ()}, {"status": "suspended"}]
@@ -288,7 +291,7 @@ class TestLastAdmin:
     async def test_a_change_meanwhile_makes_no_second_admin(
         self, world: World, monkeypatch: pytest.MonkeyPatch, kind: str
     ) -> None:
-        """The last admin stays the last one when its record changes while others are being looked for."""
+        """The last admin stays the last one when its record changes during the search for another."""
         last = await world.user("root", roles=("admin",)) if kind == "user" else await world.client("admin")
         every_client = world.deps.store.listing.every_client
 
@@ -311,7 +314,7 @@ class TestLastAdmin:
 
     @pytest.mark.parametrize("helper", ["suspended", "without a name", "a client", "a public client"])
     async def test_who_counts_as_another_admin(self, world: World, helper: str) -> None:
-        """A client with a secret does; a suspended user does not, nor one who can't log in."""
+        """A client with a secret is another admin. Suspended users and users without a login are not."""
         root = await world.user("root", roles=("admin",))
         if helper == "suspended":
             other = await world.user("other", roles=("admin",))
@@ -330,7 +333,7 @@ class TestLastAdmin:
                 await users.delete(world.deps, OPERATOR, root.sub)
 
     async def test_over_http(self, service: Service) -> None:
-        """The admin client can't remove itself while it is the only one."""
+        """The only admin client cannot remove itself."""
         path = f"/admin/clients/{service.admin[0]}"
         for answer in (
             await service.http.delete(path, auth=service.admin),

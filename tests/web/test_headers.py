@@ -128,7 +128,7 @@ async def test_a_fault_of_ours_says_nothing(service: Service, monkeypatch: pytes
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the password was tok_secret in /srv/app.py line 7")
 
-    monkeypatch.setattr("authsvc.web.account.sessions.alive", broken)
+    monkeypatch.setattr("authsvc.web.account.sessions.list_active", broken)
     await service.user()
     headers = bearer((await service.login())["access_token"])
     answer = await service.http.get("/sessions", headers=headers)
