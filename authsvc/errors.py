@@ -1,8 +1,42 @@
-"""The exception tree: one sentence per class on what happened; `web/errors.py` alone knows HTTP."""
+"""The exceptions of the service. `web/errors.py` turns them into HTTP answers, `cli/statuses.py` into exit statuses.
+
+AuthError
+├── InvalidRequest
+├── UnsupportedMediaType
+├── TooLarge
+├── HeadTooLarge
+├── NotFound
+├── InvalidCredentials
+├── WrongPassword
+├── AccessDenied
+├── MissingToken
+├── InvalidToken
+├── InsufficientRole
+├── InsufficientScope      scope
+├── CrossSite
+├── InvalidClient
+├── UnauthorizedClient
+├── InvalidGrant
+├── InvalidScope
+├── UnsupportedGrantType
+├── WeakPassword
+├── UsernameTaken
+├── LastAdmin
+├── TooManyAttempts        retry_after_s
+├── Overloaded
+├── Busy
+├── StoreUnavailable
+│   ├── NotDurable
+│   ├── CorruptRecord
+│   ├── NewerFormat        found, understood
+│   └── FormatNotAllowed   needed, allowed
+├── NotReady               reasons
+└── StartupError
+"""
 
 
 class AuthError(Exception):
-    """Base of everything this service raises on purpose. The text helps developers and holds no secret."""
+    """The base of all exceptions that the service raises on purpose. The text helps developers and holds no secret."""
 
 
 class InvalidRequest(AuthError):
@@ -10,35 +44,35 @@ class InvalidRequest(AuthError):
 
 
 class UnsupportedMediaType(AuthError):
-    """The body is of a type, charset or encoding that this call does not take."""
+    """The call does not take a body of this type, charset or encoding."""
 
 
 class TooLarge(AuthError):
-    """The body is larger than we read."""
+    """The body is larger than the limit."""
 
 
 class HeadTooLarge(AuthError):
-    """Request line and header fields are larger, or more, than we read."""
+    """The request line and the header fields are larger than the limit, or there are too many fields."""
 
 
 class NotFound(AuthError):
-    """There is no such thing, or it is none of the caller's business."""
+    """The object does not exist, or the caller may not know of it."""
 
 
 class InvalidCredentials(AuthError):
-    """The username and password do not open an active account; never says which of the three."""
+    """Username and password do not open an active account. The text never says what is wrong."""
 
 
 class WrongPassword(AuthError):
-    """The current password given with a change is not the account's; the session goes on."""
+    """A change of password came with a wrong current password. The session goes on."""
 
 
 class AccessDenied(AuthError):
-    """The request is well-formed and authenticated, and its subject may not have what it asks for."""
+    """The request is well-formed and authenticated, and its subject has no right to this."""
 
 
 class MissingToken(AuthError):
-    """A user call came without any credentials (RFC 6750 section 3: no error code then)."""
+    """A call of a user came without credentials, so the answer has no error code (RFC 6750 section 3)."""
 
 
 class InvalidToken(AuthError):
@@ -46,11 +80,11 @@ class InvalidToken(AuthError):
 
 
 class InsufficientRole(AuthError):
-    """The user is known and lacks the role that the call demands."""
+    """The user lacks the role that the call demands."""
 
 
 class InsufficientScope(AuthError):
-    """The token is active and lacks a scope that the gateway demands. `scope`: all that it demands."""
+    """The token is active and lacks a scope that the gateway demands. `scope`: the whole demand."""
 
     def __init__(self, scope: str) -> None:
         super().__init__("this takes more scope than the token has")
@@ -58,7 +92,7 @@ class InsufficientScope(AuthError):
 
 
 class CrossSite(AuthError):
-    """A cookie-authenticated change came from another site, or did not say where it came from."""
+    """A change with the cookie came from another site, or did not say where it came from."""
 
 
 class InvalidClient(AuthError):
@@ -85,19 +119,19 @@ class UnsupportedGrantType(AuthError):
 
 
 class WeakPassword(AuthError):
-    """The new password is refused by the policy; the text says by which rule."""
+    """The policy refuses the new password."""
 
 
 class UsernameTaken(AuthError):
-    """Another account has this name, or one that looks like it."""
+    """Another account has this name, or a name that looks the same."""
 
 
 class LastAdmin(AuthError):
-    """The change would leave nobody who can administer the service."""
+    """After the change, the service would have no admin."""
 
 
 class TooManyAttempts(AuthError):
-    """Attempts at a secret are throttled. `retry_after_s`: whole seconds until the next one is heard."""
+    """There were too many attempts at a secret. `retry_after_s`: whole seconds until the next attempt counts."""
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__("too many attempts, try again later")
@@ -109,22 +143,22 @@ class Overloaded(AuthError):
 
 
 class Busy(AuthError):
-    """More is asked at the same time than this worker takes; nothing was done."""
+    """The worker has too many requests in progress; nothing was done."""
 
     def __init__(self) -> None:
         super().__init__("too much is asked at the same time, try again")
 
 
 class StoreUnavailable(AuthError):
-    """The store could not be asked, or gave an answer we cannot trust: neither active nor inactive."""
+    """The store did not answer, or its answer cannot be trusted: neither active nor inactive."""
 
 
 class NotDurable(StoreUnavailable):
-    """The change was made, and not kept by as many as it has to be: it may be lost again. Repeating it is safe."""
+    """The store made the change, and too few replicas or disks have it, so it may be lost. Repeating it is safe."""
 
 
 class CorruptRecord(StoreUnavailable):
-    """A record in the store does not parse; whoever needs it gets no decision."""
+    """A record in the store does not parse, so no decision can be based on it."""
 
 
 class NewerFormat(StoreUnavailable):
@@ -146,7 +180,7 @@ class FormatNotAllowed(StoreUnavailable):
 
 
 class NotReady(AuthError):
-    """The store answers and is not fit for this service. `reasons`: codes that name neither versions nor hosts."""
+    """The store answers and is not fit for this service. `reasons`: public codes, without versions and hosts."""
 
     def __init__(self, reasons: tuple[str, ...]) -> None:
         super().__init__(f"not ready: {', '.join(reasons)}")

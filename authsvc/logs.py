@@ -1,4 +1,4 @@
-"""The log: one JSON object a line on stderr, each with the id of the request during which it was written."""
+"""The log: one JSON object a line on stderr, with the id of the request that the service was answering."""
 
 import json
 import logging
@@ -6,12 +6,12 @@ import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
-# The request that is being answered, in the task that answers it and in what that task begins.
+# The id of the request that the current task answers. Tasks that it starts inherit the id.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 class RequestId(logging.Filter):
-    """Notes the request on each record while it is known: by the time that it is formatted it may be another."""
+    """Notes the request on each record at once. When the record is formatted, the task may answer another request."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = request_id.get()
@@ -19,7 +19,7 @@ class RequestId(logging.Filter):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line, so that nothing somebody typed can pass for a line of ours."""
+    """One JSON object a line, so that text from a client cannot look like a line of the service."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -34,7 +34,7 @@ class JsonLines(logging.Formatter):
 
 
 def log_to_stderr() -> None:
-    """Log so from now on: all of ours from `info`, of the server what is a warning."""
+    """Start logging: the service from level `info`, uvicorn from level `warning`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(RequestId())
     handler.setFormatter(JsonLines())

@@ -1,4 +1,4 @@
-"""All that can be configured: one frozen model, read from `AUTHSVC_…` in the environment and nowhere else."""
+"""The settings: one frozen model, read from `AUTHSVC_…` in the environment and from nowhere else."""
 
 import os
 import sys
@@ -6,26 +6,27 @@ from collections.abc import Mapping
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from authsvc.core.argon2_profiles import RECOMMENDED, Argon2Profile
+from authsvc.core.durability import DurabilityLevel
 from authsvc.errors import StartupError
 
 PREFIX = "AUTHSVC_"
 
 
 _PATTERNS = {
-    "redis_url": "has to begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, "
+    "redis_url": "must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, "
     "the last two also as rediss+…",
-    "allowed_origins": "whole origins such as https://app.example.org, no wildcard and not null",
+    "allowed_origins": "must be whole origins such as https://app.example.org, without a wildcard or null",
 }
 
 
 def _cores() -> int:
-    """How many this process may run on, which may be fewer than there are."""
+    """How many cores this process may use. The machine may have more."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
@@ -35,69 +36,92 @@ def _split(value: object) -> object:
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split)]
-# Whole origins: with credentials a wildcard would be every site there is, and `null` any sandboxed frame.
+# Whole origins only. With credentials, a wildcard would allow every site, and `null` any sandboxed frame.
 Origins = Annotated[tuple[Annotated[str, Field(pattern=r"^https?://[^\s/*@?#\\]+$")], ...], BeforeValidator(_split)]
 Seconds = Annotated[int, Field(ge=1)]
 
 
 class Settings(BaseModel):
-    """Defaults are the recommended parameters. `AUTHSVC_X_FILE` reads X from a file, for secrets that are mounted."""
+    """The defaults are the recommended values. `AUTHSVC_X_FILE` reads X from a file, for a mounted secret."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     redis_url: Annotated[str, Field(pattern=r"^((redis|rediss)(\+sentinel|\+cluster)?|unix)://")] | None = Field(
-        None, repr=False, description="Redis or Valkey to use; without it an embedded one is started"
+        None,
+        repr=False,
+        description="URL of the Redis or Valkey to use; by default the service starts a Valkey of its own",
     )
-    durability: Literal["local", "replica", "disk"] = Field(
-        "local", description="who must have a change before it is answered: the primary; a replica too; or its disk"
+    durability: DurabilityLevel = Field(
+        "local",
+        description="where a change has to be before the service answers with success: on the primary (`local`), "
+        "on replicas too (`replica`), or on the disk of the primary (`disk`)",
     )
     durability_replicas: int = Field(
         1,
         ge=1,
         le=16,
-        description="how many replicas, at the level `replica`: all those that may take over",
+        description="at the level `replica`: how many replicas; count every replica that may take over",
     )
-    durability_timeout_ms: int = Field(500, ge=10, le=600, description="how long that is waited for; then 503")
+    durability_timeout_ms: int = Field(
+        500,
+        ge=10,
+        le=600,
+        description="how long to wait for replicas or fsync before answering 503",
+    )
     data_dir: Path = Field(Path("authsvc-data"), description="where the embedded Valkey keeps its files")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     workers: int = Field(1, ge=1, le=256, description="server processes")
-    max_requests: int = Field(1000, ge=1, description="requests in progress that a worker takes; more are told 503")
+    max_requests: int = Field(
+        1000,
+        ge=1,
+        description="requests in progress in a worker; requests above the limit get a 503",
+    )
     max_connections: int = Field(
-        10_000, ge=1, description="open connections that a worker takes, descriptors allowing; more are told 503"
+        10_000,
+        ge=1,
+        description="open connections of a worker, as far as descriptors allow; others get a 503",
     )
     issuer: str | None = Field(None, description="public base URL (RFC 8414), such as https://auth.example.org")
     allowed_origins: Origins = Field(
-        (), description="origins besides our own whose pages may call us, also with the cookie"
+        (), description="origins, besides the service's own, whose pages may call the service, also with the cookie"
     )
     trusted_proxies: Networks = Field(
-        (), description="proxies (addresses or networks) whose X-Forwarded-For is believed"
+        (), description="addresses or networks of the proxies whose X-Forwarded-For the service believes"
     )
     refresh_grace_s: int = Field(
-        10, ge=0, le=300, description="how long a spent refresh token gets its pair again; 0: never"
+        10, ge=0, le=300, description="how long a spent refresh token returns the same pair of tokens again; 0: never"
     )
-    max_sessions: int = Field(50, ge=1, le=10_000, description="sessions of one user; the oldest ends")
-    password_min_length: int = Field(15, ge=8, le=64, description="characters; 8 is for accounts with a second factor")
+    max_sessions: int = Field(50, ge=1, le=10_000, description="sessions of one user; one more ends the oldest")
+    password_min_length: int = Field(
+        15,
+        ge=8,
+        le=64,
+        description="characters of a new password; 8 is for accounts with a second factor",
+    )
     password_context: Words = Field(
-        ("authsvc",), description="words about this installation that no password may be made of"
+        ("authsvc",), description="names of this installation; a password must not consist of them"
     )
     argon2_time_cost: int = Field(RECOMMENDED.time_cost, ge=1, description="argon2id passes")
     argon2_memory_kib: int = Field(RECOMMENDED.memory_kib, ge=8, description="argon2id memory, KiB")
     argon2_parallelism: int = Field(RECOMMENDED.parallelism, ge=1, description="argon2id lanes")
     hash_threads: int | None = Field(
-        None, ge=1, description="password hashes at a time in a worker; default: its share of cores"
+        None, ge=1, description="password hashes at the same time in a worker; by default its share of the cores"
     )
-    reset_code_ttl_s: Seconds = Field(600, description="life of a password reset code")
+    reset_code_ttl_s: Seconds = Field(600, description="lifetime of a password reset code")
     secret_overlap_s: int = Field(
-        86400, ge=0, description="how long a rotated client secret stays valid beside the new one"
+        86400, ge=0, description="how long the old secret of a client stays valid after a rotation"
     )
     metrics_port: int | None = Field(
-        None, ge=1, le=65535, description="port where Prometheus reads the metrics; without it nobody can"
+        None, ge=1, le=65535, description="port where Prometheus reads the metrics; by default there is none"
     )
-    metrics_host: str = Field("127.0.0.1", description="address of that port; whoever reaches it may read")
-    access_log_share: float = Field(0, ge=0, le=1, description="share of requests that is logged; 0: none")
-    audit_retention_s: Seconds = Field(90 * 86400, description="how long audit events are kept")
-    audit_max_events: int = Field(500_000, ge=1000, description="audit events kept at most, some 350 bytes each")
+    metrics_host: str = Field(
+        "127.0.0.1",
+        description="address of the metrics port; everybody who reaches it may read the metrics",
+    )
+    access_log_share: float = Field(0, ge=0, le=1, description="share of requests in the access log; 0: none")
+    audit_retention_s: Seconds = Field(90 * 86400, description="how long the audit trail keeps an event")
+    audit_max_events: int = Field(500_000, ge=1000, description="most events in the audit trail, some 350 bytes each")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -138,7 +162,7 @@ class Settings(BaseModel):
 
 
 def traces_wanted(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether OpenTelemetry's own variables say where traces go; everything else about them is for its SDK to read."""
+    """Whether the variables of OpenTelemetry say where to send traces. Its SDK reads the other variables."""
     exporter = environment.get("OTEL_TRACES_EXPORTER", "otlp")
     named = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
@@ -146,7 +170,7 @@ def traces_wanted(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def given_in_files(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """The settings that are read from files of their own."""
+    """The names of the settings that come from a file each."""
     names = {name.removeprefix(PREFIX).lower() for name in environment if name.startswith(PREFIX)}
     files = {name for name in names if name.endswith("_file") and name not in Settings.model_fields}
     return frozenset(name.removesuffix("_file") for name in files)

@@ -11,21 +11,13 @@ from click.shell_completion import get_completion_class
 from authsvc import __version__
 from authsvc.cli import groups
 from authsvc.cli.options import as_json, duration
-from authsvc.errors import AuthError, NotFound, StartupError, StoreUnavailable
-
-REFUSED, MISUSED, NOT_FOUND, UNAVAILABLE, INACTIVE, INTERRUPTED = 1, 2, 3, 4, 5, 130
-_CODES: dict[type[AuthError], int] = {
-    groups.Misconfigured: MISUSED,
-    NotFound: NOT_FOUND,
-    StoreUnavailable: UNAVAILABLE,
-    StartupError: UNAVAILABLE,
-    AuthError: REFUSED,
-}
+from authsvc.cli.statuses import INACTIVE, INTERRUPTED, UNAVAILABLE, status_of
+from authsvc.errors import AuthError
 
 EPILOG = """
-Commands work on the store of AUTHSVC_REDIS_URL; without it, on that of the service running on AUTHSVC_DATA_DIR, or,
-while none is, on the files there. Data goes to stdout (--json: for scripts), messages to stderr. Secrets are read
-from stdin or asked for, never taken as arguments.
+Commands work on the store of AUTHSVC_REDIS_URL. Without this variable they work on the store of the service that runs
+on AUTHSVC_DATA_DIR, or on the files there while no service runs. Data goes to stdout (--json: for scripts), messages go
+to stderr. Secrets are read from stdin or asked for, never taken as arguments.
 
 \b
 Exit status:
@@ -40,14 +32,14 @@ Exit status:
 
 
 class Program(click.Group):
-    """Turns errors of ours into one line on stderr and a status that means something."""
+    """Turns an error of the service into one line on stderr and its exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except AuthError as error:
             click.echo(f"authsvc: {error}", err=True)
-            ctx.exit(next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES))
+            ctx.exit(status_of(error))
         except (KeyboardInterrupt, click.Abort):
             click.echo(err=True)  # leaves the line with the ^C
             ctx.exit(INTERRUPTED)
@@ -65,7 +57,7 @@ for group in (groups.user, groups.client, groups.token, groups.service):
     cli.add_command(group)
 
 
-# What a command needs is imported when it runs: help and completion should not wait for a web framework.
+# A command imports what it needs when it runs, so that help and completion do not wait for a web framework.
 @cli.command(short_help="Serve HTTP.")
 @click.option("--host", help="Address to listen on; by default AUTHSVC_HOST, or 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; by default AUTHSVC_PORT, or 8000.")
@@ -87,12 +79,12 @@ def openapi() -> None:
 
 
 @cli.command()
-@click.option("--limit", type=click.IntRange(1), help="How many at most; by default 50, or 10 to begin with --follow.")
-@click.option("--event", help="Only this event (user.created), or all of a kind (user).")
+@click.option("--limit", type=click.IntRange(1), help="At most this many events; by default 50, or 10 with --follow.")
+@click.option("--event", help="Only this event (user.created), or all events of a kind (user).")
 @click.option("--sub", help="Only events about this subject.")
 @click.option("--client", "client_id", metavar="ID", help="Only events about this client.")
 @click.option("--since", callback=duration, metavar="DURATION", help="Only the last 90s, 15m, 24h or 7d.")
-@click.option("--follow", "-f", is_flag=True, help="Oldest first, and then each as it comes, until interrupted.")
+@click.option("--follow", "-f", is_flag=True, help="Oldest first, and then each new event, until interrupted.")
 @as_json
 def audit(
     limit: int | None,
@@ -116,7 +108,7 @@ def audit(
 @cli.command(short_help="Print the script for completion in a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes a shell complete our commands and options.
+    """Print the script with which a shell completes commands and options.
 
     \b
     bash:  authsvc completion bash > ~/.local/share/bash-completion/completions/authsvc
@@ -129,12 +121,12 @@ def completion(shell: str) -> None:
         click.echo(made.source_template % made.source_vars())
 
 
-@cli.command(short_help="Say what is not as it should be, and what to do.")
+@cli.command(short_help="Check the settings, the store and the clients.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 @click.option("--strict", is_flag=True, help="Count warnings as failures.")
 @click.pass_context
 def check(ctx: click.Context, as_json: bool, strict: bool) -> None:
-    """Say what of the settings, the store and the clients is not as it should be, and what to do."""
+    """Check the settings, the store and the clients. Each problem comes with its remedy."""
     from authsvc.cli.check import show_checks
 
     asked, fine = show_checks(as_json=as_json, strict=strict)
@@ -146,7 +138,7 @@ def check(ctx: click.Context, as_json: bool, strict: bool) -> None:
 
 def main() -> None:
     """The entry point."""
-    # By default it would end us at once, and leave a store behind that was started for the command.
+    # The default handler would end the program at once, and leave behind a store that was started for the command.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if isinstance(sys.stdout, TextIOWrapper):  # a name that the terminal can't show must not end in a traceback
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from authsvc.cli.groups import Misconfigured
 from authsvc.cli.state import run, settings
+from authsvc.cli.statuses import WrongSettings
 from authsvc.core.client import Client
 from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
@@ -77,14 +77,14 @@ class Facts:
 
 
 def gather() -> Facts:
-    """Look at everything, changing nothing. Raises Misconfigured."""
+    """Look at everything, changing nothing. Raises WrongSettings."""
     configured = settings()
     problem: str | None = None
     servers: tuple[Inspection, ...] = ()
     records: Records | None = None
     try:
         servers, records = run(_look, unused=True)
-    except Misconfigured:
+    except WrongSettings:
         raise
     except (StoreUnavailable, StartupError) as error:
         problem = str(error)

@@ -1,14 +1,8 @@
-"""The groups of commands, without the commands: those are imported when one is asked for."""
+"""The groups of commands. The modules of the commands are imported when a command is asked for."""
 
 from importlib import import_module
 
 import click
-
-from authsvc.errors import StartupError
-
-
-class Misconfigured(StartupError):
-    """A variable in the environment is unknown or wrong."""
 
 
 class LazyGroup(click.Group):

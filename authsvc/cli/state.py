@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import click
 
-from authsvc.cli.groups import Misconfigured
+from authsvc.cli.statuses import NotReached, WrongSettings
 from authsvc.composition import open_deps
 from authsvc.errors import CorruptRecord, FormatNotAllowed, NewerFormat, NotDurable, StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
@@ -25,16 +25,12 @@ T = TypeVar("T")
 WAIT_S = 10.0
 
 
-class NotReached(StoreUnavailable):
-    """The store could not be asked at all, so nothing was done."""
-
-
 def settings() -> Settings:
-    """Read the environment. Raises Misconfigured."""
+    """Read the environment. Raises WrongSettings."""
     try:
         return Settings.from_environment()
     except StartupError as error:
-        raise Misconfigured(str(error)) from None
+        raise WrongSettings(str(error)) from None
 
 
 def run(work: Callable[[Deps], Awaitable[T]], *, unused: bool = False) -> T:
@@ -42,7 +38,7 @@ def run(work: Callable[[Deps], Awaitable[T]], *, unused: bool = False) -> T:
 
     unused: also on a store that no service was ever started on.
 
-    Raises Misconfigured, StartupError and StoreUnavailable, besides what `work` raises.
+    Raises WrongSettings, StartupError and StoreUnavailable, besides what `work` raises.
     """
     _log_to_stderr()
     configured = settings()
@@ -67,7 +63,7 @@ def run(work: Callable[[Deps], Awaitable[T]], *, unused: bool = False) -> T:
 def attached(work: Callable[[Deps], Awaitable[T]]) -> T:
     """Do `work` for as long as it takes on a store that others run: no service would be kept from starting by it.
 
-    Raises Misconfigured, StartupError and StoreUnavailable, besides what `work` raises.
+    Raises WrongSettings, StartupError and StoreUnavailable, besides what `work` raises.
     """
     _log_to_stderr()
     configured = settings()
@@ -89,7 +85,7 @@ def _store_in(data_dir: Path) -> Iterator[str]:
             except StartupError:
                 if running_url(data_dir) is None:
                     raise
-                raise NotReached("somebody was faster") from None
+                raise NotReached("another process started it first") from None
         yield url
 
 
@@ -109,7 +105,7 @@ async def _on(configured: Settings, url: str, work: Callable[[Deps], Awaitable[T
         try:
             deps = await stack.enter_async_context(open_deps(configured, url))
         except StartupError as error:
-            raise Misconfigured(f"AUTHSVC_REDIS_URL: {error}") from None
+            raise WrongSettings(f"AUTHSVC_REDIS_URL: {error}") from None
         try:
             service = await deps.store.service.find()
         except (CorruptRecord, NewerFormat):

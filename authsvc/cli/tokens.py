@@ -4,13 +4,13 @@ import click
 
 from authsvc.api import schemas as bodies
 from authsvc.api.parsing import validated
-from authsvc.cli import INACTIVE
 from authsvc.cli.clients import find
 from authsvc.cli.groups import token as group
 from authsvc.cli.options import as_json
 from authsvc.cli.output import say, show
 from authsvc.cli.prompts import token_or_session
 from authsvc.cli.state import run
+from authsvc.cli.statuses import INACTIVE
 from authsvc.cli.trail import show_entries, view
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind

@@ -1,9 +1,9 @@
 """The level of durability that a change must reach before the service answers with success."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-Level = Literal["local", "replica", "disk"]
+from authsvc.core.durability import DurabilityLevel
 
 # Kept back from the request's time, so that a count which falls short still arrives before the request gives up.
 _ANSWER_MS = 50
@@ -13,7 +13,7 @@ _ANSWER_MS = 50
 class Durability:
     """`local`: the primary. `replica`: that many replicas, too. `disk`: the primary's disk (fsync), too."""
 
-    level: Level = "local"
+    level: DurabilityLevel = "local"
     timeout_ms: int = 500
     replicas: int = 1
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from authsvc.core.durability import DurabilityLevel
 from authsvc.driver.connection import Connection
-from authsvc.driver.durability import Level
 from authsvc.driver.scripts import Command
 
 # How long an answer to INFO serves everybody who asks: anyone may call /readyz, and INFO costs the store far more than
@@ -103,7 +103,7 @@ class Server:
         return sum(r.get("state") == "online" and 0 <= int(r.get("lag", -1)) <= MAX_LAG_S for r in replicas)
 
 
-def faults_of(server: Server, durability: Level, replicas: int = 1) -> list[Fault]:
+def faults_of(server: Server, durability: DurabilityLevel, replicas: int = 1) -> list[Fault]:
     """What makes this store unfit. What it does not say is not held against it."""
     faults = []
     if server.loading:

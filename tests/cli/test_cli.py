@@ -25,8 +25,9 @@ import pytest
 import redis
 from click.testing import CliRunner, Result
 
-from authsvc.cli import _CODES, cli, state
+from authsvc.cli import cli, state
 from authsvc.cli.output import cell, show_list
+from authsvc.cli.statuses import INACTIVE, INTERRUPTED, MISUSED, NOT_FOUND, OK, REFUSED, STATUSES, UNAVAILABLE
 from authsvc.composition import open_deps
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
@@ -44,7 +45,6 @@ from tests.conftest import CHEAP, PASSWORD, PATIENT, Clock
 
 T = TypeVar("T")
 
-OK, REFUSED, MISUSED, NOT_FOUND, UNAVAILABLE, INACTIVE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 CHEAPLY = {f"AUTHSVC_{name.upper()}": str(value) for name, value in CHEAP.items()}
 
 
@@ -552,7 +552,7 @@ def test_the_trail_is_filtered(started: Cli) -> None:
 def test_every_status_is_in_the_help() -> None:
     """`authsvc --help` documents each status that the program ends with."""
     epilog = CliRunner().invoke(cli, ["--help"]).output.partition("Exit status:")[2]
-    for status in {OK, INACTIVE, INTERRUPTED, *_CODES.values()}:
+    for status in {OK, INACTIVE, INTERRUPTED, *STATUSES.values()}:
         assert re.search(rf"^ +{status}  ", epilog, re.MULTILINE), status
 
 

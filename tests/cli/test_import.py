@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from authsvc.cli.imports.files import InputFile
 from authsvc.cli.imports.rows import Format, rows
 from authsvc.cli.imports.systems import SYSTEMS
+from authsvc.cli.statuses import INTERRUPTED, OK, REFUSED
 from authsvc.core.user_import import ImportedUser
 from authsvc.driver.connection import Connection
 from authsvc.errors import InvalidCredentials, InvalidRequest, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
 from authsvc.flows.deps import Deps
 from authsvc.store.listing import Listing
-from tests.cli.test_cli import INTERRUPTED, OK, REFUSED, Cli, program
+from tests.cli.test_cli import Cli, program
 from tests.conftest import PASSWORD as RIVER
 from tests.hashes import PASSWORD, SAMPLES, keycloak
 from tests.processes import until

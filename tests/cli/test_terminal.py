@@ -18,8 +18,9 @@ import pytest
 import redis
 
 from authsvc.cli import cli
+from authsvc.cli.statuses import INTERRUPTED, OK, UNAVAILABLE
 from authsvc.flows.bootstrap import first_start
-from tests.cli.test_cli import INTERRUPTED, OK, UNAVAILABLE, Cli, program, ran
+from tests.cli.test_cli import Cli, program, ran
 from tests.stores import running_store
 
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from authsvc import __version__
-from authsvc.cli import MISUSED, UNAVAILABLE
+from authsvc.cli.statuses import MISUSED, UNAVAILABLE
 from tests.e2e.conftest import AUTHSVC, PASSWORD, START_WITHIN_S, Server, clean, free_port, run
 from tests.processes import processes_on, until
 from tests.stores import running_store

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from authsvc.core.durability import DurabilityLevel
 from authsvc.driver.connection import Connection
-from authsvc.driver.durability import Level
 from authsvc.ops import fitness
 from authsvc.ops.fitness import (
     EVICTING,
@@ -61,7 +61,9 @@ def test_a_fit_store_has_no_faults() -> None:
         ({"slave0": "ip=10.0.0.2,port=1,state=online,offset=0,lag=11"}, {}, "replica", TOO_FEW_REPLICAS),
     ],
 )
-def test_each_fault_is_found(changed: dict[str, str], config: dict[str, str], durability: Level, fault: Fault) -> None:
+def test_each_fault_is_found(
+    changed: dict[str, str], config: dict[str, str], durability: DurabilityLevel, fault: Fault
+) -> None:
     """One thing wrong gives exactly its fault."""
     info = {name: text for name, text in (FIT | changed).items() if text}
     assert faults_of(Server(info, config), durability) == [fault]
