@@ -1,6 +1,6 @@
-"""What every stored record has in common: it is frozen, compact JSON, has a format, and knows when it ends.
+"""The base of every stored record: frozen, compact JSON, with a format and an expiry.
 
-msgspec rather than pydantic: records are parsed for every token that is looked up, and it takes a quarter of the time.
+msgspec rather than pydantic: every lookup of a token parses records, and msgspec takes a quarter of the time.
 """
 
 from typing import Annotated, Any, ClassVar, Self

@@ -12,7 +12,7 @@ from authsvc.core.user import ADMIN_ROLE
 from authsvc.core.user_import import ImportedUser
 from authsvc.errors import AuthError, CorruptRecord, FormatNotAllowed, InvalidRequest, NewerFormat, StoreUnavailable
 from authsvc.flows.deps import Caller, Deps, audit
-from authsvc.store.bulk_users import NewUser, Outcome
+from authsvc.store.bulk_users import InsertOutcome, NewUser
 from authsvc.waiting import until
 
 # How long an import waits for a store that does not answer, as during a failover.
@@ -134,7 +134,7 @@ class Importer:
         user = imported.user(imported.sub or tokens.new_handle(), now)
         return NewUser(imported.canonical, user, imported.credentials(now), own_sub=imported.sub is not None)
 
-    async def _stored(self, new_users: Sequence[NewUser]) -> list[Outcome]:
+    async def _stored(self, new_users: Sequence[NewUser]) -> list[InsertOutcome]:
         """Store the users, or look only in a dry run. Waits for a store that does not answer."""
         bulk = self._deps.store.bulk
         failure = StoreUnavailable("the store does not answer")
@@ -147,10 +147,10 @@ class Importer:
                 failure = error
         raise failure
 
-    def _count(self, line: int, new: NewUser, outcome: Outcome) -> None:
-        if outcome is Outcome.THERE:
+    def _count(self, line: int, new: NewUser, outcome: InsertOutcome) -> None:
+        if outcome is InsertOutcome.THERE:
             self.tally.there += 1
-        elif outcome is Outcome.CREATED:
+        elif outcome is InsertOutcome.CREATED:
             self.tally.count_created(new)
         else:
             self._refuse(line, outcome.value)

@@ -1,4 +1,4 @@
-"""Everything that talks to Redis or Valkey."""
+"""What the service keeps in Redis or Valkey, by kind of record."""
 
 import asyncio
 from contextlib import suppress
@@ -18,7 +18,7 @@ from authsvc.store.sessions import Sessions
 from authsvc.store.throttle import Throttle
 from authsvc.store.users import Users
 
-# For work that nobody waits for and that is done again if need be.
+# How long closing waits for background work. Losing that work is harmless, because later requests repeat it.
 FINISH_WITHIN_S = 0.5
 
 
@@ -41,7 +41,7 @@ class Store:
         self.audit = Audit(connection, retention_s=audit_retention_s, max_events=audit_max_events)
 
     async def close(self) -> None:
-        """Finish what is under way, unless the store hangs, and give the connections back."""
+        """Finish the background work, unless the store hangs, and close the connections."""
         await self.changes.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(FINISH_WITHIN_S):

@@ -1,9 +1,9 @@
-"""Taking in many users at once, who bring their credentials along: three round trips for some hundreds of them.
+"""Storing many users at once, each with credentials, in three round trips for some hundreds of users.
 
-`Users.register` writes the records first, with a life of seconds, and then takes the name, which is one user's worth of
-four round trips. Here the name is taken first: an entry of the index counts only if the user it names answers to it, so
-what a crash leaves behind opens nothing, blocks nobody, and is taken over by whoever comes next. The records follow,
-both or neither, and never over others.
+`Users.register` takes four round trips for one user: it writes the records first, to expire within seconds, and then
+takes the name. A batch takes the names first. An entry of the name index counts only if its user has that name, so an
+entry that a crash left behind lets nobody log in, and the next user of that name takes the entry over. Then the batch
+writes the records of each user, both or neither, and never over existing records.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from authsvc.store import keys
 from authsvc.store.encoding import Encoder, load, load_if
 
 
-class Outcome(Enum):
-    """What became of one. THERE: the very same user was there already, as after an import that broke off."""
+class InsertOutcome(Enum):
+    """The result for one user. THERE: the same user exists already, for example after an import that broke off."""
 
     CREATED = "created"
     THERE = "there"
@@ -28,9 +28,9 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class NewUser:
-    """One who is to be a user. canonical: the name as the index has it, None for who has none.
+    """A user to store. canonical: the name in the form of the index; None for a user without a name.
 
-    own_sub: whether the sub was brought along; else it is made up, and says nothing about who this is.
+    own_sub: whether the import file gives the sub. A sub that this service made up does not identify the user.
     """
 
     canonical: str | None
@@ -39,7 +39,7 @@ class NewUser:
     own_sub: bool
 
     def is_like(self, user: User, credentials: Credentials | None) -> bool:
-        """Whether this is who is there; he may have logged in since, which renews the hash."""
+        """Whether the stored user is this one, whose imported hash a login may have replaced since."""
         mine, theirs = self.credentials.hash, credentials.hash if credentials else None
         return (
             (user.username, user.status, user.roles, user.claims)
@@ -50,106 +50,108 @@ class NewUser:
 
 
 class BulkInsert:
-    """Repeating a batch with the same subs, after a failure anywhere in it, completes it and doubles nobody."""
+    """Stores batches of users. Repeating a failed batch with the same subs completes it, and stores no user twice."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._encoder = Encoder(connection)
 
-    async def add(self, arrivals: Sequence[NewUser]) -> list[Outcome]:
-        """Store those whose name is free. No two of a batch may have the same name. Raises StoreUnavailable."""
-        outcomes: dict[int, Outcome] = {}
-        holders = await self._take_names(arrivals)
-        outcomes |= await self._look_at_holders(arrivals, holders, take=True)
-        outcomes |= await self._store(arrivals, [at for at in range(len(arrivals)) if at not in outcomes])
-        created = [at for at, outcome in outcomes.items() if outcome is Outcome.CREATED and arrivals[at].canonical]
-        outcomes |= await self._withdraw_losers(arrivals, created)
-        return [outcomes[at] for at in range(len(arrivals))]
+    async def add(self, new_users: Sequence[NewUser]) -> list[InsertOutcome]:
+        """Store the users whose names are free. The names in a batch must differ. Raises StoreUnavailable."""
+        outcomes: dict[int, InsertOutcome] = {}
+        holders = await self._take_names(new_users)
+        outcomes |= await self._compare_with_holders(new_users, holders, take=True)
+        outcomes |= await self._store(new_users, [at for at in range(len(new_users)) if at not in outcomes])
+        created = [
+            at for at, outcome in outcomes.items() if outcome is InsertOutcome.CREATED and new_users[at].canonical
+        ]
+        outcomes |= await self._withdraw_losers(new_users, created)
+        return [outcomes[at] for at in range(len(new_users))]
 
-    async def look(self, arrivals: Sequence[NewUser]) -> list[Outcome]:
-        """What `add` would say now, changing nothing."""
-        named = [at for at, arrival in enumerate(arrivals) if arrival.canonical is not None]
-        held = await self._connection.batch([("GET", keys.login(arrivals[at].canonical or "")) for at in named])
+    async def look(self, new_users: Sequence[NewUser]) -> list[InsertOutcome]:
+        """Return what `add` would return now, without a change."""
+        named = [at for at, new in enumerate(new_users) if new.canonical is not None]
+        held = await self._connection.batch([("GET", keys.login(new_users[at].canonical or "")) for at in named])
         holders = {at: sub for at, sub in zip(named, held, strict=True) if sub is not None}
-        outcomes = await self._look_at_holders(arrivals, holders, take=False)
-        outcomes |= await self._compare(arrivals, [at for at in range(len(arrivals)) if at not in outcomes])
-        return [outcomes.get(at, Outcome.CREATED) for at in range(len(arrivals))]
+        outcomes = await self._compare_with_holders(new_users, holders, take=False)
+        outcomes |= await self._compare(new_users, [at for at in range(len(new_users)) if at not in outcomes])
+        return [outcomes.get(at, InsertOutcome.CREATED) for at in range(len(new_users))]
 
-    async def _take_names(self, arrivals: Sequence[NewUser]) -> dict[int, bytes]:
-        """Take the names; whose was held by somebody else, and by whom."""
-        named = [at for at, arrival in enumerate(arrivals) if arrival.canonical is not None]
+    async def _take_names(self, new_users: Sequence[NewUser]) -> dict[int, bytes]:
+        """Take the names. Returns the index entries of those names that another user holds."""
+        named = [at for at, new in enumerate(new_users) if new.canonical is not None]
         commands = [
-            ("SET", keys.login(arrivals[at].canonical or ""), arrivals[at].user.sub, "NX", "GET") for at in named
+            ("SET", keys.login(new_users[at].canonical or ""), new_users[at].user.sub, "NX", "GET") for at in named
         ]
         held = await self._connection.batch(commands)
         return {
             at: sub
             for at, sub in zip(named, held, strict=True)
-            if sub is not None and keys.named_by(sub) != arrivals[at].user.sub
+            if sub is not None and keys.named_by(sub) != new_users[at].user.sub
         }
 
-    async def _look_at_holders(
-        self, arrivals: Sequence[NewUser], holders: dict[int, bytes], *, take: bool
-    ) -> dict[int, Outcome]:
-        """Whose names are really somebody's. take: make the other entries, which are stale, ours."""
-        outcomes: dict[int, Outcome] = {}
+    async def _compare_with_holders(
+        self, new_users: Sequence[NewUser], holders: dict[int, bytes], *, take: bool
+    ) -> dict[int, InsertOutcome]:
+        """The results for users whose names others really have. take: replace the stale entries by ours."""
+        outcomes: dict[int, InsertOutcome] = {}
         found = await self._connection.batch([_both(keys.named_by(sub)) for sub in holders.values()])
         for (at, sub), (user, credentials) in zip(holders.items(), found, strict=True):
-            arrival = arrivals[at]
-            name = arrival.canonical or ""
+            new = new_users[at]
+            name = new.canonical or ""
             if user is not None and (there := load(User, user)).answers_to(name):
-                like = arrival.is_like(there, load_if(Credentials, credentials))
-                outcomes[at] = Outcome.THERE if like else Outcome.NAME_TAKEN
+                like = new.is_like(there, load_if(Credentials, credentials))
+                outcomes[at] = InsertOutcome.THERE if like else InsertOutcome.NAME_TAKEN
             elif take and not await self._connection.swap(
-                [Change(keys.login(name), sub, arrival.user.sub.encode())], durable=False
+                [Change(keys.login(name), sub, new.user.sub.encode())], durable=False
             ):
-                outcomes[at] = Outcome.NAME_TAKEN
+                outcomes[at] = InsertOutcome.NAME_TAKEN
         return outcomes
 
-    async def _store(self, arrivals: Sequence[NewUser], wanted: Sequence[int]) -> dict[int, Outcome]:
-        written = await self._connection.batch([await self._write(arrivals[at]) for at in wanted])
+    async def _store(self, new_users: Sequence[NewUser], wanted: Sequence[int]) -> dict[int, InsertOutcome]:
+        written = await self._connection.batch([await self._write(new_users[at]) for at in wanted])
         refused = [at for at, new in zip(wanted, written, strict=True) if not new]
-        outcomes = dict.fromkeys(wanted, Outcome.CREATED) | await self._compare(arrivals, refused)
+        outcomes = dict.fromkeys(wanted, InsertOutcome.CREATED) | await self._compare(new_users, refused)
         for at in refused:
-            name = arrivals[at].canonical
-            if outcomes[at] is Outcome.SUB_TAKEN and name is not None:  # and the name is nobody's then
+            name = new_users[at].canonical
+            if outcomes[at] is InsertOutcome.SUB_TAKEN and name is not None:  # give the name back, for nobody has it
                 await self._connection.swap(
-                    [Change(keys.login(name), arrivals[at].user.sub.encode(), b"")], durable=False
+                    [Change(keys.login(name), new_users[at].user.sub.encode(), b"")], durable=False
                 )
         return outcomes
 
-    async def _compare(self, arrivals: Sequence[NewUser], wanted: Sequence[int]) -> dict[int, Outcome]:
-        """Who is there under the subs of these, for those under whose there is somebody."""
-        outcomes: dict[int, Outcome] = {}
-        found = await self._connection.batch([_both(arrivals[at].user.sub) for at in wanted])
+    async def _compare(self, new_users: Sequence[NewUser], wanted: Sequence[int]) -> dict[int, InsertOutcome]:
+        """The results for users whose subs are taken already. The other users are not in the answer."""
+        outcomes: dict[int, InsertOutcome] = {}
+        found = await self._connection.batch([_both(new_users[at].user.sub) for at in wanted])
         for at, (user, credentials) in zip(wanted, found, strict=True):
             if user is None:
                 continue
-            arrival, there = arrivals[at], load(User, user)
-            if not arrival.own_sub:  # made up by us: it was stored by an attempt whose reply got lost
-                outcomes[at] = Outcome.CREATED
-            elif arrival.is_like(there, load_if(Credentials, credentials)):
-                outcomes[at] = Outcome.THERE
-            elif arrival.canonical is not None and there.answers_to(arrival.canonical):
-                outcomes[at] = Outcome.NAME_TAKEN
+            new, there = new_users[at], load(User, user)
+            if not new.own_sub:  # we made the sub up, so an earlier attempt stored the user, and its reply got lost
+                outcomes[at] = InsertOutcome.CREATED
+            elif new.is_like(there, load_if(Credentials, credentials)):
+                outcomes[at] = InsertOutcome.THERE
+            elif new.canonical is not None and there.answers_to(new.canonical):
+                outcomes[at] = InsertOutcome.NAME_TAKEN
             else:
-                outcomes[at] = Outcome.SUB_TAKEN
+                outcomes[at] = InsertOutcome.SUB_TAKEN
         return outcomes
 
-    async def _withdraw_losers(self, arrivals: Sequence[NewUser], created: Sequence[int]) -> dict[int, Outcome]:
-        """Delete those whose name was taken over before they were stored: it was an entry without a user then."""
-        held = await self._connection.batch([("GET", keys.login(arrivals[at].canonical or "")) for at in created])
-        outcomes: dict[int, Outcome] = {}
+    async def _withdraw_losers(self, new_users: Sequence[NewUser], created: Sequence[int]) -> dict[int, InsertOutcome]:
+        """Delete the users whose names others took over: until the records were written, the entries had no user."""
+        held = await self._connection.batch([("GET", keys.login(new_users[at].canonical or "")) for at in created])
+        outcomes: dict[int, InsertOutcome] = {}
         for at, sub in zip(created, held, strict=True):
-            user = arrivals[at].user
+            user = new_users[at].user
             if sub is None or keys.named_by(sub) != user.sub:
                 await self._connection.call("DEL", keys.user(user.sub), keys.credentials(user.sub))
-                outcomes[at] = Outcome.NAME_TAKEN
+                outcomes[at] = InsertOutcome.NAME_TAKEN
         return outcomes
 
-    async def _write(self, arrival: NewUser) -> tuple[str | bytes, ...]:
-        sub = arrival.user.sub
-        user, credentials = [await self._encoder.encode(record) for record in (arrival.user, arrival.credentials)]
+    async def _write(self, new: NewUser) -> tuple[str | bytes, ...]:
+        sub = new.user.sub
+        user, credentials = [await self._encoder.encode(record) for record in (new.user, new.credentials)]
         return ("MSETNX", keys.user(sub), user, keys.credentials(sub), credentials)
 
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Record)
 P = TypeVar("P", bound=Part)
 
-# What decoding raises for a record that this version cannot read.
+# The exceptions of decoding a record that this version cannot read.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 # The member that `stamped` adds to each write.
 _WRITE_ID = "w"

@@ -1,5 +1,7 @@
 """Every key in the store: pattern, type, lifetime, and who deletes it.
 
+Keys of one user share a hash slot (`{sub}`). No operation needs two slots at once.
+
 | key                      | type          | lives                    | deleted by                          |
 | ------------------------ | ------------- | ------------------------ | ----------------------------------- |
 | `session:<handle>`       | JSON          | until the session's end  | logout, revocation, reuse, the cap  |
@@ -13,10 +15,8 @@
 | `code:<handle>`          | JSON          | minutes                  | its use                             |
 | `throttle:<what>`        | JSON          | minutes, a day at most   | a success                           |
 
-A user's keys share a hash slot (`{sub}`). No operation needs two slots at once.
-
-The names of what an introspection depends on are part of the contract of `GET /events`: `session:`, `user:`, `client:`
-and `service`. Whoever caches answers computes their digests, and `docs/events.md` says how.
+The key names that an introspection depends on (`session:`, `user:`, `client:`, `service`) are part of the contract of
+`GET /events`: a program that caches answers computes the digests of these names, as docs/events.md describes.
 """
 
 from base64 import urlsafe_b64encode
@@ -36,7 +36,7 @@ def session(handle: str) -> str:
 
 
 def user(sub: str) -> str:
-    return f"user:{{{sub}}}"
+    return f"{USER_PREFIX}{{{sub}}}"
 
 
 def credentials(sub: str) -> str:
@@ -52,12 +52,12 @@ def login(canonical_name: str) -> str:
 
 
 def named_by(entry: bytes) -> str:
-    """Whom an entry at `login` names: the first word; a second one only makes it unlike those before it."""
+    """The sub in an entry at `login`: its first word. A second word only makes the entry differ from earlier ones."""
     return entry.partition(b" ")[0].decode()
 
 
 def client(client_id: str) -> str:
-    return f"client:{client_id}"
+    return f"{CLIENT_PREFIX}{client_id}"
 
 
 def code(handle: str) -> str:
@@ -65,7 +65,7 @@ def code(handle: str) -> str:
 
 
 def throttle(what: str, of: str) -> str:
-    """The key of an attempt window. `of` is digested: it may be anything somebody typed as a name."""
+    """The key of an attempt window. `of` is hashed, because it may be whatever a person typed as a name."""
     return f"throttle:{what}:{sha256(of.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
 
 

@@ -1,7 +1,7 @@
-"""Listing users and clients: by walking the keys, because an index of them would be one more thing to keep true.
+"""Lists of users and clients, made by a walk over the keys: an index would be one more thing to keep correct.
 
-A page costs a walk over part of the whole key space, a few milliseconds for each ten thousand keys. Pages can be
-empty before the end is reached, and a record written meanwhile may appear twice: SCAN promises no more.
+A page costs a walk over part of all keys, which takes a few milliseconds for each ten thousand keys. SCAN allows empty
+pages before the end, and a record that is written meanwhile may appear twice.
 """
 
 import re
@@ -23,7 +23,7 @@ _MAX_STEPS = 100
 
 
 class Listing:
-    """Pages of records. A cursor is the store's and the last name taken from that step; None is the end."""
+    """Pages of records. A cursor holds the cursor of the store and the last name of the page; None is the end."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -53,13 +53,13 @@ class Listing:
         names: list[str] = []
         for _ in range(_MAX_STEPS):
             following, found = await self._connection.scan(position, f"{prefix}*", _STEP)
-            # One step may bring more than fits: the rest is asked for again, from the same place after the last name.
+            # One step may bring more than fits. The next page repeats the step, and goes on after the last name.
             new = sorted(name for name in (key.decode() for key in found) if name > after)
             room = limit - len(names)
             names += new[:room]
             if len(new) > room:
                 after = names[-1] if room else after
-                # A page that was full when the step began has taken nothing from it.
+                # A page that was full before the step takes nothing from it.
                 return await self._load(model, names), f"{position}!{after}" if after else position
             position, after = following, ""
             if position == "0":

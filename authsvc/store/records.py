@@ -10,7 +10,7 @@ from authsvc.errors import NotFound, StoreUnavailable
 from authsvc.store.encoding import Encoder, load_if, load_to_change
 
 R = TypeVar("R", bound=Record)
-# What a step stores, which is None for a deletion, and what else it decides.
+# The record that a step stores, or None for a deletion; and the rest of the decision.
 N = TypeVar("N", bound=Record | None)
 D = TypeVar("D")
 
@@ -59,7 +59,7 @@ class Records(Generic[R]):
             old = load_to_change(self._model, raw)
             new, decided = decide(old)
             unchanged = new is old
-            # A durable change that is there already is written again: whoever made it may have been told NotDurable.
+            # Write a durable change again although it is made already: its maker may have got NotDurable.
             if unchanged and not (durable and self._connection.waits):
                 return new, decided
             if new is None:
@@ -77,18 +77,18 @@ class Records(Generic[R]):
         return changed
 
     async def delete(self, id_: str) -> bool:
-        """Delete the record; False if there was none (or a first attempt of ours had already removed it).
+        """Delete the record. False if there was none, or if the first of two attempts had deleted it.
 
         Raises NotDurable.
         """
         return bool(await self._connection.delete(self.key(id_)))
 
     async def ensure_absent(self, id_: str) -> None:
-        """To be done before somebody who wants it gone is told that there is none. Raises NotDurable."""
+        """Make the absence of a record durable, before the caller of a deletion gets NotFound. Raises NotDurable."""
         await self._connection.ensure_absent(self.key(id_))
 
     async def get_to_delete(self, id_: str) -> R:
-        """Like get; what raises NotFound stays gone. Raises NotDurable."""
+        """Like get, but the absence behind a NotFound is durable. Raises NotDurable."""
         try:
             return await self.get(id_)
         except NotFound:

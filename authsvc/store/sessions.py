@@ -27,8 +27,8 @@ class Sessions(Records[Session]):
 
         Returns how many of the user's sessions are listed now, an upper bound of those alive.
         """
-        # The index comes first: a crash in between leaves an entry that names nothing and expires,
-        # and not a living session that its owner can't see.
+        # The index comes first. A crash in between then leaves an entry without a session, which expires; in the other
+        # order it would leave a live session that its owner cannot see.
         index = keys.sessions(session.sub)
         ends_ms = session.end * 1000
         *_, listed = await self._connection.transaction(
@@ -40,13 +40,13 @@ class Sessions(Records[Session]):
                 ("ZCARD", index),
             ]
         )
-        # The digests make it unlike any other record, so it needs no write id, and a million of them pay for none.
+        # Its digests make a session unlike any other record, so it needs no write id, which a million sessions save.
         encoded = await self._encoder.encode_unique(session)
         created = await self._connection.create(self.key(handle), encoded, session.end)
         return int(listed) if created else None
 
     async def listed(self, sub: str, now: float) -> list[tuple[str, Session]]:
-        """The user's sessions whose records exist, oldest first. They may be cut off: ask `decide`."""
+        """The user's sessions that have a record, oldest first. Some may be cut off: `decide` says which."""
         index = keys.sessions(sub)
         _, handles = await self._connection.transaction(
             [("ZREMRANGEBYSCORE", index, "-inf", int(now)), ("ZRANGE", index, 0, -1)]
@@ -58,17 +58,17 @@ class Sessions(Records[Session]):
 
     async def end(self, handle: str, sub: str) -> bool:
         """Delete a session and its entry in the index; False if both were gone."""
-        deleted = await self.delete(handle)  # from here on it is dead
-        # Either will do: one says no when the driver had to repeat it, because the reply to the first got lost.
+        deleted = await self.delete(handle)  # ends the session
+        # Either is enough. A repeated command finds nothing to do: its first attempt worked, and the reply got lost.
         unlisted = await self.unlist(sub, [handle])
         return deleted or unlisted > 0
 
     async def unlist(self, sub: str, handles: Sequence[str]) -> int:
-        """Take sessions off the index; returns how many were on it."""
+        """Remove sessions from the index. Returns how many of them were in it."""
         return int(await self._connection.call("ZREM", keys.sessions(sub), *handles)) if handles else 0
 
     def delete_cut_off(self, sub: str, epoch: int, *, keep: str | None = None) -> None:
-        """Delete what a raised epoch has already ended. Only makes room, so nobody waits for it."""
+        """Delete the sessions that a raised epoch has ended, in the background: deleting them only frees memory."""
         self._later(f"delete_cut_off {sub}", self._delete_cut_off(sub, epoch, keep))
 
     async def _delete_cut_off(self, sub: str, epoch: int, keep: str | None) -> None:
@@ -77,17 +77,17 @@ class Sessions(Records[Session]):
         for at in range(0, len(handles), 500):
             batch = handles[at : at + 500]
             found = zip(batch, await self.find_all(batch), strict=True)
-            # A login since then is listed too and must live; an entry without a record may be a login under way.
+            # Spare a login since the cut-off. An entry without a record may be a login that is about to write it.
             dead = [handle for handle, session in found if session and session.epochs.user < epoch and handle != keep]
             await self._connection.batch([("DEL", self.key(handle)) for handle in dead])
             await self.unlist(sub, dead)
 
     def touch(self, handle: str, now: float) -> None:
-        """Move the idle deadline, off the request's path: at worst a use goes unnoted until the next one."""
+        """Move the idle deadline, in the background. If that fails, the next use of the session moves it."""
         self._later(f"touch {handle}", self._touch(handle, now))
 
     async def _touch(self, handle: str, now: float) -> None:
-        # Another worker, or a use a moment ago, may have noted it since we looked.
+        # Another request may have noted a use since this one read the session.
         await self.change(
             handle, lambda session: session.touched(now) if session.due_for_touch(now) else session, durable=False
         )
@@ -101,7 +101,7 @@ class Sessions(Records[Session]):
         task.add_done_callback(lambda _: self._under_way.pop(name, None))
 
     async def finish(self) -> None:
-        """Wait for the work that nobody waited for."""
+        """Wait for the background work."""
         while self._under_way:
             await asyncio.gather(*self._under_way.values())
 

@@ -1,7 +1,7 @@
 """Counting attempts at a secret, before the secret is looked at.
 
-Own code rather than a limiter library: the ones there are count requests in windows; here an attempt is reserved before
-the check and handed back after a right one, the wait doubles, and the same compare-and-swap keeps it exact.
+This is no job for a limiter library, because those count requests in windows. Here an attempt is reserved before the
+check and given back after a right secret, the wait doubles, and compare-and-swap keeps the count exact.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from authsvc.errors import Overloaded, StoreUnavailable, TooManyAttempts
 from authsvc.store import keys
 from authsvc.store.encoding import Encoder, load_to_change
 
-# How long an attempt waits for the verdict on those before it: as long as a full queue of hashes takes.
+# How long, and how often, an attempt waits for the results of earlier attempts: a full queue of hashes takes that long.
 WAIT_S = 0.02
 MAX_WAITS = 60
 
@@ -34,12 +34,12 @@ class Window:
         return keys.throttle(self.limit.name, self.of)
 
 
-# An attempt that was counted: the windows, and what was written there, which is mostly still there when it is settled.
+# A counted attempt: its windows, and the value written to each. Mostly the window still has that value at the end.
 Reservation = dict[Window, bytes]
 
 
 class Throttle:
-    """Attempt windows. They fail closed: a store that can't count is a store that can't log in either."""
+    """Attempt windows. They fail closed: without the store nothing is counted, and nobody logs in."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -48,7 +48,7 @@ class Throttle:
     async def reserve(self, windows: Sequence[Window], now: float) -> Reservation:
         """Count an attempt in all windows. Raises TooManyAttempts, counting nothing, if any of them is full.
 
-        One that is full of attempts still being checked is waited for: they may be right, and then there is room.
+        A window may be full of attempts that are still being checked. Then this waits, because right ones make room.
         """
         counted: Reservation = {}
         waits = 0
@@ -73,7 +73,7 @@ class Throttle:
 
     @asynccontextmanager
     async def release_on_failure(self, reservation: Reservation) -> AsyncIterator[None]:
-        """Hand a reserved attempt back if nothing can be found out about it: nothing was guessed, nothing proved."""
+        """Give a reserved attempt back if the secret could not be checked: that was neither a guess nor a proof."""
         try:
             yield
         except (Overloaded, StoreUnavailable):
@@ -82,11 +82,11 @@ class Throttle:
             raise
 
     async def settle(self, reservation: Reservation, *, right: bool | None) -> None:
-        """Say how a reserved attempt came out; None: it was never looked at."""
+        """Record the result of a reserved attempt. None: the secret was not checked."""
         todo = list(reservation)
         raws: list[bytes | None] = list(reservation.values())
         for _ in range(MAX_CONTENTION):
-            held = [(w, raw) for w, raw in zip(todo, raws, strict=True) if raw is not None]  # others are forgotten
+            held = [(w, raw) for w, raw in zip(todo, raws, strict=True) if raw is not None]  # the rest has expired
             judged = [load_to_change(Attempts, raw).judged(window.limit, right=right) for window, raw in held]
             settled = await self._swap([window for window, _ in held], [raw for _, raw in held], judged)
             todo = [window for window, _ in held if window not in settled]
@@ -96,7 +96,7 @@ class Throttle:
         raise StoreUnavailable("attempts are counted by too many at once")
 
     async def clear(self, windows: Sequence[Window]) -> None:
-        """Forget what was counted: the secret was proved, or it is a new one."""
+        """Forget the counted attempts: somebody proved the secret, or there is a new one."""
         await self._connection.batch([("DEL", window.key) for window in windows])
 
     async def _read(self, windows: Sequence[Window]) -> list[bytes | None]:
@@ -105,7 +105,7 @@ class Throttle:
     async def _swap(
         self, windows: Sequence[Window], old: Sequence[bytes | None], new: Sequence[Attempts]
     ) -> Reservation:
-        """Write what changed; returns what was written, without the windows that somebody else changed meanwhile."""
+        """Write the new counts. Returns the written ones, without the windows that another attempt changed meanwhile."""
         written = [await self._encoder.encode(attempts) for attempts in new]
         changes = [
             Change(window.key, raw or b"", value, attempts.expires_at())

@@ -13,17 +13,17 @@ from authsvc.store import keys
 from authsvc.store.encoding import load, load_if, load_to_change
 from authsvc.store.records import Records
 
-# A user under construction removes itself after this long, so that a crash leaves nothing half-made.
+# The records of a user expire after this time unless the registration completes: a crash leaves no half-made user.
 _UNFINISHED_S = 10
-# How often, and how many times, the outcome of somebody else's construction is waited for.
+# The pause, and the number of pauses, for another registration of the same name to complete or to expire.
 _WAIT_S, _MAX_WAITS = 0.02, 25
 
 
 class Users(Records[User]):
     """`user:{<sub>}` and `credentials:{<sub>}`, which share a slot, and `login:<canonical name>`, which does not.
 
-    An entry of the index counts only if the user it names answers to that name, so a stale one (left by a crash
-    between two writes) opens nothing and may be taken over.
+    An entry of the index counts only if its user has that name. A crash between two writes may leave a stale entry; it
+    lets nobody log in, and another user may take it over.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -36,12 +36,13 @@ class Users(Records[User]):
 
     async def find_by_name(self, canonical_name: str) -> tuple[User, Credentials | None] | None:
         entry = await self._connection.call("GET", keys.login(canonical_name))
-        # A name nobody has is looked up just as long. Not as "": an empty tag would put the two keys into two slots.
+        # A name that nobody has takes as long to look up. The sub is "-", for an empty one would put the two keys into
+        # two slots.
         found = await self.find_both(keys.named_by(entry) if entry else "-")
         return found if found and found[0].answers_to(canonical_name) else None
 
     async def register(self, user: User, credentials: Credentials) -> None:
-        """Store a new user under its name. Raises UsernameTaken; then, and after any failure, nothing is left."""
+        """Store a new user and take the name. After UsernameTaken, and after any failure, nothing is left."""
         both = (keys.user(user.sub), keys.credentials(user.sub))
         await self._connection.transaction(
             [
@@ -56,11 +57,11 @@ class Users(Records[User]):
             raise
         await self._connection.transaction([("PERSIST", key) for key in both])
         if await self._connection.call("EXISTS", *both) != 2:
-            raise StoreUnavailable("the new user was not kept")  # too slow: the records have removed themselves
+            raise StoreUnavailable("the new user was not kept")  # too slow: the records have expired
 
     async def rename(self, sub: str, name: str, change: Callable[[User], User]) -> User:
         """Apply `change` and give the user another name. Raises UsernameTaken, NotFound."""
-        # Reserve, take, switch, release: after a crash anywhere the user answers to one of the names or to both.
+        # Reserve, take, switch, release. After a crash at any point the user has one of the names, or both.
         reserved = await self.change(sub, lambda user: user.but(renaming_to=name))
         former = await self._entry(reserved.username)
         try:
@@ -88,13 +89,13 @@ class Users(Records[User]):
             if held is None:
                 return
             if keys.named_by(held) == user.sub:
-                # Perhaps a rename away from this name has yet to release it: not what is written now.
+                # A rename away from this name may be about to release the old entry. A new entry is safe from that.
                 if await self._connection.swap([Change(key, held, b"%s %s" % (mine, token_urlsafe(6).encode()))]):
                     return
                 continue
             holder = await self.find(keys.named_by(held))
             if holder is not None and holder.answers_to(name):
-                # "Taken" by a user whose registration broke off would be a lie in a few seconds.
+                # The holder's registration may have broken off, and then the name is free within seconds.
                 if await self._connection.call("PTTL", self.key(holder.sub)) == -1:
                     raise UsernameTaken("this username is taken")
                 if waits == _MAX_WAITS:
@@ -107,12 +108,12 @@ class Users(Records[User]):
         raise StoreUnavailable("a name is claimed by too many at once")
 
     async def _entry(self, name: str | None) -> bytes | None:
-        """What the index holds for a name."""
+        """The index entry of a name."""
         raw: bytes | None = None if name is None else await self._connection.call("GET", keys.login(normalise(name)))
         return raw
 
     async def _release_name(self, name: str, sub: str, entry: bytes | None) -> None:
-        """Give up a name, if it is held by this very entry; one that was written since is not ours to take away."""
+        """Delete the index entry of a name, unless somebody has written another entry since."""
         if entry is not None and keys.named_by(entry) == sub:
             await self._connection.swap([Change(keys.login(normalise(name)), entry, b"")])
 
@@ -139,7 +140,7 @@ class Users(Records[User]):
     async def remove(self, sub: str) -> User:
         """Delete a user, the credentials and the name. Raises NotFound."""
         user = await self.get(sub)
-        await self._connection.delete(keys.user(sub), keys.credentials(sub))  # from here on nothing opens
+        await self._connection.delete(keys.user(sub), keys.credentials(sub))  # ends every session
         for name in (user.username, user.renaming_to):
             if name:
                 await self._release_name(name, sub, await self._entry(name))

@@ -13,12 +13,17 @@ from authsvc.driver.scripts import Command
 from authsvc.errors import StoreUnavailable
 from authsvc.flows import users
 from authsvc.flows.deps import OPERATOR, Deps
-from authsvc.store.bulk_users import BulkInsert, NewUser, Outcome
+from authsvc.store.bulk_users import BulkInsert, InsertOutcome, NewUser
 from tests.conftest import PASSWORD, Clock
 from tests.flows.conftest import World, world_of
 
 HASH = "$2b$04$CcZH0hwSn2aEUf2CT5pLeueM03Ar2owFpvKekovANq6l3zYL0wC6K"
-CREATED, THERE, NAME, SUB = Outcome.CREATED, Outcome.THERE, Outcome.NAME_TAKEN, Outcome.SUB_TAKEN
+CREATED, THERE, NAME, SUB = (
+    InsertOutcome.CREATED,
+    InsertOutcome.THERE,
+    InsertOutcome.NAME_TAKEN,
+    InsertOutcome.SUB_TAKEN,
+)
 
 
 def arrival(clock: Clock, made_up: str, **fields: Any) -> NewUser:
