@@ -1,4 +1,4 @@
-"""What the service keeps in Redis or Valkey, by kind of record."""
+"""The state of the service in Redis or Valkey, by kind of record."""
 
 import asyncio
 from contextlib import suppress

@@ -1,9 +1,9 @@
 """Storing many users at once, each with credentials, in three round trips for some hundreds of users.
 
 `Users.register` takes four round trips for one user: it writes the records first, to expire within seconds, and then
-takes the name. A batch takes the names first. An entry of the name index counts only if its user has that name, so an
-entry that a crash left behind lets nobody log in, and the next user of that name takes the entry over. Then the batch
-writes the records of each user, both or neither, and never over existing records.
+takes the name. A batch takes the names first. An entry of the name index counts only if its user has that name. An
+entry that a crash left behind therefore lets nobody log in, and the next user of that name takes it over. Then the
+batch writes the records of each user, both or neither, and never over existing records.
 """
 
 from collections.abc import Sequence

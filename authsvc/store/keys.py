@@ -15,8 +15,8 @@ Keys of one user share a hash slot (`{sub}`). No operation needs two slots at on
 | `code:<handle>`          | JSON          | minutes                  | its use                             |
 | `throttle:<what>`        | JSON          | minutes, a day at most   | a success                           |
 
-The key names that an introspection depends on (`session:`, `user:`, `client:`, `service`) are part of the contract of
-`GET /events`: a program that caches answers computes the digests of these names, as docs/events.md describes.
+The contract of `GET /events` includes the names of the keys that an introspection depends on: `session:`, `user:`,
+`client:` and `service`. A program that caches answers computes the digests of these names (docs/events.md).
 """
 
 from base64 import urlsafe_b64encode

@@ -105,7 +105,7 @@ class Throttle:
     async def _swap(
         self, windows: Sequence[Window], old: Sequence[bytes | None], new: Sequence[Attempts]
     ) -> Reservation:
-        """Write the new counts. Returns the written ones, without the windows that another attempt changed meanwhile."""
+        """Write the new counts. Returns the written ones; another attempt changed the other windows meanwhile."""
         written = [await self._encoder.encode(attempts) for attempts in new]
         changes = [
             Change(window.key, raw or b"", value, attempts.expires_at())

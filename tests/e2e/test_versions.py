@@ -108,7 +108,7 @@ def ok(answer: httpx.Response) -> Any:
 
 
 class Made:
-    """What the newer version has made: a user who is logged in, and two clients. Each record has a field of its own."""
+    """Records that the newer version made: a user who is logged in, and two clients. Each record has a field more."""
 
     def __init__(self, server: Server, valkey: "redis.Redis") -> None:
         lifetimes = {"access_ttl_s": 3600, "idle_ttl_s": 1200, "session_ttl_s": 7200}
@@ -236,7 +236,7 @@ def test_a_format_that_only_the_newer_version_understands(
     assert (stored["v"], stored["bound_to"]) == (2, "key")
     assert asked(new, later).json()["active"]
     assert asked(new, earlier).json()["active"]
-    # The older version gets no traffic any more, and answers what it understands until it is stopped.
+    # The older version is not ready. Until it is stopped it answers about the records that it understands.
     with old.http() as http:
         unready = http.get("/readyz")
         assert (unready.status_code, "newer_format" in unready.text) == (503, True)
@@ -257,7 +257,7 @@ def test_a_format_that_only_the_newer_version_understands(
     assert len(re.findall("refused a record of format 2", old.log)) == 1
     assert asked(new, later).json()["active"]
 
-    # What the older version can't read, it still ends: the user's cut-off stands in a record that it understands.
+    # The older version still ends a session that it cannot read: it understands the record with the user's cut-off.
     with old.http() as http:
         ok(http.patch(f"/admin/users/{sub}", json={"status": "suspended"}, auth=admin))
     assert asked(new, later).json() == {"active": False}

@@ -84,7 +84,7 @@ class Rotation:
             self._servers.append(server)
 
     def drain(self, server: Server) -> None:
-        """Send no more requests to the service, and wait for the answers to those that it has."""
+        """Send no more requests to the service, and wait until every request that it has is answered."""
         with self._lock:
             self._servers.remove(server)
         until(lambda: self._busy[server.port] == 0)

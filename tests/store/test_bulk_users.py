@@ -1,4 +1,4 @@
-"""Many users at once: each is there wholly or not at all, whatever breaks off, and no name is blocked by it."""
+"""Storing many users at once: each is stored wholly or not at all, and an interrupted batch blocks no name."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +27,7 @@ CREATED, THERE, NAME, SUB = (
 
 
 def arrival(clock: Clock, made_up: str, **fields: Any) -> NewUser:
-    """made_up: the sub, where the row brings none."""
+    """made_up: the sub of a row without one."""
     imported = ImportedUser.of({"password_hash": HASH} | fields, clock.now)
     user = imported.user(imported.sub or made_up, clock.now)
     return NewUser(imported.canonical, user, imported.credentials(clock.now), own_sub=imported.sub is not None)
@@ -42,8 +42,8 @@ async def world(deps: Deps) -> World:
     return await world_of(deps)
 
 
-async def test_who_is_taken_in_is_there(world: World, clock: Clock) -> None:
-    """By name and by sub, with credentials; and the second time they are there already."""
+async def test_stored_users_are_there(world: World, clock: Clock) -> None:
+    """Stored users are found by name and by sub, with credentials. A second batch of the same users changes nothing."""
     bulk = world.deps.store.bulk
     assert await bulk.look(people(clock)) == [CREATED] * 3
     assert await bulk.add(people(clock)) == [CREATED] * 3
@@ -56,7 +56,7 @@ async def test_who_is_taken_in_is_there(world: World, clock: Clock) -> None:
 
 
 async def test_nobody_is_overwritten(world: World, clock: Clock) -> None:
-    """Neither by name, nor by sub, nor by one and the other; and what was tried leaves no name taken."""
+    """A batch replaces no stored user, found by name, by sub or by both. Refused users leave no name taken."""
     bulk = world.deps.store.bulk
     ada = await world.user("Ada")
     both = [
@@ -71,8 +71,8 @@ async def test_nobody_is_overwritten(world: World, clock: Clock) -> None:
     assert await world.user("zoe")
 
 
-async def test_who_was_renamed_keeps_the_name(world: World, clock: Clock, valkey: "redis.Redis") -> None:
-    """A name that its user took once more has another entry in the index, and is nobody else's for that."""
+async def test_a_renamed_user_keeps_the_name(world: World, clock: Clock, valkey: "redis.Redis") -> None:
+    """A user who took the same name once more keeps it, though the entry in the index is another one."""
     bulk = world.deps.store.bulk
     ada = await world.user("ada")
     await users.update(world.deps, OPERATOR, ada.sub, username="Ada")
@@ -84,7 +84,7 @@ async def test_who_was_renamed_keeps_the_name(world: World, clock: Clock, valkey
 
 
 async def test_a_changed_row_is_not_there_already(world: World, clock: Clock) -> None:
-    """Who has other roles or another password is another matter than who has logged in since."""
+    """A login since the import leaves a user the same. Other roles or another password make another user."""
     bulk = world.deps.store.bulk
     assert await bulk.add([arrival(clock, "a", username="ada", roles=["x"])]) == [CREATED]
     again = arrival(clock, "b", username="ada", roles=["x"])
@@ -96,7 +96,7 @@ async def test_a_changed_row_is_not_there_already(world: World, clock: Clock) ->
 
 
 async def test_without_a_name(world: World, clock: Clock) -> None:
-    """Somebody who is known by sub only, as those are who log in elsewhere."""
+    """A user without a name, who logs in elsewhere, is stored under the sub alone."""
     nameless = arrival(clock, "-", sub="auth0|1", password_hash=None)
     assert await world.deps.store.bulk.add([nameless]) == [CREATED]
     assert await world.deps.store.bulk.add([nameless]) == [THERE]
@@ -104,7 +104,7 @@ async def test_without_a_name(world: World, clock: Clock) -> None:
 
 
 class _Breaking(Connection):
-    """Breaks off with the given round trip, before or after the store has done what was asked."""
+    """Fails at the given round trip, before or after the store has executed the commands."""
 
     def __init__(self, url: str, at: int, *, done: bool) -> None:
         super().__init__(url)
@@ -122,10 +122,10 @@ class _Breaking(Connection):
 @pytest.mark.parametrize("done", [False, True])
 @pytest.mark.parametrize("at", [1, 2, 3])
 @pytest.mark.parametrize("then", ["import", "register", "again"])
-async def test_what_breaks_off_leaves_nothing_half_made(
+async def test_an_interrupted_batch_leaves_nothing_half_made(
     world: World, valkey_url: str, clock: Clock, at: int, done: bool, then: str
 ) -> None:
-    """Whichever round trip is the last: who is there can log in, all others' names are free, and nobody is doubled."""
+    """After a failure at any round trip, stored users can log in, other names are free, and nobody is stored twice."""
     store = world.deps.store
     breaking = _Breaking(valkey_url, at, done=done)
     with pytest.raises(StoreUnavailable):
@@ -135,9 +135,9 @@ async def test_what_breaks_off_leaves_nothing_half_made(
     assert all(one is None or (one[1] is not None and one[1].hash == HASH) for one in found)
     whole = at == 3 or (at == 2 and done)
     assert [one is not None for one in found] == [whole] * 3
-    if then == "import":  # by another process
+    if then == "import":  # from another process
         assert await store.bulk.add(people(clock, "t")) == [THERE if whole else CREATED] * 3
-    elif then == "again":  # by the same one
+    elif then == "again":  # from the same process
         assert await store.bulk.add(people(clock)) == [CREATED] * 3
     elif not whole:
         for name in ("ada", "bea", "cyn"):
@@ -149,7 +149,7 @@ async def test_what_breaks_off_leaves_nothing_half_made(
 
 
 async def test_a_name_that_is_registered_meanwhile(world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the name and the user there is an entry that names nobody, which others may take: they have it then."""
+    """Until its user is stored, an index entry names nobody, and another user may take it and keep it."""
     bulk = world.deps.store.bulk
     store = bulk._store
 
@@ -164,8 +164,8 @@ async def test_a_name_that_is_registered_meanwhile(world: World, clock: Clock, m
     assert await world.deps.store.credentials.find("s0") is None
 
 
-async def test_what_it_costs(world: World, clock: Clock, valkey: "redis.Redis", shape: str) -> None:
-    """Three commands for each user: a name, the user with the credentials, and a look whether the name is still his."""
+async def test_a_user_takes_three_commands(world: World, clock: Clock, valkey: "redis.Redis", shape: str) -> None:
+    """A user takes three commands: take the name, store the user with the credentials, check the name."""
     if shape == "cluster":
         pytest.skip("commands are counted on one server")
     before = valkey.info("commandstats")

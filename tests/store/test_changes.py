@@ -1,4 +1,4 @@
-"""What the store announces: whoever makes the change, and whatever becomes of the store or of the connection."""
+"""Announcements of changes: every change by any program, and every failure of the store or of the connection."""
 
 import asyncio
 import os
@@ -23,13 +23,13 @@ from tests.outages.test_outage import Valkey
 from tests.streams import named
 
 WITHIN_S = 5.0
-# A heartbeat is a second away at most, and an unanswered question 0.8 s.
+# The next heartbeat comes within a second, and a silent store is noticed within 0.8 s.
 SILENT_WITHIN_S = 2.0
 HEARTBEAT = Announcement("heartbeat", at=1.0)
 
 
 class Listener:
-    """A subscriber that reads all the time. `told` is what it has been told so far, with times."""
+    """A subscriber that reads all the time. told: its announcements so far, with their times."""
 
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
@@ -42,7 +42,7 @@ class Listener:
 
     async def until(self, done: Callable[[], Any], seconds: float = WITHIN_S) -> None:
         async with asyncio.timeout(seconds):
-            while not done():  # noqa: ASYNC110 - some of what is waited for is in the store
+            while not done():  # noqa: ASYNC110 - some conditions are in the store
                 await asyncio.sleep(0.002)
 
     def names(self, since: int = 0) -> list[str]:
@@ -52,7 +52,7 @@ class Listener:
         return {digest for announcement, _ in self.told[since:] for digest in announcement.digests}
 
     async def hears(self, name: str, seconds: float = WITHIN_S) -> None:
-        """Wait for one more of these."""
+        """Wait for one more announcement of this name."""
         since = len(self.told)
         await self.until(lambda: name in self.names(since), seconds)
 
@@ -82,7 +82,7 @@ async def listener(changes: Changes) -> Listener:
 
 @pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """A store of the test's own, to be killed and stopped."""
+    """A store of the test's own, which the test may stop and kill."""
     server = Valkey(Path(tmp_path_factory.mktemp("v")))
     server.start()
     try:
@@ -104,13 +104,13 @@ def evict(valkey: "redis.Redis") -> None:
     valkey.config_set("maxmemory-policy", "allkeys-random")
     valkey.config_set("maxmemory", 1)
     valkey.ping()
-    with suppress(redis.ResponseError):  # by then everything has gone that could go
+    with suppress(redis.ResponseError):  # the store has evicted every key that it could
         valkey.set("unrelated", "x")
     valkey.config_set("maxmemory", 0)
     valkey.config_set("maxmemory-policy", "noeviction")
 
 
-# Any: what redis-py says a call may return, under any protocol.
+# Any: redis-py declares the results of every protocol.
 CHANGES: dict[str, Callable[[Any], Any]] = {
     "SET": lambda valkey: valkey.set("session:a", "other"),
     "the same value": lambda valkey: valkey.set("session:a", "value"),
@@ -129,8 +129,8 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-async def test_whoever_changes_it(changes: Changes, valkey: "redis.Redis", change: Callable[..., Any]) -> None:
-    """A key that an operator changes, in whichever way, is announced, and nothing has to be forgotten beside it."""
+async def test_every_kind_of_change(changes: Changes, valkey: "redis.Redis", change: Callable[..., Any]) -> None:
+    """Any command that changes a key is announced under the name of that key, and of no other."""
     valkey.set("session:a", "value")
     valkey.set("spare", "value")
     listener = Listener(changes.subscribe())
@@ -143,7 +143,7 @@ async def test_whoever_changes_it(changes: Changes, valkey: "redis.Redis", chang
 
 
 async def test_expiry(changes: Changes, valkey: "redis.Redis") -> None:
-    """A key that expires by itself, without anybody's command, is announced when it is gone."""
+    """A key that expires is announced when it is gone, without any command."""
     valkey.set("session:a", "value", px=1500)
     listener = Listener(changes.subscribe())
     await listener.hears("heartbeat")
@@ -154,13 +154,13 @@ async def test_expiry(changes: Changes, valkey: "redis.Redis") -> None:
 
 @pytest.mark.parametrize("flush", ["FLUSHDB", "FLUSHALL", "FLUSHDB ASYNC"])
 async def test_a_flush_is_everything(listener: Listener, valkey: Any, flush: str) -> None:
-    """Flushing names no key: everything is to be forgotten, at once."""
+    """A flush names no key, so `everything` is announced at once."""
     valkey.execute_command(*flush.split())
     await listener.hears("everything", 0.5)
 
 
 async def test_only_what_answers_depend_on(listener: Listener, valkey: "redis.Redis") -> None:
-    """Passwords, lists, names, throttles and the trail are nobody's business; the four kinds of records are told."""
+    """Announced are the four kinds of records that answers depend on, not passwords, lists, names or attempts."""
     told = ["session:h", "user:{u}", "client:c", "service"]
     for other in ("sessions:{u}", "credentials:{u}", "login:u", "audit", "code:h", "throttle:x"):
         valkey.set(other, 1)
@@ -172,7 +172,7 @@ async def test_only_what_answers_depend_on(listener: Listener, valkey: "redis.Re
 
 
 async def test_the_first_is_everything(changes: Changes, valkey: "redis.Redis") -> None:
-    """A subscription begins with `everything`, also when the store has long been followed and changes all the time."""
+    """A subscription begins with `everything`, also when others are subscribed and the store changes all the time."""
     running = True
 
     async def change() -> None:
@@ -193,7 +193,7 @@ async def test_the_first_is_everything(changes: Changes, valkey: "redis.Redis") 
 
 
 async def test_no_connection_before_anybody_listens(changes: Changes, valkey: "redis.Redis") -> None:
-    """Nobody listens, nobody pays: the store is followed from the first subscriber to the last."""
+    """The worker has a connection to follow the store only while it has a subscriber."""
 
     def followers() -> int:
         return sum(client["name"] == "authsvc-events" for client in valkey.client_list())
@@ -210,10 +210,7 @@ async def test_no_connection_before_anybody_listens(changes: Changes, valkey: "r
 
 
 async def test_what_was_acknowledged_is_told_before_the_heartbeat(changes: Changes, valkey_url: str) -> None:
-    """Every change acknowledged before the question behind a heartbeat was put has been told before that heartbeat.
-
-    What was acknowledged before the moment that a heartbeat names has to be told before the heartbeat is.
-    """
+    """A change that was acknowledged before the moment in a heartbeat is announced before that heartbeat."""
     listener = Listener(changes.subscribe())
     await listener.hears("heartbeat")
     acknowledged: list[tuple[str, float]] = []
@@ -250,11 +247,11 @@ async def test_what_was_acknowledged_is_told_before_the_heartbeat(changes: Chang
 
 
 async def test_a_heartbeat_waits_for_the_store(fragile: Listener, server: Valkey) -> None:
-    """While the store hangs there are no heartbeats; when it goes on, `everything` comes before the next one."""
+    """While the store hangs there are no heartbeats. When it goes on, `everything` comes before the next heartbeat."""
     assert server.process is not None
     os.kill(server.process.pid, signal.SIGSTOP)
     stopped = time.monotonic()
-    # At most one that was under way.
+    # One heartbeat may have been on its way.
     await asyncio.sleep(SILENT_WITHIN_S)
     since = len(fragile.told)
     assert all(at - stopped < 0.1 for _, at in fragile.told if at > stopped)
@@ -267,7 +264,7 @@ async def test_a_heartbeat_waits_for_the_store(fragile: Listener, server: Valkey
 
 
 async def test_a_store_that_hangs_for_a_moment(fragile: Listener, server: Valkey) -> None:
-    """A change made as the store wakes from a short sleep is told, by name or as everything, before a heartbeat."""
+    """A change right after a short hang of the store is announced, by name or as `everything`, before a heartbeat."""
     assert server.process is not None
     for pause_s in (0.3, 0.7, 0.9, 1.2):
         os.kill(server.process.pid, signal.SIGSTOP)
@@ -283,7 +280,7 @@ async def test_a_store_that_hangs_for_a_moment(fragile: Listener, server: Valkey
 
 
 async def test_a_store_that_dies(fragile: Listener, server: Valkey) -> None:
-    """After a kill -9 there are no heartbeats; after the restart `everything` comes first, and changes are told."""
+    """After a kill -9 there are no heartbeats. After the restart `everything` comes first, and then changes."""
     server.kill()
     await asyncio.sleep(0.1)
     since = len(fragile.told)
@@ -296,7 +293,7 @@ async def test_a_store_that_dies(fragile: Listener, server: Valkey) -> None:
 
 
 async def test_a_connection_that_dies(fragile: Listener, server: Valkey) -> None:
-    """When the tracking connection alone is killed, what was changed meanwhile is covered by `everything`, soon."""
+    """If only the tracking connection is killed, `everything` soon covers the changes made meanwhile."""
     with redis.Redis.from_url(server.url) as client:
         for _ in range(5):
             since = len(fragile.told)
@@ -309,7 +306,7 @@ async def test_a_connection_that_dies(fragile: Listener, server: Valkey) -> None
 
 
 async def test_a_primary_that_is_demoted(fragile: Listener, server: Valkey) -> None:
-    """A store that has become a replica is as good as lost, until it is a primary again."""
+    """While the store is a replica there are no heartbeats. `everything` comes first when it is a primary again."""
     with redis.Redis.from_url(server.url) as client:
         client.replicaof("127.0.0.1", "1")
         await asyncio.sleep(SILENT_WITHIN_S)
@@ -323,7 +320,7 @@ async def test_a_primary_that_is_demoted(fragile: Listener, server: Valkey) -> N
 
 
 async def test_a_store_that_refuses_to_track(fragile: Listener, server: Valkey) -> None:
-    """An ACL that forbids tracking means silence, and never heartbeats without it."""
+    """If an ACL forbids tracking there are no heartbeats."""
     with redis.Redis.from_url(server.url) as client:
         client.acl_setuser("operator", enabled=True, passwords=["+operator"], keys=["*"], commands=["+@all"])
     with server.operator() as operator:
@@ -340,7 +337,7 @@ async def test_a_store_that_refuses_to_track(fragile: Listener, server: Valkey) 
 
 
 async def _announces(listener: Listener, server: Valkey) -> None:
-    """The store is being followed again, and not only asked whether it is there."""
+    """Check that changes are announced again, and not only heartbeats."""
     since = len(listener.told)
     with redis.Redis.from_url(server.url) as client:
         client.set("session:afterwards", time.monotonic())
@@ -348,9 +345,9 @@ async def _announces(listener: Listener, server: Valkey) -> None:
 
 
 async def test_many_announcements_before_an_answer(listener: Listener, valkey: "redis.Redis") -> None:
-    """However many single announcements wait to be read, they are all told: nothing is lost to a limit of depth."""
+    """Thousands of unread announcements in the connection are all delivered: no limit of depth drops one."""
     since = len(listener.told)
-    for number in range(3000):  # nobody reads meanwhile: the event loop is ours
+    for number in range(3000):  # the event loop is busy, so nothing is read meanwhile
         valkey.set(f"session:{number}", 1)
     expected = named(*(f"session:{number}" for number in range(3000)))
     await listener.until(lambda: expected <= listener.digests(since) or "everything" in listener.names(since))
@@ -359,7 +356,7 @@ async def test_many_announcements_before_an_answer(listener: Listener, valkey: "
 
 
 async def test_changes_of_one_moment_are_few_announcements(listener: Listener, valkey: "redis.Redis") -> None:
-    """Two thousand changes in one transaction are told by a few announcements of at most a thousand digests."""
+    """Two thousand changes in one transaction make a few announcements of at most a thousand digests each."""
     since = len(listener.told)
     with valkey.pipeline(transaction=True) as pipeline:
         for number in range(2000):
@@ -373,7 +370,7 @@ async def test_changes_of_one_moment_are_few_announcements(listener: Listener, v
 
 
 async def test_too_many_changes_are_everything(listener: Listener, valkey: "redis.Redis") -> None:
-    """Past some number it is cheaper to forget everything than to be told of each."""
+    """Above a number of changes at once, `everything` takes the place of their names."""
     since = len(listener.told)
     with valkey.pipeline(transaction=True) as pipeline:
         for number in range(5 * MAX_NAMED):
@@ -382,15 +379,15 @@ async def test_too_many_changes_are_everything(listener: Listener, valkey: "redi
     await listener.until(lambda: "everything" in listener.names(since))
 
 
-async def test_who_does_not_read_costs_nothing(changes: Changes, valkey: "redis.Redis") -> None:
-    """200,000 changes pass a subscriber that never reads: memory stays flat, and then it is told to forget everything.
+async def test_a_subscriber_that_does_not_read_costs_nothing(changes: Changes, valkey: "redis.Redis") -> None:
+    """A subscriber that never reads costs no memory during 200,000 changes, and then gets `everything`.
 
-    Others are told of them meanwhile.
+    Other subscribers get the changes meanwhile.
     """
     sleeper = changes.subscribe()
     reader = Listener(changes.subscribe())
     await reader.hears("heartbeat")
-    assert await sleeper.take() is EVERYTHING  # or nothing would have to be remembered for it
+    assert await sleeper.take() is EVERYTHING  # without this it would need no announcement at all
 
     def change() -> None:
         for at in range(0, 200_000, 500):
@@ -399,7 +396,7 @@ async def test_who_does_not_read_costs_nothing(changes: Changes, valkey: "redis.
                     pipeline.delete(f"session:{number}") if number % 2 else pipeline.set(f"session:{number}", 1)
                 pipeline.execute()
 
-    await asyncio.to_thread(change)  # what the first round takes is ours to keep: buffers, code
+    await asyncio.to_thread(change)  # the first round takes memory for buffers and code
     reader.told.clear()
     before = rss_kib()
     for _ in range(2):
@@ -419,7 +416,7 @@ def rss_kib() -> int:
 
 
 async def test_a_backlog_is_bounded(changes: Changes) -> None:
-    """Who falls behind gets one `everything` for all that it missed, and what comes after it has been told that."""
+    """A subscriber that falls behind gets one `everything` for all that it missed, and then new announcements."""
     left: list[Subscription] = []
     subscription = Subscription(left.append)
     news = [Announcement("forget", frozenset(named(str(number)))) for number in range(MAX_BACKLOG + 5)]
@@ -438,7 +435,7 @@ async def test_a_backlog_is_bounded(changes: Changes) -> None:
 
 
 async def test_no_old_heartbeat_is_told(changes: Changes) -> None:
-    """A subscriber that was away gets the news, and no sign of a life that may be over."""
+    """A subscriber that was away gets the changes, but no heartbeat older than a second."""
     subscription = Subscription(lambda _: None)
     news = [Announcement("forget", frozenset(named(str(number)))) for number in range(3)]
     for announcement in (news[0], HEARTBEAT, news[1], HEARTBEAT, news[2]):
@@ -450,10 +447,8 @@ async def test_no_old_heartbeat_is_told(changes: Changes) -> None:
     assert await subscription.take() is news[0]
 
 
-async def test_the_end_comes_though_the_store_fails_in_that_moment(
-    changes: Changes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever stops listening just when the store breaks is rid of it: a service has to be able to stop then."""
+async def test_leaving_while_the_store_fails(changes: Changes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last subscriber can leave in the moment in which the store fails, so that a service can stop then."""
     broken = asyncio.Event()
     begun = asyncio.Event()
 
@@ -471,6 +466,6 @@ async def test_the_end_comes_though_the_store_fails_in_that_moment(
     async with asyncio.timeout(WITHIN_S):
         await begun.wait()
         broken.set()
-        await asyncio.sleep(0)  # it has failed, and the group has not been told yet
+        await asyncio.sleep(0)  # the task has failed, and its group does not know yet
         subscription.close()
         await changes.close()

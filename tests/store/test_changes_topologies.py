@@ -1,4 +1,4 @@
-"""What is announced while the primary changes: by failover, and by slots that go to another node of a cluster."""
+"""Announcements while the primary of a key changes, by a failover or by a slot that moves to another node."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from tests import topologies
 from tests.store.test_changes import Listener
 from tests.topologies import Cluster, ServerProcess
 
-# All that is written is on one slot.
+# All keys that the tests write are on one slot.
 SLOT = "session:{a}"
 # A failover takes a few seconds.
 BACK_WITHIN_S = 15.0
@@ -25,12 +25,12 @@ BACK_WITHIN_S = 15.0
 
 @dataclass
 class Written:
-    """What was acknowledged: the key, when it was sent, when it was acknowledged; on the monotonic clock."""
+    """An acknowledged write: the key, and when it was sent and acknowledged, on the monotonic clock."""
 
     changes: list[tuple[str, float, float]] = field(default_factory=list)
 
     def forget_what_is_lost(self, primary: ServerProcess) -> None:
-        """What a deposed primary went on acknowledging is on no other: nobody is told, and nobody is asked for it."""
+        """Ignore the writes that only a replaced primary has: no subscriber needs to know of them."""
         with primary.redis() as client:
             there = set(client.scan_iter(f"{SLOT}*", count=1000))
         self.changes = [change for change in self.changes if change[0] in there]
@@ -42,7 +42,7 @@ class Written:
 
 @asynccontextmanager
 async def world(url: str) -> AsyncIterator[tuple[Listener, Written]]:
-    """A subscriber of one worker, while another worker, which has a map of its own, makes changes all the time."""
+    """A subscriber of one worker, while another worker with a map of its own makes changes all the time."""
     ours, theirs, written = Connection(url), Connection(url), Written()
     changes = Changes(ours)
     listener = Listener(changes.subscribe())
@@ -51,7 +51,7 @@ async def world(url: str) -> AsyncIterator[tuple[Listener, Written]]:
 
     async def write(name: str) -> None:
         number = 0
-        while running:  # a cancellation can be lost to a timeout inside
+        while running:  # a timeout inside may swallow the cancellation
             number += 1
             key, sent = f"{SLOT}{name}-{number}", time.monotonic()
             try:
@@ -74,7 +74,7 @@ async def world(url: str) -> AsyncIterator[tuple[Listener, Written]]:
 
 
 async def goes_on(listener: Listener, written: Written) -> None:
-    """Wait for changes of now on, and for heartbeats that tell of them."""
+    """Wait for changes from now on, and for the heartbeats after them."""
     moment = time.monotonic()
     await listener.until(lambda: written.since(moment) > 20, BACK_WITHIN_S)
     asked = time.monotonic() * 1000
@@ -82,7 +82,7 @@ async def goes_on(listener: Listener, written: Written) -> None:
 
 
 def untold(listener: Listener, written: Written) -> list[float]:
-    """When each change was acknowledged that neither its name nor `everything` told of, before the next heartbeat."""
+    """The times of changes that no name and no `everything` announced before the next heartbeat."""
     missed = []
     for key, sent, acknowledged in written.changes:
         told, digest = False, keys.digest(key.encode())
@@ -97,7 +97,7 @@ def untold(listener: Listener, written: Written) -> list[float]:
 
 @pytest.mark.parametrize("how", ["kill -9", "SENTINEL FAILOVER"])
 async def test_a_failover_under_sentinels(tmp_path: Path, how: str) -> None:
-    """The promoted replica is followed, and `everything` comes before the first heartbeat on its behalf."""
+    """After a failover the worker follows the new primary, and `everything` comes before the next heartbeat."""
     with topologies.sentinels(tmp_path) as watched:
         async with world(watched.url) as (listener, written):
             before, since = watched.primary(), len(listener.told)
@@ -113,7 +113,7 @@ async def test_a_failover_under_sentinels(tmp_path: Path, how: str) -> None:
 
 
 async def test_the_sentinels_name_another_while_the_old_one_lives(tmp_path: Path) -> None:
-    """A primary that has been replaced and does not know it, as one that was cut off, is not listened to any longer."""
+    """The worker stops to listen to a replaced primary, also if that was cut off and still takes itself for one."""
     with topologies.sentinels(tmp_path) as watched:
         async with world(watched.url) as (listener, written):
             since, chosen = len(listener.told), watched.replicas()[0]
@@ -132,7 +132,7 @@ async def test_the_sentinels_name_another_while_the_old_one_lives(tmp_path: Path
 
 @pytest.mark.parametrize("how", ["kill -9", "CLUSTER FAILOVER"])
 async def test_a_failover_in_a_cluster(tmp_path: Path, how: str) -> None:
-    """The same for one primary of a cluster, of which the others stay."""
+    """The same for one primary of a cluster, while the other primaries stay."""
     with topologies.cluster(tmp_path, replicas=1) as cluster:
         async with world(cluster.url) as (listener, written):
             before, since = cluster.primary_of(SLOT), len(listener.told)
@@ -147,7 +147,7 @@ async def test_a_failover_in_a_cluster(tmp_path: Path, how: str) -> None:
 
 
 async def test_a_slot_moves_to_a_known_primary(tmp_path: Path) -> None:
-    """What is changed before, while and after a slot moves is told by name: nothing else has to be forgotten."""
+    """Changes before, during and after the move of a slot are announced by name, without an `everything`."""
     with topologies.cluster(tmp_path) as cluster:
         async with world(cluster.url) as (listener, written):
             target = next(node for node in cluster.primaries() if node is not cluster.primary_of(SLOT))
@@ -157,7 +157,7 @@ async def test_a_slot_moves_to_a_known_primary(tmp_path: Path) -> None:
 
 
 async def test_a_slot_moves_to_a_new_primary(tmp_path: Path) -> None:
-    """A node that joins and takes a slot over is listened to before a heartbeat covers what is changed there."""
+    """The worker listens to a node that takes a slot over before a heartbeat covers changes on that node."""
     with topologies.cluster(tmp_path) as cluster:
         async with world(cluster.url) as (listener, written):
             since = len(listener.told)
@@ -168,7 +168,7 @@ async def test_a_slot_moves_to_a_new_primary(tmp_path: Path) -> None:
 
 
 async def test_a_slot_is_on_its_way_to_a_new_primary(tmp_path: Path) -> None:
-    """A node that owns nothing yet, but is written to already (ASK), is listened to, however long that lasts."""
+    """The worker listens to a node that takes writes (ASK) before it owns a slot, for as long as that lasts."""
     with topologies.cluster(tmp_path) as cluster:
         target = await asyncio.to_thread(cluster.add)
         async with world(cluster.url) as (listener, written):

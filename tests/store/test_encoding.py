@@ -118,7 +118,7 @@ def test_claims_are_data(claims: dict[str, Any], unknown: Any) -> None:
 
 
 def test_no_repr_shows_unknown_members() -> None:
-    """What only a newer version knows may be a secret, so its name and value stay out of a repr."""
+    """An unknown member may be a secret, so its name and value stay out of a repr."""
     for record in (a_user(), a_client(), begun()[0], Credentials(hash="h")):
         shown = repr(load_to_change(type(record), stored(record, **MEMBERS)))
         assert "brand_new" not in shown

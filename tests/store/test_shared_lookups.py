@@ -36,7 +36,7 @@ async def test_one_turn_of_the_loop_is_two_round_trips(service: Service, command
 
 
 async def test_alone_means_at_once(service: Service, commands: Commands) -> None:
-    """One caller waits for nobody: its lookup is sent in the very next turn of the loop, in two round trips."""
+    """A single lookup is sent in the next turn of the event loop, and takes two round trips."""
     (handle,) = await handles(service, 1, 1)
     commands.reset()
     assert await service.deps.store.lookup.session(handle) is not None
@@ -44,20 +44,20 @@ async def test_alone_means_at_once(service: Service, commands: Commands) -> None
 
 
 async def test_what_was_asked_later_is_read_later(service: Service) -> None:
-    """A lookup never joins one that was already sent: it sees every change acknowledged before it asked."""
+    """A lookup never joins a read that is already sent, so it sees every change acknowledged before it began."""
     sessions = await handles(service, 1, 3)
     store = service.deps.store
     for handle in sessions:
         earlier = [asyncio.ensure_future(store.lookup.session(handle)) for _ in range(20)]
         await asyncio.sleep(0)
-        await asyncio.sleep(0)  # they are on their way
+        await asyncio.sleep(0)  # the lookups are on their way
         await store.sessions.delete(handle)
         assert await store.lookup.session(handle) is None
         await asyncio.gather(*earlier)
 
 
 async def test_cancelling_one_harms_no_other(service: Service) -> None:
-    """Callers that go away, at whatever moment, leave the others with their own answers."""
+    """Cancelling some lookups at any moment leaves the other callers with their own answers."""
     sessions = await handles(service)
     for turns in range(12):
         tasks = [asyncio.ensure_future(service.deps.store.lookup.session(h)) for h in sessions]
@@ -73,7 +73,7 @@ async def test_cancelling_one_harms_no_other(service: Service) -> None:
 
 
 async def test_a_batch_that_fails_fails_its_own(service: Service, valkey: "redis.Redis") -> None:
-    """Killing the connection of lookups under way gives 503 or the right answer to them, and later ones are fine."""
+    """Lookups whose connection is killed get 503 or the right answer, and later lookups work."""
     sessions = await handles(service)
     lookup = service.deps.store.lookup
     for _ in range(20):
@@ -89,7 +89,7 @@ async def test_a_batch_that_fails_fails_its_own(service: Service, valkey: "redis
 
 
 async def test_a_corrupt_record_fails_its_own(service: Service, valkey: "redis.Redis") -> None:
-    """A record that does not parse raises for whoever asked for it; those in the same round trip get their answers."""
+    """A record that does not parse fails its own lookup. Other lookups of the round trip get their answers."""
     broken, whole = await handles(service, 2, 1)
     valkey.set(keys.session(broken), "{nonsense")
     lookup = service.deps.store.lookup
@@ -99,10 +99,7 @@ async def test_a_corrupt_record_fails_its_own(service: Service, valkey: "redis.R
 
 
 async def test_a_newer_format_fails_its_own(service: Service, valkey: "redis.Redis") -> None:
-    """A record in a format that this version does not understand is a 503 for whoever asked for it, and for no other.
-
-    The record stays as it is.
-    """
+    """A record in a newer format fails its own lookup, of all in the round trip, and stays as it is."""
     newer, whole = await handles(service, 2, 1)
     for key in (keys.session(newer), keys.user(await sub_of(service, newer)), keys.client("app")):
         raw = valkey.get(key)
@@ -124,7 +121,7 @@ async def sub_of(service: Service, handle: str) -> str:
 
 
 async def test_a_record_under_anothers_key_decides_nothing(service: Service, valkey: "redis.Redis") -> None:
-    """Were replies ever mixed up, the user of one session would not become the user of another."""
+    """If the store ever mixed replies up, the user of one session would not become the user of another."""
     one, other = await handles(service, 2, 1)
     lookup = service.deps.store.lookup
     first, second = await lookup.session(one), await lookup.session(other)
@@ -142,7 +139,7 @@ async def test_a_record_under_anothers_key_decides_nothing(service: Service, val
 async def test_a_late_reply_reaches_nobody(
     service: Service, valkey: "redis.Redis", valkey_url: str, shape: str
 ) -> None:
-    """A lookup that was given up leaves its reply unread; the next one on the connection gets its own."""
+    """A lookup that timed out leaves its reply unread. The next lookup on the connection gets its own reply."""
     connection = Connection(valkey_url, timeouts=replace(PATIENT, request_s=0.5, reply_s=0.5))
     lookup = Lookup(connection)
     one, other = await handles(service, 2, 1)

@@ -28,7 +28,7 @@ async def wrong(deps: Deps, clock: Clock, *windows: Window) -> None:
 
 
 async def test_parallel_attempts_are_counted_exactly(deps: Deps, clock: Clock, valkey: "redis.Redis") -> None:
-    """However many come at once, each is counted once and judged once."""
+    """Of many attempts at once, each is counted once and judged once."""
     await asyncio.gather(*(wrong(deps, clock, ACCOUNT, ADDRESS) for _ in range(15)))
     for window in (ACCOUNT, ADDRESS):
         assert (held(valkey, window).count, held(valkey, window).pending) == (15, 0)
@@ -37,8 +37,7 @@ async def test_parallel_attempts_are_counted_exactly(deps: Deps, clock: Clock, v
 async def test_a_window_that_fills_up_meanwhile_takes_back_the_others(
     deps: Deps, clock: Clock, valkey: "redis.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An attempt that was counted in one window when the other turned out full leaves the first as it was: the
-    wrong guesses before it stay counted too."""
+    """An attempt that the second window refuses leaves the first window as it was, with its earlier wrong guesses."""
     throttle = deps.store.throttle
     for _ in range(3):
         await wrong(deps, clock, ACCOUNT)
@@ -47,7 +46,7 @@ async def test_a_window_that_fills_up_meanwhile_takes_back_the_others(
     async def overtaken(windows: Sequence[Window]) -> list[bytes | None]:
         found = await read(windows)
         monkeypatch.setattr(throttle, "_read", read)
-        for _ in range(PER_ADDRESS.free):  # others, from the same address, between our reading and our writing
+        for _ in range(PER_ADDRESS.free):  # other attempts from this address, between the read and the write
             await wrong(deps, clock, ADDRESS)
         return found
 
@@ -59,7 +58,7 @@ async def test_a_window_that_fills_up_meanwhile_takes_back_the_others(
 
 
 async def test_windows_expire_with_what_they_remember(deps: Deps, clock: Clock, valkey: "redis.Redis") -> None:
-    """The key goes when all of it is forgotten, and holds no name or address."""
+    """The key expires with the attempts in it, and holds neither name nor address."""
     await wrong(deps, clock, ACCOUNT, ADDRESS)
     assert valkey.pexpiretime(ACCOUNT.key) == (int(clock()) + 86400) * 1000
     assert valkey.pexpiretime(ADDRESS.key) == (int(clock()) + 300) * 1000
