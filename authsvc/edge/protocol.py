@@ -1,70 +1,30 @@
-"""uvicorn's HTTP protocol with bounds: on the size of a request and on the time to send it; one write an answer.
+"""uvicorn's HTTP protocol with limits on the size of a request and on the time to send it.
 
-uvicorn reads heads of any size, for as long as they take, and says what it refuses in plain text. Times are bounded
-without a timer for each request: what a connection waits for is looked at about once a second, from outside.
+uvicorn reads heads of any size, waits for them without end, and answers what it refuses in plain text. The server calls
+`check_time` about once a second, so no request needs a timer of its own.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from authsvc.api.statuses import STATUSES
 from authsvc.edge import limits
+from authsvc.edge.errors import error_response
+from authsvc.edge.head import check_head, check_size
 from authsvc.edge.limits import Load
-from authsvc.errors import AuthError, Busy, HeadTooLarge, InvalidRequest, TooLarge
-from authsvc.web.errors import busy, problem
+from authsvc.edge.transport import CorkedTransport
+from authsvc.errors import Busy, HeadTooLarge, InvalidRequest, TooLarge
+from authsvc.metrics.families import OTHER
+from authsvc.web.errors import busy
 from authsvc.web.middleware.headers import headers, request_id
 from authsvc.web.scope import END
 
-# What a stream that was told to end gets for it; its reader may not be reading.
+# How long a stream that was told to end may take; its reader may have stopped reading.
 _END_WITHIN_S = 0.5
-
-
-class Corked:
-    """A transport whose writes of one turn of the event loop go out together, in order."""
-
-    def __init__(self, transport: asyncio.Transport, protocol: "BoundedProtocol") -> None:
-        self._transport = transport
-        self._protocol = protocol
-        self._held: list[bytes] = []
-        self._lingering = False
-
-    def write(self, data: bytes) -> None:
-        if not self._held:
-            self._protocol.loop.call_soon(self._flush)
-        self._held.append(data)
-
-    def is_closing(self) -> bool:
-        return self._lingering or self._transport.is_closing()
-
-    def close(self) -> None:
-        """End the connection; in two steps if the client is still sending.
-
-        Bytes that arrive where nobody reads are answered by a reset, which takes from the client the answer that it
-        has not read yet.
-        """
-        self._flush()
-        if self._protocol.is_sending() and not self.is_closing():
-            self._lingering = self._protocol.deaf = True
-            self._transport.write_eof()
-            self._protocol.flow.resume_reading()
-        else:
-            self._transport.close()
-
-    def end(self) -> None:
-        """Close in one step."""
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._held:
-            self._transport.write(b"".join(self._held))
-            self._held.clear()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+# Errors that uvicorn's parser callbacks raise for a malformed target.
+_MALFORMED = (httptools.HttpParserError, UnicodeDecodeError)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -74,24 +34,24 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._load: Load = self.app_state.get("load") or Load()
         self._service = self.app
-        # The bytes that arrived last, and those of a request of which more than one piece arrived.
+        # The size of the last piece that arrived, and of a request of which more than one piece arrived.
         self._piece = 0
         self._size = 0
         self._measured: object = None
         self._is_arriving = False
-        # Once a request was refused nothing more is heard. What is said about it may have to wait for earlier answers.
-        self.deaf = False
-        self._last_words: AuthError | None = None
-        # What the connection was waiting for when it was looked at, and since when.
+        # After a refused request the rest is discarded. Its error may have to wait for earlier answers.
+        self.discarding = False
+        self._pending_error: Exception | None = None
+        # What the connection waited for at the last check, and since when.
         self._awaited: object = None
         self._unsent = 0
         self._since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(Corked(transport, self))  # type: ignore[arg-type]  # it is one, in all that is used
+        super().connection_made(cast(asyncio.Transport, CorkedTransport(transport, self)))
         excess = len(self.connections) - self._load.max_connections
         if excess > 0:
-            self._load.turn_away("connection")
+            self._load.count_rejected("connection")
             if excess <= limits.MAX_TURNED_AWAY:
                 self._refuse(Busy())
             else:
@@ -99,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._piece = len(data)
-        if self.deaf:
+        if self.discarding:
             self._discard()
             return
         before = self.cycle
@@ -107,9 +67,7 @@ class BoundedProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError as error:
-            # It wraps what was raised in the methods that it calls.
-            reason = error.__context__
-            self._refuse(reason if isinstance(reason, AuthError) else InvalidRequest("this is not proper HTTP/1.1"))
+            self._refuse(_reason(error))
             return
         cycle = self.cycle
         if cycle is None or cycle.scope is not self.scope or cycle.more_body:
@@ -118,38 +76,60 @@ class BoundedProtocol(HttpToolsProtocol):
     # What the parser calls
 
     def on_headers_complete(self) -> None:
-        self._check_head()
-        load = self._load
-        if len(self.tasks) - load.streams - load.arriving < load.max_requests:
+        self._check_size()
+        check_head(self.parser, self.url, self.headers)
+        if self._has_full_pipeline():
+            raise InvalidRequest("too many requests are waiting on this connection")
+        if self._has_room():
             self.app = self._service
         else:
-            load.turn_away("request")
-            load.refuse(Busy(), 503)
+            self._load.count_rejected("request")
+            self._load.count_refused(Busy(), 503)
             self.app = busy
-        super().on_headers_complete()
-        # Fields of a trailer don't become the request's: they passed no proxy that would have removed them.
-        self.headers = []
-        if load.draining:
-            self.cycle.keep_alive = False
+        self._begin_asgi()
 
     def on_message_complete(self) -> None:
-        # Also after an early answer, where uvicorn leaves it: this is how one knows that no more will come.
+        # Also after an early answer, where uvicorn leaves `more_body` as it is: nothing more will come.
         self.cycle.more_body = False
         self.cycle.message_event.set()
         if self._is_arriving:
             self._arrived()
 
+    def _check_size(self) -> None:
+        """Raise HeadTooLarge. A head that came in one small piece need not be added up."""
+        if self._piece > limits.MAX_HEAD or self._measured is self.scope:
+            check_size(self.url, self.headers)
+
+    def _has_full_pipeline(self) -> bool:
+        return len(self.pipeline) >= limits.MAX_PIPELINED
+
+    def _has_room(self) -> bool:
+        """Whether the worker admits one more request."""
+        return self._load.in_progress(len(self.tasks)) < self._load.max_requests
+
+    def _begin_asgi(self) -> None:
+        """Give the request whose head was read to `self.app`, at once or after those before it."""
+        super().on_headers_complete()
+        # Ignore trailers: proxies strip X-Auth-* and X-Forwarded-For from headers, not from trailers.
+        self.headers = []
+        if self._load.draining:
+            self.cycle.keep_alive = False
+
     def on_response_complete(self) -> None:
-        """uvicorn's, without its timer."""
+        """Begin the next request. uvicorn's method would also set a timer."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
-        elif self._last_words is not None:
-            self._say(self._last_words)
+            self._run(*self.pipeline.pop())
+        elif self._pending_error is not None:
+            self._send_error(self._pending_error)
             self.transport.close()
+
+    def _run(self, cycle: Any, app: Any) -> None:
+        """Begin a request that waited for its turn."""
+        self._start_asgi_task(cycle, app)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -158,8 +138,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     # What the server calls
 
-    def look(self, now: float) -> None:
-        """End the connection if what it waits for is overdue."""
+    def check_time(self, now: float) -> None:
+        """End the connection if it has waited too long for its client."""
         unsent = self.transport.get_write_buffer_size()
         awaited, allowed = (self.flow, limits.STALL_S) if unsent else self._waits_for()
         if awaited is not self._awaited or unsent != self._unsent:
@@ -168,65 +148,41 @@ class BoundedProtocol(HttpToolsProtocol):
             self._give_up()
 
     def shutdown(self) -> None:
-        """Answer what has begun, with `Connection: close`, and what crosses with our going; then close."""
+        """Answer requests in progress, with `Connection: close`, and those that cross with the stop. Then close."""
         if self.cycle is None or self.cycle.response_complete:
             self.loop.call_later(limits.DRAIN_S, self._close_if_idle)
             return
         self.cycle.keep_alive = False
-        if (end := self.cycle.scope.get(END)) is not None:  # an answer that would never end by itself
+        if (end := self.cycle.scope.get(END)) is not None:  # a stream, which would never end by itself
             end()  # type: ignore[operator]  # a scope holds anything
             self.loop.call_later(_END_WITHIN_S, self.transport.abort)
 
     def is_sending(self) -> bool:
-        """Whether the client may be sending a request that we no longer want."""
-        return self.deaf or (self.cycle is not None and self.cycle.more_body)
+        """Whether the client may still be sending a request that will not be read."""
+        return self.discarding or (self.cycle is not None and self.cycle.more_body)
 
-    # Bounds of size
-
-    def _check_head(self) -> None:
-        """Raise InvalidRequest or HeadTooLarge; what the parser itself refuses does not get here."""
-        fields = self.headers
-        if len(fields) > limits.MAX_FIELDS:
-            raise HeadTooLarge(f"there are more than {limits.MAX_FIELDS} header fields")
-        if (self._piece > limits.MAX_HEAD or self._measured is self.scope) and self._head_size() > limits.MAX_HEAD:
-            raise HeadTooLarge(f"request line and header fields are over {limits.MAX_HEAD} bytes")
-        if self.parser.should_upgrade():  # the parser would skip the body
-            raise InvalidRequest("there is no CONNECT here, and no Upgrade: this is HTTP/1.1")
-        version = self.parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            raise InvalidRequest("this is neither HTTP/1.1 nor HTTP/1.0")
-        if not self.url.startswith(b"/") or b"#" in self.url:
-            raise InvalidRequest("the request target has to be a path")
-        if len(self.pipeline) >= limits.MAX_PIPELINED:
-            raise InvalidRequest("too many requests are waiting on this connection")
-        names = [name for name, _ in fields]
-        hosts = names.count(b"host")
-        if hosts != 1 and (hosts or version == "1.1"):  # RFC 9112 section 3.2
-            raise InvalidRequest("there has to be one Host header")
-        # The parser looks at the last one only.
-        encodings = [value.lower() for name, value in fields if name == b"transfer-encoding"]
-        if encodings and (version == "1.0" or encodings != [b"chunked"]):
-            raise InvalidRequest("the only transfer encoding is chunked, in HTTP/1.1")
-
-    def _head_size(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+    # Limits of size
 
     def _measure(self, *, alone: bool) -> None:
-        """Count what has arrived of an unfinished request; `alone`: the last piece holds nothing of those before it."""
+        """Count the bytes of an unfinished request. alone: the last piece holds bytes of this request only."""
         cycle = self.cycle
         in_head = cycle is None or cycle.scope is not self.scope
-        if not in_head and not self._is_arriving:
+        if not in_head and not self._is_arriving and self._has_task(cycle):
             self._is_arriving = True
             self._load.arriving += 1
         if self._measured is not self.scope:
             self._measured, self._size = self.scope, 0
-            if in_head and not alone:  # it can't be told how much of it; the next piece will count
+            if in_head and not alone:  # nobody knows how many of the bytes; the next piece will count
                 return
         self._size += self._piece
         if in_head and self._size > limits.MAX_HEAD:
             self._refuse(HeadTooLarge(f"request line and header fields are over {limits.MAX_HEAD} bytes"))
         elif self._size > limits.MAX_REQUEST:
             self._refuse(TooLarge(f"the request is over {limits.MAX_REQUEST} bytes"))
+
+    def _has_task(self, cycle: Any) -> bool:
+        """Whether the last request has begun, so that `tasks` counts it."""
+        return not self.pipeline
 
     def _arrived(self) -> None:
         self._is_arriving = False
@@ -237,15 +193,15 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._size > limits.MAX_REQUEST + limits.MAX_DISCARDED:
             self.transport.abort()
 
-    # Bounds of time
+    # Limits of time
 
     def _waits_for(self) -> tuple[object, float]:
-        """What the client has yet to finish, and how long that may take. None if it is the client who waits for us."""
+        """What the client has yet to finish, and how long that may take. None if the client waits for the service."""
         cycle = self.cycle
         if self.transport.is_closing():
             return self.transport, limits.LINGER_S
         if cycle is None or cycle.scope is not self.scope:
-            return self.scope or self, limits.HEAD_S
+            return self if self.scope is None else self.scope, limits.HEAD_S
         if cycle.more_body:
             return self.scope, limits.REQUEST_S
         return (cycle, limits.KEEP_ALIVE_S) if cycle.response_complete else (None, 0)
@@ -257,7 +213,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
         elif begun:
             self._refuse(InvalidRequest("the request did not arrive in time"))
-            self.transport.end()  # type: ignore[attr-defined]  # it is Corked
+            cast(CorkedTransport, self.transport).end()
         else:
             self.transport.close()
 
@@ -270,33 +226,34 @@ class BoundedProtocol(HttpToolsProtocol):
 
     # Refusing
 
-    def _refuse(self, error: AuthError) -> None:
-        """Answer what came before, say what was wrong with the last request, close."""
-        self.deaf = True
+    def _refuse(self, error: Exception) -> None:
+        """Answer the requests before, then this error, then close."""
+        self.discarding = True
         self._size = 0
         cycle = self.cycle
         answering = bool(self.pipeline)
-        if cycle is not None and cycle.scope is self.scope and cycle.more_body:  # it was its body
+        if cycle is not None and cycle.scope is self.scope and cycle.more_body:  # the error is in its body
             if self.pipeline:
                 self.pipeline.popleft()
             else:
                 cycle.disconnected = True
                 cycle.message_event.set()
-                if cycle.response_started:  # there is no way to take it back
+                if cycle.response_started:  # too late for another answer
                     self.transport.close()
                     return
         elif cycle is not None:
             answering = answering or not cycle.response_complete
         if answering:
-            self._last_words = error
+            self._pending_error = error
         else:
-            self._say(error)
+            self._send_error(error)
             self.transport.close()
 
-    def _say(self, error: AuthError) -> None:
-        status, code = STATUSES[type(error)]
-        self._load.refuse(error, status)
-        response = problem(status, code, str(error))
+    def _send_error(self, error: Exception) -> None:
+        metrics = self._load.metrics
+        response = error_response(metrics, error)
+        metrics.requests.add(OTHER, OTHER, str(response.status_code))
+        del response.headers["connection"]  # some errors have the field already
         fields = [
             *self.server_state.default_headers,
             *response.raw_headers,
@@ -304,4 +261,12 @@ class BoundedProtocol(HttpToolsProtocol):
             (b"connection", b"close"),
         ]
         head = b"".join(b"%s: %s\r\n" % field for field in fields)
-        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + bytes(response.body))
+        self.transport.write(STATUS_LINE[response.status_code] + head + b"\r\n" + bytes(response.body))
+
+
+def _reason(error: httptools.HttpParserError) -> Exception:
+    """The error to answer: the parser wraps an error that was raised in a method it called."""
+    reason = error.__context__
+    if reason is None or isinstance(reason, _MALFORMED):
+        return InvalidRequest("this is not proper HTTP/1.1")
+    return cast(Exception, reason)

@@ -63,15 +63,15 @@ class Server(uvicorn.Server):
             await asyncio.sleep(limits.SWEEP_S)
             now = time.monotonic()
             for connection in tuple(connections):
-                connection.look(now)
+                connection.check_time(now)
             load = self._load
             if load is None:
                 continue
             load.metrics.connections.set(len(connections))
-            load.metrics.requests_in_progress.set(len(self.server_state.tasks) - load.streams - load.arriving)
-            if load.refused:
-                log.warning("%d requests or connections refused, above the limits", load.refused)
-                load.refused = 0
+            load.metrics.requests_in_progress.set(load.in_progress(len(self.server_state.tasks)))
+            if load.rejected:
+                log.warning("%d requests or connections refused, above the limits", load.rejected)
+                load.rejected = 0
 
 
 def _ignore(*_: object) -> None:

@@ -16,7 +16,7 @@ import uvloop
 
 from authsvc.api.routes import CALLS
 from authsvc.composition import open_deps
-from authsvc.edge.lean_protocol import LeanProtocol
+from authsvc.edge.fast_protocol import FastProtocol
 from authsvc.edge.limits import raise_descriptors
 from authsvc.edge.server import GRACE_S, Server
 from authsvc.edge.workers import Workers
@@ -86,7 +86,7 @@ def _config(settings: Settings, make_app: MakeApp) -> uvicorn.Config:
         factory=True,
         workers=settings.workers,
         loop="uvloop",
-        http=LeanProtocol,
+        http=FastProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

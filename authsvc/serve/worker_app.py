@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from authsvc.api.routes import CALLS
 from authsvc.app import build
 from authsvc.composition import open_deps
-from authsvc.edge.lean import Lean
+from authsvc.edge.fast_path import FastPath
 from authsvc.edge.limits import Load
 from authsvc.logs import log_to_stderr
 from authsvc.metrics import Metrics
@@ -62,7 +62,7 @@ class WorkerApp:
         span = tracing.span if tracing else nullcontext
         async with open_deps(self._settings, self._settings.redis_url or "", metrics=self._metrics, span=span) as deps:
             self._app = tracing.around(build(deps)) if tracing else build(deps)
-            scope["state"]["lean"] = Lean(deps, traced=tracing is not None)
+            scope["state"]["fast_path"] = FastPath(deps, traced=tracing is not None)
             _spare_garbage_collection()
             async with background(deps):
                 await send({"type": "lifespan.startup.complete"})

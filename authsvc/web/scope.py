@@ -4,3 +4,5 @@
 ROUTE = "authsvc.route"
 # A function without arguments that ends an answer which would never end by itself.
 END = "authsvc.end"
+# Whether the access log gets this request, where that is decided already.
+SAMPLED = "authsvc.sampled"

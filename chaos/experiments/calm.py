@@ -65,14 +65,14 @@ async def soak(lab: Lab) -> None:
 
 # A worker that remembers the records it has read. Each revocation would be late by the time that it remembers.
 REMEMBERS = Patch(
-    "edge/lean.py",
-    "return plain, self._deps.store.lookup.ask(plain.client_id, handles)",
-    "asked = (plain.client_id, plain.token)\n"
-    "        return plain, _seen.get(asked) or _seen.setdefault(\n"
-    "            asked, self._deps.store.lookup.ask(plain.client_id, handles)\n"
+    "edge/fast_path.py",
+    "return self._deps.store.lookup.ask(request.client_id, request.handles)",
+    "asked = (request.client_id, request.token)\n"
+    "        return _seen.get(asked) or _seen.setdefault(\n"
+    "            asked, self._deps.store.lookup.ask(request.client_id, request.handles)\n"
     "        )",
 )
-SEEN = Patch("edge/lean.py", "\nclass Lean:", "\n_seen: dict[object, object] = {}\n\n\nclass Lean:")
+SEEN = Patch("edge/fast_path.py", "\nclass FastPath:", "\n_seen: dict[object, object] = {}\n\n\nclass FastPath:")
 NO_END = Patch(
     "store/sessions.py",
     "self._connection.create(self.key(handle), encoded, session.end)",

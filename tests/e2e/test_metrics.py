@@ -40,7 +40,7 @@ def introspections(url: str) -> float:
 
 
 def test_every_request_is_counted_once(served: tuple[Server, str]) -> None:
-    """Requests to all workers are counted, those that go the short way among them, and so are their durations."""
+    """All workers count their requests and durations, on the fast path too."""
     server, url = served
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(introspect, server, 5) for _ in range(8)]:

@@ -50,7 +50,7 @@ def collector() -> Iterator[Collector]:
 
 def test_a_real_service_exports(new_server: Callable[..., Server], collector: Collector) -> None:
     """Told where, it sends the spans of requests with a context, introspections too, in its own name; at the latest
-    when it ends. An introspection without one goes the short way, and has none."""
+    when it ends. An introspection without one takes the fast path, and has none."""
     server = new_server(
         OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{collector.server_port}", OTEL_BSP_SCHEDULE_DELAY="100"
     ).start()

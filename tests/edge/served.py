@@ -1,19 +1,18 @@
-"""The service on real sockets, with the short way or without, to be asked in bytes."""
+"""The service on real sockets, with the fast path or without, for requests in bytes."""
 
 import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import uvicorn
 from uvicorn.server import ServerState
 
-from authsvc.edge.lean import Headers, Lean
-from authsvc.edge.lean_protocol import LeanProtocol
+from authsvc.edge.fast_path import FastPath, Headers
+from authsvc.edge.fast_protocol import FastProtocol
 from authsvc.edge.limits import Load
-from authsvc.edge.plain import Plain
 from authsvc.edge.protocol import BoundedProtocol
-from authsvc.store.lookup import Answer
 from tests.conftest import Service
 
 FORM = b"application/x-www-form-urlencoded"
@@ -25,15 +24,13 @@ def request_of(headers: Headers, body: bytes, target: bytes = b"/introspect") ->
     return b"POST %s HTTP/1.1\r\n%s\r\n%s" % (target, lines, body)
 
 
-class Counting(Lean):
-    """The short way, counting the answers that it gave."""
+class CountingPath(FastPath):
+    """The fast path, counting the answers that it gave."""
 
     given = 0
 
-    def answer(
-        self, plain: Plain, found: "asyncio.Future[Answer]", servers: Headers, began: float, *, last: bool
-    ) -> bytes | None:
-        answer = super().answer(plain, found, servers, began, last=last)
+    def answer(self, *arguments: Any, **options: Any) -> bytes | None:
+        answer = super().answer(*arguments, **options)
         self.given += answer is not None
         return answer
 
@@ -58,24 +55,29 @@ class Connection:
 
 
 class Served:
-    """The service on a real socket, with the short way or without."""
+    """The service on a real socket, with the fast path or without."""
 
-    def __init__(self, service: Service, *, quick: bool) -> None:
-        self.lean = Counting(service.deps)
-        self.load = Load()
+    def __init__(self, service: Service, *, fast: bool = True, max_requests: int = 1000, traced: bool = False) -> None:
+        self.fast_path = CountingPath(service.deps, traced=traced)
+        self.load = Load(max_requests, metrics=service.deps.metrics)
         self.state = ServerState()
         self.state.default_headers = [(b"date", b"today"), (b"strict-transport-security", b"max-age=31536000")]
-        self.quick = quick
+        self.fast = fast
         self.config = uvicorn.Config(service.app, lifespan="off", log_config=None, server_header=False)
         self.config.load()
         self.protocols: list[BoundedProtocol] = []
 
     def protocol(self) -> BoundedProtocol:
-        made = (LeanProtocol if self.quick else BoundedProtocol)(
-            config=self.config, server_state=self.state, app_state={"lean": self.lean, "load": self.load}
+        made = (FastProtocol if self.fast else BoundedProtocol)(
+            config=self.config, server_state=self.state, app_state={"fast_path": self.fast_path, "load": self.load}
         )
         self.protocols.append(made)
         return made
+
+    @property
+    def answered_fast(self) -> int:
+        """How many answers the fast path has given."""
+        return self.fast_path.given
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Connection]:
@@ -94,3 +96,9 @@ class Served:
 
 def basic(client_id: str, secret: str) -> bytes:
     return b"Basic " + base64.b64encode(f"{client_id}:{secret}".encode())
+
+
+async def turns(count: int) -> None:
+    """Let the event loop, and with it the server, run for a while."""
+    for _ in range(count * 5):
+        await asyncio.sleep(0)

@@ -7,10 +7,13 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from authsvc.core.token import Kind
+from authsvc.web.scope import SAMPLED
+
 log = logging.getLogger("authsvc.access")
 
-# A token that somebody takes for an id and puts into a path stays out of the log all the same.
-_TOKEN = re.compile(r"(tok|ref|rst|sec)_[0-9A-Za-z]+")
+# A client may put a token into a path by mistake. The log must not show it.
+_TOKEN = re.compile(rf"({'|'.join(Kind)})_[0-9A-Za-z]+")
 
 
 class AccessLog:
@@ -21,7 +24,7 @@ class AccessLog:
         self._share = share
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or random.random() >= self._share:  # noqa: S311 - nothing depends on it
+        if scope["type"] != "http" or not self._is_sampled(scope):
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
@@ -39,3 +42,7 @@ class AccessLog:
             await send(message)
 
         await self._app(scope, receive, noting)
+
+    def _is_sampled(self, scope: Scope) -> bool:
+        decided: bool | None = scope.get(SAMPLED)
+        return random.random() < self._share if decided is None else decided  # noqa: S311 - nothing secret depends on it

@@ -24,7 +24,7 @@ def _raw(policy: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name.lower().encode(), value.encode()) for name, value in policy.items())
 
 
-_PRIVATE = _raw(PRIVATE)
+PRIVATE_FIELDS = _raw(PRIVATE)
 
 
 class Envelope:
@@ -61,7 +61,7 @@ def sealed(scope: Scope, send: Send) -> Send:
 
 def headers(request_id: str, policy: Mapping[str, str] = PRIVATE) -> Iterable[tuple[bytes, bytes]]:
     """The header fields of every answer: those of the route's policy, and the request id."""
-    return (*(_PRIVATE if policy is PRIVATE else _raw(policy)), (b"x-request-id", request_id.encode()))
+    return (*(PRIVATE_FIELDS if policy is PRIVATE else _raw(policy)), (b"x-request-id", request_id.encode()))
 
 
 def canonical(raw_path: bytes) -> str:

@@ -1,0 +1,204 @@
+"""uvicorn's protocol with the fast path: which requests take it, and in which order their answers leave."""
+
+import time
+from asyncio import Future
+from functools import partial
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from authsvc.edge.fast_path import FastHead, FastPath, Headers
+from authsvc.edge.fast_requests import FastRequest
+from authsvc.edge.protocol import BoundedProtocol
+from authsvc.store.lookup import Answer
+from authsvc.web.scope import SAMPLED
+
+
+class _Event:
+    """An event that nothing waits for: no application runs."""
+
+    def set(self) -> None:
+        pass
+
+
+class FastCycle(RequestResponseCycle):
+    """A request on the fast path. It stands where uvicorn keeps a RequestResponseCycle, and runs no application.
+
+    scope: an empty scope, which the general way fills if the request goes there after all.
+    """
+
+    message_event: Any = _Event()
+    disconnected = response_started = response_complete = False
+    more_body = True
+    content = b""
+    request: FastRequest | None = None
+    began = 0.0
+
+    def __init__(self, scope: Any, url: bytes, headers: Headers, head: FastHead, *, keep_alive: bool) -> None:
+        self.scope = scope
+        self.url = url
+        self.headers = headers
+        self.head = head
+        self.keep_alive = keep_alive
+
+
+class _ReadHead:
+    """Stands in for the parser when uvicorn asks it about a head that was read before."""
+
+    def __init__(self, method: bytes) -> None:
+        self._method = method
+
+    def get_method(self) -> bytes:
+        return self._method
+
+    def get_http_version(self) -> str:
+        return "1.1"
+
+    def should_upgrade(self) -> bool:
+        return False
+
+    def should_keep_alive(self) -> bool:
+        return True
+
+
+class FastProtocol(BoundedProtocol):
+    """One connection, whose plain requests are answered without a scope, a task or messages."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._fast_path: FastPath = self.app_state["fast_path"]
+        # The lookup of the request whose turn it is.
+        self._lookup: Future[Answer] | None = None
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        # The scope is empty until the request goes the general way: most do not. It also identifies the request.
+        self.url = b""
+        self.headers = []
+        self.scope = {}  # type: ignore[typeddict-item]  # see above
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        head = self._recognise()
+        if head is None:
+            super().on_headers_complete()
+            return
+        previous = self.cycle
+        self.cycle = FastCycle(self.scope, self.url, self.headers, head, keep_alive=not self._load.draining)
+        if previous is not None and not previous.response_complete:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self._service))
+
+    def _recognise(self) -> FastHead | None:
+        """The head, None if it is not plain or there is no room for it. The general way answers such a request."""
+        self._check_size()
+        if self._has_full_pipeline() or not self._has_room():
+            return None
+        return self._fast_path.recognise(self.parser, self.url, self.headers)
+
+    def on_body(self, body: bytes) -> None:
+        if isinstance(self.cycle, FastCycle):
+            self.cycle.content += body
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        cycle = self.cycle
+        if not isinstance(cycle, FastCycle):
+            super().on_message_complete()
+            return
+        cycle.request = self._fast_path.read(cycle.head, cycle.content)
+        cycle.more_body = False
+        if cycle.request is None:
+            self._hand_over(cycle)
+        elif self._fast_path.is_sampled():
+            self._hand_over(cycle, sampled=True)
+        elif not self.pipeline:  # or it begins after those before it
+            self._ask(cycle)
+
+    def _has_task(self, cycle: Any) -> bool:
+        return not isinstance(cycle, FastCycle) and super()._has_task(cycle)
+
+    # From the store's answer to the client's
+
+    def _run(self, cycle: Any, app: Any) -> None:
+        if not isinstance(cycle, FastCycle):
+            super()._run(cycle, app)
+        elif cycle.request is not None:  # or it begins when its body is there
+            self._ask(cycle)
+
+    def _ask(self, cycle: FastCycle) -> None:
+        assert cycle.request is not None  # for mypy
+        cycle.began = time.perf_counter()
+        try:
+            self._lookup = self._fast_path.ask(cycle.request)
+        except Exception as error:
+            self._lookup = self.loop.create_future()
+            self._lookup.set_exception(error)
+        self._load.on_fast_path += 1
+        self._lookup.add_done_callback(partial(self._answer, cycle))
+
+    def _answer(self, cycle: FastCycle, found: "Future[Answer]") -> None:
+        self._load.on_fast_path -= 1
+        self._lookup = None
+        if found.cancelled() or self.transport.is_closing():  # the client has left
+            return
+        assert cycle.request is not None  # for mypy
+        servers = self.server_state.default_headers
+        answer = self._fast_path.answer(
+            cycle.head, cycle.request, found, servers, cycle.began, last=not cycle.keep_alive
+        )
+        if answer is None:
+            self._hand_over(cycle, sampled=False)
+            return
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(answer)
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._lookup is not None:
+            self._lookup.cancel()
+        super().connection_lost(exc)
+
+    # The general way
+
+    def _begin_asgi(self) -> None:
+        # Let uvicorn make its scope from the head, and put it into the scope that identifies the request.
+        scope, url, headers = self.scope, self.url, self.headers
+        super().on_message_begin()
+        for field in headers:
+            super().on_header(*field)
+        scope.update(self.scope)
+        self.scope, self.url = scope, url
+        super()._begin_asgi()
+
+    def _hand_over(self, cycle: FastCycle, *, sampled: bool | None = None) -> None:
+        """Let the application answer a request after all, with its body.
+
+        The parser may have read the heads of later requests meanwhile: what belongs to them is put back.
+        sampled: whether the access log gets the request, if that is decided.
+        """
+        waits = bool(self.pipeline) and self.pipeline[0][0] is cycle
+        if waits:
+            self.pipeline.popleft()
+        if sampled is not None:
+            cycle.scope[SAMPLED] = sampled  # type: ignore[literal-required]  # a scope holds anything
+        kept = self.parser, self.scope, self.url, self.headers, self.cycle
+        self.parser = _ReadHead(cycle.head.call.method)  # type: ignore[assignment]  # it has all that uvicorn asks for
+        self.scope, self.url, self.headers = cycle.scope, cycle.url, cycle.headers
+        self.cycle = cycle if waits else None  # type: ignore[assignment]  # uvicorn's own first value
+        self.app = self._service
+        self._begin_asgi()
+        general = self.cycle
+        general.body += cycle.content
+        general.more_body = False
+        general.message_event.set()
+        general.keep_alive = cycle.keep_alive
+        self.parser, self.scope, self.url, self.headers, self.cycle = kept
+        if self.cycle is cycle:
+            self.cycle = general

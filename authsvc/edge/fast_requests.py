@@ -1,0 +1,202 @@
+"""The requests that the fast path takes, read from a head that uvicorn's parser has read already.
+
+A request is taken only if every header field is on an allow-list. Any other field may change the answer, now or in a
+later version, so a request with it goes the general way. Nothing is refused here: the general way does that.
+"""
+
+import re
+from base64 import b64decode
+from collections.abc import Callable, Collection
+from typing import ClassVar, NamedTuple
+
+from msgspec import Struct
+from msgspec.json import encode
+
+from authsvc.api.parsing import FORM, JSON
+from authsvc.api.schemas import Requirements
+from authsvc.core import token as tokens
+from authsvc.core.session import Active
+from authsvc.core.token import Kind, Token
+from authsvc.errors import AccessDenied, InvalidRequest
+from authsvc.flows.deps import Deps
+from authsvc.flows.introspect import answers, judge, note_use
+from authsvc.metrics import Call
+from authsvc.store.lookup import Answer
+from authsvc.web import cookies, verify
+
+# By name in lower case. Each name occurs once.
+Fields = dict[bytes, bytes]
+# The first lines of an answer, and its body.
+Told = tuple[bytes, bytes]
+
+_OK = b"HTTP/1.1 200 OK\r\n"
+_BODY = re.compile(rb"token=([0-9A-Za-z_.~-]{1,200})(?:&token_type_hint=[a-z_]{1,20})?")
+_CREDENTIALS = re.compile(rb"([A-Za-z0-9._-]{1,64}):([A-Za-z0-9._-]{1,200})")
+_QUERY = re.compile(rb"[A-Za-z0-9._~:/=&+%-]*")
+_METHOD_FIELDS = [name.encode() for name in verify.METHOD_HEADERS]
+_SAFE = ({b"GET"}, {b"HEAD"})
+
+# Fields that change no answer: about the client, the connection, the proxies on the way, and traces.
+_NEUTRAL = frozenset(
+    b"""
+    host user-agent connection keep-alive accept-encoding accept-language cache-control pragma dnt priority
+    x-request-id x-correlation-id via forwarded x-real-ip x-client-ip true-client-ip x-cluster-client-ip
+    x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-forwarded-server x-forwarded-scheme
+    x-forwarded-ssl x-forwarded-prefix x-forwarded-uri x-scheme x-original-forwarded-for
+    x-envoy-attempt-count x-envoy-expected-rq-timeout-ms x-envoy-external-address x-envoy-internal
+    x-envoy-decorator-operation x-envoy-original-path x-envoy-peer-metadata x-envoy-peer-metadata-id
+    cf-connecting-ip cf-ipcountry cf-ray cf-visitor cdn-loop x-amzn-trace-id x-amz-cf-id x-cloud-trace-context
+    traceparent tracestate baggage b3 x-b3-traceid x-b3-spanid x-b3-parentspanid x-b3-sampled x-b3-flags
+    uber-trace-id sentry-trace x-datadog-trace-id x-datadog-parent-id x-datadog-sampling-priority x-datadog-tags
+    """.split()
+)
+# The fields of a trace. A service that writes traces leaves such a request to the general way, which makes the span.
+TRACE_FIELDS = frozenset({b"traceparent", b"tracestate"})
+_INTROSPECT_FIELDS = _NEUTRAL | {b"accept", b"authorization", b"content-type", b"content-length"}
+# A gateway copies the fields of a browser's request. They are about that request. This one has no body.
+_VERIFY_FIELDS = _NEUTRAL | frozenset(
+    b"""
+    authorization cookie x-forwarded-method x-original-method x-original-uri x-original-url x-original-host
+    accept accept-charset content-type content-encoding origin referer range if-match if-none-match if-modified-since
+    if-unmodified-since if-range upgrade-insecure-requests x-requested-with x-csrf-token x-xsrf-token save-data
+    sec-fetch-site sec-fetch-mode sec-fetch-dest sec-fetch-user sec-gpc sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform
+    sec-ch-ua-arch sec-ch-ua-full-version-list sec-ch-prefers-color-scheme device-memory viewport-width
+    hx-request hx-target hx-trigger hx-current-url
+    """.split()
+)
+# What HTTP libraries send when nobody sets the field, or sets it to JSON. Other values may ask for another format,
+# such as the signed answers of RFC 9701.
+_ACCEPTS_JSON = frozenset(
+    {
+        b"*/*",
+        b"application/json",
+        b"application/json, */*",
+        b"application/json, */*;q=0.5",
+        b"application/json,*/*",
+        b"application/json;charset=UTF-8",
+        b"application/json, text/plain, */*",
+        b"application/json, application/*+json",
+        b"text/plain, application/json, application/*+json, */*",
+        b"text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",
+        b"text/html, image/gif, image/jpeg, */*; q=0.2",
+    }
+)
+_FORMS = frozenset({FORM.encode(), FORM.encode() + b";charset=UTF-8", FORM.encode() + b"; charset=utf-8"})
+# A body of so many digits is short enough.
+_LENGTH_DIGITS = 4
+
+
+class IntrospectRequest(Struct, frozen=True):
+    """A client asks about a token (RFC 7662). token: None if the text is not of the shape of a token."""
+
+    client_id: str
+    secret: str
+    token: Token | None
+    by_cookie: ClassVar = False
+
+    def __repr__(self) -> str:
+        return f"IntrospectRequest({self.client_id!r})"
+
+    @property
+    def handles(self) -> Collection[str]:
+        return (self.token.handle,) if self.token is not None else ()
+
+    def tell(self, deps: Deps, found: Answer) -> Told | None:
+        """The answer, or None for a client that may not introspect. Raises StoreUnavailable."""
+        told = answers(deps, found, self.secret, (self.token,))
+        if told is None:
+            return None
+        body = encode(told[0])
+        return b"%scontent-type: %s\r\ncontent-length: %d\r\n" % (_OK, JSON.encode(), len(body)), body
+
+
+class VerifyRequest(Struct, frozen=True):
+    """A gateway asks whether the request that brings this token may pass. The gateway does not authenticate."""
+
+    client_id: ClassVar = None
+    requirements: Requirements
+    token: Token
+    by_cookie: bool
+
+    @property
+    def handles(self) -> Collection[str]:
+        return (self.token.handle,)
+
+    def tell(self, deps: Deps, found: Answer) -> Told:
+        """The answer to a request that may pass. Raises what `verify.authorize` raises, and StoreUnavailable."""
+        now = deps.clock()
+        verdict = judge(deps, self.token, found.session(self.token.handle), now)
+        fields = verify.authorize(verdict, self.requirements)
+        if isinstance(verdict, Active):  # `authorize` has raised otherwise
+            note_use(deps, verdict, now)
+        lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+        return b"%s%scontent-length: 0\r\n" % (_OK, lines.encode()), b""
+
+
+FastRequest = IntrospectRequest | VerifyRequest
+
+
+class FastCall(NamedTuple):
+    """One call of the fast path.
+
+    fields: the allow-list. fits: whether query and fields have the values of a plain request. read: the request, from
+    query, fields and body; None if it is not plain after all.
+    """
+
+    call: Call
+    method: bytes
+    fields: frozenset[bytes]
+    fits: Callable[[bytes, Fields], bool]
+    read: Callable[[bytes, Fields, bytes], FastRequest | None]
+
+
+def _fits_introspect(query: bytes, fields: Fields) -> bool:
+    return (
+        not query
+        and fields.get(b"content-type") in _FORMS
+        and len(fields.get(b"content-length", b"too long")) <= _LENGTH_DIGITS
+        and fields.get(b"accept", b"*/*") in _ACCEPTS_JSON
+    )
+
+
+def _read_introspect(query: bytes, fields: Fields, body: bytes) -> IntrospectRequest | None:
+    asked = _BODY.fullmatch(body)
+    scheme, _, encoded = fields.get(b"authorization", b"").partition(b" ")
+    if asked is None or scheme != b"Basic":
+        return None
+    try:
+        credentials = _CREDENTIALS.fullmatch(b64decode(encoded, validate=True))
+    except ValueError:  # not base64
+        return None
+    if credentials is None:
+        return None
+    client_id, secret = credentials.groups()
+    return IntrospectRequest(client_id.decode(), secret.decode(), tokens.parse(asked[1].decode()))
+
+
+def _fits_verify(query: bytes, fields: Fields) -> bool:
+    return _QUERY.fullmatch(query) is not None
+
+
+def _read_verify(query: bytes, fields: Fields, body: bytes) -> VerifyRequest | None:
+    scheme, _, text = fields.get(b"authorization", b"").partition(b" ")
+    try:
+        requirements = verify.parse_requirements(query)
+        cookie = cookies.token_in([fields[b"cookie"].decode("latin-1")]) if b"cookie" in fields else None
+    except (AccessDenied, InvalidRequest):
+        return None
+    if scheme:
+        presented = text.decode("latin-1") if scheme == b"Bearer" and cookie is None else ""
+    else:  # the cookie counts for requests that change nothing, whatever site they come from
+        safe = {fields[name] for name in _METHOD_FIELDS if name in fields} in _SAFE
+        presented = cookie if cookie is not None and safe else ""
+    token = tokens.parse(presented, Kind.ACCESS)
+    return None if token is None else VerifyRequest(requirements, token, cookie is not None)
+
+
+FAST_CALLS = {
+    b"/introspect": FastCall(
+        Call("POST", "/introspect"), b"POST", _INTROSPECT_FIELDS, _fits_introspect, _read_introspect
+    ),
+    b"/verify": FastCall(Call("GET", "/verify"), b"GET", _VERIFY_FIELDS, _fits_verify, _read_verify),
+}
