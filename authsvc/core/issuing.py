@@ -122,13 +122,7 @@ def rotate(
             issued_at=at,
             lifetimes=session.lifetimes._replace(access=access_ttl_s),
             access_scope=None if scope == session.scope else scope,
-            previous=Previous(
-                access=session.access,
-                refresh=session.refresh,
-                until=at + grace_s,
-                access_until=min(at + grace_s, session.exp),
-                access_scope=session.access_scope,
-            ),
+            previous=_previous(session, session.refresh, at + grace_s),
             spent=session.spent_with_current(),
             used_at=max(session.seen, at),
         )
@@ -139,6 +133,16 @@ def rotate(
     if session.was_spent(spent):
         return Rotation(RefreshOutcome.REUSED, None)
     return Rotation(RefreshOutcome.FORGED, session)
+
+
+def _previous(session: Session, refresh: str, until: int) -> Previous:
+    return Previous(
+        access=session.access,
+        refresh=refresh,
+        until=until,
+        access_until=min(until, session.exp),
+        access_scope=session.access_scope,
+    )
 
 
 def reissue_tokens(session: Session, handle: str, *, now: float, lifetimes: Lifetimes) -> tuple[Session, Pair]:

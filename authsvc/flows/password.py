@@ -9,7 +9,7 @@ from authsvc.core.address import prefixes
 from authsvc.core.event import About, Event
 from authsvc.core.issuing import Pair
 from authsvc.core.session import Active, Session
-from authsvc.core.token import Kind
+from authsvc.core.token import Kind, Token
 from authsvc.core.user import ADMIN_ROLE, Credentials, ResetCode, User
 from authsvc.core.username import normalise
 from authsvc.errors import (
@@ -25,6 +25,8 @@ from authsvc.flows.grants import Grant
 from authsvc.flows.login import AttemptEvents, authenticate, login_windows, refuse_long
 from authsvc.flows.sessions import refuse_if_cut_off
 from authsvc.store.throttle import Window
+
+_INVALID_CODE = "the reset code is not valid"
 
 
 def check_policy(deps: Deps, password: str, username: str | None) -> None:
@@ -116,7 +118,7 @@ async def require_reset(deps: Deps, caller: Caller, sub: str) -> None:
     await audit(deps, caller, Event.PASSWORD_RESET_REQUIRED, About(sub), epoch=changed.epoch)
 
 
-async def store_reset_code(deps: Deps, sub: str, *, by_admin: bool = True) -> tuple[tokens.Token, int]:
+async def store_reset_code(deps: Deps, sub: str, *, by_admin: bool = True) -> tuple[Token, int]:
     """Store a code and return it with its lifetime in seconds. It works once the user's credentials name it."""
     code = tokens.new(Kind.RESET)
     until = int(deps.clock()) + deps.settings.reset_code_ttl_s
@@ -124,17 +126,10 @@ async def store_reset_code(deps: Deps, sub: str, *, by_admin: bool = True) -> tu
     return code, deps.settings.reset_code_ttl_s
 
 
-async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -> None:
-    """Set a password with a reset code, which works once. Every session of the user ends.
-
-    Raises InvalidGrant, WeakPassword (the code still works), TooManyAttempts, Overloaded.
-    """
+async def _check_code(deps: Deps, caller: Caller, code: Token) -> ResetCode:
+    """Return the record of a valid code. Throttled. Raises InvalidGrant, TooManyAttempts."""
     address, _ = prefixes(caller.ip)
-    window = [Window(throttle.PER_ADDRESS, address)]
-    code = tokens.parse(presented, Kind.RESET)
-    if code is None:
-        raise InvalidGrant("the reset code is not valid")
-    attempt = await deps.store.throttle.reserve(window, deps.clock())
+    attempt = await deps.store.throttle.reserve([Window(throttle.PER_ADDRESS, address)], deps.clock())
     async with deps.store.throttle.release_on_failure(attempt):
         # A store that was emptied holds no codes either, which says nothing about this code.
         await deps.store.service.get()
@@ -143,26 +138,38 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
     await deps.store.throttle.settle(attempt, right=valid)
     if record is None or not valid:
         await audit(deps, caller, Event.PASSWORD_RESET, outcome="failure")
-        raise InvalidGrant("the reset code is not valid")
+        raise InvalidGrant(_INVALID_CODE)
+    return record
+
+
+async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -> None:
+    """Set a password with a reset code, which works once. Every session of the user ends.
+
+    Raises InvalidGrant, WeakPassword (the code still works), TooManyAttempts, Overloaded.
+    """
+    code = tokens.parse(presented, Kind.RESET)
+    if code is None:
+        raise InvalidGrant(_INVALID_CODE)
+    record = await _check_code(deps, caller, code)
     user = await deps.store.users.find(record.sub)
     if user is None:
-        raise InvalidGrant("the reset code is not valid")
+        raise InvalidGrant(_INVALID_CODE)
     check_policy(deps, new, user.username)
     hashed = await deps.hasher.hash(new)
     now = deps.clock()
 
     def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials]:
         if credentials is None or credentials.reset_code != code.handle:
-            raise InvalidGrant("the reset code is not valid")  # it was used or replaced meanwhile
+            raise InvalidGrant(_INVALID_CODE)  # it was used or replaced meanwhile
         if ADMIN_ROLE in user.roles and not record.by_admin:
-            raise InvalidGrant("the reset code is not valid")  # the user became an admin after a help desk got the code
+            raise InvalidGrant(_INVALID_CODE)  # the user became an admin after a help desk got it
         return user.cut_off(now), credentials.with_password(hashed, now)
 
     try:
         async with audit_if_not_durable(deps, caller, Event.PASSWORD_RESET, About(user.sub)):
             changed = await deps.store.users.swap_both(record.sub, change)
     except NotFound:
-        raise InvalidGrant("the reset code is not valid") from None
+        raise InvalidGrant(_INVALID_CODE) from None
     await deps.store.codes.delete(code.handle)
     if changed.username is not None:
         await deps.store.throttle.clear(login_windows(normalise(changed.username), caller.ip)[:2])

@@ -2,16 +2,17 @@
 
 from authsvc.core import issuing
 from authsvc.core import scope as scopes
-from authsvc.core import session as sessions
 from authsvc.core import token as tokens
 from authsvc.core.client import Client
 from authsvc.core.event import About, Event
 from authsvc.core.issuing import RefreshOutcome, Rotation
-from authsvc.core.session import Reason, Session
-from authsvc.core.token import Kind
+from authsvc.core.session import Found, Reason, Session, inactive_reason
+from authsvc.core.token import Kind, Token
 from authsvc.errors import InvalidGrant, NotFound
 from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable
 from authsvc.flows.grants import Grant
+
+_INVALID = "the refresh token is not valid"
 
 
 async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, scope: str | None = None) -> Grant:
@@ -19,17 +20,8 @@ async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, sc
 
     scope: of the new access token, within the session's; None for all of it. Raises InvalidGrant, InvalidScope.
     """
-    token = tokens.parse(presented, Kind.REFRESH)
-    found = None if token is None else await deps.store.lookup.session(token.handle)
     now = deps.clock()
-    # A token of another client is refused before it can change the session.
-    if (
-        token is None
-        or found is None
-        or found.session.client_id != client.client_id
-        or sessions.inactive_reason(found, now)
-    ):
-        raise InvalidGrant("the refresh token is not valid")
+    token, found = await _found(deps, client, presented, now)
     narrowed = None if scope is None else scopes.within(scope, found.session.scope)
     access_ttl_s = client.lifetimes(refreshable=True).access
 
@@ -50,13 +42,24 @@ async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, sc
         async with audit_if_not_durable(deps, caller, Event.TOKEN_REUSED, about, reason=Reason.SPENT):
             _, rotation = await deps.store.sessions.step(token.handle, rotated, durable=False)
     except NotFound:
-        raise InvalidGrant("the refresh token is not valid") from None
+        raise InvalidGrant(_INVALID) from None
     if rotation.outcome is RefreshOutcome.REUSED:
         await deps.store.sessions.unlist(found.session.sub, [token.handle])
         await audit(deps, caller, Event.TOKEN_REUSED, about, outcome="failure", reason=Reason.SPENT)
     if rotation.pair is None or rotation.session is None:
-        raise InvalidGrant("the refresh token is not valid")
+        raise InvalidGrant(_INVALID)
     if rotation.outcome is RefreshOutcome.ROTATED:
         # In the log only: every device refreshes all day long, and would push everything else out of the trail.
         await audit(deps, caller, Event.TOKEN_REFRESHED, about, kept=False)
     return Grant.of(token.handle, rotation.session, rotation.pair, now)
+
+
+async def _found(deps: Deps, client: Client, presented: str, now: float) -> tuple[Token, Found]:
+    token = tokens.parse(presented, Kind.REFRESH)
+    found = None if token is None else await deps.store.lookup.session(token.handle)
+    # A token of another client is refused before it can change the session.
+    if token is None or found is None or found.session.client_id != client.client_id:
+        raise InvalidGrant(_INVALID)
+    if inactive_reason(found, now):
+        raise InvalidGrant(_INVALID)
+    return token, found
