@@ -29,7 +29,7 @@ class Until:
 
 
 def until(seconds: float, *, pause_s: float = 0.1) -> Until:
-    """Rounds of a loop: at least one, and one that begins after the last pause.
+    """Rounds of a loop: at least one. The last round begins after the last pause.
 
     The body leaves the loop when it has succeeded. The code after the loop handles the failure::
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from authsvc.ops.embedded import _find_binary
+from authsvc.ops.binary import find_binary
 from bench.install import PEERS
 from bench.servers import run
 
@@ -20,7 +20,7 @@ def described() -> dict[str, str]:
     django = dict(
         re.findall(r"^(\S+)==(\S+)$", (PEERS / "django_oauth_toolkit" / "requirements.txt").read_text(), re.M)
     )
-    found = re.search(r"v=([\d.]+).*?malloc=(\S+)", run([_find_binary(), "--version"]))
+    found = re.search(r"v=([\d.]+).*?malloc=(\S+)", run([find_binary(), "--version"]))
     return {
         "Date": datetime.now(UTC).strftime("%d %B %Y").lstrip("0"),
         "Processor": f"{_processor()}, {os.cpu_count()} cores",

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import redis
 
-from authsvc.ops.embedded import _find_binary
+from authsvc.ops.binary import find_binary
 
 ROOT = Path(__file__).resolve().parent.parent
 # Cores as taskset names them: one for the server under test, the other for its store and the load generator.
@@ -102,7 +102,7 @@ def process(
 @contextmanager
 def store(directory: Path, name: str = "store", binary: str | None = None) -> Iterator[Store]:
     found = Store(directory / f"{name}.sock")
-    command = [binary or _find_binary(), "--port", "0", "--unixsocket", str(found.socket)]
+    command = [binary or find_binary(), "--port", "0", "--unixsocket", str(found.socket)]
     command += ["--save", "", "--appendonly", "no", "--dir", str(directory)]
 
     def ready() -> bool:
@@ -208,7 +208,7 @@ def other_redis() -> str | None:
     """A second server binary, to measure memory with another allocator. None if there is none."""
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name)
-        if found and found != _find_binary():
+        if found and found != find_binary():
             return found
     return None
 

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
 
-from authsvc.ops.embedded import _find_binary
+from authsvc.ops.binary import find_binary
 from bench.machine import _processor
 from bench.servers import run
 from chaos.checker import INVARIANTS
@@ -81,7 +81,7 @@ def _row(outcome: Outcome) -> str:
 
 
 def _machine() -> list[str]:
-    store = run([_find_binary(), "--version"]).split(" sha=")[0].strip()
+    store = run([find_binary(), "--version"]).split(" sha=")[0].strip()
     nginx = run(["sh", "-c", "nginx -v 2>&1"]).strip().removeprefix("nginx version: ")
     packages = ", ".join(f"{name} {version(name)}" for name in ("authsvc", "uvicorn", "redis"))
     return [

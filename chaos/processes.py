@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from authsvc.ops.embedded import _find_binary
+from authsvc.ops.binary import find_binary
 
 START_WITHIN_S = 90
 PYTHON = Path(sys.executable)
@@ -153,7 +153,7 @@ class Store(Process):
         self.port = free_port()
         self.data = directory / "store"
         self.data.mkdir(exist_ok=True)
-        command = [_find_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.data)]
+        command = [find_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.data)]
         command += ["--appendonly", "yes", "--appendfsync", "always", "--save", "", *options]
         super().__init__("store", directory, command, environment or {})
 

@@ -28,7 +28,7 @@ from authsvc.driver.timeouts import Timeouts
 from authsvc.driver.urls import StoreUrl
 from authsvc.flows import bootstrap, clients, users
 from authsvc.flows.deps import OPERATOR, Deps
-from authsvc.ops.embedded import _find_binary
+from authsvc.ops.binary import find_binary
 from authsvc.settings import Settings
 from tests import topologies
 from tests.flows.contents import Commands
@@ -102,7 +102,7 @@ def shared_store(shape: str) -> Iterator[SharedStore]:
             with topologies.cluster(directory) as cluster:
                 yield SharedStore(cluster.url, cluster.url)
         else:
-            yield from _as_shipped(directory, _find_binary() if shape == "standalone" else _redis_server())
+            yield from _as_shipped(directory, find_binary() if shape == "standalone" else _redis_server())
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from authsvc.ops.embedded import _find_binary
+from authsvc.ops.binary import find_binary
 from tests.processes import until
 
 # By default a server waits 5 s for more replicas before it serves the first.
@@ -72,7 +72,7 @@ def running_store(
         given = shipped.options if shipped else ()
         with (where / "log").open("wb") as log:
             process = subprocess.Popen(
-                [binary or _find_binary(), *given, "--port", str(port), *place, *_DEFAULTS, *options],
+                [binary or find_binary(), *given, "--port", str(port), *place, *_DEFAULTS, *options],
                 stdout=log,
                 stderr=log,
             )

@@ -25,7 +25,7 @@ import redis
 import trustme
 from redis.crc import key_slot
 
-from authsvc.ops.embedded import _find_binary
+from authsvc.ops.binary import find_binary
 from tests.processes import until
 
 SERVICE = "authsvc"
@@ -59,7 +59,7 @@ class ServerProcess:
     directory: Path
     options: Sequence[str] = ()
     password: str | None = None
-    binary: str = field(default_factory=_find_binary)
+    binary: str = field(default_factory=find_binary)
     sentinel: bool = False
     ca: Path | None = None
     clustered: bool = False

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from authsvc.ops.embedded import _find_binary
+from authsvc.ops.binary import find_binary
 from tools.prometheus import Panel, Prometheus, panels, running
 from tools.traffic import Traffic
 
@@ -158,7 +158,7 @@ def _free_port() -> int:
 
 def _store(directory: Path) -> "subprocess.Popen[bytes]":
     place = ["--port", "0", "--unixsocket", str(directory / "store.sock"), "--dir", str(directory)]
-    command = [_find_binary(), *place, "--appendonly", "yes", "--save", ""]
+    command = [find_binary(), *place, "--appendonly", "yes", "--save", ""]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - it is Valkey
 
 

@@ -1,4 +1,4 @@
-"""What `authsvc check` judges: the settings, the store, the records, and how long a password hash takes here."""
+"""The facts that `authsvc check` judges: the settings, the store, the records, and the time of a password hash."""
 
 import asyncio
 import time
@@ -50,7 +50,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """What is in the store. `admins`: active users with that role; `locked_out`: those without a password."""
+    """The records in the store. `admins`: active users with that role; `locked_out`: those without a password."""
 
     used: bool
     clients: tuple[Client, ...] = ()
@@ -60,7 +60,7 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything there is to judge. `problem`: why the store could not be asked; then `servers` is empty.
+    """All facts. `problem`: why the store could not be asked; then `servers` is empty.
 
     address: None for the embedded store. data_mode: permissions of its directory, None where there is none.
     """

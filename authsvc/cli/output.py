@@ -1,4 +1,4 @@
-"""What commands print: data on stdout, as tables or JSON; messages on stderr."""
+"""Prints for all commands: data on stdout, as tables or JSON, and messages on stderr."""
 
 import json
 import sys
@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-# Wider than any row: what is read by another program must not be folded.
+# Wider than any row: another program must read rows that are not folded.
 _UNLIMITED = 100_000
 _TIMES = frozenset({"at", "created_at", "last_seen", "expires_at", "access_expires_at", "auth_time"})
 
 # By the `result` of a row; seen at a terminal only.
 _COLOURS: dict[Any, str] = {"fail": "bold red", "warn": "yellow"}
 
-# What may take several lines in a table, before an id or a time does.
+# Columns that take several lines in a table first, so that ids and times stay on one line.
 _PROSE = frozenset({"name", "device", "permissions", "audience", "scope", "roles", "reason", "details", "why", "rule"})
 
 
@@ -56,10 +56,10 @@ def show_list(documents: Sequence[Mapping[str, Any]], columns: Sequence[str], *,
 
     rows = [[cell(column, document.get(column)) for column in columns] for document in documents]
     terminal = sys.stdout.isatty()
-    if terminal:  # where width is short, what no row has a value for is left out
+    if terminal:  # width is short there, so columns without any value are left out
         used = [at for at in range(len(columns)) if not rows or any(row[at] != "-" for row in rows)]
         columns, rows = [columns[at] for at in used], [[row[at] for at in used] for row in rows]
-    # Piped, it is a header and a line for each object, with nothing drawn around them.
+    # In a pipe, the table is a header and a line for each object, without a frame.
     table = Table(box=SIMPLE_HEAD if terminal else None, pad_edge=False, padding=(0, 2, 0, 0))
     whole = _fits(columns, rows)
     for column in columns:
@@ -70,7 +70,7 @@ def show_list(documents: Sequence[Mapping[str, Any]], columns: Sequence[str], *,
 
 
 def _fits(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the terminal is wide enough for ids and times to stay on one line; else they fold, too."""
+    """Whether the terminal is wide enough for ids and times to stay on one line. If not, they fold too."""
     from rich.cells import cell_len
     from rich.console import Console
 
@@ -98,7 +98,7 @@ def printable(text: str) -> str:
 
 
 def _add(table: Any, *cells: str, style: str = "") -> None:
-    from rich.text import Text  # what is in [brackets] is theirs, not markup
+    from rich.text import Text  # the [brackets] of a value are text, not markup
 
     table.add_row(*(Text(printable(text), overflow="fold") for text in cells), style=style)
 

@@ -1,4 +1,4 @@
-"""What long work shows while it goes on: a line on stderr, at a terminal only."""
+"""Shows the progress of long work: a line on stderr, at a terminal only."""
 
 import sys
 from collections.abc import Callable, Iterator

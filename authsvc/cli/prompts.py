@@ -1,4 +1,7 @@
-"""What is asked for or read from stdin, because an argument shows in the shell's history and the process list."""
+"""Asks for secrets and confirmations, or reads them from stdin.
+
+An argument would show in the history of the shell and in the list of processes.
+"""
 
 import sys
 
@@ -30,7 +33,7 @@ def token_or_session(argument: str | None) -> str:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Return if the answer is yes; else nothing is done and that is an error, as it is for whoever waits for it."""
+    """Return if the answer is yes. Any other answer is an error, because the caller of the program expects a change."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -42,7 +45,7 @@ def confirm(question: str, *, yes: bool) -> None:
 def _session_id(argument: str) -> str:
     if tokens.is_handle(argument):
         return argument
-    # Never repeated: whatever it is, it may be most of a token.
+    # The message does not repeat the argument, which may be most of a token.
     if len(argument) > tokens.HANDLE_LENGTH:
         raise click.UsageError(
             "a token is a secret and not for the command line, where the shell's history keeps it and the process "

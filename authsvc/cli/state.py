@@ -1,4 +1,4 @@
-"""Reaching the state: the configured store, that of the service running here, or one started for the command."""
+"""Reaches the store: the configured one, the one of the service that runs here, or one started for the command."""
 
 import asyncio
 import logging
@@ -15,13 +15,14 @@ from authsvc.cli.statuses import NotReached, WrongSettings
 from authsvc.composition import open_deps
 from authsvc.errors import CorruptRecord, FormatNotAllowed, NewerFormat, NotDurable, StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
-from authsvc.ops.embedded import Embedded, running_url
+from authsvc.ops.data_dir import running_url
+from authsvc.ops.embedded import Embedded
 from authsvc.settings import Settings
 from authsvc.waiting import until
 
 T = TypeVar("T")
 
-# How long we bear with a service that is just starting or stopping.
+# How long a command waits for a service that is just starting or stopping.
 WAIT_S = 10.0
 
 
@@ -34,9 +35,9 @@ def settings() -> Settings:
 
 
 def run(work: Callable[[Deps], Awaitable[T]], *, unused: bool = False) -> T:
-    """Do `work` on the state, without asking anybody anything meanwhile: a service can't start until it is done.
+    """Run `work` on the store. `work` must not prompt: an embedded store is locked meanwhile, so no service can start.
 
-    unused: also on a store that no service was ever started on.
+    `unused`: also on a store on which no service ever ran.
 
     Raises WrongSettings, StartupError and StoreUnavailable, besides what `work` raises.
     """
@@ -61,7 +62,7 @@ def run(work: Callable[[Deps], Awaitable[T]], *, unused: bool = False) -> T:
 
 
 def attached(work: Callable[[Deps], Awaitable[T]]) -> T:
-    """Do `work` for as long as it takes on a store that others run: no service would be kept from starting by it.
+    """Run `work`, for as long as it takes, on a store that another process runs. Every service can start meanwhile.
 
     Raises WrongSettings, StartupError and StoreUnavailable, besides what `work` raises.
     """
@@ -90,12 +91,12 @@ def _store_in(data_dir: Path) -> Iterator[str]:
 
 
 def _refuse_to_make_one(data_dir: Path) -> None:
-    """Raise StartupError unless we may run a store here: a mistyped directory must not look like an empty one."""
+    """Raise StartupError unless a store may run here: a mistyped directory must not look like an empty store."""
     if not (data_dir / "appendonlydir").is_dir():
         raise StartupError(
             f"there is no store in {data_dir}: run `authsvc serve` first, or set AUTHSVC_DATA_DIR or AUTHSVC_REDIS_URL"
         )
-    # Root could, but would leave files behind that the service can't read.
+    # Root could run the store, and would leave files that the service can't read.
     if (owner := data_dir.stat().st_uid) != os.geteuid():
         raise StartupError(f"{data_dir} belongs to the user with id {owner}: run this as that user")
 
@@ -124,7 +125,7 @@ async def _on(configured: Settings, url: str, work: Callable[[Deps], Awaitable[T
 
 
 class _Unwritten(logging.Handler):
-    """Shows an audit event only when the trail could not be written: then the terminal is all there is of it."""
+    """Shows an audit event on the terminal if the trail could not be written: it would be lost otherwise."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,13 +138,13 @@ class _Unwritten(logging.Handler):
 
 
 def _log_to_stderr() -> None:
-    """Only what matters to somebody at a terminal."""
+    """Log only what matters at a terminal."""
     if logging.getLogger().handlers:
         return
     plain = logging.StreamHandler(sys.stderr)
     plain.setFormatter(logging.Formatter("authsvc: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[plain])
-    logging.getLogger("authsvc.driver.connection").setLevel(logging.ERROR)  # we say that ourselves
+    logging.getLogger("authsvc.driver.connection").setLevel(logging.ERROR)  # this module prints the same
     trail = logging.getLogger("authsvc.audit")
     trail.setLevel(logging.INFO)
     trail.propagate = False

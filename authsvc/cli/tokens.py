@@ -21,7 +21,7 @@ from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.flows.explain import explain as explain_token
 from authsvc.flows.grants import Grant
 
-# What the record's fields are called where people read them, which is as in the list of sessions.
+# The names that people read for fields of the record. The list of sessions uses the same names.
 _LABELS = {"seen": "last_seen", "end": "expires_at", "exp": "access_expires_at"}
 
 

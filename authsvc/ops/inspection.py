@@ -1,4 +1,4 @@
-"""What an operator wants to know of a store beyond its fitness: its settings, what we may do there, its clock."""
+"""Facts about a store for the operator, beyond its fitness: its settings, our rights there, its clock."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from authsvc.driver.connection import Connection
 from authsvc.driver.scripts import Command
 from authsvc.ops.fitness import Server, parsed_config, parsed_info
 
-# What the service never needs, and what a stolen password of its should not be good for.
+# Commands that the service never needs, and that a stolen password of the service should not allow.
 DANGEROUS: Mapping[str, Command] = {
     "CONFIG": ("CONFIG", "SET", "maxmemory", "0"),
     "FLUSHALL": ("FLUSHALL",),

@@ -1,4 +1,4 @@
-"""What a start prints for the operator."""
+"""The texts that a start prints for the operator."""
 
 from authsvc import __version__
 from authsvc.settings import Settings

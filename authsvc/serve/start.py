@@ -27,7 +27,8 @@ from authsvc.flows.ready import faults
 from authsvc.logs import log_to_stderr
 from authsvc.metrics.exposition import exposed
 from authsvc.metrics.registry import WorkerRegistry
-from authsvc.ops.embedded import LOCK_WAIT_S, Embedded, running_url
+from authsvc.ops.data_dir import running_url
+from authsvc.ops.embedded import LOCK_WAIT_S, Embedded
 from authsvc.serve.banner import banner, first_steps
 from authsvc.serve.worker_app import make_worker_app
 from authsvc.settings import Settings

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from authsvc.ops.embedded import _find_binary
+from authsvc.ops.binary import find_binary
 from authsvc.settings import Settings
 from tests.deploy.programs import program
 from tests.deploy.walk import walk
@@ -84,7 +84,7 @@ def stack(tmp_path: Path) -> Iterator[tuple[Secrets, int]]:
     data.mkdir()
     store = service("store")
     places = {
-        "valkey-server": _find_binary(),
+        "valkey-server": find_binary(),
         "/etc/valkey/valkey.conf": str(COMPOSE.parent / composed()["configs"]["valkey.conf"]["file"]),
         "/run/secrets/users.acl": str(secrets.users),
         "/data": str(data),

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from authsvc.cli.checks.store import CHECKS
-from authsvc.ops.embedded import _find_binary
+from authsvc.ops.binary import find_binary
 from authsvc.ops.inspection import DANGEROUS
 from tests.e2e.conftest import run
 from tests.stores import SHIPPED, Secrets, StoreProcess, rights_of_the_service, running_store
@@ -91,7 +91,7 @@ def test_not_even_people_empty_it(operator: "redis.Redis", command: tuple[str, .
 def test_a_file_that_was_not_filled_in_opens_no_door(tmp_path: Path) -> None:
     """The file as it is in the repository names no password: a store that is given it does not start."""
     options = [str(SHIPPED / "valkey.conf"), "--aclfile", str(SHIPPED / "users.acl"), "--port", "0"]
-    ended = subprocess.run([_find_binary(), *options], cwd=tmp_path, capture_output=True, text=True, timeout=20)
+    ended = subprocess.run([find_binary(), *options], cwd=tmp_path, capture_output=True, text=True, timeout=20)
     assert ended.returncode != 0
     assert "ACL" in ended.stdout
 

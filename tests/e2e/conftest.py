@@ -15,7 +15,7 @@ import httpx
 import pytest
 import redis
 
-from authsvc.ops.embedded import running_url
+from authsvc.ops.data_dir import running_url
 from tests.processes import processes_on, until
 
 AUTHSVC = str(Path(sys.executable).with_name("authsvc"))

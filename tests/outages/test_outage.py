@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from authsvc.app import build
 from authsvc.composition import open_deps
-from authsvc.ops.embedded import _find_binary
+from authsvc.ops.binary import find_binary
 from authsvc.settings import Settings
 from tests.conftest import CHEAP, Clock
 from tests.outages.proxy import Fault, Plan, Proxy
@@ -43,7 +43,7 @@ class Valkey:
 
     def start(self, *options: str) -> None:
         self.process = subprocess.Popen(
-            [_find_binary(), "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "yes",
+            [find_binary(), "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "yes",
              "--appendfsync", "no", "--dir", str(self.directory), *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

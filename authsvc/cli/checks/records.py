@@ -45,7 +45,7 @@ def session_lifetimes(facts: Facts, records: Records) -> Verdict:
 
 @of_records
 def audiences(facts: Facts, records: Records) -> Verdict:
-    # Admins' clients may do anything anyway, and `app` serves whoever names no client.
+    # Clients of admins may do anything anyway. `app` serves logins that name no client.
     without = [_name(c) for c in records.clients if not (c.audience or c.may("admin") or c.client_id == BUILT_IN)]
     if without:
         return warned(

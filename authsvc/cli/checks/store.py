@@ -198,7 +198,7 @@ def door(facts: Facts, found: Inspection) -> Verdict:
     where = facts.address
     if where is None or where.socket:
         return not_applicable("a socket, which file permissions guard")
-    # Where it may not be asked: whoever got in without a password shows that there is none.
+    # If the store may not be asked, a connection without a password proves that there is none.
     is_open = found.door_open if found.door_open is not None else (None if where.password else True)
     if is_open is None:
         return unknown(_SILENT)

@@ -18,7 +18,7 @@ MAX_VALUE: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 100
 _PIECE: Final = 64 * 1024
 
-# What the parser reports, such as `map_key`, and the key or the value that belongs to it.
+# An event of the parser, such as `map_key`, and the key or the value that belongs to the event.
 Event = tuple[str, Any]
 
 
@@ -86,7 +86,7 @@ def _users(events: Iterator[Event], builder: Callable[[], Any], value_begins: Ca
 
 
 def _value(first: Event, following: Iterator[Event], builder: Any) -> Any:
-    """The value that begins with the first event. Takes its other events from those that follow."""
+    """The value that begins with the first event. The other events of the value come from `following`."""
     depth = 0
     for event, value in chain([first], following):
         builder.event(event, value)
