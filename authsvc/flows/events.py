@@ -9,7 +9,7 @@ from authsvc.errors import InvalidClient, StoreUnavailable, UnauthorizedClient
 from authsvc.flows import clients
 from authsvc.flows.deps import Caller, Deps
 from authsvc.store import keys
-from authsvc.store.changes import EVERYTHING, Announcement, Subscription
+from authsvc.store.subscription import EVERYTHING, Announcement, Subscription
 
 # How often an open stream checks that its secret has not expired. Changes are noticed at once.
 RECHECK_S = 10

@@ -1,8 +1,8 @@
-"""Reading all that decisions need, for many callers at once.
+"""Reading the records that decisions about tokens need, for many callers in the same round trips.
 
-Lookups that are waiting in the same turn of the event loop share two round trips: one MGET for their sessions, one for
-the users and clients these name. A caller never joins a read that was already sent, so what it gets was read after it
-asked; and every record is checked to be the one that was asked for, should replies ever be mixed up.
+Lookups that wait in the same turn of the event loop share two round trips: one MGET for their sessions, and one for the
+users and clients of these sessions. A caller never joins a read that is already sent, so its records are read after it
+asked. Every record is checked to belong to its key, in case replies were ever mixed up.
 """
 
 import asyncio
@@ -25,48 +25,48 @@ from authsvc.errors import CorruptRecord, StoreUnavailable
 from authsvc.store import keys
 from authsvc.store.encoding import UNREADABLE, load, unreadable
 
-# Two batches travel while the next one gathers: one more would only make them smaller.
+# Two batches are in flight while the next one gathers. A third would only make the batches smaller.
 MAX_IN_FLIGHT = 2
-# A batch is sent when it has this many sessions, though more are waiting; one caller's always travel together. Of
-# twice as many each takes longer, for the caches hold them no more.
+# The sessions in a batch; those of one caller are never split. In batches of twice that size each session takes longer,
+# because the batch no longer fits into the caches of the processor.
 MAX_SESSIONS = 500
 
 _SESSION, _USER = Decoder(Session), Decoder(User)
 
 R = TypeVar("R")
-# A record that does not parse, or is on a node that does not answer, is kept as its error, to be raised for those who
-# asked for it and nobody else.
+# Records by id. An error stands for a record that does not parse, or whose node does not answer. Only callers of that
+# record get the error.
 Parsed = dict[str, R | StoreUnavailable]
-# The clients that ask, and the sessions.
+# The calling clients, and the sessions.
 Read = tuple[Parsed[Client], Parsed[Found]]
 
 
 class Answer(NamedTuple):
-    """At least what was asked for; what is absent has no record. `client_id`: the caller's."""
+    """The records that a caller asked for, and others. client_id: of the caller. An absent id has no record."""
 
     client_id: str | None
     clients: Parsed[Client]
     sessions: Parsed[Found]
 
     def client(self) -> Client | None:
-        """The client that asks, None if it is not registered. Raises StoreUnavailable."""
-        return None if self.client_id is None else _unless_corrupt(self.clients.get(self.client_id))
+        """The calling client, None if it is not registered. Raises StoreUnavailable."""
+        return None if self.client_id is None else _unless_error(self.clients.get(self.client_id))
 
     def session(self, handle: str) -> Found | None:
         """Everything about a session, None if there is no record of it. Raises StoreUnavailable."""
-        return _unless_corrupt(self.sessions.get(handle))
+        return _unless_error(self.sessions.get(handle))
 
 
 class _Asked(NamedTuple):
     client_id: str | None
     handles: Collection[str]
-    # One future for each caller: cancelling one must not take the answer from another.
+    # Each caller has a future of its own, so that cancelling one caller leaves the others their answers.
     answer: "asyncio.Future[Answer]"
     give_up_at: float
 
 
 class Lookup:
-    """Finds sessions with everything that decides about them: `session:`, then `user:`, `client:` and `service`."""
+    """Finds sessions with all records that decide about them: `session:`, then `user:`, `client:` and `service`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -76,8 +76,8 @@ class Lookup:
         self._waiting: deque[_Asked] = deque()
         self._in_flight: set[asyncio.Task[Read]] = set()
         self._scheduled = False
-        # What is read together is no single caller's, and logged without the id of a request.
-        self._everybodys = Context()
+        # A batch belongs to many requests, so it is logged without the id of any request.
+        self._no_request = Context()
 
     async def client(self, client_id: str) -> Client | None:
         """The client with this id. Raises StoreUnavailable."""
@@ -88,7 +88,7 @@ class Lookup:
         return (await self.sessions(None, (handle,))).session(handle)
 
     def sessions(self, client_id: str | None, handles: Collection[str]) -> Awaitable[Answer]:
-        """Everything about sessions, and the client that asks for them. Awaiting it raises StoreUnavailable."""
+        """Everything about sessions, and the calling client. Awaiting the answer raises StoreUnavailable."""
         answer = self.ask(client_id, handles)
         return answer if current_budget() is None else _within_budget(answer, self._connection)
 
@@ -107,7 +107,7 @@ class Lookup:
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._waiting and not self._scheduled and self._readers:
             self._scheduled = True
-            loop.call_soon(self._send, loop, context=self._everybodys)
+            loop.call_soon(self._send, loop, context=self._no_request)
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = False
@@ -128,7 +128,7 @@ class Lookup:
     def _landed(self, reader: Reader, batch: list[_Asked], task: "asyncio.Task[Read]") -> None:
         self._in_flight.discard(task)
         self._readers.append(reader)
-        # Whatever happened, also being cancelled: nobody may be left waiting, and nobody gets a no for it.
+        # Every caller gets an answer, also after a cancellation, and an error never looks like an inactive token.
         error = StoreUnavailable("the lookup was given up") if task.cancelled() else task.exception()
         for asked in batch:
             if asked.answer.done():
@@ -148,7 +148,7 @@ async def _within_budget(answer: "asyncio.Future[Answer]", connection: Connectio
 async def _read(reader: Reader, batch: list[_Asked]) -> Read:
     callers = {asked.client_id for asked in batch if asked.client_id is not None}
     handles = {handle for asked in batch for handle in asked.handles}
-    # The first has waited longest. What can't be known by then is given up for all: an outage costs all the same.
+    # The first caller has waited longest. Its deadline holds for the whole batch, because an outage hits all of it.
     give_up_at = batch[0].give_up_at
     raw_service, *raws = await reader.mget(
         [keys.SERVICE, *[keys.client(id_) for id_ in callers], *[keys.session(handle) for handle in handles]],
@@ -157,7 +157,7 @@ async def _read(reader: Reader, batch: list[_Asked]) -> Read:
     if isinstance(raw_service, StoreUnavailable):
         raise raw_service
     if raw_service is None:
-        # Without the service's epoch nobody can say whether a session was cut off.
+        # Without the epoch of the service nobody can say whether a session was cut off.
         raise StoreUnavailable("the store holds no service record")
     service = _service(raw_service)
     asking = _parse(callers, raws[: len(callers)], _client)
@@ -202,14 +202,14 @@ def _found(
     return Found(handle, session, user, client, service)
 
 
-def _unless_corrupt(record: R | StoreUnavailable | None) -> R | None:
+def _unless_error(record: R | StoreUnavailable | None) -> R | None:
     if isinstance(record, StoreUnavailable):
         raise record
     return record
 
 
 def _session(raw: bytes, handle: str) -> Session:
-    return _SESSION.decode(raw)  # bound to its key by the digest of the token that names it
+    return _SESSION.decode(raw)  # the digest of the token shows that the session belongs to its key
 
 
 def _user(raw: bytes, sub: str) -> User:
@@ -219,7 +219,7 @@ def _user(raw: bytes, sub: str) -> User:
     return user
 
 
-# Parsing is a pure function of the bytes, so remembering it makes nothing stale: the bytes are read each time.
+# A parsed record depends on its bytes alone, which every lookup reads again. So no remembered record is stale.
 @lru_cache(maxsize=256)
 def _client(raw: bytes, client_id: str) -> Client:
     client = load(Client, raw)

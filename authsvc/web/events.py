@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from authsvc.api.routes import EVENT_STREAM
 from authsvc.flows import events as flow
 from authsvc.metrics import Metrics
-from authsvc.store.changes import EVERYTHING, MAX_BACKLOG, Announcement, now_ms
+from authsvc.store.subscription import EVERYTHING, MAX_BACKLOG, Announcement, now_ms
 from authsvc.web import callers
 from authsvc.web.context import RequestContext
 from authsvc.web.reading import refuse_query

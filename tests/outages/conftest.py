@@ -1,4 +1,4 @@
-"""The service on a store behind a proxy that misbehaves when told to."""
+"""The service, and a proxy between it and its store that breaks connections on demand."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ from tests.outages.world import MAX_SESSIONS, World, make
 
 @pytest.fixture
 async def proxy(valkey: "redis.Redis", valkey_url: str) -> AsyncIterator[Proxy]:
-    """In front of the shared store, which is empty."""
+    """A proxy in front of the shared store, which is empty."""
     with tempfile.TemporaryDirectory(prefix="authsvc-proxy-") as directory:
         async with Proxy(Path(directory) / "s", valkey_url) as proxy:
             yield proxy

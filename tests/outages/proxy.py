@@ -1,4 +1,4 @@
-"""A man in the middle between the service and its store, who does to single commands what networks do to them."""
+"""A proxy between the service and its store that does to single commands what networks do to them."""
 
 import asyncio
 from contextlib import suppress
@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 import hiredis
 
-# What redis-py says when it connects. It is passed on uncounted, so that the n-th command is the service's n-th.
+# The commands of redis-py on a new connection. They pass uncounted, so that command n is the n-th of the service.
 _HANDSHAKE = {b"HELLO", b"AUTH", b"CLIENT", b"SELECT", b"ROLE"}
 
 
 class Fault(Enum):
-    """What happens to the commands that a plan is for."""
+    """The ways in which the proxy disturbs a command."""
 
     CUT = "the connection breaks before the store gets the command"
     LOST = "the store executes the command, and the connection breaks before its reply"
@@ -24,7 +24,7 @@ class Fault(Enum):
 
 @dataclass
 class Plan:
-    """Treat the commands with these numbers (1 is the next one) badly. `then`: what happens to all that follow."""
+    """The numbers of the commands to disturb, from 1 for the next one. then: the fault of all later commands."""
 
     fault: Fault
     at: int
@@ -37,19 +37,19 @@ class Plan:
 
 
 class Cut(Exception):
-    """This connection is to be broken now."""
+    """The proxy is to break this connection now."""
 
 
 @dataclass
 class Proxy:
-    """Forwards a unix socket of its own to the store's, command by command.
+    """Forwards commands from its own unix socket to that of the store, one by one.
 
     `commands` are those counted since the last `arm`, by name. `delay_s` holds up every reply, `hang` swallows
     everything from now on, handshakes included; `refuse` closes the door.
     """
 
     path: Path
-    store: str  # its url, on a unix socket
+    store: str  # the store's url, on a unix socket
     delay_s: float = 0
     hang: bool = False
     commands: list[str] = field(default_factory=list)
@@ -69,14 +69,14 @@ class Proxy:
         await self.refuse()
 
     def arm(self, plan: Plan | None = None) -> None:
-        """Count from here on, and follow the plan."""
+        """Count commands from here on, and follow the plan."""
         self.commands, self.plan = [], plan
 
     async def accept(self) -> None:
         self._server = await asyncio.start_unix_server(self._serve, self.path)
 
     async def refuse(self) -> None:
-        """Break every connection and listen no more."""
+        """Break every connection, and stop to listen."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -93,7 +93,7 @@ class Proxy:
         try:
             await self._connect(reader, writer)
         except asyncio.CancelledError:
-            pass  # by `refuse`, or at the end of the loop; the stream's own callback would log it as an error
+            pass  # `refuse` or the end of the loop cancelled it; the callback of the stream would log that as an error
         finally:
             self._tasks.discard(task)
 
@@ -114,7 +114,7 @@ class Proxy:
         try:
             await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # First, because waiting for the sides may be cancelled too.
+            # This comes first, because the wait for both sides may be cancelled, too.
             writer.close()
             store_writer.close()
             for side in sides:
@@ -123,7 +123,7 @@ class Proxy:
 
 
 class _Line:
-    """One connection: what was asked on it, and of which command the reply must not arrive."""
+    """One connection: the commands so far, and the command whose reply must not arrive."""
 
     def __init__(self, proxy: Proxy, client: asyncio.StreamWriter, store: asyncio.StreamWriter) -> None:
         self._proxy = proxy
@@ -167,7 +167,7 @@ class _Line:
                 while parser.gets() is not pending:
                     self._answered += 1
                 if self._lose is not None and self._answered >= self._lose:
-                    return  # what came before it in this chunk is lost too, as it would be
+                    return  # earlier replies of this chunk are lost too, as in a network
                 if self._proxy.delay_s:
                     await asyncio.sleep(self._proxy.delay_s)
                 if not self._proxy.hang:
@@ -175,7 +175,7 @@ class _Line:
 
 
 async def _command(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-    """The next command's name, and its bytes as they came."""
+    """The name of the next command, and its bytes."""
     raw = head = await reader.readuntil(b"\r\n")
     assert head.startswith(b"*"), "redis-py sends arrays of bulk strings"
     name = b""

@@ -1,4 +1,4 @@
-"""Every call of the API, with the connection to the store broken at every command on its way."""
+"""Every call of the API, with the connection to the store broken at each of its commands."""
 
 import re
 
@@ -11,7 +11,7 @@ from tests.outages.world import BY_NAME, CALLS, World, difference, events_of, re
 
 WITHOUT_STORE = {"GET /.well-known/oauth-authorization-server", "GET /healthz", "GET /openapi.yaml"}
 
-# For each: the fault at the n-th command, and the one at all that follow. None: the driver's retry gets through.
+# The fault at command n, and the fault at all later commands. None: the retry of the driver works.
 PLANS: list[tuple[Fault, Fault | None]] = [
     (Fault.CUT, None),
     (Fault.CUT, Fault.CUT),
@@ -22,13 +22,13 @@ PLANS: list[tuple[Fault, Fault | None]] = [
 
 
 def test_every_route_that_uses_the_store_is_here() -> None:
-    """No route is forgotten."""
+    """Every route is among the calls."""
     assert {call.route for call in CALLS} | WITHOUT_STORE == {f"{route.method} {route.path}" for route in ROUTES}
 
 
 @pytest.mark.parametrize("name", BY_NAME)
 async def test_broken_at_every_command(world: World, proxy: Proxy, valkey: "redis.Redis", name: str) -> None:
-    """The answer is the usual one or 503 with Retry-After, and the state afterwards wholly old or wholly new."""
+    """The answer is the usual one, or 503 with Retry-After. The state afterwards is wholly old or wholly new."""
     call = BY_NAME[name]
     world.clock.forward(call.later_s)
     snapshot, old, noted = save(valkey), state_of(valkey), events_of(valkey)
@@ -60,7 +60,7 @@ async def test_broken_at_every_command(world: World, proxy: Proxy, valkey: "redi
             assert broken.status_code == call.usual, hit
             assert happened == new, f"answered, and not done: {hit}"
             if then is None:
-                # Written twice when the reply to writing it got lost; but never not at all.
+                # An event may be written twice, if the reply to the first write got lost, but never not at all.
                 assert set(events_of(valkey)[len(noted) :]) == set(events), hit
-    # Not by the last few commands of some calls, which write the audit trail.
+    # The last commands of some calls write the audit trail, and their failure is no 503.
     assert failed >= length // 2, "a store that has gone is noticed"

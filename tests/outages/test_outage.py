@@ -1,4 +1,4 @@
-"""The store as a whole: gone, stuck, slow, loading, read-only, full. And back."""
+"""The whole store is gone, stuck, slow, loading, read-only or full, and then well again."""
 
 import asyncio
 import logging
@@ -33,7 +33,7 @@ SLOW_TO_LOAD = ("--key-load-delay", "20000", "--loading-process-events-interval-
 
 
 class Valkey:
-    """A server of this test's own, that keeps its data over a restart."""
+    """A server of the test's own. It keeps its data over a restart."""
 
     def __init__(self, directory: Path) -> None:
         self.socket = directory / "valkey.sock"
@@ -47,7 +47,7 @@ class Valkey:
              "--appendfsync", "no", "--dir", str(self.directory), *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            restore_signals=False,  # Python ignores SIGXFSZ: a file that may not grow is an error, not the end
+            restore_signals=False,  # Python ignores SIGXFSZ: reaching a file size limit is an error then
         )  # fmt: skip
         until(self._listens, 10)
 
@@ -84,7 +84,7 @@ def server() -> Iterator[Valkey]:
         server = Valkey(Path(directory))
         server.start()
         with redis.Redis.from_url(server.url) as client:
-            # Faults that lock out the service must not lock out us.
+            # A fault that locks the service out must not lock the test out.
             client.acl_setuser("operator", enabled=True, passwords=["+operator"], keys=["*"], commands=["+@all"])
         try:
             yield server
@@ -94,7 +94,7 @@ def server() -> Iterator[Valkey]:
 
 @pytest.fixture
 async def own(server: Valkey, clock: Clock) -> AsyncIterator[World]:
-    """The world on that server, without anything in between."""
+    """The world on that server, without a proxy."""
     async with open_deps(Settings(**CHEAP, max_sessions=MAX_SESSIONS), server.url, clock) as deps:
         world = await make(deps, clock)
         try:
@@ -110,7 +110,7 @@ async def timed(call: Call, world: World, http: httpx.AsyncClient | None = None)
 
 
 async def together(calls: list[Call], world: World) -> list[tuple[httpx.Response, float]]:
-    """The answers to all of them, made at once."""
+    """The answers to these calls, all made at once."""
     return await asyncio.gather(*(timed(call, world) for call in calls))
 
 
@@ -119,7 +119,7 @@ def is_refusal(answer: httpx.Response) -> bool:
 
 
 async def check_all(world: World, *, reads_work: bool = False) -> float:
-    """Every call there is, all at once: 503 within the bound; or also its usual answer, if it only reads."""
+    """Make every call at once: each is 503 within the bound. Calls that only read may also have their usual answer."""
     answers = await together(CALLS, world)
     for call, (answer, seconds) in zip(CALLS, answers, strict=True):
         works = reads_work and call.reads and answer.status_code == call.usual
@@ -131,7 +131,7 @@ async def check_all(world: World, *, reads_work: bool = False) -> float:
 
 
 async def recovered(world: World) -> float:
-    """Seconds until the same application reads and writes again as if nothing had been."""
+    """Seconds until the same application reads and writes as before."""
     began = time.monotonic()
     while True:
         read, write = await BY_NAME["introspect"].make(world), await BY_NAME["log in"].make(world)
@@ -142,7 +142,7 @@ async def recovered(world: World) -> float:
         await asyncio.sleep(0.01)
     assert read.json()["active"]
     assert await world.active(write.json()["access_token"])
-    while (await world.http.get("/readyz")).status_code != 200:  # it remembers for a second what the store was
+    while (await world.http.get("/readyz")).status_code != 200:  # it remembers the state of the store for a second
         assert time.monotonic() - began < RECOVER_WITHIN_S, "not ready again"
         await asyncio.sleep(0.01)
     seconds = time.monotonic() - began
@@ -162,7 +162,7 @@ def killed(server: Valkey) -> Iterator[None]:
 
 @contextmanager
 def stopped(server: Valkey) -> Iterator[None]:
-    """It accepts connections and says nothing, like a machine that hangs."""
+    """The store accepts connections and does not answer, like a machine that hangs."""
     assert server.process is not None
     os.kill(server.process.pid, signal.SIGSTOP)
     yield
@@ -182,7 +182,7 @@ def loading(server: Valkey) -> Iterator[None]:
         client.get("service")
     yield
     with redis.Redis.from_url(server.url, retry=None) as client, pytest.raises(redis.BusyLoadingError):
-        client.get("service")  # and it was all the while
+        client.get("service")  # the record was there all the time
     server.kill()
     server.start()
 
@@ -206,7 +206,7 @@ def no_more_clients(server: Valkey) -> Iterator[None]:
 
 @contextmanager
 def replica_of_nobody(server: Valkey) -> Iterator[None]:
-    """MASTERDOWN: a replica that has lost its primary, and would rather not tell old news."""
+    """MASTERDOWN: a replica that has lost its primary and refuses to answer with old data."""
     with server.operator() as operator:
         operator.config_set("replica-serve-stale-data", "no")
         operator.execute_command("REPLICAOF", "127.0.0.1", "1")
@@ -216,7 +216,7 @@ def replica_of_nobody(server: Valkey) -> Iterator[None]:
 
 @contextmanager
 def busy(server: Valkey) -> Iterator[None]:
-    """BUSY: somebody's script does not come to an end."""
+    """BUSY: a script of another program does not end."""
     with server.operator() as operator, server.operator() as culprit:
         operator.config_set("busy-reply-threshold", 1)
         connection = culprit.connection_pool.get_connection()
@@ -242,7 +242,7 @@ def _is_busy(server: Valkey) -> bool:
 
 @pytest.mark.parametrize("outage", [killed, stopped, loading, not_permitted, no_more_clients, replica_of_nobody, busy])
 async def test_nothing_can_be_known(own: World, server: Valkey, outage: Outage) -> None:
-    """Every call is 503 within 1.5 s, twice over; then the same application is well within 2 s."""
+    """Every call is 503 within 1.5 s, twice. Afterwards the same application works again within 2 s."""
     with outage(server):
         worst = max([await check_all(own), await check_all(own)])
     log.info("%s: worst answer %.3f s, recovery %.3f s", outage.__name__, worst, await recovered(own))
@@ -259,7 +259,7 @@ def read_only(server: Valkey) -> Iterator[None]:
 
 @contextmanager
 def too_few_replicas(server: Valkey) -> Iterator[None]:
-    """NOREPLICAS: it would have to give its word alone."""
+    """NOREPLICAS: the store has fewer replicas than a write needs."""
     with server.operator() as operator:
         operator.config_set("min-replicas-to-write", 1)
         yield
@@ -276,9 +276,9 @@ def writes_not_permitted(server: Valkey) -> Iterator[None]:
 
 @contextmanager
 def failed_snapshot(server: Valkey) -> Iterator[None]:
-    """MISCONF: the last snapshot could not be put in its place on the disk."""
+    """MISCONF: the store failed to write its last snapshot."""
     in_its_place = server.directory / "dump.rdb"
-    in_its_place.mkdir()  # permissions would not hold root back
+    in_its_place.mkdir()  # a directory in the way, because root ignores permissions
     with server.operator() as operator:
         operator.config_set("save", "3600 1")
         operator.bgsave()
@@ -292,7 +292,7 @@ def failed_snapshot(server: Valkey) -> Iterator[None]:
 
 @contextmanager
 def full_disk(server: Valkey) -> Iterator[None]:
-    """MISCONF: what was written last could not be appended to the file."""
+    """MISCONF: the store failed to append the last write to its file."""
     assert server.process is not None
     with server.operator() as operator:
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
@@ -312,7 +312,7 @@ def _refused_write(server: Valkey) -> str:
 
 @contextmanager
 def writes_paused(server: Valkey) -> Iterator[None]:
-    """As Valkey does it during a failover: who writes is kept waiting."""
+    """Valkey pauses writes like this during a failover."""
     with server.operator() as operator:
         operator.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
         yield
@@ -320,7 +320,7 @@ def writes_paused(server: Valkey) -> Iterator[None]:
 
 
 async def test_a_demoted_store(own: World, server: Valkey) -> None:
-    """Within 1.5 s of its becoming a replica nothing is read from it either: it may not know yet what was revoked."""
+    """Within 1.5 s after it became a replica the store is not read from: it may not know the latest revocations."""
     introspect = BY_NAME["introspect"]
     with read_only(server):
         began = time.monotonic()
@@ -334,7 +334,7 @@ async def test_a_demoted_store(own: World, server: Valkey) -> None:
 
 @pytest.mark.parametrize("outage", [too_few_replicas, writes_not_permitted, writes_paused, failed_snapshot, full_disk])
 async def test_nothing_can_be_written(own: World, server: Valkey, outage: Outage) -> None:
-    """Whatever would write is 503 within 1.5 s, revocations above all; then the application is well within 2 s."""
+    """Every call that writes is 503 within 1.5 s, revocations too. Afterwards the application works within 2 s."""
     with outage(server):
         worst = await check_all(own, reads_work=True)
     assert await own.active(own.laptop["access_token"]), "no revocation happened"
@@ -343,7 +343,7 @@ async def test_nothing_can_be_written(own: World, server: Valkey, outage: Outage
 
 @pytest.mark.parametrize("fault", ["hang", "refuse"])
 async def test_the_connection_is_gone(world: World, proxy: Proxy, fault: str) -> None:
-    """The same for a network that swallows everything, and for a closed door."""
+    """The same for a network that drops everything, and for refused connections."""
     if fault == "hang":
         proxy.hang = True
     else:
@@ -357,10 +357,10 @@ async def test_the_connection_is_gone(world: World, proxy: Proxy, fault: str) ->
 
 @pytest.mark.parametrize("delay_s", [0.1, 0.45, 0.9, 2.0])
 async def test_a_slow_store(world: World, proxy: Proxy, delay_s: float) -> None:
-    """However slow each reply is, every call is answered within 1.5 s: as usual, or 503."""
+    """With slow replies every call is answered within 1.5 s, as usual or with 503."""
     proxy.delay_s = delay_s
     worst = 0.0
-    # Those that only read come first: the others end the sessions they ask about.
+    # Calls that only read come first, because the others end the sessions.
     for calls in ([call for call in CALLS if call.reads], [call for call in CALLS if not call.reads]):
         for call, (answer, seconds) in zip(calls, await together(calls, world), strict=True):
             worst = max(worst, seconds)
@@ -371,7 +371,7 @@ async def test_a_slow_store(world: World, proxy: Proxy, delay_s: float) -> None:
                 assert '"active":false' not in answer.text
     proxy.delay_s = 0
     log.info("%.2f s slow: worst answer %.3f s", delay_s, worst)
-    # The world is not the same after all these calls; that it can be asked shows that the service is.
+    # These calls changed the world. An answer to one more call shows that the service works.
     began = time.monotonic()
     while (await world.http.get("/readyz")).status_code != 200:
         assert time.monotonic() - began < RECOVER_WITHIN_S, "not well again"
@@ -380,7 +380,7 @@ async def test_a_slow_store(world: World, proxy: Proxy, delay_s: float) -> None:
 
 @pytest.mark.parametrize("name", ["log in", "change the password", "rename", "refresh", "revoke by token"])
 async def test_hanging_from_any_command_on(world: World, proxy: Proxy, name: str) -> None:
-    """A store that stops answering in the middle of a call: 503, or success if only the audit is missing, in 1.5 s."""
+    """If the store hangs during a call, the answer within 1.5 s is 503, or success if only the audit is left."""
     call = BY_NAME[name]
     proxy.arm()
     await call.make(world)
@@ -394,7 +394,7 @@ async def test_hanging_from_any_command_on(world: World, proxy: Proxy, name: str
             open_deps(world.deps.settings, own_proxy.url, world.clock) as deps,
             client_of(build(deps)) as http,
         ):
-            assert (await http.get("/readyz")).status_code == 200  # it has a connection
+            assert (await http.get("/readyz")).status_code == 200  # the service has a connection now
             own_proxy.arm(Plan(Fault.HANG, at, Fault.HANG))
             answer, seconds = await timed(call, world, http)
             assert seconds < ANSWER_WITHIN_S, f"at {at} of {own_proxy.commands}: {seconds:.2f} s"
@@ -404,7 +404,7 @@ async def test_hanging_from_any_command_on(world: World, proxy: Proxy, name: str
 
 
 async def test_a_full_store_still_revokes(own: World, server: Valkey) -> None:
-    """OOM: no login, but introspection and every way of revoking work, and hold when there is room again."""
+    """OOM: logins fail, while introspection and every revocation work, and revocations last."""
     tokens = {"phone": own.phone["access_token"], "laptop": own.laptop["access_token"], "outsider": own.outsider}
     async with Redis.from_url(server.url) as store:
         await store.config_set("maxmemory", 1)
@@ -445,7 +445,7 @@ async def test_a_full_store_still_revokes(own: World, server: Valkey) -> None:
     ],
 )
 async def test_every_revocation_in_a_full_store(own: World, server: Valkey, name: str) -> None:
-    """Each of them alone ends ada's session on the phone, at once."""
+    """Each of these calls alone ends the session on the phone of ada at once."""
     async with Redis.from_url(server.url) as store:
         await store.config_set("maxmemory", 1)
         assert await own.active(own.phone["access_token"])
@@ -457,7 +457,7 @@ async def test_every_revocation_in_a_full_store(own: World, server: Valkey, name
 
 
 async def test_one_after_another_in_a_slow_store(world: World, proxy: Proxy) -> None:
-    """A call that needs many replies, each of them within its own limit, gives up in time as well."""
+    """A call that needs many slow replies gives up in time, though each reply is within its own limit."""
     proxy.delay_s = 0.45
     for name in ("refresh again within the grace", "log in", "change a client", "my sessions", "introspect"):
         answer, seconds = await timed(BY_NAME[name], world)
@@ -466,7 +466,7 @@ async def test_one_after_another_in_a_slow_store(world: World, proxy: Proxy) -> 
 
 
 async def test_latecomers_during_an_outage(world: World, proxy: Proxy) -> None:
-    """Calls that come while others are waiting for a store that hangs wait no longer than those."""
+    """Calls that arrive while others wait for a hanging store wait no longer than those."""
     proxy.hang = True
     calls = []
     for _ in range(30):

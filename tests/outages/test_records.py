@@ -1,4 +1,4 @@
-"""Records that are missing or unreadable decide nothing: neither that a token is active nor that it is not."""
+"""Missing and unreadable records decide nothing: the token is neither active nor inactive."""
 
 import pytest
 import redis
@@ -18,7 +18,7 @@ async def test_an_emptied_store_is_no_logout(world: World, valkey: "redis.Redis"
 
 
 async def test_without_the_service_record_nobody_knows(world: World, valkey: "redis.Redis") -> None:
-    """No service record, no cut-off to compare with: 503 for everything that is decided by it."""
+    """Without the service record there is no cut-off to compare with: every call that needs it is 503."""
     valkey.delete("service")
     for name in (
         "introspect",
@@ -51,7 +51,7 @@ async def test_without_the_service_record_nobody_knows(world: World, valkey: "re
 async def test_an_unreadable_record_decides_nothing(
     world: World, valkey: "redis.Redis", kind: str, garbage: bytes
 ) -> None:
-    """Whoever needs it gets 503: never active, never inactive, never a 500."""
+    """A call that needs an unreadable record is 503, never active, inactive or 500."""
     key = {
         "session": f"session:{world.phone['session_id']}",
         "user": f"user:{{{world.ada}}}",
@@ -69,9 +69,9 @@ async def test_an_unreadable_record_decides_nothing(
 
 @pytest.mark.parametrize("garbage", GARBAGE)
 async def test_unreadable_credentials_open_nothing(world: World, valkey: "redis.Redis", garbage: bytes) -> None:
-    """503 for a login, with the right and with a wrong password."""
+    """A login is 503, with the right password and with a wrong one."""
     valkey.set(f"credentials:{{{world.ada}}}", garbage)
-    # An object without any of the fields is readable: credentials without a password, which nothing opens.
+    # An empty object is readable: credentials without a password, which no password opens.
     expected = 401 if garbage in (b"{}", b'{"sub": 1}') else 503
     for name in ("log in", "log in, wrong password"):
         assert (await BY_NAME[name].make(world)).status_code == expected
@@ -79,7 +79,7 @@ async def test_unreadable_credentials_open_nothing(world: World, valkey: "redis.
 
 
 async def test_records_of_another_type(world: World, valkey: "redis.Redis") -> None:
-    """A key that holds something else than a string (WRONGTYPE) is 503 too, or is taken for no record by MGET."""
+    """A key of another type (WRONGTYPE) is 503, too, or no record where MGET reads it."""
     key = f"session:{world.phone['session_id']}"
     valkey.delete(key)
     valkey.lpush(key, "no", "record")
@@ -89,7 +89,7 @@ async def test_records_of_another_type(world: World, valkey: "redis.Redis") -> N
 
 
 async def test_replies_for_another_key_are_noticed(world: World, valkey: "redis.Redis") -> None:
-    """Two users' records exchanged, as if replies were mixed up (CVE-2023-28858): nobody speaks for somebody else."""
+    """If the records of two users are exchanged, as by mixed-up replies (CVE-2023-28858), both tokens are 503."""
     first, second = f"user:{{{world.ada}}}", f"user:{{{world.root}}}"
     ada, root = valkey.get(first), valkey.get(second)
     assert ada is not None
@@ -100,7 +100,7 @@ async def test_replies_for_another_key_are_noticed(world: World, valkey: "redis.
 
 
 async def test_the_snapshot_tells_what_happened(world: World, valkey: "redis.Redis") -> None:
-    """The fault tests' own eyes: they see a session end, a role change, a name move, and nothing where nothing was."""
+    """Control: `difference` sees an ended session, a changed role, a moved name, and nothing between equal states."""
     old = state_of(valkey)
     assert difference(old, state_of(valkey)) == []
     await BY_NAME["log out"].make(world)

@@ -1,4 +1,4 @@
-"""What a client may count on that got 503: it can say the same again."""
+"""A client that got 503 may repeat the call."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ import redis
 from tests.outages.proxy import Fault, Plan, Proxy
 from tests.outages.world import BY_NAME, World, difference, restore, save, state_of
 
-# What the repeated call may also answer, when the first one had come through.
+# The answers that a repeated call may also get, if the first one worked.
 REPEATABLE: dict[str, set[int]] = {
     "refresh": set(),
     "revoke by token": set(),
@@ -30,7 +30,7 @@ REPEATABLE: dict[str, set[int]] = {
 
 @pytest.mark.parametrize("name", REPEATABLE)
 async def test_repeating_what_failed_completes_it(world: World, proxy: Proxy, valkey: "redis.Redis", name: str) -> None:
-    """After 503 at whatever command, the same call again leads to the state that one good call leads to."""
+    """After 503 at any command, the repeated call leads to the same state as one call that works."""
     call = BY_NAME[name]
     snapshot, old = save(valkey), state_of(valkey)
     proxy.arm()
@@ -46,7 +46,7 @@ async def test_repeating_what_failed_completes_it(world: World, proxy: Proxy, va
             await world.deps.store.sessions.finish()
             proxy.arm()
             again = await call.make(world)
-            if again.status_code == 503:  # it waits for the first one's unfinished user to expire
+            if again.status_code == 503:  # the unfinished user of the first call has yet to expire
                 assert name == "create a user"
                 unfinished = [key for key in valkey.scan_iter("*{*}") if valkey.type(key) == b"string"]
                 assert [valkey.pexpire(key, 1) for key in unfinished if 0 < valkey.pttl(key) <= 10_000]
@@ -59,7 +59,7 @@ async def test_repeating_what_failed_completes_it(world: World, proxy: Proxy, va
 
 @pytest.mark.parametrize("fault", [Fault.CUT, Fault.LOST])
 async def test_a_refresh_can_be_repeated(world: World, proxy: Proxy, valkey: "redis.Redis", fault: Fault) -> None:
-    """A refresh that failed at any command, repeated with the same token, gives one pair, and the session lives."""
+    """A refresh that failed at any command and is repeated with the same token gives one pair. The session lives on."""
     snapshot, token = save(valkey), world.phone["refresh_token"]
     proxy.arm()
     pair = _pair(await world.refresh(token))
@@ -81,7 +81,7 @@ class TestStrict:
         return 0
 
     async def test_a_lost_store_reply_is_no_reuse(self, world: World, proxy: Proxy, valkey: "redis.Redis") -> None:
-        """Without any grace, a swap that the driver had to repeat recognises its own write; the session lives."""
+        """A swap that the driver repeats recognises its own write. The session lives on, even without a grace."""
         snapshot, token = save(valkey), world.phone["refresh_token"]
         proxy.arm()
         await world.refresh(token)
@@ -97,7 +97,7 @@ class TestStrict:
     async def test_a_refresh_that_was_not_applied_can_be_repeated(
         self, world: World, proxy: Proxy, valkey: "redis.Redis"
     ) -> None:
-        """Cut before the swap nothing was spent, and the token still works."""
+        """A refresh that is cut off before the swap spends nothing, and the token still works."""
         snapshot, token = save(valkey), world.phone["refresh_token"]
         proxy.arm()
         await world.refresh(token)

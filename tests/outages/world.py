@@ -1,4 +1,4 @@
-"""Users, clients and sessions to do things to, every call that can be made to them, and what the store says then."""
+"""A world of users, clients and sessions, every call on it, and the resulting state of the store."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ Snapshot = dict[bytes, tuple[bytes, int]]
 
 @dataclass
 class World:
-    """The service, and one of everything in it."""
+    """The service, with at least one record of each kind."""
 
     deps: Deps
     clock: Clock
@@ -38,7 +38,7 @@ class World:
     outdated: str
     crowded: str
     reset_code: str
-    # What logging in answered: ada's two devices, and one with its token spent twice and with its token spent once.
+    # Answers of logins: the two devices of ada, a token that was spent twice, and one that was spent once.
     phone: Json = field(default_factory=dict)
     laptop: Json = field(default_factory=dict)
     reused: str = ""
@@ -102,7 +102,7 @@ async def make(deps: Deps, clock: Clock) -> World:
 
     for _ in range(MAX_SESSIONS):
         await tokens(await world.login("crowd"))
-    # The rest begins a little later, so that its age is not everything's age.
+    # The other sessions begin a second later, so that ages differ.
     clock.forward(1)
     world.phone = await tokens(await world.login("ada"))
     world.laptop = await tokens(await world.login("ada"))
@@ -117,7 +117,7 @@ async def make(deps: Deps, clock: Clock) -> World:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the API on the world: `route` as in the table of routes, `usual` is its answer when all is well."""
+    """One call of the API. route: as in the table of routes. usual: the status when the store works."""
 
     name: str
     route: str
@@ -127,10 +127,10 @@ class Call:
     form: Callable[[World], dict[str, str]] | None = None
     auth: Callable[[World], tuple[str, str]] | None = None
     bearer: Callable[[World], str] | None = None
-    later_s: float = 0  # how long after everything else it is made
-    reads: bool = False  # its answer waits for no write
-    # What may be left undone though the rest is done, as a pattern of lines of `difference`: these calls do two things,
-    # to records that can't be changed together, and the second can be done without or is made up for by the next call.
+    later_s: float = 0  # how long after all other calls it is made
+    reads: bool = False  # the answer needs no write
+    # Some calls change two records that cannot be changed together. This pattern fits the line of `difference` for the
+    # second change. That change may be missing: it is harmless, or the next call makes up for it.
     second: str = "$^"
 
     async def make(self, world: World, http: httpx.AsyncClient | None = None) -> httpx.Response:
@@ -260,7 +260,7 @@ BY_NAME = {call.name: call for call in CALLS}
 
 
 def save(store: "redis.Redis") -> Snapshot:
-    """Everything in the store, with when it expires (ms; 0 is never), to be put back by `restore`."""
+    """Everything in the store, with the expiry of each key (ms; 0 is never), for `restore` to put back."""
     keys = list(store.scan_iter(count=1000))
     pipeline = store.pipeline(transaction=False)
     for key in keys:
@@ -279,17 +279,17 @@ def restore(store: "redis.Redis", snapshot: Snapshot) -> None:
 
 
 State = dict[str, Json]
-# What is random in a record. Two runs differ in it, so of these only the change is compared.
+# Random members of a record. They differ between two runs, so that only the fact of a change is compared.
 _RANDOM = {"tok", "ref", "seed", "hash", "digest", "secrets", "spent", "previous", "reset_code", "sub", "until"}
 _RANDOM |= {"cid", "client_id", "at"}
 
 
-# Any: redis-py types a reply as everything that it could be under any protocol.
+# Any: redis-py declares the results of every protocol.
 def state_of(store: Any) -> State:
-    """What the store says, to those who go by its rules: without what is counted, logged, expired or cut off.
+    """The state of the store that decides answers, without counters, logs, and expired or cut-off sessions.
 
-    Left out is what the design calls harmless: users still under construction (they expire by themselves), names that
-    are being taken or that no user answers to, codes that no credentials name, entries of the index without a session.
+    Harmless remains are left out: unfinished users, which expire by themselves; names without a user who has them;
+    codes that no credentials name; entries of the index without a session.
     """
     raw = {key.decode(): key for key in store.scan_iter(count=1000)}
     kinds: dict[str, State] = {kind: {} for kind in ("session", "user", "credentials", "client", "code")}
@@ -299,7 +299,7 @@ def state_of(store: Any) -> State:
         if name == "service":
             service = json.loads(store.get(key) or b"{}")
         elif kind == "login":
-            logins[id_] = (store.get(key) or b"").decode().partition(" ")[0]  # behind it may be a nonce
+            logins[id_] = (store.get(key) or b"").decode().partition(" ")[0]  # a nonce may follow the sub
         elif kind in kinds and (kind not in ("user", "credentials") or store.pttl(key) == -1):
             kinds[kind][id_.strip("{}")] = json.loads(store.get(key) or b"{}")
     people = kinds["user"]
@@ -333,7 +333,7 @@ def state_of(store: Any) -> State:
 
 
 def difference(old: State, new: State) -> list[str]:
-    """What happened between the two, in words that don't depend on what was drawn at random."""
+    """The changes between two states, in words that do not depend on random values."""
     changes = []
     for key in sorted(old.keys() | new.keys()):
         kind = key.partition(":")[0]

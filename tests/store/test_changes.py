@@ -17,7 +17,8 @@ import redis.asyncio
 from authsvc.driver.connection import Connection
 from authsvc.errors import StoreUnavailable
 from authsvc.store import keys
-from authsvc.store.changes import EVERYTHING, MAX_BACKLOG, MAX_NAMED, Announcement, Changes, Subscription
+from authsvc.store.changes import MAX_NAMED, Changes
+from authsvc.store.subscription import EVERYTHING, MAX_BACKLOG, Announcement, Subscription
 from tests.conftest import PATIENT
 from tests.outages.test_outage import Valkey
 from tests.streams import named

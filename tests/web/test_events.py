@@ -16,7 +16,7 @@ from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.flows.events import RECHECK_S
 from authsvc.settings import Settings
 from authsvc.store import keys
-from authsvc.store.changes import now_ms
+from authsvc.store.subscription import now_ms
 from tests.conftest import CHEAP, PATIENT, Clock, Service
 from tests.outages.world import CALLS, MAX_SESSIONS, Call, Snapshot, World, make, save
 from tests.processes import until
