@@ -89,7 +89,7 @@ class Connection:
     async def ensure_absent(self, key: str) -> None:
         """Make the absence of a key durable: its deletion may have been answered with NotDurable. Raises NotDurable."""
         if self.waits and not await self.swap([Change(key, b"", b"")]):
-            raise StoreUnavailable("it was gone, and is there again")
+            raise StoreUnavailable("the key was deleted, and exists again")
 
     async def create(self, key: str, value: bytes, expires_at: int | None = None) -> bool:
         """Set a key that must not exist; False if it does. Raises StoreUnavailable when the store is full."""
