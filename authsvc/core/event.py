@@ -10,7 +10,7 @@ Ends = Literal["session", "user", "client", "service"]
 
 
 class Event(StrEnum):
-    """What can happen. The grammar is `<what>.<what happened to it>`, in the past tense.
+    """The events of the audit trail. The first word names the thing, and the rest what happened to it.
 
     docs/logs.md describes each event. Other programs store these names, so a name never changes its meaning.
     """

@@ -12,8 +12,8 @@ from authsvc.flows.store_format import refuse_newer_format
 async def first_start(deps: Deps) -> tuple[str, str] | None:
     """Make the service record, the built-in client and one admin client. Does nothing if the store is in use.
 
-    Returns the client_id and the secret of the admin; no copy of the secret remains. None on every later start. Raises
-    StartupError.
+    Returns the client_id and the secret of the admin; no copy of the secret remains. None on every later start.
+    Raises StartupError.
     """
     service = await deps.store.service.find()
     if service is not None:

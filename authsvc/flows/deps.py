@@ -40,13 +40,14 @@ class Caller:
 
 
 OPERATOR = Caller("operator")
+_NOTHING = About()
 
 
 async def audit(
     deps: Deps,
     caller: Caller,
     event: Event,
-    about: About = About(),  # noqa: B008 - a tuple, which nobody can change
+    about: About = _NOTHING,
     *,
     outcome: str = "success",
     reason: str | None = None,

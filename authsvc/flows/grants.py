@@ -1,4 +1,4 @@
-"""Opening a session: what a login and an issued token have in common."""
+"""Opening a session, for a login and for an issued token."""
 
 from dataclasses import dataclass, field
 
@@ -55,8 +55,8 @@ async def open_session(deps: Deps, caller: Caller, event: Event, opening: Openin
 async def _keep_to_the_cap(deps: Deps, caller: Caller, sub: str, newest: str) -> None:
     most = deps.settings.max_sessions
     present = await list_sessions(deps, sub)
-    # Inactive sessions go first, or a forgotten browser would push out a phone in use. The order is the same in every
-    # worker, so logins at the same time together end just what is too much.
+    # Inactive sessions end first, or a forgotten browser would push out a phone in use. The order is the same in every
+    # worker, so parallel logins together end exactly the surplus.
     present.sort(key=lambda one: (one.reason is None, one.session.created_ms, one.handle == newest, one.handle))
     for one in present[: max(len(present) - most, 0)]:
         await end_session(deps, caller, one.handle, one.session, "too many sessions")
