@@ -1,10 +1,14 @@
 """Every answer has a request id and headers that keep it private, and every error has one shape."""
 
 import re
+from dataclasses import replace
 
+import httpx
 import pytest
 
 from authsvc.api.routes import ROUTES
+from authsvc.app import build
+from authsvc.flows.deps import Deps
 from tests.conftest import PASSWORD, Service, bearer
 from tests.web.conftest import assert_problem
 
@@ -140,3 +144,17 @@ async def test_a_fault_of_ours_says_nothing(service: Service, monkeypatch: pytes
     assert len(answer.headers.get_list("x-request-id")) == 1
     monkeypatch.undo()
     assert (await service.http.get("/sessions", headers=headers)).status_code == 200
+
+
+async def test_a_route_has_its_own_header_policy(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of the table decides which header fields its answers have; other routes keep the private ones."""
+    policy = {"Cache-Control": "max-age=60"}
+    rows = [replace(row, headers=policy) if row.path == "/healthz" else row for row in ROUTES]
+    monkeypatch.setattr("authsvc.app.ROUTES", tuple(rows))
+    transport = httpx.ASGITransport(app=build(deps))
+    async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as http:
+        own, other = [await http.get(path) for path in ("/healthz", "/readyz")]
+    assert own.headers["cache-control"] == "max-age=60"
+    assert "pragma" not in own.headers
+    assert len(own.headers.get_list("x-request-id")) == 1
+    assert {name: other.headers[name] for name in PRIVATE} == PRIVATE
