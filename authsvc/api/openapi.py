@@ -15,7 +15,8 @@ from authsvc.api import components
 from authsvc.api.parsing import FORM, JSON
 from authsvc.api.route import Media, Route
 from authsvc.api.routes import ROUTES
-from authsvc.api.schemas import Form, Problem
+from authsvc.api.schemas.answers import Problem
+from authsvc.api.schemas.fields import Form
 from authsvc.api.statuses import STATUSES
 
 # The server answers these before the application sees the request.

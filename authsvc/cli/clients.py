@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 import click
 
-from authsvc.api import schemas as bodies
 from authsvc.api.parsing import validated
+from authsvc.api.schemas import answers, requests
 from authsvc.cli.groups import client as group
 from authsvc.cli.options import as_json, ttl, yes
 from authsvc.cli.output import say, show, show_list
@@ -54,7 +54,7 @@ def _settable(command: Callable[..., None]) -> Callable[..., None]:
 @as_json
 def create(name: str, public: bool, as_json: bool, **options: Any) -> None:
     """Register a client and print its secret, this once."""
-    body = validated(bodies.NewClient, {"name": name, "public": public} | _given(options))
+    body = validated(requests.NewClient, {"name": name, "public": public} | _given(options))
     fields = body.fields()
     client, secret = run(lambda deps: clients.create(deps, OPERATOR, **fields))
     _show_with_secret(client, secret, as_json=as_json)
@@ -105,7 +105,7 @@ def update(
             given[field] = value
     if not given:
         raise click.UsageError("nothing to change")
-    body = validated(bodies.ClientChange, given)
+    body = validated(requests.ClientChange, given)
     fields = body.given()
 
     async def work(deps: Deps) -> Client:
@@ -177,7 +177,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _view(client: Client) -> dict[str, Any]:
-    return bodies.ClientView.of(client).model_dump()
+    return answers.ClientView.of(client).model_dump()
 
 
 def _show_with_secret(client: Client, secret: str | None, *, as_json: bool) -> None:

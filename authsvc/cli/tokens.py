@@ -2,8 +2,8 @@
 
 import click
 
-from authsvc.api import schemas as bodies
 from authsvc.api.parsing import validated
+from authsvc.api.schemas import answers, requests
 from authsvc.cli.clients import find
 from authsvc.cli.groups import token as group
 from authsvc.cli.options import as_json
@@ -36,7 +36,7 @@ _LABELS = {"seen": "last_seen", "end": "expires_at", "exp": "access_expires_at"}
 @as_json
 def issue(client_id: str, sub: str, scope: str, expires_in: int | None, roles: tuple[str, ...], as_json: bool) -> None:
     """Print a token for a subject; without --json nothing else is on stdout."""
-    body = validated(bodies.Issue, {"sub": sub, "scope": scope, "expires_in": expires_in})
+    body = validated(requests.Issue, {"sub": sub, "scope": scope, "expires_in": expires_in})
 
     async def work(deps: Deps) -> Grant:
         client = await find(deps, client_id)
@@ -46,7 +46,7 @@ def issue(client_id: str, sub: str, scope: str, expires_in: int | None, roles: t
 
     grant = run(work)
     if as_json:
-        show(bodies.Tokens.of(grant).model_dump(exclude_none=True), as_json=True)
+        show(answers.Tokens.of(grant).model_dump(exclude_none=True), as_json=True)
         return
     click.echo(grant.access_token)
     say(f"The token is shown this once. It expires in {grant.expires_in} s; its session is {grant.session_id}.")

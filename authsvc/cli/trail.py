@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from authsvc.api import schemas as bodies
+from authsvc.api.schemas import answers
 from authsvc.cli.output import cell, coloured, printable, say, show_list
 from authsvc.cli.state import attached, run
 from authsvc.errors import StartupError, StoreUnavailable
@@ -118,4 +118,4 @@ def show_entries(entries: Sequence[StoredEntry], *, as_json: bool) -> None:
 
 
 def view(entry: StoredEntry) -> dict[str, Any]:
-    return bodies.AuditView.of(entry).model_dump(exclude_none=True)
+    return answers.AuditView.of(entry).model_dump(exclude_none=True)

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from authsvc.api import schemas as bodies
 from authsvc.api.parsing import MAX_BODY, load_json
+from authsvc.api.schemas import answers
 from authsvc.cli.groups import user as group
 from authsvc.cli.options import as_json, yes
 from authsvc.cli.output import say, show, show_list
@@ -142,7 +142,7 @@ def sessions_(who: str, as_json: bool) -> None:
     async def work(deps: Deps) -> list[dict[str, Any]]:
         listed = await sessions.list_active(deps, (await find(deps, who)).sub)
         # `current` is about the session that asks, and here none does.
-        return [bodies.SessionView.of(one).model_dump(exclude={"current"}) for one in listed]
+        return [answers.SessionView.of(one).model_dump(exclude={"current"}) for one in listed]
 
     show_list(run(work), _SESSION_COLUMNS, as_json=as_json)
 
@@ -220,7 +220,7 @@ def _update(who: str, **changes: Any) -> User:
 
 
 def _view(user: User) -> dict[str, Any]:
-    return bodies.UserView.of(user).model_dump()
+    return answers.UserView.of(user).model_dump()
 
 
 def _claims(text: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from authsvc.api.parsing import FORM, JSON
-from authsvc.api.schemas import Requirements
+from authsvc.api.schemas.requests import Requirements
 from authsvc.core import token as tokens
 from authsvc.core.session import Active
 from authsvc.core.token import Kind, Token

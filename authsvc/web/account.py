@@ -2,7 +2,7 @@
 
 from starlette.responses import JSONResponse, Response
 
-from authsvc.api import schemas
+from authsvc.api.schemas import answers, requests
 from authsvc.flows import password, sessions
 from authsvc.web import callers, cookies
 from authsvc.web.context import RequestContext
@@ -20,13 +20,13 @@ async def logout(ctx: RequestContext) -> Response:
 async def who_am_i(ctx: RequestContext) -> Response:
     active = (await callers.user_of(ctx)).active
     current = sessions.SessionStatus(active.handle, active.session)
-    view = schemas.MeView(
+    view = answers.MeView(
         sub=active.user.sub,
         username=active.user.username,
         roles=list(active.user.roles),
         claims=active.user.claims,
         scope=active.scope,
-        session=schemas.SessionView.of(current, active.handle),
+        session=answers.SessionView.of(current, active.handle),
     )
     return JSONResponse(view.model_dump())
 
@@ -35,7 +35,7 @@ async def list_sessions(ctx: RequestContext) -> Response:
     active = (await callers.user_of(ctx)).active
     listed = await sessions.list_active(ctx.deps, active.user.sub)
     return JSONResponse(
-        {"items": [schemas.SessionView.of(one, active.handle).model_dump() for one in listed], "next": None}
+        {"items": [answers.SessionView.of(one, active.handle).model_dump() for one in listed], "next": None}
     )
 
 
@@ -48,7 +48,7 @@ async def end_session(ctx: RequestContext) -> Response:
 
 
 async def end_sessions(ctx: RequestContext) -> Response:
-    everywhere = query(ctx.request, schemas.Which).all == "true"
+    everywhere = query(ctx.request, requests.Which).all == "true"
     me = await callers.user_of(ctx)
     await (sessions.end_all if everywhere else sessions.end_others)(ctx.deps, me.caller, me.active)
     return _done(me, ended=everywhere)
@@ -57,7 +57,7 @@ async def end_sessions(ctx: RequestContext) -> Response:
 async def change_password(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     me = await callers.user_of(ctx)
-    body = await json_body(ctx.request, schemas.PasswordChange)
+    body = await json_body(ctx.request, requests.PasswordChange)
     grant = await password.change_password(
         ctx.deps, me.caller, me.active, body.current_password, body.new_password, cookie=me.by_cookie
     )
@@ -66,7 +66,7 @@ async def change_password(ctx: RequestContext) -> Response:
 
 async def reset_password(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
-    body = await json_body(ctx.request, schemas.PasswordReset)
+    body = await json_body(ctx.request, requests.PasswordReset)
     await password.reset_password(ctx.deps, ctx.caller, body.reset_code, body.new_password)
     return Response(status_code=204)
 

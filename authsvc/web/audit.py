@@ -2,7 +2,7 @@
 
 from starlette.responses import Response
 
-from authsvc.api import schemas
+from authsvc.api.schemas import answers, requests
 from authsvc.store import audit
 from authsvc.web import callers
 from authsvc.web.context import RequestContext
@@ -11,7 +11,7 @@ from authsvc.web.reading import query
 
 
 async def audit_trail(ctx: RequestContext) -> Response:
-    page = query(ctx.request, schemas.Page)
+    page = query(ctx.request, requests.Page)
     await callers.admin_of(ctx)
     entries, following = await ctx.deps.store.audit.page(before=cursor_of(page, audit.is_cursor), limit=page.limit)
-    return page_of((schemas.AuditView.of(entry).model_dump(exclude_none=True) for entry in entries), following)
+    return page_of((answers.AuditView.of(entry).model_dump(exclude_none=True) for entry in entries), following)

@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus
 
 from starlette.requests import Request
 
-from authsvc.api.schemas import ClientForm
+from authsvc.api.schemas.requests import ClientForm
 from authsvc.core.client import Client, Permission
 from authsvc.core.session import Active, Inactive
 from authsvc.core.token import Kind

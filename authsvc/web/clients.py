@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from authsvc.api import schemas
+from authsvc.api.schemas import answers, requests
 from authsvc.core.client import CLIENT_ID
 from authsvc.errors import NotFound
 from authsvc.flows import clients
@@ -17,31 +17,31 @@ from authsvc.web.reading import json_body, optional_json_body, query, refuse_que
 async def create_client(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     admin = await callers.admin_of(ctx)
-    body = await json_body(ctx.request, schemas.NewClient)
+    body = await json_body(ctx.request, requests.NewClient)
     client, secret = await clients.create(ctx.deps, admin.caller, **body.fields())
-    view = schemas.ClientView.of(client).model_dump() | ({} if secret is None else {"client_secret": secret})
+    view = answers.ClientView.of(client).model_dump() | ({} if secret is None else {"client_secret": secret})
     return JSONResponse(view, status_code=201)
 
 
 async def list_clients(ctx: RequestContext) -> Response:
-    page = query(ctx.request, schemas.Page)
+    page = query(ctx.request, requests.Page)
     await callers.admin_of(ctx)
     found, following = await ctx.deps.store.listing.clients(cursor_of(page, listing.is_cursor), page.limit)
-    return page_of((schemas.ClientView.of(client).model_dump() for client in found), following)
+    return page_of((answers.ClientView.of(client).model_dump() for client in found), following)
 
 
 async def get_client(ctx: RequestContext) -> Response:
     await callers.admin_of(ctx)
     client = await ctx.deps.store.clients.get(_client_id(ctx.request))
-    return JSONResponse(schemas.ClientView.of(client).model_dump())
+    return JSONResponse(answers.ClientView.of(client).model_dump())
 
 
 async def change_client(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     admin = await callers.admin_of(ctx)
-    body = await json_body(ctx.request, schemas.ClientChange)
+    body = await json_body(ctx.request, requests.ClientChange)
     client = await clients.update(ctx.deps, admin.caller, _client_id(ctx.request), **body.given())
-    return JSONResponse(schemas.ClientView.of(client).model_dump())
+    return JSONResponse(answers.ClientView.of(client).model_dump())
 
 
 async def delete_client(ctx: RequestContext) -> Response:
@@ -54,10 +54,10 @@ async def delete_client(ctx: RequestContext) -> Response:
 async def rotate_secret(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     admin = await callers.admin_of(ctx)
-    body = await optional_json_body(ctx.request, schemas.SecretRotation)
+    body = await optional_json_body(ctx.request, requests.SecretRotation)
     overlap_s = None if body is None else body.overlap_s
     client, secret = await clients.rotate_secret(ctx.deps, admin.caller, _client_id(ctx.request), overlap_s)
-    return JSONResponse(schemas.ClientView.of(client).model_dump() | {"client_secret": secret})
+    return JSONResponse(answers.ClientView.of(client).model_dump() | {"client_secret": secret})
 
 
 def _client_id(request: Request) -> str:

@@ -2,8 +2,9 @@
 
 from starlette.responses import JSONResponse, Response
 
-from authsvc.api import openapi, schemas
+from authsvc.api import openapi
 from authsvc.api.routes import YAML
+from authsvc.api.schemas import answers
 from authsvc.flows.ready import ready
 from authsvc.web.context import RequestContext
 
@@ -11,7 +12,7 @@ from authsvc.web.context import RequestContext
 async def metadata(ctx: RequestContext) -> Response:
     base = ctx.deps.settings.base_url
     confidential = ["client_secret_basic", "client_secret_post"]
-    view = schemas.Metadata(
+    view = answers.Metadata(
         issuer=base,
         token_endpoint=f"{base}/token",
         introspection_endpoint=f"{base}/introspect",

@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from authsvc.api.schemas import Page
+from authsvc.api.schemas.requests import Page
 from authsvc.errors import InvalidRequest
 
 

@@ -5,8 +5,8 @@ from typing import Any
 from msgspec.json import encode
 from starlette.responses import JSONResponse, Response
 
-from authsvc.api import schemas
 from authsvc.api.parsing import JSON
+from authsvc.api.schemas import answers, requests
 from authsvc.core.client import BUILT_IN
 from authsvc.errors import InvalidRequest, UnauthorizedClient, UnsupportedGrantType
 from authsvc.flows import introspect as introspection
@@ -24,7 +24,7 @@ async def login(ctx: RequestContext) -> Response:
     # A storm is thousands of logins a second. Refuse before their bodies are read and the store is asked.
     ctx.deps.hasher.refuse_if_full()
     refuse_query(ctx.request)
-    body = await json_body(ctx.request, schemas.Login)
+    body = await json_body(ctx.request, requests.Login)
     if body.cookie:  # another site could log its victim in to its own account
         cookies.refuse_cross_site(ctx.request, ctx.deps.settings.allowed_origins)
     # A browser has one session: the new session replaces the old one, which ends (ASVS 7.2.4).
@@ -47,7 +47,7 @@ async def login(ctx: RequestContext) -> Response:
 
 async def token(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
-    form = await form_body(ctx.request, schemas.TokenForm)
+    form = await form_body(ctx.request, requests.TokenForm)
     client = await callers.client_of(ctx, form)
     if form.grant_type != "refresh_token":
         raise UnsupportedGrantType("grant_type: only refresh_token")
@@ -59,7 +59,7 @@ async def token(ctx: RequestContext) -> Response:
 
 async def introspect(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
-    form = await form_body(ctx.request, schemas.IntrospectForm)
+    form = await form_body(ctx.request, requests.IntrospectForm)
     (answer,) = await _introspected(ctx, callers.client_credentials(ctx.request, form), [form.token])
     return Response(encode(answer), media_type=JSON)
 
@@ -69,23 +69,23 @@ async def introspect_batch(ctx: RequestContext) -> Response:
     credentials = callers.client_credentials(ctx.request)
     # Authenticate first: a batch costs a thousand lookups.
     await callers.authenticate(ctx, credentials)
-    body = await json_body(ctx.request, schemas.IntrospectBatch)
+    body = await json_body(ctx.request, requests.IntrospectBatch)
     return Response(encode(await _introspected(ctx, credentials, body.tokens)), media_type=JSON)
 
 
 async def _introspected(
     ctx: RequestContext, credentials: callers.ClientCredentials, presented: list[str]
 ) -> list[dict[str, Any]]:
-    answers = await introspection.introspect(ctx.deps, credentials.client_id, credentials.secret, presented)
-    if answers is None:
+    answered = await introspection.introspect(ctx.deps, credentials.client_id, credentials.secret, presented)
+    if answered is None:
         await callers.authenticate(ctx, credentials)
         raise UnauthorizedClient("this client may not introspect")
-    return answers
+    return answered
 
 
 async def revoke(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
-    form = await form_body(ctx.request, schemas.RevokeForm)
+    form = await form_body(ctx.request, requests.RevokeForm)
     by = await callers.client_or_admin_of(ctx, form)
     caller, admin = by.caller, by.may("admin")
     # Without a token, client_id names the client whose sessions end, unless the caller authenticates by it.
@@ -114,7 +114,7 @@ async def revoke(ctx: RequestContext) -> Response:
 async def issue(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     client = await callers.client_of(ctx)
-    body = await json_body(ctx.request, schemas.Issue)
+    body = await json_body(ctx.request, requests.Issue)
     grant = await issuing.issue(
         ctx.deps,
         ctx.caller_as(f"client:{client.client_id}"),
@@ -129,7 +129,7 @@ async def issue(ctx: RequestContext) -> Response:
 
 def granted(grant: Grant, *, by_cookie: bool = False, status: int = 200) -> Response:
     """The answer with new tokens: in the body, or in the cookie."""
-    answer = schemas.Tokens.of(grant, hidden=by_cookie).model_dump(exclude_none=True)
+    answer = answers.Tokens.of(grant, hidden=by_cookie).model_dump(exclude_none=True)
     response = Response(status_code=204) if status == 204 else JSONResponse(answer, status_code=status)
     if by_cookie:
         cookies.set_session(response, grant.access_token, grant.session_ends_in)

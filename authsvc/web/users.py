@@ -5,7 +5,7 @@ from urllib.parse import unquote
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from authsvc.api import schemas
+from authsvc.api.schemas import answers, requests
 from authsvc.core.user import check_sub
 from authsvc.errors import InvalidRequest, NotFound
 from authsvc.flows import password, revoke, sessions, users
@@ -19,7 +19,7 @@ from authsvc.web.reading import json_body, query, refuse_query
 async def create_user(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     admin = await callers.admin_of(ctx)
-    body = await json_body(ctx.request, schemas.NewUser)
+    body = await json_body(ctx.request, requests.NewUser)
     user, code = await users.create(
         ctx.deps,
         admin.caller,
@@ -28,29 +28,29 @@ async def create_user(ctx: RequestContext) -> Response:
         roles=tuple(body.roles),
         claims=body.claims,
     )
-    view = schemas.UserView.of(user).model_dump() | ({} if code is None else {"reset_code": code})
+    view = answers.UserView.of(user).model_dump() | ({} if code is None else {"reset_code": code})
     return JSONResponse(view, status_code=201)
 
 
 async def list_users(ctx: RequestContext) -> Response:
-    page = query(ctx.request, schemas.Page)
+    page = query(ctx.request, requests.Page)
     await callers.admin_of(ctx)
     found, following = await ctx.deps.store.listing.users(cursor_of(page, listing.is_cursor), page.limit)
-    return page_of((schemas.UserView.of(user).model_dump() for user in found), following)
+    return page_of((answers.UserView.of(user).model_dump() for user in found), following)
 
 
 async def get_user(ctx: RequestContext) -> Response:
     await callers.admin_of(ctx)
     user = await ctx.deps.store.users.get(_sub(ctx.request))
-    return JSONResponse(schemas.UserView.of(user).model_dump())
+    return JSONResponse(answers.UserView.of(user).model_dump())
 
 
 async def change_user(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     admin = await callers.admin_of(ctx)
-    body = await json_body(ctx.request, schemas.UserChange)
+    body = await json_body(ctx.request, requests.UserChange)
     user = await users.update(ctx.deps, admin.caller, _sub(ctx.request), **body.given())
-    return JSONResponse(schemas.UserView.of(user).model_dump())
+    return JSONResponse(answers.UserView.of(user).model_dump())
 
 
 async def delete_user(ctx: RequestContext) -> Response:
@@ -64,7 +64,7 @@ async def list_user_sessions(ctx: RequestContext) -> Response:
     await callers.admin_of(ctx)
     user = await ctx.deps.store.users.get(_sub(ctx.request))
     listed = await sessions.list_active(ctx.deps, user.sub)
-    return page_of(schemas.SessionView.of(one).model_dump() for one in listed)
+    return page_of(answers.SessionView.of(one).model_dump() for one in listed)
 
 
 async def end_user_sessions(ctx: RequestContext) -> Response:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from authsvc.api.parsing import load_form, validated
-from authsvc.api.schemas import Requirements
+from authsvc.api.schemas.requests import Requirements
 from authsvc.core.session import Active, Inactive
 from authsvc.errors import (
     AccessDenied,

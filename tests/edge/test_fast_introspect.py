@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from authsvc.api.parsing import load_form, validated
-from authsvc.api.schemas import IntrospectForm
+from authsvc.api.schemas.requests import IntrospectForm
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.edge.fast_requests import FAST_CALLS, IntrospectRequest

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authsvc.api import schemas as bodies
 from authsvc.api import statuses
 from authsvc.api.parsing import MAX_BODY, load_form, load_json, plain, validated
 from authsvc.api.routes import ROUTES
+from authsvc.api.schemas import fields
 from authsvc.errors import AuthError
 from tests.conftest import PASSWORD, Service, bearer
 from tests.web.conftest import StoreCalls, assert_problem
@@ -536,7 +536,7 @@ def refused(work: Any) -> AuthError | None:
 @given(
     text=FUZZ, field=FUZZ, model=st.sampled_from(sorted({r.takes for r in ROUTES if r.takes}, key=lambda m: m.__name__))
 )
-def test_descriptions_never_echo(text: str, field: str, model: type[bodies.Body]) -> None:
+def test_descriptions_never_echo(text: str, field: str, model: type[fields.Body]) -> None:
     """Every description has only the characters of RFC 6749 section 5.2 and no input value."""
     value = f"{text}{CANARY}{text}"
     for values in ({field: value}, dict.fromkeys(model.model_fields, value), {field or "x": {CANARY: value}}):
