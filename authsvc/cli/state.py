@@ -144,7 +144,8 @@ def _log_to_stderr() -> None:
     plain = logging.StreamHandler(sys.stderr)
     plain.setFormatter(logging.Formatter("authsvc: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[plain])
-    logging.getLogger("authsvc.driver.connection").setLevel(logging.ERROR)  # this module prints the same
+    for module in ("connection", "errors"):  # the command prints these failures itself
+        logging.getLogger(f"authsvc.driver.{module}").setLevel(logging.ERROR)
     trail = logging.getLogger("authsvc.audit")
     trail.setLevel(logging.INFO)
     trail.propagate = False

@@ -189,7 +189,7 @@ def test_each_row(name: str, result: str, facts: Facts) -> None:
 
 
 def test_every_row_can_pass_and_can_object() -> None:
-    """Each check has a case here in which it objects, but for those that merely tell."""
+    """Each check has a case here in which it objects, except checks that only report."""
     told = {"version", "durability", "HSTS"}
     objecting = {name for name, result, _ in CASES if result in ("warn", "fail")}
     assert {check.name for check in CHECKS} - told == objecting
@@ -208,7 +208,7 @@ def test_what_a_store_does_not_say_is_unknown_and_fails_nothing() -> None:
 
 
 def test_of_several_primaries_the_worst_counts() -> None:
-    """One that evicts is enough."""
+    """A single primary that evicts fails the check."""
     evicting = replace(FIT, server=fitness.Server(INFO | {"maxmemory_policy": "allkeys-lru"}, CONFIG))
     for servers in ((FIT, evicting), (evicting, FIT)):
         assert results(replace(GOOD, servers=servers))["eviction"] == "fail"
@@ -266,7 +266,7 @@ SYNCED = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory", "100m
 
 
 def use(store: StoreProcess, cwd: Path) -> None:
-    """Make the store one that the service was started on."""
+    """Set the store up as a start of the service does."""
     with store.connect() as operator:
         operator.set("service", json.dumps({"epoch": int(time.time() * 1000)}))
     done = run("client", "create", "root", "--permission", "admin", cwd=cwd, AUTHSVC_REDIS_URL=store.url)

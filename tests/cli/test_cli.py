@@ -12,9 +12,8 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +40,7 @@ from authsvc.flows.refresh import refresh
 from authsvc.ops.embedded import Embedded
 from authsvc.settings import Settings
 from authsvc.store.users import Users
+from authsvc.waiting import until
 from tests.conftest import CHEAP, PASSWORD, PATIENT, Clock
 
 T = TypeVar("T")
@@ -247,7 +247,7 @@ def test_the_format_of_the_store(started: Cli, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_ambiguous_user_is_not_guessed(started: Cli) -> None:
-    """What is one user's sub and another's name is refused, and the second can be named by its sub."""
+    """A text that is the sub of one user and the name of another is refused. The sub names the second user."""
     issuer = started.json("client", "create", "issuer", "--permission", "issue")["client_id"]
     started.ok("token", "issue", "--client", issuer, "--sub", "ada")
     named = started.user("ada")
@@ -320,7 +320,7 @@ def test_an_issued_token_is_alone_on_stdout(started: Cli) -> None:
 
 
 def test_explain_says_who_revoked(started: Cli) -> None:
-    """A revoked session's token is explained with the one who revoked it; by token and by id alike."""
+    """The explanation of a revoked session says who revoked it, for a token and for a session id."""
     started.user()
     first, second = started.login(), started.login()
     assert started.why(first.access_token) == (OK, "active")
@@ -467,7 +467,7 @@ def test_unusable_input_creates_nobody(started: Cli, options: list[str], stdin: 
 
 
 def test_a_weak_password_is_refused_in_one_line(started: Cli) -> None:
-    """What the flows refuse is one line on stderr, nothing on stdout, and 1."""
+    """A refusal is one line on stderr and nothing on stdout, and the status is 1."""
     result = started("user", "create", "ada", "--password-stdin", stdin="short\n")
     assert (result.exit_code, result.stdout) == (REFUSED, "")
     assert re.fullmatch(r"authsvc: .+\n", result.stderr)
@@ -546,7 +546,7 @@ def test_the_trail_is_filtered(started: Cli) -> None:
     assert {e["actor"] for e in started.lines("audit", "--event", "user")} == {"operator"}
 
 
-# What can go wrong
+# Errors
 
 
 def test_every_status_is_in_the_help() -> None:
@@ -584,7 +584,7 @@ def test_a_store_that_goes_away_halfway_is_no_success(started: Cli, monkeypatch:
 
 
 def test_an_event_that_could_not_be_kept_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """An audit event that did not get into the trail is on stderr; one that did is not."""
+    """Only an audit event that is missing in the trail is on stderr."""
     import logging
 
     handler = state._Unwritten()
@@ -699,15 +699,11 @@ def test_the_program_beside_a_service_and_after_it(tmp_path: Path) -> None:
 
 
 def _login(base: str) -> str:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
+    for _ in until(10.0, pause_s=0.02):
+        with suppress(httpx.TransportError):  # the service does not listen yet
             answer = httpx.post(f"{base}/login", json={"username": "ada", "password": PASSWORD})
-        except httpx.TransportError:
-            assert time.monotonic() < deadline, "the service does not listen"
-            time.sleep(0.02)
-        else:
             return str(answer.raise_for_status().json()["access_token"])
+    raise AssertionError("the service does not listen")
 
 
 def test_at_a_terminal_the_password_is_asked_for_without_echo(tmp_path: Path, data_dir: Path) -> None:

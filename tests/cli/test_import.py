@@ -51,12 +51,12 @@ def refusals(report: Path) -> list[tuple[int, str]]:
 
 
 def counted(started: Cli, *arguments: str) -> dict[str, Any]:
-    """What was counted, whether somebody was refused or not."""
+    """The counts of an import, also if it refused a row."""
     counts: dict[str, Any] = json.loads(started(*arguments, "--json").stdout)
     return counts
 
 
-# What is taken
+# Accepted rows
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def counted(started: Cli, *arguments: str) -> dict[str, Any]:
     ],
 )
 def test_the_examples_of_the_docs(started: Cli, options: list[str], names: dict[str | None, str]) -> None:
-    """Each export can be imported, and whoever is active and has a password gets in with it, and with no other."""
+    """Each example can be imported. Its active users log in with their password, and with no other."""
     counts = started.json("user", "import", *options[:-1], str(EXAMPLES / options[-1]))
     assert (counts["created"], counts["there"], counts["refused"]) == (len(names), 0, 0)
     users = {user["username"]: user for user in started.lines("user", "list")}
@@ -146,7 +146,7 @@ def test_keycloak_s_algorithms(started: Cli, algorithm: str) -> None:
     ids=lambda custom: custom["algorithm"],
 )
 def test_auth0_s_custom_hashes(started: Cli, custom: dict[str, Any]) -> None:
-    """In the form in which Auth0 itself takes them, and so whoever came to it with them has them."""
+    """The import reads the form in which Auth0 itself imports hashes."""
     started.ok(
         "user", "import", "--from", "auth0", "-", stdin=json.dumps({"email": "ada", "custom_password_hash": custom})
     )
@@ -154,17 +154,17 @@ def test_auth0_s_custom_hashes(started: Cli, custom: dict[str, Any]) -> None:
 
 
 def test_the_name_may_be_another_field(started: Cli) -> None:
-    """Where people log in with their address."""
+    """Users log in with their address if the option says so."""
     row = {"model": "accounts.user", "pk": 1, "fields": {"email": "ada@example.org", "password": HASH}}
     started.ok("user", "import", "--from", "django", "--username", "email", "-", stdin=json.dumps(row))
     started.login("ada@example.org", PASSWORD)
 
 
-# What is refused
+# Refused rows
 
 
-def test_what_is_refused_is_told_by_line_and_never_shows_a_hash(started: Cli, tmp_path: Path) -> None:
-    """The others are imported; the status says that somebody was not."""
+def test_a_refusal_names_the_line_and_never_shows_a_hash(started: Cli, tmp_path: Path) -> None:
+    """The other rows are imported, and the status tells that a row was refused."""
     started.user("ada")
     lines = [
         json.dumps({"username": "bea", "password_hash": HASH}),
@@ -200,14 +200,14 @@ def test_what_is_refused_is_told_by_line_and_never_shows_a_hash(started: Cli, tm
 
 
 def test_unknown_fields_can_be_left_out(started: Cli) -> None:
-    """If one says so."""
+    """Only --ignore-unknown leaves unknown fields out."""
     row = json.dumps({"username": "ada", "password_hash": HASH, "shoe_size": 40})
     assert started.code("user", "import", "-", stdin=row) == REFUSED
     assert started.code("user", "import", "--ignore-unknown", "-", stdin=row) == OK
 
 
-def test_admins_are_made_only_if_that_is_meant(started: Cli) -> None:
-    """A group that happens to be called so elsewhere would administer the service here."""
+def test_admins_are_imported_only_with_the_option(started: Cli) -> None:
+    """A group `admin` of another system would administer this service."""
     row = json.dumps({"username": "ada", "password_hash": HASH, "roles": ["admin"]})
     assert started.code("user", "import", "-", stdin=row) == REFUSED
     done = started("user", "import", "--allow-admins", "-", stdin=row)
@@ -241,7 +241,7 @@ def test_a_table_s_trouble_stays_in_its_line(started: Cli, tmp_path: Path) -> No
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing(started: Cli, valkey: "redis.Redis", tmp_path: Path) -> None:
-    """What would be created, what is there and what is refused."""
+    """The counts and the reasons are those of the real import that follows."""
     rows = [{"username": "ada", "password_hash": HASH}, {"username": "bea"}, {"username": "a b"}]
     file = written(tmp_path / "users.jsonl", *rows)
     started.user("bea")
@@ -273,7 +273,7 @@ GARBAGE = st.binary(max_size=300) | st.lists(PIECES, max_size=60).map(b"".join)
 
 @given(GARBAGE, st.sampled_from(["csv", "jsonl", "document"]), st.sampled_from(sorted(SYSTEMS)))
 def test_garbage_is_refused_line_by_line(raw: bytes, form: Format, source: str) -> None:
-    """Whatever the bytes: no other error, each row or trouble has a line of the file, and they come in order."""
+    """Any bytes are rows or refusals. Each has a line of the file, and the lines come in order."""
     lines = []
     with suppress(InvalidRequest):
         for row in rows(InputFile(BytesIO(raw)), form):
@@ -295,7 +295,7 @@ KNOWN = sorted({name for source in SYSTEMS.values() for name in source.known} | 
 
 @given(st.dictionaries(st.sampled_from(KNOWN), JSON, max_size=6), st.sampled_from(sorted(SYSTEMS)))
 def test_any_value_in_any_field_is_a_user_or_refused(fields: dict[str, Any], source: str) -> None:
-    """Whatever an export has where we look for something else."""
+    """A value of a wrong type leads to a refusal, and never to another error."""
     with suppress(InvalidRequest):
         ImportedUser.of(SYSTEMS[source].read(fields, username=None, ignore_unknown=True), 1.7e9)
 
@@ -329,7 +329,7 @@ class _Endless(BytesIO):
     ],
 )
 def test_memory_does_not_grow_with_the_file(piece: bytes, form: Format, found: int) -> None:
-    """Not with the number of rows, nor with a line or a quote that never ends."""
+    """Neither many rows nor an endless line or quote makes the memory grow."""
     tracemalloc.start()
     try:
         count = 0
@@ -392,7 +392,7 @@ def importing(file: Path | str, started: Cli, cwd: Path) -> "subprocess.Popen[st
 def test_an_import_that_ends_early_is_started_again(
     started: Cli, valkey: "redis.Redis", many: Path, tmp_path: Path, number: int
 ) -> None:
-    """Whoever is there has a password, nobody is doubled, and in the end all are there."""
+    """Every user in the store has a password, no user exists twice, and in the end all users exist."""
     with importing(many, started, tmp_path) as process:
         until(lambda: users_of(valkey) > 500)
         process.send_signal(number)
@@ -409,7 +409,7 @@ def test_an_import_that_ends_early_is_started_again(
 
 
 def test_a_pipe_that_says_nothing_can_be_interrupted(started: Cli, valkey: "redis.Redis", tmp_path: Path) -> None:
-    """What came until then is imported; nobody waits for the rest."""
+    """Rows that came before the interrupt are imported, and the program ends at once."""
     with importing("-", started, tmp_path) as process:
         assert process.stdin is not None
         for at in range(251):
@@ -425,7 +425,7 @@ def test_a_pipe_that_says_nothing_can_be_interrupted(started: Cli, valkey: "redi
 def test_a_store_that_is_gone_for_a_while_is_waited_for(
     started: Cli, many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failover does not end an import; one that stays away does, in one line."""
+    """A failover does not end an import. A store that stays away ends it, with one line."""
     batch, failures = Connection.batch, 5
 
     async def sometimes(self: Connection, commands: Any) -> Any:
@@ -448,7 +448,7 @@ def test_a_store_that_is_gone_for_a_while_is_waited_for(
 
 
 def test_what_is_exported_is_imported_elsewhere(started: Cli, valkey: "redis.Redis", tmp_path: Path) -> None:
-    """Everybody, with sub, roles, claims, status and password, whoever made its hash; those without a name, too."""
+    """The import restores every user with sub, roles, claims, status and password, also users without a name."""
     for source, name in (("native", "users.jsonl"), ("django", "django.jsonl"), ("keycloak", "keycloak.json")):
         started.ok("user", "import", "--from", source, str(EXAMPLES / name))
     started.user("Zoë", "--role", "admin", "--claims", '{"team": ["blue", 7]}')
@@ -470,8 +470,8 @@ def test_what_is_exported_is_imported_elsewhere(started: Cli, valkey: "redis.Red
         started.login(name, RIVER)
 
 
-def test_hashes_are_exported_only_if_one_says_so(started: Cli) -> None:
-    """With a warning, and an event in the trail either way."""
+def test_hashes_are_exported_only_with_the_option(started: Cli) -> None:
+    """An export with hashes prints a warning. Every export writes an audit event."""
     started.user("ada")
     plain = started("user", "export")
     assert [set(json.loads(line)) for line in plain.stdout.splitlines()] == [
@@ -486,7 +486,7 @@ def test_hashes_are_exported_only_if_one_says_so(started: Cli) -> None:
 
 
 def test_nobody_is_exported_twice(started: Cli, many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Although the walk through the keys promises only to bring everybody at least once."""
+    """The walk through the keys may return a user twice."""
     started.ok("user", "import", str(many))
     every_user = Listing.every_user
 

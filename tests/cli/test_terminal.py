@@ -1,4 +1,4 @@
-"""What the command line is to somebody at a terminal: the trail as it grows, progress, completion, colours."""
+"""The command line at a terminal: following the trail, progress, completion, colours."""
 
 import json
 import os

@@ -44,7 +44,7 @@ def run(*arguments: str, cwd: Path, **environment: str) -> "subprocess.Completed
 
 
 def clean(environment: dict[str, str]) -> dict[str, str]:
-    """Ours without what whoever runs the tests has set."""
+    """Our environment without the settings of the developer."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUTHSVC_")}
     return inherited | CHEAP | environment
 

@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a thousand logins: what was acknowledged is there afterwards."""
+"""After kill -9 in the middle of a thousand logins, every acknowledged login is there."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ LOGINS, USERS, CLIENTS = 1000, 10, 8
 
 @dataclass
 class Run:
-    """What a crowd of clients saw."""
+    """The answers that a crowd of clients got."""
 
     tokens: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ async def _log_in_until_done(server: Server, run: Run, http: httpx.AsyncClient, 
 
 @pytest.mark.parametrize("victim", ["valkey", "server"])
 async def test_kill_in_the_middle_of_a_thousand_logins(new_server: Callable[..., Server], victim: str) -> None:
-    """Every acknowledged token is active after the recovery; whoever got no token got 503 or no answer."""
+    """Every acknowledged token is active after the recovery. All other logins got 503 or no answer."""
     server = new_server(AUTHSVC_MAX_SESSIONS="10000").start()
     run = Run()
     async with httpx.AsyncClient(base_url=server.url, timeout=10) as http:

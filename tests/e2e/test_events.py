@@ -21,7 +21,7 @@ from tests.streams import Told, named, parse
 log = logging.getLogger(__name__)  # the figures: pytest -o log_cli=true -o log_cli_level=INFO
 
 CROWD = 1000
-# What a stop takes without any streams, on a busy machine; the grace for requests under way is 10 s.
+# How long a stop takes without any streams, on a busy machine; the grace for requests under way is 10 s.
 STOPPED_WITHIN_S = 4.0
 
 
@@ -56,7 +56,7 @@ class HttpStream:
             pass  # the connection broke
 
     async def hears(self, *names: str, seconds: float = 10.0) -> None:
-        """Wait until events of these names have come, in this order, after those that are there by now."""
+        """Wait until events of these names have come in this order, after the events that are there now."""
         position = len(self.told)
         async with asyncio.timeout(seconds):
             for name in names:

@@ -1,4 +1,4 @@
-"""The configurations of `deploy/` in the real programs: who gets to the application, and as whom."""
+"""The configurations of `deploy/` in the real programs: which requests reach the application, and as which user."""
 
 import http.client
 import json
@@ -24,7 +24,7 @@ Fields = list[tuple[str, str]]
 
 @dataclass
 class Answer:
-    """What a client got; `seen` is what the application was sent, None if it was not asked."""
+    """The answer to a client. `seen`: the request that reached the application, or None."""
 
     status: int
     headers: dict[str, str]
@@ -158,7 +158,7 @@ def test_a_good_token_passes_and_is_taken_off(setting: Setting) -> None:
     ],
 )  # fmt: skip
 def test_no_good_token_is_401(setting: Setting, headers: Fields) -> None:
-    """C21b: missing, unknown and malformed credentials are 401 with a challenge, and the application is not asked."""
+    """Missing, unknown and malformed credentials get 401 with a challenge, and never reach the application."""
     for method in ("GET", "POST"):
         answer = setting.ask("/a", headers, method)
         assert (answer.status, answer.seen) == (401, None), answer.body
@@ -166,11 +166,11 @@ def test_no_good_token_is_401(setting: Setting, headers: Fields) -> None:
 
 
 def test_two_credentials_reach_nobody(setting: Setting) -> None:
-    """Of two tokens none gets to the application, and who is named is the one that was checked, if any passes."""
+    """Two tokens never reach the application. If the request passes, its identity is that of the checked token."""
     good = setting.login()["access_token"]
     for first, second in ((good, "garbage"), ("garbage", good), (good, good)):
         answer = setting.ask("/a", bearer(first) + bearer(second))
-        # The one that was checked, where the gateway passes on the first; nginx refuses both.
+        # The checked token, where the gateway passes the first one on. nginx refuses both.
         assert answer.status in (400, 401) or (first == good and answer.identity["subject"] == setting.sub)
         assert good not in answer.body.decode()
     cookie = setting.cookie()
@@ -213,7 +213,7 @@ SPOOFS: list[Fields] = [
 
 @pytest.mark.parametrize("spoof", SPOOFS)
 def test_nobody_says_who_they_are(setting: Setting, spoof: Fields) -> None:
-    """C22: what a client sends by these names, however written, reaches the application nowhere, public paths too."""
+    """Identity headers of a client never reach the application, in any spelling and on any path."""
     login = setting.login()
     answer = setting.ask("/a", bearer(login["access_token"]) + spoof)
     assert answer.status == 200, answer.body
@@ -229,7 +229,7 @@ def test_nobody_says_who_they_are(setting: Setting, spoof: Fields) -> None:
 
 
 def test_public_paths_take_anybody(setting: Setting) -> None:
-    """Where nobody is asked about, a token makes no difference, and does not get to the application either."""
+    """On a public path a token makes no difference, and does not reach the application."""
     token = setting.login()["access_token"]
     for headers in ([], bearer(token), bearer("garbage"), [("Cookie", f"{NAME}={token}; theme=dark")]):
         answer = setting.ask("/public/a", headers)
@@ -238,7 +238,7 @@ def test_public_paths_take_anybody(setting: Setting) -> None:
 
 
 def test_demands(setting: Setting) -> None:
-    """What takes a role or a scope is 403 without it, also where the client's own query or header claims it."""
+    """A path that demands a role or a scope answers 403 without it. A query or header of the client changes nothing."""
     without, with_scope = setting.login(), setting.login(scope="reports")
     setting.change(roles=["guest"])
     for path in ("/edit/a", "/edit/a?role=editor", "/reports/a", "/reports/a?scope=reports"):
@@ -263,14 +263,14 @@ PATHS = [
 
 
 def taken_for(path: str) -> str:
-    """What the most lenient application takes a path for."""
+    """The path as the most lenient application reads it."""
     decoded = unquote(path.partition("?")[0]).replace("\\", "/")
     return "/" + os.path.normpath(re.sub(r";[^/]*", "", decoded)).lstrip("/")
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_no_path_is_checked_as_another(setting: Setting, path: str) -> None:
-    """C21: what an application might take for a protected path is let in as no other."""
+    """A path that an application may read as a protected path needs the same credentials."""
     setting.change(roles=["guest"])
     for headers in ([], bearer(setting.login()["access_token"])):
         answer = setting.ask(path, headers)
@@ -299,7 +299,7 @@ def test_the_cookie(setting: Setting) -> None:
 
 
 def test_the_cookie_changes_nothing_for_other_sites(setting: Setting) -> None:
-    """C21: a change with the cookie has to come from our own pages; the client has no say about the method."""
+    """A change with the cookie must come from the service's own pages. A header cannot hide the method."""
     cookie = ("Cookie", setting.cookie())
     lies = [("X-Forwarded-Method", "GET"), ("X-Original-Method", "GET"), ("X-HTTP-Method-Override", "GET")]
     places: list[Fields] = [[], [("Origin", "https://evil.test")], [("Sec-Fetch-Site", "cross-site")]]
@@ -342,7 +342,7 @@ def test_the_applications_own_errors_stay(setting: Setting) -> None:
 
 
 def test_cannot_know_is_503(setting: Setting) -> None:
-    """With a store that hangs, and with a service that is gone, the answer is 503: no yes, no logout, no 500."""
+    """The answer is 503 if the store hangs or the service is gone. It is never a yes or a logout."""
     login = setting.login()
     (store,) = processes_on(setting.service.data_dir)
     os.kill(store, signal.SIGSTOP)

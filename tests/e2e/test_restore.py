@@ -20,7 +20,7 @@ NAMES = ("ada", "bob", "eve", "kim")
 
 @dataclass
 class Past:
-    """What was alive when the backup was made. Tokens by what they are; the secret of the client `orders`."""
+    """Everything that was alive at the backup: tokens by their kind, and the secret of the client `orders`."""
 
     backup: Path
     access: dict[str, str]

@@ -80,7 +80,7 @@ def test_a_signal_ends_server_and_valkey(new_server: NewServer, number: int, wor
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_signal_lets_requests_finish(new_server: NewServer, number: int) -> None:
-    """What is under way is answered, and what was answered is kept."""
+    """Requests in progress get their answers, and the store keeps the answered changes."""
     # A hash that takes a while, so that there is something under way.
     server = new_server(AUTHSVC_ARGON2_TIME_COST="20", AUTHSVC_ARGON2_MEMORY_KIB="16384").start()
     with server.http() as http:

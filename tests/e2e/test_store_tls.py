@@ -39,7 +39,7 @@ def certificate(directory: Path, name: str, host: str) -> Path:
 async def test_the_certificate_of_the_store_is_verified(
     tmp_path: Path, trusted: str | None, name: str, accepted: bool
 ) -> None:
-    """Only one that the named authority signed, for the name that is asked for; else nothing is ever sent."""
+    """The service sends data only to a server with a certificate for its name from the named authority."""
     if debian_redis() is None or shutil.which("openssl") is None:
         pytest.skip("no redis-server (with TLS) or no openssl on the PATH")
     own, _ = certificate(tmp_path, "own", name), certificate(tmp_path, "other", name)

@@ -93,7 +93,7 @@ async def test_a_hundred_guesses_at_two_workers_get_no_further_than_five(workers
 async def test_thirty_logins_at_two_workers_all_succeed(workers: Server) -> None:
     """Right ones are not kept from each other by the counting of attempts under way."""
     answers = await of_both(workers, lambda: login(workers))
-    # What both workers' queues of hashes do not hold is told to come again, and is no failed attempt.
+    # A login that finds the queues of both workers full is told to try again. It counts as no failed attempt.
     assert set(statuses(answers)) <= {200, 503}
     assert statuses(answers)[200] >= 5
     assert statuses(await at_once(workers, [login(workers)])) == {200: 1}

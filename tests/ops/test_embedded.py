@@ -1,4 +1,4 @@
-"""The embedded Valkey keeps what it acknowledged and stays up, whoever is killed; real processes throughout."""
+"""The embedded Valkey keeps acknowledged writes and stays up, after any kill of a real process."""
 
 import fcntl
 import os
@@ -101,7 +101,7 @@ def owner(data_dir: Path, each_binary: str) -> Iterator[Owner]:
 
 
 def test_data_survives_stop_and_start(data_dir: Path, each_binary: str) -> None:
-    """What was written before stop() is there after start(); in between nothing runs or listens."""
+    """Writes before stop() are there after start(). In between no process runs or listens."""
     server = Embedded(data_dir)
     server.start()
     assert each_binary == os.readlink(f"/proc/{server.pid}/exe") or each_binary.endswith("redis-server")
@@ -232,7 +232,7 @@ def test_second_owner_is_refused(data_dir: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_looking_does_not_disturb_a_start(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who takes the lock for an instant to look, as running_url() does, never has a start refused."""
+    """A start waits for a process that holds the lock for an instant, as running_url() does."""
     data_dir.mkdir()
     looking = open_lock(data_dir / "lock")
     assert acquire(looking, fcntl.LOCK_SH)

@@ -1,4 +1,4 @@
-"""What is made of a store's own account of itself."""
+"""The fitness of a store follows from its own answers."""
 
 from pathlib import Path
 
@@ -92,7 +92,7 @@ async def asked(url: str) -> Server:
 
 
 async def test_a_real_store_is_read() -> None:
-    """What the server was told shows in what it says."""
+    """The answers of a real server show its settings."""
     with running_store("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "allkeys-lru") as store:
         server = await asked(store.url)
     assert server.product == "valkey"
