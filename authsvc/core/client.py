@@ -4,7 +4,7 @@ import hmac
 import re
 from typing import Final, Literal, NamedTuple, Self
 
-from authsvc.core.record import Record, raised
+from authsvc.core.record import Part, Record, raised
 from authsvc.core.token import digest
 
 # The client of logins that name none. The first start makes it.
@@ -28,7 +28,7 @@ REFRESHABLE = Lifetimes(access=15 * 60, idle=14 * 86400, session=30 * 86400)
 BROWSER = Lifetimes(access=12 * 3600, idle=30 * 60, session=12 * 3600)
 
 
-class Secret(Record, frozen=True, kw_only=True, omit_defaults=True):
+class Secret(Part, frozen=True, kw_only=True, omit_defaults=True):
     """The stored form of a client secret. `until`: epoch seconds, None while it is the current one."""
 
     hidden = Record.hidden | {"digest"}

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
 from authsvc.core.client import Client, Lifetimes
-from authsvc.core.record import Record, Service
+from authsvc.core.record import Part, Record, Service
 from authsvc.core.token import Kind, Token
 from authsvc.core.user import User
 
@@ -51,7 +51,7 @@ class Epochs(NamedTuple):
         return cls(user.epoch, client.epoch, service.epoch)
 
 
-class Previous(Record, frozen=True, kw_only=True, omit_defaults=True):
+class Previous(Part, frozen=True, kw_only=True, omit_defaults=True):
     """Digests of the tokens before the current ones, and until when they work (epoch seconds).
 
     access_until: never later than the expiry of the access token. The grace prolongs no access token.
