@@ -1,4 +1,4 @@
-"""A plain ASGI application, without any framework, that tells its callers who they are.
+"""A plain ASGI application without a framework. It answers with the name of the caller.
 
 AUTH_URL=… AUTH_CLIENT_ID=… AUTH_CLIENT_SECRET=… uvicorn examples.asgi_app:app
 """

@@ -1,4 +1,4 @@
-"""Django (or any WSGI framework, in the same way) on the introspector for threads. One file, to be short.
+"""Django with the introspector for threads, in one file. Any WSGI framework works in the same way.
 
 AUTH_URL=… AUTH_CLIENT_ID=… AUTH_CLIENT_SECRET=… python -m examples.django_app runserver --noreload
 """
@@ -22,7 +22,7 @@ introspector = Introspector(
 
 
 class Auth:
-    """The middleware: `request.active` is who calls. Without an active token nobody gets past it."""
+    """The middleware. It refuses callers without an active token. `request.active` describes the caller."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -41,7 +41,7 @@ class Auth:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Where a view demands more than the caller has."""
+        """Answer with the refusal if a view demands more than the caller has."""
         return answer(error) if isinstance(error, Refused) else None
 
 

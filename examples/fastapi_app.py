@@ -1,4 +1,4 @@
-"""An existing FastAPI application, protected: the lines marked (+) are all there is to it.
+"""An existing FastAPI application, protected by the lines marked (+).
 
 AUTH_URL=… AUTH_CLIENT_ID=… AUTH_CLIENT_SECRET=… uvicorn examples.fastapi_app:app
 """
@@ -15,7 +15,7 @@ introspector = AsyncIntrospector(  # (+)
     os.environ["AUTH_URL"], os.environ["AUTH_CLIENT_ID"], os.environ["AUTH_CLIENT_SECRET"], cache=True
 )
 app = FastAPI()
-app.add_middleware(AuthMiddleware, introspector=introspector)  # (+) nobody gets in without an active token
+app.add_middleware(AuthMiddleware, introspector=introspector)  # (+) refuses callers without an active token
 
 
 @app.get("/notes")

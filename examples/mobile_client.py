@@ -1,4 +1,4 @@
-"""What an app on a phone does: log in, call an API, refresh when it is time, survive a lost answer, log out.
+"""The client of a mobile app: it logs in, calls an API, refreshes its tokens, survives a lost answer and logs out.
 
 python -m examples.mobile_client http://127.0.0.1:8000 ada 'a walk by the river'
 """
@@ -18,7 +18,7 @@ class LoggedOut(Exception):
 
 
 class Session:
-    """One login. The tokens belong into the keychain; here they are in memory."""
+    """One login. An app keeps the tokens in the keychain; this example keeps them in memory."""
 
     def __init__(self, http: httpx.Client, tokens: dict[str, Any]) -> None:
         self._http = http
@@ -31,7 +31,7 @@ class Session:
         return cls(http, answer.json())
 
     def access_token(self) -> str:
-        """A token that is good for at least another half minute; refreshes if need be."""
+        """An access token that lives for another half minute at least. Refreshes if needed."""
         if time.monotonic() > self._refresh_at:
             self.refresh()
         return self._access
@@ -50,7 +50,7 @@ class Session:
         self._keep(answer.json())
 
     def end(self) -> None:
-        """Log out, on the server too: forgetting the tokens alone would leave the session alive."""
+        """End the session on the server. An app that only forgets its tokens leaves the session alive."""
         answer = _retried(lambda: self._http.post("/logout", headers={"Authorization": f"Bearer {self._access}"}))
         if answer.status_code != 401:  # an access token that is over already
             answer.raise_for_status()
@@ -62,7 +62,7 @@ class Session:
 
 
 def _retried(call: Callable[[], httpx.Response]) -> httpx.Response:
-    """Try again where the answer was lost or the service says 503."""
+    """Try again if the answer was lost or is 503."""
     for attempt in range(_RETRIES):
         last = attempt == _RETRIES - 1
         try:

@@ -1,4 +1,4 @@
-"""Password hashes as other systems export them, made by those systems' own libraries at their cheapest."""
+"""Password hashes of other systems, made by the libraries of those systems with the cheapest parameters."""
 
 import json
 from base64 import b64encode
@@ -30,7 +30,7 @@ def _bcrypt(version: bytes) -> str:
     return (b"$" + version + bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4))[3:]).decode()
 
 
-# By where they come from. `2a` is what Devise's bcrypt writes, `2y` what PHP does.
+# Hashes by their origin. The bcrypt of Devise writes `2a`, and PHP writes `2y`.
 SAMPLES: dict[str, str] = {
     "devise": _bcrypt(b"2a"),
     "auth0": _bcrypt(b"2b"),
@@ -56,7 +56,7 @@ IMPORTED = {name: text for name, text in SAMPLES.items() if "argon2" not in name
 
 
 def keycloak(algorithm: str) -> dict[str, str]:
-    """A credential of a realm export. Put together here: there is no Keycloak to be had as a package."""
+    """A credential of a Keycloak realm export. It is built here, because no Python package contains Keycloak."""
     salt = b"sixteen bytes ok"
     if algorithm == "argon2":
         kind = argon2.low_level.Type.ID

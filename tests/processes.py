@@ -1,4 +1,4 @@
-"""Waiting for processes, and finding those that serve a data directory."""
+"""Waits for processes, and finds the processes of a data directory or of a parent."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ def until(done: Callable[[], Any], seconds: float = 10.0) -> None:
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; one that ended and waits for its parent to notice does not."""
+    """Whether the process runs. A zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -22,7 +22,7 @@ def alive(pid: int) -> bool:
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that this one has started, and what those have started."""
+    """The children of a process and their descendants."""
     try:
         children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A subscriber of `GET /events`: what it is told, as it is told it."""
+"""A subscriber of `GET /events`, which keeps each event that it gets."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ class Told:
 
 
 def parse(text: str) -> Told:
-    """One event as it is written, without the blank line after it."""
+    """Read one event from its two lines."""
     first, second = text.split("\n")
     return Told(first.removeprefix("event: "), json.loads(second.removeprefix("data: ")), time.monotonic())
 
@@ -36,9 +36,9 @@ def named(*names: str) -> set[str]:
 
 
 class Stream:
-    """A request to the application itself, as a server makes it, that is open while its context is.
+    """A request to the ASGI application. The stream is open while the context is open.
 
-    `told` holds all events so far. `reading` is cleared to be a reader who does not read.
+    told: all events so far. reading: a test clears it to play a client that reads nothing.
     """
 
     def __init__(self, app: ASGIApp, auth: tuple[str, str], method: str = "GET") -> None:
@@ -85,7 +85,7 @@ class Stream:
             await self._changed.wait_for(done)
 
     async def next(self, name: str, seconds: float = WITHIN_S) -> Told:
-        """The next event of this name after the last that was asked for; those in between are passed over."""
+        """The next event with this name after the last call. Other events in between are skipped."""
 
         def found() -> bool:
             while self._seen < len(self.told):
@@ -98,11 +98,11 @@ class Stream:
         return self.told[self._seen - 1]
 
     async def forgets(self, *names: str, seconds: float = WITHIN_S) -> None:
-        """Wait until the digests of these keys have been told since the last event that was asked for."""
+        """Wait until events after the last call of `next` have named the digests of these keys."""
         await self.until(lambda: named(*names) <= self.forgotten(), seconds)
 
     def forgotten(self) -> set[str]:
-        """All digests told since the last event that was asked for."""
+        """All digests in events after the last call of `next`."""
         return {digest for told in self.told[self._seen :] if told.name == "forget" for digest in told.data}
 
     async def _receive(self) -> Message:

@@ -1,4 +1,4 @@
-"""docs/logs.md lists every line that can be written; and each knows the request that it belongs to."""
+"""docs/logs.md lists every line of the log, and each line has the id of its request."""
 
 import ast
 import asyncio
@@ -24,7 +24,7 @@ from tests.edge.test_protocol import eventually
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "logs.md").read_text()
-# Commands write for people, and the SDK into the logs of whoever uses it.
+# The commands write for people. The SDK writes into the log of the program that uses it.
 SERVICE = [
     path
     for path in sorted((ROOT / "authsvc").rglob("*.py"))
@@ -39,7 +39,7 @@ def calls() -> Iterator[ast.Call]:
 
 
 def written() -> set[tuple[str, str]]:
-    """Message and level of every line that the code can write, but for the trail's and the access log's."""
+    """Message and level of each line that the code can write, except the lines of the trail and the access log."""
     found = set()
     for call in calls():
         match call.func:
@@ -54,14 +54,14 @@ def section(title: str) -> str:
 
 
 def test_every_message_is_listed() -> None:
-    """The page has each message of the code with its level, and no other."""
+    """The page has exactly the messages of the code, each with its level."""
     rows = re.findall(r"^\| `(.+?)` \| (\w+) \|", section("What else may be written"), re.MULTILINE)
     assert len(rows) == len(set(rows))
     assert set(rows) == written()
 
 
 def test_every_event_is_listed() -> None:
-    """The page has each event of the audit trail, and no other; and every field that one can have."""
+    """The page has exactly the events of the audit trail, and each field of an entry."""
     rows = re.findall(r"^\| `([a-z_.]+)` \|", section("The audit trail"), re.MULTILINE)
     assert len(rows) == len(set(rows))
     assert set(rows) == set(Event)
@@ -71,7 +71,7 @@ def test_every_event_is_listed() -> None:
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
-    """What the service would write to stderr."""
+    """The log lines that the service would write to stderr."""
     out = io.StringIO()
     handler = logging.StreamHandler(out)
     handler.addFilter(RequestId())
@@ -96,7 +96,7 @@ def read(lines: io.StringIO) -> list[dict[str, Any]]:
 
 
 async def test_lines_bear_the_requests_id(service: Service, lines: io.StringIO) -> None:
-    """The id that a caller gave, or the one that it got, is in the answer, in the lines and in the trail."""
+    """The answer, the log lines and the trail have the id of the request: the caller's own, or a new one."""
     await service.user()
     given = await service.http.post(
         "/login", json={"username": "ada", "password": PASSWORD}, headers={"X-Request-ID": "theirs-1"}
@@ -114,7 +114,7 @@ async def test_lines_bear_the_requests_id(service: Service, lines: io.StringIO) 
 
 
 async def test_errors_of_the_store_bear_it_too(service: Service, valkey: "redis.Redis", lines: io.StringIO) -> None:
-    """A line far below the routes, about the store, says during which request it was written."""
+    """A line about the store, written far below the routes, has the id of its request."""
     await service.user()
     valkey.config_set("maxmemory", 1)
     try:
@@ -127,7 +127,7 @@ async def test_errors_of_the_store_bear_it_too(service: Service, valkey: "redis.
 
 
 async def test_requests_at_the_same_time_are_told_apart(service: Service, lines: io.StringIO) -> None:
-    """Of requests that are answered at the same time, each line has the id of its own."""
+    """When requests overlap, each line has the id of its own request."""
     await service.user()
     tokens = [(await service.login())["access_token"] for _ in range(8)]
     lines.seek(0)
@@ -145,7 +145,7 @@ async def test_requests_at_the_same_time_are_told_apart(service: Service, lines:
 async def test_what_many_share_bears_no_id(
     service: Service, lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What one request begins and others share, following the store and looking up together, has no request's id."""
+    """Work that several requests share has no id: following the store, and joint lookups."""
 
     async def broken(*_: Any) -> None:
         raise OSError
@@ -162,7 +162,7 @@ async def test_what_many_share_bears_no_id(
 
 
 def test_nothing_is_written_without_a_request(lines: io.StringIO) -> None:
-    """A line outside of requests has no id at all, rather than an empty one."""
+    """A line outside of requests has no field for the id."""
     request_id.set(None)
     logging.getLogger("authsvc.somewhere").warning("worker %s ended: replaced", 1)
     assert "request_id" not in read(lines)[0]
@@ -172,7 +172,7 @@ HOSTILE = 'a\n{"event":"login.succeeded"}\r\n\x1b[2J\u2028\u2029\x85\x00"\\'
 
 
 async def test_one_event_is_one_line(service: Service, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever somebody types as a name, device or agent, each log line is one JSON object on one line of ASCII."""
+    """Hostile names, devices and user agents leave each log line one JSON object on one line of ASCII."""
     caplog.set_level(logging.DEBUG)
     await service.user()
     for name in (HOSTILE, "ada"):
@@ -186,7 +186,7 @@ async def test_one_event_is_one_line(service: Service, caplog: pytest.LogCapture
 
 @pytest.mark.parametrize("text", [HOSTILE, "%s", "%(x)s", "\ud800", "é", ""])
 def test_one_record_is_one_line(text: str) -> None:
-    """So is a record with a hostile message, extra field or traceback, as the logger formats it."""
+    """A hostile message, extra field or traceback leaves the line one JSON object on one line, too."""
     record = logging.LogRecord("authsvc", logging.WARNING, __file__, 1, "message %s", (text,), None)
     record.fields = {"event": text, "details": {text: [text]}}
     line = assert_one_line(JsonLines().format(record))

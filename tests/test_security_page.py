@@ -1,4 +1,4 @@
-"""docs/security.md promises only what a test shows: every test that it names exists."""
+"""Each test that docs/security.md names as a proof exists."""
 
 import ast
 import re
@@ -35,13 +35,13 @@ def test_every_test_that_is_named_exists(path: str, name: str) -> None:
 
 
 def test_every_experiment_that_is_named_exists() -> None:
-    """And has a control, so that it can fail."""
+    """The check refuses a test that does not exist."""
     assert EXPERIMENTS
     assert {one.name for one in ALL if one.controls} >= EXPERIMENTS
 
 
 def test_every_row_says_how_it_stands() -> None:
-    """What is met names a test, or says why it has none; nothing else claims to be met."""
+    """A requirement that is met names a test or says why there is none. Only such requirements count as met."""
     known = {"met", "partly", "not done", "not tested", "n/a"}
     judged = [row for row in ROWS if row[-2] in known]
     headers = [row for row in ROWS if row not in judged]
@@ -53,7 +53,7 @@ def test_every_row_says_how_it_stands() -> None:
 
 
 def test_secrets_are_compared_in_constant_time() -> None:
-    """No digest is compared with == or != to decide anything: hmac.compare_digest does that, everywhere."""
+    """All comparisons of digests use hmac.compare_digest; none uses == or !=."""
     found = []
     for path in sorted((ROOT / "authsvc").rglob("*.py")):
         tree = ast.parse(path.read_text())

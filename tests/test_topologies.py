@@ -44,7 +44,7 @@ def test_sentinels_replace_a_dead_primary(tmp_path: Path, password: str | None) 
         second = store.fail_over()
         until(lambda: not first.is_primary())
         until(lambda: all(node.follows() for node in store.replicas()))
-        with second.redis() as client:  # on one connection: WAIT speaks of what was written on its own
+        with second.redis() as client:  # on one connection, because WAIT counts only the writes of its own
             client.set("a", 1)
             assert client.wait(2, 5000) == 2
         second.kill()

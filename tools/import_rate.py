@@ -1,4 +1,4 @@
-"""How many users a second `authsvc user import` takes in: `python tools/import_rate.py [USERS]`.
+"""Measures the rate of `authsvc user import` in users a second: `python tools/import_rate.py [USERS]`.
 
 It starts a store without persistence for it, on a socket. The time of the importing process on its core is printed
 beside the time that passed, since on a busy machine the second says more about the machine.
@@ -34,14 +34,14 @@ def main(users: int) -> None:
         overhead = run(store.url, nothing)
         for what in ("created", "passed over"):
             passed, used = (one - idle for one, idle in zip(run(store.url, file), overhead, strict=True))
-            print(  # noqa: T201 - what it is for
+            print(  # noqa: T201 - a program for the terminal
                 f"{users} users {what}: {passed:.1f} s, {users / passed:,.0f}/s;"
                 f" {used:.1f} s of a core, {users / used:,.0f} for each second of it"
             )
 
 
 def run(url: str, file: Path) -> tuple[float, float]:
-    """Seconds that passed, and of the processor's time."""
+    """The seconds that passed, and the seconds of CPU time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.monotonic()
     command = [sys.executable, "-m", "authsvc.cli", "user", "import", str(file)]

@@ -1,4 +1,4 @@
-"""Draws the dashboard from what a real Prometheus saw: `python -m tools.picture` writes docs/metrics/dashboard.svg.
+"""Draws the dashboard from the data of a real Prometheus: `python -m tools.picture` writes docs/metrics/dashboard.svg.
 
 Some minutes of made-up traffic: a calm, many guesses at passwords, a calm, the store killed, and started again.
 """
@@ -24,7 +24,7 @@ from tools.prometheus import Panel, Prometheus, panels, running
 from tools.traffic import Traffic
 
 PICTURE = Path(__file__).parent.parent / "docs" / "metrics" / "dashboard.svg"
-# What happens, and when it begins; seconds.
+# The events of the picture, and the second at which each begins.
 GUESSES, CALM_AGAIN, KILLED, BACK, END = 40, 70, 90, 180, 210
 COLUMNS, WIDTH, HEIGHT, GAP = 3, 400, 190, 16
 INK, FAINT, FAULT = "#1f2933", "#e3e8ec", "#f4d9d6"
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def drawn(prometheus: Prometheus, begin: float, end: float, fired: set[str]) -> str:
-    """All panels, with the alerts that were firing when the store had been away for a while."""
+    """All panels, and the alerts that fired while the store was away."""
     shown = panels()
     rows = -(-len(shown) // COLUMNS)
     width, top = COLUMNS * (WIDTH + GAP) + GAP, 64
@@ -88,7 +88,7 @@ def _panel(panel: Panel, prometheus: Prometheus, begin: float, end: float, x: in
             points = [(float(at), float(value)) for at, value in series["values"] if value not in ("NaN", "+Inf")]
             if points:
                 lines.append((_named(legend, series["metric"]), points))
-    # What was 0 all the time is there, and not worth a name.
+    # A line that was always 0 is drawn without a name.
     lines.sort(key=lambda line: -max(value for _, value in line[1]))
     most = max([value for _, points in lines for _, value in points], default=0) or 1
     left, bottom, room, rise = x + 46, y + HEIGHT - 42, WIDTH - 54, HEIGHT - 74
@@ -124,7 +124,7 @@ def _panel(panel: Panel, prometheus: Prometheus, begin: float, end: float, x: in
 
 
 def _runs(points: list[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:
-    """The stretches without a gap."""
+    """The parts of a line without a gap."""
     run = points[:1]
     for before, point in pairwise(points):
         if point[0] - before[0] > 1.5:

@@ -1,4 +1,4 @@
-"""A real Prometheus over a real authsvc, with the configuration that is shipped: to ask it, and to see it alarmed."""
+"""Runs a real Prometheus with the shipped configuration on a real authsvc, for queries and alerts."""
 
 import json
 import shutil
@@ -14,14 +14,14 @@ import httpx
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 DASHBOARD = DEPLOY / "grafana" / "authsvc.json"
-# Nobody wants to wait for four scrapes of 15 s. Grafana makes the same of the interval: four times the scrapes'.
+# Short intervals, because the shipped ones need a minute. Like Grafana, the rates use four times the scrape interval.
 SCRAPE_S = 1
 RATE_S = 4 * SCRAPE_S
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A graph of the dashboard: its queries, each with what its lines are called."""
+    """A graph of the dashboard: its queries, each with the name of its lines."""
 
     title: str
     unit: str
@@ -29,7 +29,7 @@ class Panel:
 
 
 def panels() -> list[Panel]:
-    """All graphs of the shipped dashboard, with Grafana's variables replaced by what it would put there."""
+    """All graphs of the shipped dashboard, with values in place of Grafana's variables."""
     found = []
     for panel in json.loads(DASHBOARD.read_text())["panels"]:
         if panel["type"] == "row":
@@ -47,7 +47,7 @@ def panels() -> list[Panel]:
 
 @dataclass(frozen=True)
 class Prometheus:
-    """One that runs."""
+    """A running Prometheus."""
 
     url: str
 
@@ -55,7 +55,7 @@ class Prometheus:
         return self._ask("query", query=expression)["result"]  # type: ignore[no-any-return]  # it is JSON
 
     def range(self, expression: str, begin: float, end: float) -> list[dict[str, Any]]:
-        """The lines of a graph, a value for each scrape."""
+        """The lines of a graph, with one value for each scrape."""
         asked = self._ask("query_range", query=expression, start=begin, end=end, step=SCRAPE_S)
         return asked["result"]  # type: ignore[no-any-return]  # as above
 
@@ -78,7 +78,7 @@ class Prometheus:
 
 @contextmanager
 def running(directory: Path, port: int, target: str) -> Iterator[Prometheus]:
-    """Prometheus with the shipped files, but for the address and how often it looks. Needs the program `prometheus`."""
+    """Prometheus with the shipped files and another address and interval. Needs the program `prometheus`."""
     program = shutil.which("prometheus")
     if program is None:
         raise FileNotFoundError("prometheus is not installed: Debian's package has that name")

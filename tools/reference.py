@@ -1,4 +1,4 @@
-"""Pages of the reference that are made from the code: settings, calls, commands, the list of decisions."""
+"""Makes the pages of the reference from the code: settings, calls, commands, the list of decisions."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _WHO = {
     "bearer": "a user, by `Authorization: Bearer`",
     "cookie": "a user, by the cookie",
 }
-# What every call may answer, said once.
+# The statuses that every call may answer. The page lists them once.
 _COMMON = ("413", "415", "431", "500", "503")
 _BOUNDS = {
     "minLength": "at least {} characters",
@@ -26,7 +26,7 @@ _BOUNDS = {
 
 
 def pages(root: Path) -> dict[str, str]:
-    """The text of each page by its place under docs/."""
+    """The text of each page by its path under docs/."""
     contract = yaml.safe_load((root / "openapi.yaml").read_text())
     return {
         "reference/settings.md": settings(),
@@ -181,7 +181,7 @@ def commands() -> Iterator[str]:
     yield from ["# Commands", "", "Every command of `authsvc`, made from the program. `-h` says the same."]
     paragraphs = [part.strip() for part in EPILOG.split("\n\n")]
     for part in paragraphs:
-        if part.startswith("\b"):  # as it stands
+        if part.startswith("\b"):  # click's mark for text that is not wrapped
             yield from ["", "```text", part.removeprefix("\b").strip("\n"), "```"]
         else:
             yield from ["", part]
@@ -207,8 +207,4 @@ def decisions(directory: Path) -> str:
     """The list of decisions, by their titles."""
     titles = {path.name: path.read_text().partition("\n")[0].lstrip("# ") for path in sorted(directory.glob("0*.md"))}
     rows = [f"- [{title}]({name})" for name, title in titles.items()]
-    return (
-        "# Decisions\n\nWhy things are as they are, where that would look wrong to a newcomer.\n\n"
-        + "\n".join(rows)
-        + "\n"
-    )
+    return "# Decisions\n\nThe reasons for choices that look wrong at first sight.\n\n" + "\n".join(rows) + "\n"

@@ -1,4 +1,4 @@
-"""Build a release and see that it is one: python -m tools.release. What it makes is in dist/; docs/release.md explains.
+"""Builds a release in dist/ and tests it: `python -m tools.release`, explained in docs/release.md.
 
 It uploads nothing. A step that fails ends it with a line that says which.
 """
@@ -25,14 +25,14 @@ OLDEST = (3, 11)
 
 
 def build(target: Path) -> Path:
-    """An sdist, and the wheel that is built of it. Returns the wheel."""
+    """Build an sdist, and a wheel from the sdist. Returns the wheel."""
     run(sys.executable, "-m", "build", "--outdir", str(target), str(ROOT))
     (wheel,) = target.glob("*.whl")
     return wheel
 
 
 def examine(wheel: Path) -> None:
-    """It holds the package, its licence, its marker of types, and nothing else. Raises Failed."""
+    """Check that the wheel holds exactly the package, its licences and its marker of types. Raises Failed."""
     names = zipfile.ZipFile(wheel).namelist()
     strangers = [name for name in names if not re.match(r"authsvc(-[\d.a-z]+\.dist-info)?/", name)]
     if strangers:
@@ -43,7 +43,7 @@ def examine(wheel: Path) -> None:
 
 @dataclass(frozen=True)
 class Environment:
-    """An empty virtual environment, on its way to an installation."""
+    """A virtual environment that is empty at first, and then holds an installation."""
 
     directory: Path
 
@@ -81,7 +81,7 @@ class Environment:
 
 
 def pythons() -> list[str]:
-    """The newest of each minor version that there is, on the PATH or by pyenv, from the oldest that is supported."""
+    """The newest Python of each supported minor version, on the PATH or from pyenv."""
     candidates = [sys.executable, *(shutil.which(f"python3.{minor}") or "" for minor in range(11, 30))]
     candidates += [str(path) for path in Path.home().glob(".pyenv/versions/3.*/bin/python")]
     newest: dict[tuple[int, int], tuple[tuple[int, ...], str]] = {}
@@ -89,21 +89,21 @@ def pythons() -> list[str]:
         question = [python, "-c", "import sys; print(*sys.version_info[:3])"]
         told = subprocess.run(question, capture_output=True, text=True)  # noqa: S603  # as it was found
         version = tuple(map(int, told.stdout.split()))
-        if version[:2] >= OLDEST:  # empty where the name leads to no Python, as pyenv's may
+        if version[:2] >= OLDEST:  # the version is empty if pyenv's name leads to no Python
             minor = (version[0], version[1])
             newest[minor] = max(newest.get(minor, (version, python)), (version, python))
     return [python for _, python in sorted(newest.values())]
 
 
 def bill_of_materials(environment: Environment, target: Path) -> int:
-    """What an installation consists of, as CycloneDX. Returns how many components."""
+    """Write the components of an installation as CycloneDX. Returns their number."""
     command = ["-m", "cyclonedx_py", "environment", "--output-reproducible", "--output-format", "JSON"]
     run(sys.executable, *command, "--output-file", str(target), environment.python)
     return len(json.loads(target.read_text())["components"])
 
 
 def audit(environment: Environment) -> tuple[list[str], int]:
-    """What is known to be vulnerable, and how many packages nothing could be learnt about."""
+    """The known vulnerabilities, and the number of packages without an answer about them."""
     (packages,) = environment.directory.glob("lib/python*/site-packages")
     command = [
         sys.executable,
@@ -119,7 +119,7 @@ def audit(environment: Environment) -> tuple[list[str], int]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # a tool of ours
     try:
         found = json.loads(done.stdout)["dependencies"]
-    except ValueError:  # it could not ask at all, and says so on stderr
+    except ValueError:  # pip-audit could not ask at all, and says so on stderr
         return [], len(list(packages.glob("*.dist-info")))
     found = [one for one in found if one["name"] != "authsvc"]
     bad = [f"{one['name']} {one['version']}: {hole['id']}" for one in found for hole in one.get("vulns", [])]
@@ -127,7 +127,7 @@ def audit(environment: Environment) -> tuple[list[str], int]:
 
 
 def run(*command: str) -> str:
-    """What it prints. Raises Failed."""
+    """Run a command and return its output. Raises Failed."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # commands of ours
     if done.returncode != 0:
         raise Failed(f"{' '.join(command)}:\n{done.stdout}{done.stderr}")

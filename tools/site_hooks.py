@@ -1,4 +1,4 @@
-"""What the site has beyond docs/: pages made from the code, and the repository's files that pages link to."""
+"""Adds to the site the pages made from the code, and the files of the repository to which pages link."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -11,14 +11,14 @@ from properdocs.structure.pages import Page
 from tools import reference
 
 ROOT = Path(__file__).parents[1]
-# A link, or a picture, with what comes before its target.
+# A link or a picture, with the text before and after its target.
 _LINK = re.compile(r"(?P<before>!?\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\()(?P<target>[^)\s#]+)(?P<after>#[^)]*)?\)")
 _COMMENT = re.compile(r"^<!--.*?-->\n?", re.DOTALL | re.MULTILINE)
 _FENCE = re.compile(r"^(?P<fence> *```+)(?P<language>\w+)[ ]+\S.*$", re.MULTILINE)
 
 
 def on_config(config: ProperDocsConfig) -> ProperDocsConfig:
-    """Make no page for addresses that are none: where the site will be is not known, and its links would be wrong."""
+    """Make no 404 page: its links need the address of the site, which is not known."""
     config.theme.static_templates.discard("404.html")
     return config
 
@@ -31,7 +31,7 @@ def on_files(files: Files, config: ProperDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: ProperDocsConfig, files: Files) -> str:
-    """Leave out what is for the tests, and let links to files of the repository lead to copies of them."""
+    """Remove the hidden blocks of the tests, and lead links to files of the repository to copies of the files."""
     text = _FENCE.sub(r"\g<fence>\g<language>", _COMMENT.sub("", markdown))
     docs = Path(config.docs_dir)
     here = (docs / page.file.src_uri).parent
@@ -40,10 +40,10 @@ def on_page_markdown(markdown: str, *, page: Page, config: ProperDocsConfig, fil
         target = (here / link["target"]).resolve()
         if ":" in link["target"] or target.is_relative_to(docs) or not target.is_relative_to(ROOT):
             return link[0]
-        if target.is_dir():  # there is nothing to show; that it exists is known now
+        if target.is_dir():  # a folder exists, but the site has no page for it
             return link["text"]
         if not target.is_file():
-            return link[0]  # the build says that there is none, and fails
+            return link[0]  # the target is missing, so the build fails
         uri = f"source/{target.relative_to(ROOT)}" + (".txt" if target.suffix == ".md" else "")  # no page of the site
         if files.get_file_from_path(uri) is None:
             files.append(File.generated(config, uri, abs_src_path=str(target)))
@@ -54,6 +54,6 @@ def on_page_markdown(markdown: str, *, page: Page, config: ProperDocsConfig, fil
 
 
 def _outside_code(text: str, replaced: Callable[[re.Match[str]], str]) -> Iterator[str]:
-    """The text with its links replaced, but for those within fenced blocks."""
+    """The text with its links replaced. Fenced blocks stay as they are."""
     for part in re.split(r"(^ *```.*?^ *```$)", text, flags=re.DOTALL | re.MULTILINE):
         yield part if part.lstrip().startswith("```") else _LINK.sub(replaced, part)

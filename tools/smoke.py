@@ -1,4 +1,4 @@
-"""Whether an installation works: start it, let a user log in, take the token back. Standard library only."""
+"""Tests an installation with the standard library only: start it, log in, revoke the token."""
 
 import base64
 import json
@@ -18,16 +18,16 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 START_WITHIN_S = 60
-PASSWORD = "a walk by the river"  # noqa: S105  # of a user who lives for a moment
+PASSWORD = "a walk by the river"  # noqa: S105  # of a user of this test
 
 
 class Failed(Exception):
-    """It does not work; the text says what."""
+    """The installation does not work, for the reason in the text."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """One that runs. `admin`: client_id and secret, as its first start printed them."""
+    """A running service. admin: the client_id and secret that its first start printed."""
 
     url: str
     admin: tuple[str, str]
@@ -72,7 +72,7 @@ def running(program: Path, directory: Path, **settings: str) -> Iterator[Service
 
 
 def walk(service: Service) -> None:
-    """A login opens a session, a revocation ends it. Raises Failed."""
+    """Check that a login opens a session and a revocation ends it. Raises Failed."""
     ada = {"username": "ada", "password": PASSWORD}
     service.post("/admin/users", body=ada)
     token = service.post("/login", body=ada, admin=False)["access_token"]

@@ -1,4 +1,4 @@
-"""A little of everything that a service is asked, all the time: so that there is something to see."""
+"""Sends a service a little of each kind of call all the time, so that the dashboard has data."""
 
 import itertools
 import threading
@@ -13,7 +13,7 @@ PASSWORD = "a walk by the river"  # noqa: S105 - of users made up for this
 
 
 class Traffic:
-    """Threads that ask until they are told to stop; what fails is part of what there is to see.
+    """Threads that make calls until they are stopped. Calls that fail belong to the picture.
 
     admin: a client that may introspect, revoke and administer.
     """
@@ -23,12 +23,12 @@ class Traffic:
         self._admin = admin
         self._stopping = threading.Event()
         self._tokens: list[str] = []
-        # Logins a second, by those who know the password and by those who guess.
+        # Logins a second: with right passwords and with guesses.
         self.logins, self.guesses = 4.0, 0.5
 
     @contextmanager
     def flowing(self) -> Iterator[None]:
-        """All of it, meanwhile."""
+        """Run the traffic during the block."""
         with self._client() as http:
             for name in ("ada", "grace", "mary"):
                 http.post("/admin/users", json={"username": name, "password": PASSWORD}, auth=self._admin)
@@ -65,7 +65,7 @@ class Traffic:
         time.sleep(0.01)
 
     def _use(self, http: httpx.Client, turn: int) -> None:
-        """One user's day: in, refreshed, sometimes twice with the same token, and out in one of several ways."""
+        """A user logs in, refreshes, sometimes twice with the same token, and logs out in one of several ways."""
         name = ("ada", "grace", "mary")[turn % 3]
         grant = _body(http.post("/login", json={"username": name, "password": PASSWORD}))
         form = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": grant["refresh_token"]}
@@ -82,7 +82,7 @@ class Traffic:
         self._pause(1 / self.logins)
 
     def _guess(self, http: httpx.Client, turn: int) -> None:
-        # From many places: or those who know the password, at the same address, would be held up too.
+        # From many addresses: the rate limit of one address would also stop the right passwords.
         elsewhere = {"X-Forwarded-For": f"198.51.100.{turn % 250}"}
         http.post("/login", json={"username": f"user{turn % 3}", "password": "not this one either"}, headers=elsewhere)
         self._pause(1 / self.guesses)

@@ -35,8 +35,9 @@ EXIT_S = 10.0
 # Browsers that log in again and again at each group while its workers are replaced.
 PER_GROUP = 6
 FEW_DESCRIPTORS = 256
-# How long clients want more connections than a worker takes, while the store is away.
-PRESSED_S = 2.0
+# How long clients want more connections than a worker takes, while the store is away. Within this time a worker notices
+# that each of its connections to the store is dead, and closes it.
+PRESSED_S = 3.0
 
 
 async def exhaustion(lab: Lab) -> None:
@@ -144,11 +145,13 @@ async def _opened(port: int, count: int) -> list[Line]:
 
 
 async def _pressed(group: Serve) -> list[Line]:
-    """Open connections until no worker of the group has a descriptor left, or for PRESSED_S."""
+    """Open connections for PRESSED_S, and then until a worker that takes nearly all descriptors has taken all."""
     lines = []
-    until = time.monotonic() + PRESSED_S
-    while time.monotonic() < until and any(open_files(pid) < FEW_DESCRIPTORS for pid in group.workers):
-        lines += await _opened(group.port, 50)
+    began = time.monotonic()
+    while time.monotonic() < began + PRESSED_S or any(
+        FEW_DESCRIPTORS - 50 <= open_files(pid) < FEW_DESCRIPTORS for pid in group.workers
+    ):
+        lines += await _opened(group.port, 20)
         await asyncio.sleep(0.05)
     return lines
 

@@ -1,4 +1,4 @@
-"""The checker of `make chaos`: hand-made journals that break each promise are caught, and innocent ones are not."""
+"""The checker of `make chaos` finds each broken promise in hand-made journals, and nothing in correct ones."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from chaos.checker import check, leaks
 from chaos.journal import Call, Result
 from chaos.lab import Experiment, Lab, conduct
 
-# A rig and a world in which nothing happened.
+# A rig and a world without any call.
 IDLE: Any = (
     SimpleNamespace(logs=lambda: []),
     SimpleNamespace(journal=SimpleNamespace(calls=[]), secrets=set()),
@@ -45,7 +45,7 @@ def codes(*calls: Call) -> list[str]:
 
 
 def test_an_ordinary_life_breaks_no_promise() -> None:
-    """A session that is used, refreshed, revoked and dead afterwards is what should be."""
+    """A session that is used, refreshed, revoked and then inactive breaks no promise."""
     before = [login(), introspect(1, active=True), refresh(2), introspect(3, A2, active=True)]
     spent = [introspect(3, R1, active=False), refresh(4)]
     after = [revoke(5), introspect(6, A2, active=False), introspect(6, R2, active=False)]
@@ -53,13 +53,13 @@ def test_an_ordinary_life_breaks_no_promise() -> None:
 
 
 def test_a_token_that_outlives_its_revocation_is_caught() -> None:
-    """Inv1: active, or exchanged, in a call that was sent after the 200 of the revocation."""
+    """Inv1: the token is active, or exchanged, in a call sent after the 200 of the revocation."""
     assert codes(login(), revoke(1), introspect(2, active=True)) == ["Inv1"]
     assert "Inv1" in codes(login(), revoke(1), refresh(2))
 
 
 def test_a_call_that_overlaps_the_revocation_may_go_either_way() -> None:
-    """Nothing is held against the service that some order of overlapping calls explains."""
+    """If some order of overlapping calls explains an answer, the answer breaks no promise."""
     assert not codes(login(), revoke(1), introspect(1.05, active=True))
     assert not codes(login(), revoke(1), introspect(0.95, active=False))
 
@@ -72,7 +72,7 @@ def test_a_revocation_that_failed_promises_nothing() -> None:
 
 @pytest.mark.parametrize("target", ["ada", None])
 def test_a_session_that_outlives_a_cut_off_is_caught(target: str | None) -> None:
-    """Inv1 for a user's or everybody's cut-off; another user's sessions and later logins go on."""
+    """Inv1 holds for the cut-off of a user and of everybody. Sessions of other users and later logins go on."""
     cut_off = Call("cut-off", 1, 1.1, 200, sub=target)
     assert codes(login(), cut_off, introspect(2, active=True)) == ["Inv1"]
     assert not codes(login(1.05), cut_off, introspect(2, active=False))
@@ -82,7 +82,7 @@ def test_a_session_that_outlives_a_cut_off_is_caught(target: str | None) -> None
 
 
 def test_a_login_with_the_old_password_is_caught() -> None:
-    """Inv1: once a password change is acknowledged, what the old one opened is closed, however late it was answered."""
+    """Inv1: an acknowledged password change ends all sessions opened with the old password, even late ones."""
     given = Result(session="mnopqrstuvwx", access="tok_mnopqrstuvwx-a", refresh="ref_mnopqrstuvwx-r")
     changed = Call("password", 1, 1.1, 200, sub="ada", session="mnopqrstuvwx", result=given)
     assert codes(login(1.05, note="old"), changed, introspect(2, active=True)) == ["Inv1"]
@@ -91,14 +91,14 @@ def test_a_login_with_the_old_password_is_caught() -> None:
 
 
 def test_a_session_goes_on_with_new_tokens_after_its_password_change() -> None:
-    """The old tokens may be dead, the new ones may not."""
+    """The old tokens may be inactive. The new tokens must be active."""
     changed = Call("password", 1, 1.1, 200, sub="ada", session=HANDLE, result=refresh(1).result)
     assert not codes(login(), changed, introspect(2, active=False), introspect(2, A2, active=True))
     assert codes(login(), changed, introspect(2, A2, active=False)) == ["Inv3"]
 
 
 def test_an_answer_about_somebody_else_is_caught() -> None:
-    """Inv2: another subject, another session, or a successor of another session's token."""
+    """Inv2: an answer with another subject, another session, or a token of another session."""
     assert codes(login(), introspect(1, active=True, sub="grace")) == ["Inv2"]
     assert codes(login(), introspect(1, active=True, session="mnopqrstuvwx")) == ["Inv2"]
     other = Result(session="mnopqrstuvwx", access="tok_mnopqrstuvwx-a", refresh="ref_mnopqrstuvwx-r")
@@ -106,26 +106,26 @@ def test_an_answer_about_somebody_else_is_caught() -> None:
 
 
 def test_a_token_that_got_lost_is_caught() -> None:
-    """Inv3: inactive, or refused, though nobody ended it."""
+    """Inv3: a token is inactive or refused, and no call has ended it."""
     assert codes(login(), introspect(1, active=False)) == ["Inv3"]
     assert codes(login(), introspect(1, R1, active=False)) == ["Inv3"]
     assert codes(login(), refresh(1, status=400)) == ["Inv3"]
 
 
 def test_a_token_that_was_spent_or_has_expired_is_not_missed() -> None:
-    """What a refresh may have replaced, and what is past its time, may be inactive."""
+    """A token may be inactive after its expiry, or if a refresh may have replaced it."""
     assert not codes(login(), refresh(1, status=503), introspect(2, active=False), introspect(2, R1, active=False))
     assert not codes(login(), introspect(1000, active=False))
 
 
 def test_a_retry_within_the_grace_has_to_succeed_and_later_need_not() -> None:
-    """Inv3 for the phone in the lift: the same refresh token again, in and after ten seconds."""
+    """Inv3: a client that lost the answer presents the same refresh token again, within ten seconds and later."""
     assert codes(login(), refresh(1), refresh(9, status=400)) == ["Inv3"]
     assert not codes(login(), refresh(1), refresh(12, status=400), introspect(13, A2, active=False))
 
 
 def test_a_refresh_token_presented_after_its_successor_ends_the_session() -> None:
-    """R1 after R2 was used is reuse: it may be refused, and everything may be dead then."""
+    """The first refresh token after the use of the second is reuse. It may be refused and may end the session."""
     third = refresh(2, R2, f"tok_{HANDLE}-a3", f"ref_{HANDLE}-r3")
     after = introspect(4, f"tok_{HANDLE}-a3", active=False)
     assert not codes(login(), refresh(1), third, refresh(3, status=400), after)
@@ -133,13 +133,13 @@ def test_a_refresh_token_presented_after_its_successor_ends_the_session() -> Non
 
 
 def test_two_live_refresh_tokens_are_caught() -> None:
-    """Inv4: two successors of one token, or a spent one that is active beside its successor."""
+    """Inv4: one token has two successors, or a spent token is active beside its successor."""
     assert codes(login(), refresh(1), refresh(2, refreshed=f"ref_{HANDLE}-other")) == ["Inv4"]
     assert codes(login(), refresh(1), introspect(2, R1, active=True)) == ["Inv4"]
 
 
 def test_an_error_of_the_server_is_caught() -> None:
-    """Inv5: any 5xx but 503, and a 503 that does not say when to come back."""
+    """Inv5: a 5xx other than 503, and a 503 without Retry-After."""
     assert codes(Call("other", 0, 1, 500)) == ["Inv5"]
     assert codes(Call("introspect", 0, 1, 502, token=A1)) == ["Inv5"]
     assert codes(Call("introspect", 0, 1, 503, token=A1)) == ["Inv5"]
@@ -147,7 +147,7 @@ def test_an_error_of_the_server_is_caught() -> None:
 
 
 def test_a_secret_in_a_log_is_caught(tmp_path: Path) -> None:
-    """Inv6: the secret's text anywhere in the file, whatever is around it."""
+    """Inv6: the text of the secret anywhere in the file, with any bytes around it."""
     (tmp_path / "clean.log").write_text("ada logged in")
     (tmp_path / "dirty.log").write_bytes(b"\xff\x00 token=tok_secret&x")
     found = leaks(["tok_secret"], tmp_path.glob("*.log"))
@@ -156,7 +156,7 @@ def test_a_secret_in_a_log_is_caught(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("found", "runs", "passes"), [("p99", 2, True), ("Inv1", 1, False), ("", 1, True)])
 async def test_only_times_get_a_second_go(found: str, runs: int, passes: bool, tmp_path: Path) -> None:
-    """An experiment that missed a time is run again, and that run counts; one that broke a promise is not."""
+    """An experiment that exceeded a time runs again, and that run counts. A broken promise fails at once."""
     went: list[Lab] = []
 
     async def run(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""The negative controls of the fault suite still fit the package that they break."""
+"""The controls of the chaos suite still fit the package that they break."""
 
 import ast
 import subprocess
@@ -12,7 +12,7 @@ from chaos.lab import Control, Experiment
 from chaos.processes import ExperimentError
 from chaos.variation import Patch, Variation
 
-# What the package takes of redis-py that its version 4.5.3 has, too; that one is not installed for the tests.
+# The names that the package may import from redis-py 4.5.3. The tests do not install that version.
 OLD_DRIVER_HAS = {
     "redis.asyncio": {"BlockingConnectionPool", "Redis"},
     "redis.asyncio.connection": {"Connection", "SSLConnection", "UnixDomainSocketConnection", "parse_url"},
@@ -47,7 +47,7 @@ CONTROLS = [(experiment, control) for experiment in ALL for control in experimen
 
 
 def test_every_experiment_has_a_control() -> None:
-    """An experiment that can't turn red shows nothing."""
+    """Each experiment has a control, because an experiment that cannot fail shows nothing."""
     assert not [experiment.name for experiment in ALL if not experiment.controls]
 
 
@@ -56,7 +56,7 @@ def test_every_experiment_has_a_control() -> None:
     [pytest.param(e, c, id=f"{e.name}: {c.what}") for e, c in CONTROLS if c.variation.patches],
 )
 def test_a_control_fits_the_package(experiment: Experiment, control: Control, tmp_path: Path) -> None:
-    """Each patch finds its text exactly once, and what comes of it compiles and names nothing that is not there."""
+    """Each patch finds its text exactly once. The patched file compiles and uses only defined names."""
     package = control.variation.package(tmp_path)
     assert package is not None
     changed = sorted({package / "authsvc" / patch.file for patch in control.variation.patches})
@@ -68,7 +68,7 @@ def test_a_control_fits_the_package(experiment: Experiment, control: Control, tm
 
 
 def test_the_old_driver_has_what_its_control_imports(tmp_path: Path) -> None:
-    """Its package imports nothing from redis-py that came later. What is new here is looked up there, or patched."""
+    """The patched package imports from redis-py only names of its version 4.5.3."""
     (variation,) = (control.variation for _, control in CONTROLS if control.variation.redis_py == "4.5.3")
     package = variation.package(tmp_path)
     assert package is not None
@@ -80,6 +80,6 @@ def test_the_old_driver_has_what_its_control_imports(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["a text that is nowhere", "import"], ids=["missing", "ambiguous"])
 def test_a_control_that_does_not_fit_is_refused(text: str, tmp_path: Path) -> None:
-    """A patch whose text is not there, or there twice, is an error, not a control that breaks nothing."""
+    """A patch whose text is missing or ambiguous is an error. Else the control would break nothing."""
     with pytest.raises(ExperimentError, match="what a control replaces"):
         Variation([Patch("driver/node.py", text, "")]).package(tmp_path)

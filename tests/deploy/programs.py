@@ -1,4 +1,4 @@
-"""Finding what checks the files of deploy/: on the PATH, or in the virtual environment, where .ci/run puts it."""
+"""Finds the programs that check the files of deploy/, on the PATH or in the virtual environment."""
 
 import shutil
 import sys
@@ -15,7 +15,7 @@ HOW = {
 
 
 def program(name: str) -> str:
-    """Its path. Skips the test where there is none."""
+    """The path of a program. Skips the test if it is not installed."""
     beside = str(Path(sys.executable).parent)
     found = shutil.which(name, path=beside) or shutil.which(name)
     if found is None:

@@ -1,4 +1,4 @@
-"""The image and compose: linted where the linters are, and their steps done by hand, as no Docker engine runs here."""
+"""The image and compose: the linters check them, and the tests run their steps by hand, without a Docker engine."""
 
 import json
 import os
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 COMPOSE = ROOT / "deploy" / "compose.yaml"
 
-# The arguments of each kind of instruction, in their order, with lines that go on joined.
+# The arguments of each kind of instruction, in their order. Continued lines are joined.
 _TEXT = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
 INSTRUCTIONS = [line.split(" ", 1) for line in _TEXT.splitlines() if line.strip()]
 
@@ -41,7 +41,7 @@ def test_the_linter_is_content() -> None:
 
 
 def test_it_is_not_root_and_pinned() -> None:
-    """A user by number, the same base by version in both stages, nothing that compiles, and no curl to check health."""
+    """The image has a numeric user and one pinned base for both stages, and neither a compiler nor curl."""
     assert said("USER")[-1] == "10001:10001"
     bases = {line.split()[0] for line in said("FROM")}
     (base,) = bases
@@ -51,7 +51,7 @@ def test_it_is_not_root_and_pinned() -> None:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """/opt/authsvc, made as the first stage makes it of what .dockerignore lets through."""
+    """/opt/authsvc, made by the commands of the first stage from the files that .dockerignore allows."""
     directory = tmp_path_factory.mktemp("image")
     kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     source = directory / "source"
@@ -77,7 +77,7 @@ def test_there_is_no_installer_in_it(image: Path) -> None:
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[tuple[Secrets, int]]:
-    """The store of compose.yaml, by its own command with the files where they are here."""
+    """The store of compose.yaml, started by its own command with local paths."""
     port = free_port()
     secrets = Secrets.made(tmp_path / "secrets", f"redis://127.0.0.1:{port}/0")
     data = tmp_path / "data"
@@ -112,7 +112,7 @@ def ping(port: int) -> bytes:
 def test_the_service_runs_with_a_read_only_root(
     image: Path, stack: tuple[Secrets, int], new_server: Callable[..., Server]
 ) -> None:
-    """The image's command in its environment on compose's store: a walk, and the health check says so."""
+    """The command of the image runs on the store of compose: a login works, and the health check succeeds."""
     secrets, _ = stack
     server = new_server()
     given = dict(pair.split("=", 1) for line in said("ENV") for pair in shlex.split(line))
@@ -125,7 +125,7 @@ def test_the_service_runs_with_a_read_only_root(
     server.environment = given
     server.program = str(image / "bin" / "authsvc")
     if os.geteuid() == 0 and shutil.which("unshare"):
-        # All that compose lets it write is /tmp, an empty file system in memory; its own output is a pipe already.
+        # compose allows writes to /tmp only, an empty file system in memory. The output is a pipe already.
         server.prefix = ("unshare", "--mount", "sh", "-c", READ_ONLY, "sh")
     server.start()
     walk(server)
@@ -137,7 +137,7 @@ def test_the_service_runs_with_a_read_only_root(
     assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 1
 
 
-# In a mount namespace of its own: what is mounted read-only there is so for nobody else.
+# A mount namespace keeps the read-only mounts away from other processes.
 READ_ONLY = """
 mount --make-rprivate / && mount -o remount,bind,ro / && ! touch /opt/written 2>/dev/null && exec "$@"
 """
@@ -154,7 +154,7 @@ def service(name: str) -> dict[str, Any]:
 
 
 def test_compose_takes_it(tmp_path: Path) -> None:
-    """`docker compose config`, with the paths resolved to files that are there once the passwords are made."""
+    """`docker compose config` accepts the file, and its paths lead to files once the passwords are made."""
     command = [*compose(), "--file", str(COMPOSE), "config", "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -174,7 +174,7 @@ def compose() -> list[str]:
 
 @pytest.mark.parametrize("name", ["authsvc", "store"])
 def test_nothing_may_do_more_than_it_needs(name: str) -> None:
-    """Read-only, without capabilities, without new privileges, and bounded."""
+    """The containers are read-only and bounded, without capabilities and new privileges."""
     found = service(name)
     assert found["read_only"] is True
     assert found["cap_drop"] == ["ALL"]
@@ -184,7 +184,7 @@ def test_nothing_may_do_more_than_it_needs(name: str) -> None:
 
 
 def test_every_setting_exists() -> None:
-    """No variable of compose.yaml or the Dockerfile is one that the service refuses to start with."""
+    """The service knows each variable of compose.yaml and the Dockerfile."""
     given = set(service("authsvc")["environment"]) | set(re.findall(r"AUTHSVC_\w+", "\n".join(said("ENV"))))
     fields = {name.removeprefix("AUTHSVC_").removesuffix("_FILE").lower() for name in given}
     assert fields <= set(Settings.model_fields)

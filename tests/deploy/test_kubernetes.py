@@ -1,4 +1,4 @@
-"""The manifests for Kubernetes: valid by its schemas, consistent with each other and with the service."""
+"""The manifests for Kubernetes are valid, and consistent with each other and with the service."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from tests.stores import Secrets
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 PLAIN = sorted(path for path in FOLDER.rglob("*.yaml") if path.name != "kustomization.yaml")
-# What the operator of Prometheus defines: there is no schema of it here.
+# Kinds of the Prometheus operator, for which the tests have no schema.
 ELSEWHERE = {"ServiceMonitor"}
 POD = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 CONTAINER = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
@@ -30,7 +30,7 @@ def manifests(text: str) -> list[Manifest]:
 
 @pytest.fixture(scope="module", params=["base", "example"])
 def rendered(request: pytest.FixtureRequest) -> list[Manifest]:
-    """What `kubectl apply -k` sends; `example` has every component."""
+    """The documents that `kubectl apply -k` sends. `example` contains every component."""
     command = [program("kubectl"), "kustomize", str(FOLDER / request.param)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -48,7 +48,7 @@ def validated(documents: list[Manifest], directory: Path) -> None:
 
 
 def test_each_file_is_valid(tmp_path: Path) -> None:
-    """As it is in the repository: there are no templates. A field that is misspelt is refused."""
+    """Each manifest is valid by the schemas of Kubernetes, and a misspelt field is refused."""
     validated([document for path in PLAIN for document in manifests(path.read_text())], tmp_path)
 
 
@@ -63,7 +63,7 @@ def pods(documents: list[Manifest]) -> Iterator[Manifest]:
 
 
 def test_pods_keep_to_the_restricted_standard(rendered: list[Manifest]) -> None:
-    """No root, no privilege, no capability, nothing written but volumes, no token of the API; memory is bounded."""
+    """A pod has an ordinary user, a read-only root, bounded memory, no capabilities and no API token."""
     for pod in pods(rendered):
         spec = pod["spec"]
         assert spec["securityContext"].items() >= POD.items()
@@ -77,7 +77,7 @@ def test_pods_keep_to_the_restricted_standard(rendered: list[Manifest]) -> None:
 
 
 def test_everything_selects_what_is_there(rendered: list[Manifest]) -> None:
-    """Services, budgets and policies mean pods that exist, and ports that these name."""
+    """Services, budgets and policies select existing pods and named ports."""
     labels = [pod["metadata"]["labels"] for pod in pods(rendered)]
     named = {port["name"] for pod in pods(rendered) for one in pod["spec"]["containers"] for port in one["ports"]}
     for document in rendered:
@@ -103,7 +103,7 @@ def container(documents: list[Manifest], kind: str) -> Manifest:
 
 
 def test_the_service_is_what_they_take_it_for(rendered: list[Manifest], tmp_path: Path) -> None:
-    """Its settings, its port, its grace and its calls; and the secrets that make-secrets.sh makes."""
+    """The manifests use the service's own settings, port, grace and calls, and the secrets of make-secrets.sh."""
     found = container(rendered, "Deployment")
     names = [variable["name"].removeprefix("AUTHSVC_").removesuffix("_FILE").lower() for variable in found["env"]]
     assert set(names) <= set(Settings.model_fields)

@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and that it works where nothing else is. `make release` does this for each Python."""
+"""The wheel has the right contents and works in an empty environment. `make release` tests that for each Python."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_only_the_package_is_in_it(wheel: Path) -> None:
-    """With its licences and py.typed; its version is that of authsvc/__init__.py."""
+    """The wheel holds its licences and py.typed, and its version is that of authsvc/__init__.py."""
     release.examine(wheel)
     assert wheel.name.startswith(f"authsvc-{authsvc.__version__}-")
     (metadata,) = (name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".dist-info/METADATA"))
@@ -35,7 +35,7 @@ def test_only_the_package_is_in_it(wheel: Path) -> None:
 
 
 def test_strangers_in_it_are_found(wheel: Path, tmp_path: Path) -> None:
-    """The check of the contents can fail."""
+    """The check refuses a wheel with wrong contents."""
     other = tmp_path / wheel.name
     other.write_bytes(wheel.read_bytes())
     with zipfile.ZipFile(other, "a") as archive:
@@ -57,7 +57,7 @@ def test_it_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
 
 
 def test_what_could_not_be_audited_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service of advisories that answers nothing is not an all-clear."""
+    """If the service of advisories does not answer, the audit reports no all-clear."""
     (tmp_path / "lib" / "python3" / "site-packages").mkdir(parents=True)
     holes = [{"name": "a", "version": "1", "vulns": [{"id": "CVE-1"}]}, {"name": "b", "skip_reason": "?"}]
     done = subprocess.CompletedProcess[str]([], 1, json.dumps({"dependencies": holes}), "")

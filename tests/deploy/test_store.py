@@ -1,4 +1,4 @@
-"""The store that deploy/valkey makes: what it keeps, who gets in, what they may do. Most tests run on it."""
+"""The store of deploy/valkey: its persistence, its users and their rights. Most other tests run on it, too."""
 
 import json
 import subprocess
@@ -43,7 +43,7 @@ def user(operator: "redis.Redis", name: str) -> dict[str, Any]:
 
 
 def test_what_is_acknowledged_is_kept(operator: "redis.Redis") -> None:
-    """Each write is on the disk before it is acknowledged, and nothing is ever evicted."""
+    """Each write is on the disk before its reply, and the store never evicts a key."""
     found = operator.config_get("append*", "maxmemory*", "aof-load-truncated", "save", "protected-mode")
     assert found.items() >= {
         "appendonly": "yes",
@@ -57,7 +57,7 @@ def test_what_is_acknowledged_is_kept(operator: "redis.Redis") -> None:
 
 
 def test_nobody_gets_in_without_a_name(store: StoreProcess, operator: "redis.Redis") -> None:
-    """`default` is off and has no empty password, which also is what protected mode looks at."""
+    """The user `default` is off and has no empty password. Protected mode checks the same."""
     with redis.Redis(unix_socket_path=str(store.socket)) as nobody, pytest.raises(redis.AuthenticationError):
         nobody.ping()
     flags = user(operator, "default")["flags"]
@@ -66,7 +66,7 @@ def test_nobody_gets_in_without_a_name(store: StoreProcess, operator: "redis.Red
 
 
 def test_the_service_may_do_what_it_needs(operator: "redis.Redis") -> None:
-    """Of all commands and subcommands there are, those that the file names, on the keys of store/keys.py."""
+    """The service may run exactly the commands of the file, on the keys of store/keys.py."""
     found = user(operator, "authsvc")
     rights = rights_of_the_service()
     assert set(found["commands"]) >= {right for right in rights if right.startswith("+")}
@@ -83,13 +83,13 @@ def test_the_service_may_do_what_it_needs(operator: "redis.Redis") -> None:
     "command", [("FLUSHALL",), ("FLUSHDB",), ("SWAPDB", "0", "1"), ("KEYS", "*"), ("DEBUG", "SLEEP", "0")]
 )
 def test_not_even_people_empty_it(operator: "redis.Redis", command: tuple[str, ...]) -> None:
-    """What ends everything, or keeps the service waiting, is a slip; the rest an operator may do."""
+    """An operator may not run commands that delete everything or block the service. All others are allowed."""
     with pytest.raises(redis.ResponseError, match=r"no permissions|not allowed"):
         operator.execute_command(*command)
 
 
 def test_a_file_that_was_not_filled_in_opens_no_door(tmp_path: Path) -> None:
-    """The file as it is in the repository names no password: a store that is given it does not start."""
+    """The file of the repository holds no password, and a store does not start with it."""
     options = [str(SHIPPED / "valkey.conf"), "--aclfile", str(SHIPPED / "users.acl"), "--port", "0"]
     ended = subprocess.run([find_binary(), *options], cwd=tmp_path, capture_output=True, text=True, timeout=20)
     assert ended.returncode != 0
@@ -97,7 +97,7 @@ def test_a_file_that_was_not_filled_in_opens_no_door(tmp_path: Path) -> None:
 
 
 def test_passwords_are_made_once(secrets: Secrets) -> None:
-    """Each run makes others, never over those in use; only the owner of the folder gets at them."""
+    """Each run makes new secrets and keeps the ones in use. Only the owner of the folder can read them."""
     users = secrets.users.read_text()
     again = subprocess.run(["sh", str(SHIPPED / "make-secrets.sh"), str(secrets.directory)], capture_output=True)
     assert again.returncode == 1
@@ -109,7 +109,7 @@ def test_passwords_are_made_once(secrets: Secrets) -> None:
 
 
 def test_the_check_is_content(store: StoreProcess, secrets: Secrets, operator: "redis.Redis", tmp_path: Path) -> None:
-    """`authsvc check` objects to nothing about the store; an operator's rights tell it what the service's don't."""
+    """`authsvc check` accepts the store. With the rights of an operator it checks more than with the service's."""
     operator.set("service", json.dumps({"epoch": int(time.time() * 1000)}))
     service_url = secrets.url.replace("redis://", "unix://").replace("127.0.0.1:6379/0", str(store.socket))
     operator_url = f"unix://operator:{secrets.operator_password}@{store.socket}"
@@ -124,7 +124,7 @@ def test_the_check_is_content(store: StoreProcess, secrets: Secrets, operator: "
 
 
 def test_a_password_is_changed_without_a_gap(store: StoreProcess, secrets: Secrets, operator: "redis.Redis") -> None:
-    """The new one is good before the old one is taken away, and the store writes it to its file."""
+    """A new password works before the old one is removed, and the store saves it to its file."""
     operator.execute_command("ACL", "SETUSER", "authsvc", ">new", ">newer")
     for password in ("new", "newer"):
         with redis.Redis(unix_socket_path=str(store.socket), username="authsvc", password=password) as service:

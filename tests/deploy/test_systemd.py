@@ -1,4 +1,4 @@
-"""The systemd unit: it is sound, it is tight, and the service runs confined as it says."""
+"""The systemd unit is valid and strict, and the service runs under its confinement."""
 
 import ctypes.util
 import shutil
@@ -16,7 +16,7 @@ from tests.e2e.conftest import AUTHSVC, Server
 from tests.processes import until
 from tests.stores import Secrets, running_store
 
-# In tenths, as systemd-analyze counts how exposed a service is: 100 is a service without any confinement.
+# The exposure that systemd-analyze may report, in tenths. 100 is a service without confinement.
 EXPOSED_AT_MOST = 15
 
 pytestmark = pytest.mark.skipif(
@@ -30,7 +30,7 @@ def analyze(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """The unit and its drop-in, with the program where it is here."""
+    """The unit and its drop-in, with the local path of the program."""
     path = tmp_path / "authsvc.service"
     path.write_text(unit.UNIT.read_text().replace("/opt/authsvc/bin/authsvc", AUTHSVC))
     (tmp_path / "authsvc.service.d").mkdir()
@@ -39,7 +39,7 @@ def installed(tmp_path: Path) -> Path:
 
 
 def test_it_is_sound(installed: Path) -> None:
-    """systemd has nothing to say about it, misspelt settings included."""
+    """systemd accepts the unit without a warning, even about misspelt settings."""
     done = analyze("verify", str(installed))
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
@@ -50,14 +50,14 @@ def test_it_is_tight(installed: Path) -> None:
 
 
 def test_what_it_starts_is_what_is_installed() -> None:
-    """The command of the unit is the one of docs/deploy.md, in the environment that is made there."""
+    """The unit runs the command of docs/deploy.md in the environment of that page."""
     (command,) = unit.lines(unit.UNIT.read_text(), "ExecStart")
     assert command == "/opt/authsvc/bin/authsvc serve"
     assert "python3 -m venv /opt/authsvc" in (unit.UNIT.parents[2] / "docs" / "deploy.md").read_text()
 
 
 def test_it_waits_longer_than_the_service_takes() -> None:
-    """The service ends within ten seconds of SIGTERM, which it gets alone; systemd kills what is left after that."""
+    """systemd sends SIGTERM to the main process alone and waits longer than the ten seconds of the service."""
     text = unit.UNIT.read_text()
     assert unit.lines(text, "KillMode") == ["mixed"]
     assert int(unit.lines(text, "TimeoutStopSec")[0]) > 10
@@ -66,7 +66,7 @@ def test_it_waits_longer_than_the_service_takes() -> None:
 
 @pytest.fixture
 def confined(new_server: Callable[..., Server]) -> Callable[..., Server]:
-    """A service that may do what the unit lets it, with the unit's environment."""
+    """A service under the confinement and in the environment of the unit."""
     if ctypes.util.find_library("seccomp") is None:
         pytest.skip("no libseccomp: apt-get install libseccomp2")
 
@@ -87,7 +87,7 @@ def confined(new_server: Callable[..., Server]) -> Callable[..., Server]:
 
 
 def test_the_service_runs_in_it(confined: Callable[..., Server]) -> None:
-    """With a Valkey of its own; SIGHUP replaces the workers and SIGTERM ends everything well."""
+    """The confined service starts its own Valkey. SIGHUP replaces the workers, and SIGTERM ends all processes."""
     server = confined(workers=2)
     assert server.process is not None
     status = Path(f"/proc/{server.process.pid}/status").read_text()
@@ -103,7 +103,7 @@ def test_the_service_runs_in_it(confined: Callable[..., Server]) -> None:
 
 
 def test_it_runs_on_a_store_of_ones_own(confined: Callable[..., Server], tmp_path: Path) -> None:
-    """The URL comes from the credential that store.conf loads, and nothing is kept on this machine."""
+    """The URL of the store comes from the credential of store.conf. The service then stores no data locally."""
     secrets = Secrets.made(tmp_path / "secrets", f"unix://{tmp_path}/store.sock")
     with running_store(shipped=secrets, directory=tmp_path):
         server = confined(secrets.url)
@@ -112,12 +112,12 @@ def test_it_runs_on_a_store_of_ones_own(confined: Callable[..., Server], tmp_pat
 
 
 def test_a_stricter_sandbox_stops_no_login(confined: Callable[..., Server]) -> None:
-    """Where threads may not step back they don't, and passwords are hashed all the same."""
+    """If the confinement forbids the idle scheduling class, the service hashes passwords without it."""
     walk(confined(without="SystemCallFilter=setpriority"))
 
 
 def test_what_it_must_not_do_it_can_not() -> None:
-    """The confinement of these tests confines: no mount, no raw socket, no code that is written and then run."""
+    """The confinement of these tests refuses a mount, a raw socket, and code that is written and then run."""
     program = (
         "import ctypes, mmap, socket, sys\n"
         "from tests.deploy import unit\n"

@@ -1,7 +1,7 @@
-"""Running a program as the systemd unit confines it, where there is no systemd to do so.
+"""Runs a program under the confinement of the systemd unit, without systemd.
 
-Of what the unit says this does: its environment, system calls, families of sockets, no new privileges, no memory that
-is both written and executed. Users, folders and devices it leaves to systemd.
+This module applies the environment, the filter of system calls, the families of sockets and the ban of new privileges
+and of writable code. It leaves users, folders and devices to systemd.
 """
 
 import ctypes
@@ -31,14 +31,14 @@ def lines(text: str, name: str) -> list[str]:
 
 
 def environment(text: str, directory: Path) -> dict[str, str]:
-    """What `Environment=` sets, with the unit's folders below this one."""
+    """The variables of `Environment=`, with the unit's folders below this one."""
     given = dict(line.split("=", 1) for line in lines(text, "Environment"))
     return {name: value.replace("%S", str(directory)).replace("%d", str(directory)) for name, value in given.items()}
 
 
 @cache
 def _groups() -> dict[str, list[str]]:
-    """What is in each group of system calls, other groups among it, as this systemd knows them."""
+    """The members of each group of system calls, as systemd lists them. A member can be a group."""
     told = subprocess.run(["systemd-analyze", "syscall-filter"], capture_output=True, text=True, check=True).stdout
     groups: dict[str, list[str]] = {}
     for line in told.splitlines():
@@ -47,20 +47,20 @@ def _groups() -> dict[str, list[str]]:
             groups[word] = []
         elif line.startswith("    ") and not word.startswith("#"):
             groups[list(groups)[-1]].append(word)
-        elif line.startswith("#"):  # what it has no group for
+        elif line.startswith("#"):  # system calls without a group
             break
     return groups
 
 
 def system_calls(name: str) -> frozenset[str]:
-    """Those of a group such as @system-service, or the one of this name."""
+    """The system calls of a group such as @system-service, or the call with this name."""
     if not name.startswith("@"):
         return frozenset({name})
     return frozenset().union(*(system_calls(one) for one in _groups()[name]))
 
 
 def allowed(text: str) -> frozenset[str]:
-    """What SystemCallFilter= leaves."""
+    """The system calls that SystemCallFilter= allows."""
     kept: frozenset[str] = frozenset()
     for line in lines(text, "SystemCallFilter"):
         calls = frozenset().union(*(system_calls(name) for name in line.removeprefix("~").split()))
@@ -69,7 +69,7 @@ def allowed(text: str) -> frozenset[str]:
 
 
 def confine(text: str) -> None:
-    """From here on this process, and those that it becomes or starts, may do what the unit lets them."""
+    """Confine this process and its future programs and children as the unit does."""
     libc = ctypes.CDLL(None, use_errno=True)
     seccomp = ctypes.CDLL("libseccomp.so.2", use_errno=True)
     seccomp.seccomp_init.restype = ctypes.c_void_p
@@ -81,7 +81,7 @@ def confine(text: str) -> None:
 
     def allow(name: str, *arguments: _Argument) -> None:
         number = seccomp.seccomp_syscall_resolve_name(name.encode())
-        if number >= 0:  # else this architecture has no such call
+        if number >= 0:  # negative: this architecture does not have the call
             given = (_Argument * len(arguments))(*arguments)
             if seccomp.seccomp_rule_add_array(rules, _ALLOW, number, len(arguments), given):
                 raise OSError(f"no rule for {name}")
@@ -99,4 +99,4 @@ def confine(text: str) -> None:
 if __name__ == "__main__":
     left_out = sys.argv[1].removeprefix("--without=")
     confine(UNIT.read_text().replace(left_out, "") if left_out else UNIT.read_text())
-    os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606  # that is what it is for
+    os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606  # this module exists to run the given program

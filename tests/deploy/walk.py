@@ -1,10 +1,10 @@
-"""What an installation is tried with."""
+"""A walk through a running service, to test an installation."""
 
 from tests.e2e.conftest import PASSWORD, Server
 
 
 def walk(server: Server) -> None:
-    """A user is created, logs in, is known, and is not any more once the token is revoked."""
+    """Create a user, log in, introspect the token, revoke it, and see it inactive."""
     ada = {"username": "ada", "password": PASSWORD}
     with server.http() as http:
         assert http.post("/admin/users", json=ada, auth=server.admin).status_code == 201

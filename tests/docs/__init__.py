@@ -1,1 +1,1 @@
-"""The documentation: it builds, its links hold, and every command and snippet in it is run."""
+"""The documentation builds, its links hold, and its commands and programs run."""

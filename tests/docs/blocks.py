@@ -1,4 +1,4 @@
-"""Finding the fenced blocks of a page, and what the words after their language say about them."""
+"""Finds the fenced blocks of a page and reads the options after their language."""
 
 import re
 import shlex
@@ -9,14 +9,14 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[2]
-# What is shown, and what is run and not shown: <!-- run: … -->, and what the page's service is set to.
+# Fenced blocks, hidden commands (`<!-- run: … -->`), and the settings of the page's service (`<!-- serve: … -->`).
 _HIDDEN = re.compile(r"<!-- (?P<kind>run|python|serve): ?(?P<code>.*?)-->", re.DOTALL)
 OPTIONS = {"no-run", "file", "refused"}
 
 
 @dataclass(frozen=True)
 class Block:
-    """One block. `shown` is false for what only the tests see."""
+    """One block. shown: false for a hidden block, which only the tests see."""
 
     page: Path
     line: int
@@ -31,7 +31,7 @@ class Block:
 
 
 def documented() -> list[Path]:
-    """Every page whose commands somebody may follow. Decisions are about the past; they hold no commands."""
+    """Every page whose commands a reader may run. Decisions describe the past and hold no commands."""
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
     return [page for page in pages if "decisions" not in page.parts]
 
@@ -46,7 +46,7 @@ def _blocks(page: Path, text: str) -> Iterator[Block]:
         if token.type == "fence":
             language, options = _info(token.info)
             yield Block(page, line, language, token.content, options)
-        elif token.type == "code_block":  # indented: nobody can say what language that is
+        elif token.type == "code_block":  # an indented block has no language
             yield Block(page, line, "", token.content)
         elif token.type == "html_block" and (hidden := _HIDDEN.match(token.content.strip())):
             language = {"run": "sh"}.get(hidden["kind"], hidden["kind"])

@@ -11,7 +11,7 @@ from typing import Any
 async def run(path: str, source: str) -> None:
     code = compile(source, path, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     names: dict[str, Any] = {"__name__": "__main__"}
-    ended = eval(code, names)  # noqa: S307  # that is what it is for
+    ended = eval(code, names)  # noqa: S307  # this module exists to run the code of a page
     if inspect.isawaitable(ended):
         await ended
 

@@ -1,4 +1,4 @@
-"""Every fenced block of README and docs is run, or parsed, or says why neither can be done here."""
+"""Every fenced block of README and docs is run or parsed, or gives the reason why it is not."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from tests.e2e.conftest import free_port
 PAGES = {str(page.relative_to(ROOT)): blocks_of(page) for page in documented()}
 BLOCKS = [block for blocks in PAGES.values() for block in blocks]
 RUN = {"sh", "python"}
-# `text` is what no program reads: a layout, an answer with an ellipsis.
+# `text` is for readers only: a layout, an answer with an ellipsis.
 LANGUAGES = RUN | {"json", "yaml", "toml", "nginx", "caddy", "js", "html", "ini", "text"}
 UNTOUCHED = [block for block in BLOCKS if "no-run" in block.options]
 
@@ -30,7 +30,7 @@ def of(*languages: str) -> pytest.MarkDecorator:
 
 
 def test_every_block_says_what_it_is() -> None:
-    """A language that is checked, options that mean something, and a reason where nothing is run."""
+    """Each block has a known language, known options, and a reason if it is not run."""
     for block in BLOCKS:
         assert block.language in LANGUAGES | {"serve"}, f"{block.place}: ```{block.language}: which of {LANGUAGES}?"
         assert block.options.keys() <= OPTIONS, block.place
@@ -39,7 +39,7 @@ def test_every_block_says_what_it_is() -> None:
 
 @of("sh")
 def test_commands_stay_in_their_folder(block: Block) -> None:
-    """What would change the machine of whoever runs the tests is not run, and says why."""
+    """A block with a command that would change the machine is not run, and gives a reason."""
     found = BEYOND.search(block.code)
     assert found is None, f'{block.place}: {found and found[0].strip()!r} is not run here: ```sh no-run="why"'
 
@@ -47,7 +47,7 @@ def test_commands_stay_in_their_folder(block: Block) -> None:
 @pytest.fixture
 def page_server(tmp_path: Path) -> Iterator[PageServer]:
     server = PageServer(tmp_path, 0, {"AUTHSVC_DATA_DIR": str(tmp_path / "authsvc-data")})
-    # The parameters of argon2 as they are for a reader: `authsvc check` looks at them.
+    # The default parameters of argon2, as for a reader, because `authsvc check` judges them.
     server.environment |= {"AUTHSVC_ARGON2_MEMORY_KIB": "19456", "AUTHSVC_ARGON2_TIME_COST": "2"}
     yield server
     server.clean_up()
@@ -55,7 +55,7 @@ def page_server(tmp_path: Path) -> Iterator[PageServer]:
 
 @pytest.mark.parametrize("name", [name for name, blocks in PAGES.items() if {b.language for b in blocks} & RUN])
 def test_a_page_does_what_it_says(name: str, page_server: PageServer) -> None:
-    """All of its commands and programs succeed in their order, beside a service that has just been started."""
+    """All commands and programs of a page succeed in their order, beside a new service."""
     blocks = PAGES[name]
     if shutil.which("bash") is None or shutil.which("curl") is None:
         pytest.skip("no bash or no curl here")
@@ -70,7 +70,7 @@ def test_a_page_does_what_it_says(name: str, page_server: PageServer) -> None:
 
 @pytest.mark.parametrize("block", UNTOUCHED, ids=lambda block: block.place)
 def test_what_is_not_run(block: Block) -> None:
-    """Listed by its reason, and parsed all the same."""
+    """A block that is not run is parsed all the same."""
     if block.language == "sh" and shutil.which("bash") is not None:
         done = subprocess.run(["bash", "-n"], input=block.code, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{block.place}\n{done.stderr}"
@@ -115,7 +115,7 @@ http {{
 
 @of("nginx")
 def test_nginx_takes_it(block: Block, tmp_path: Path) -> None:
-    """With a certificate that is there, and a port that is free."""
+    """nginx accepts the block, with a real certificate and a free port."""
     nginx = shutil.which("nginx")
     if nginx is None:
         pytest.skip("no nginx here: apt-get install nginx-light")

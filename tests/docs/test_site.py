@@ -1,4 +1,4 @@
-"""The site: it builds without a warning, reads as it is written, and loads nothing from elsewhere."""
+"""The site builds without a warning, shows the text as it is written, and loads nothing from other hosts."""
 
 import re
 import subprocess
@@ -12,13 +12,13 @@ from markdown_it import MarkdownIt
 
 from tests.docs.blocks import ROOT, documented
 
-# What one and the same thing is for who reads the Markdown and in the page.
+# Pairs of names: a token of the Markdown parser, and the tag of the page that shows it.
 _SAME = {"fence": "pre", "list_item_open": "li", "table_open": "table", "heading_open": "h", "blockquote_open": "quote"}
 _TAGS = {"pre": "pre", "li": "li", "table": "table", "blockquote": "quote"} | {f"h{n}": "h" for n in range(1, 7)}
 
 
 class Html(HTMLParser):
-    """What of a page matters here: the addresses it loads, its anchors, and what its text is made of."""
+    """A parser of a page. It collects the addresses that the page loads, the anchors, and the tags of the text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Html(HTMLParser):
         self.links: list[str] = []
         self.anchors: set[str] = set()
         self.made_of: Counter[str] = Counter()
-        self._depth = 0  # within the text of the page
+        self._depth = 0  # the depth inside the text of the page
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -47,7 +47,7 @@ class Html(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site; its links and anchors are checked while it is built."""
+    """The built site. The build itself checks links and anchors."""
     target = tmp_path_factory.mktemp("site")
     command = [
         sys.executable,
@@ -67,7 +67,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
-    """No script, style, font, picture or form of another host: the site works without the internet."""
+    """All scripts, styles, fonts, pictures and forms are of the site itself, so it works without the internet."""
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 20
     for page in pages:
@@ -83,7 +83,7 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     "page", [page for page in documented() if page.is_relative_to(ROOT / "docs")], ids=lambda page: page.name
 )
 def test_a_page_reads_as_it_is_written(site: Path, page: Path) -> None:
-    """As many lists, tables, headings and blocks as other readers of Markdown see: lists nest by four spaces here."""
+    """The page shows as many lists, tables, headings and blocks as another Markdown parser finds."""
     built = site / page.relative_to(ROOT / "docs").with_suffix(".html")
     tokens = MarkdownIt("commonmark").enable("table").parse(page.read_text())
     written = Counter(_SAME[token.type] for token in tokens if token.type in _SAME)
@@ -93,7 +93,7 @@ def test_a_page_reads_as_it_is_written(site: Path, page: Path) -> None:
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_links_of_the_repository_hold(site: Path, name: str) -> None:
-    """Files and anchors that the pages beside docs/ link to exist."""
+    """The files and anchors exist to which README and other pages outside of docs/ link."""
     for target in re.findall(r"\]\(([^)\s]+)\)", (ROOT / name).read_text()):
         path, _, anchor = target.partition("#")
         if re.match(r"[a-z]+:", target):
@@ -105,7 +105,7 @@ def test_links_of_the_repository_hold(site: Path, name: str) -> None:
 
 
 def test_every_page_is_within_reach(site: Path) -> None:
-    """From the first page, by links alone."""
+    """Links lead from the first page to every page."""
     seen, left = set(), [site / "index.html"]
     while left:
         page = left.pop()

@@ -1,4 +1,4 @@
-"""The figures of the sizing page are on the safe side of what was measured."""
+"""The figures of the sizing page are on the safe side of the measured ones."""
 
 import re
 
@@ -15,14 +15,14 @@ def promised(row: str) -> float:
 
 
 def measured(row: str) -> list[float]:
-    """The medians of the rows that begin like this."""
+    """The medians of the rows of docs/performance.md that begin with this text."""
     found = re.findall(rf"^\| {row}.*?\|[^|]*\| ([\d,.]+)", MEASURED, re.MULTILINE)
     assert found, row
     return [float(one.replace(",", "")) for one in found]
 
 
 def test_rates_are_not_above_the_measured() -> None:
-    """And not so far below that the page says nothing."""
+    """The figures are close enough to the measured ones to be useful."""
     for row, shown in {
         "introspections of one core": r"2 \| authsvc /introspect",
         "the same in batches": r"6 \| authsvc, batches of 500",
@@ -41,7 +41,7 @@ def test_bytes_are_not_below_the_measured() -> None:
 
 
 def test_the_formula_uses_the_figures() -> None:
-    """What the table says is what the program reckons with."""
+    """The program of the page computes the figures of its table."""
     code = SIZING.partition("```python")[2].partition("```")[0]
     assert f"sessions * {promised('a session in the store'):.0f} " in code
     assert f"accounts * {promised('an account in the store'):.0f})" in code

@@ -1,16 +1,18 @@
-"""Following a page: its commands in one shell, in its own folder, beside a real service.
+"""Runs the commands of a page in one shell, in a new folder, beside a real service.
 
-What is replaced, and nothing else:
+These replacements are made, and no others:
 
-- A line that starts the service (`make run`, or one that ends in `authsvc serve`) is left out: it runs already, in the
-  same folder, with what `<!-- serve: NAME=value -->` says. Of other lines with `make` the target has to exist.
-- `http://127.0.0.1:8000` and `https://auth.example.org` are where it runs; `client_id:client_secret` is its admin.
-- 9000, the port of a reader's own application, is one that is free.
-- `curl` fails where the answer is an error, unless the block says `refused`.
+- A line that starts the service (`make run`, or a line that ends in `authsvc serve`) is left out. The service runs
+  already, in the same folder, with the settings of `<!-- serve: NAME=value -->`.
+- Another line with `make` becomes a dry run, so its target has to exist.
+- `http://127.0.0.1:8000` and `https://auth.example.org` become the address of the service.
+- `client_id:client_secret` becomes the admin of the service.
+- 9000, the port of the reader's own application, becomes a free port.
+- `curl` fails if the answer is an error, unless the block says `refused`.
 
 Blocks of `sh` run one after another with `set -euo pipefail`. A block with `file="NAME"` is written to that file. The
-other blocks of `python` are one program, which runs where the last one of them stands. What is in `<!-- run: … -->` and
-`<!-- python: … -->` is run and not shown: what a page takes for granted, and checks of what it says.
+other blocks of `python` form one program, which runs at the place of the last block. The hidden blocks
+`<!-- run: … -->` and `<!-- python: … -->` run like the others. They hold preparations and checks of the page.
 """
 
 import os
@@ -29,7 +31,7 @@ from tests.e2e.conftest import Server, free_port
 URL = "http://127.0.0.1:8000"
 PUBLIC_URL = "https://auth.example.org"
 WITHIN_S = 240
-# What would reach beyond the folder of the page: a block with such a command has to say why it isn't run.
+# Commands that reach beyond the folder of the page. A block with such a command gives a reason and is not run.
 BEYOND = re.compile(
     r"(^|[\s|;&(])(sudo|systemctl|journalctl|apt|apt-get|docker|kubectl|helm|useradd|adduser|usermod|npm|pip|pipx|git|"
     r"systemd-\S+|mount|chown)(\s|$)|(>|\s)/(etc|var|usr|opt|srv|root|home|run)/",
@@ -39,7 +41,7 @@ BEYOND = re.compile(
 
 @dataclass
 class PageServer(Server):
-    """A service as a page has it: its store in `authsvc-data` of the folder, its log in `service.log`."""
+    """The service of a page. Its store is in the folder `authsvc-data`, its log in `service.log`."""
 
     application_port: int = field(default_factory=free_port)
 
@@ -48,7 +50,7 @@ class PageServer(Server):
         return self.directory / "authsvc-data"
 
     def _answers(self) -> bool:
-        """On the port that it was given by the system and prints: nobody else can have it."""
+        """Whether the service answers on the port that it prints. The system has chosen that port."""
         printed = re.search(r"^authsvc \S+ on http://127\.0\.0\.1:(\d+),", self.output, re.MULTILINE)
         if printed:
             self.port = int(printed[1])
@@ -59,7 +61,7 @@ class PageServer(Server):
 
 
 def walk(server: PageServer, blocks: list[Block]) -> "subprocess.CompletedProcess[str]":
-    """Run what a page says, beside a service that was started in the folder."""
+    """Run the blocks of a page beside a service that was started in the folder."""
     folder = server.directory
     (folder / "service.log").symlink_to("stderr")
     (folder / ".venv").symlink_to(sys.prefix)
@@ -84,7 +86,7 @@ def walk(server: PageServer, blocks: list[Block]) -> "subprocess.CompletedProces
 
 def _script(server: PageServer, folder: Path, blocks: list[Block]) -> Iterator[str]:
     yield "set -euo pipefail"
-    yield "trap 'jobs -p | xargs -r kill 2>/dev/null' EXIT"  # what a page starts in the background ends with it
+    yield "trap 'jobs -p | xargs -r kill 2>/dev/null' EXIT"  # programs that a page starts in the background end with it
     program = [block for block in blocks if block.language == "python" and "file" not in block.options]
     for block in blocks:
         if "no-run" in block.options:
