@@ -95,7 +95,7 @@ def read(lines: io.StringIO) -> list[dict[str, Any]]:
     return found
 
 
-async def test_lines_bear_the_requests_id(service: Service, lines: io.StringIO) -> None:
+async def test_each_line_has_the_id_of_its_request(service: Service, lines: io.StringIO) -> None:
     """The answer, the log lines and the trail have the id of the request: the caller's own, or a new one."""
     await service.user()
     given = await service.http.post(
@@ -113,7 +113,9 @@ async def test_lines_bear_the_requests_id(service: Service, lines: io.StringIO) 
     }
 
 
-async def test_errors_of_the_store_bear_it_too(service: Service, valkey: "redis.Redis", lines: io.StringIO) -> None:
+async def test_lines_about_the_store_have_the_id_of_the_request(
+    service: Service, valkey: "redis.Redis", lines: io.StringIO
+) -> None:
     """A line about the store, written far below the routes, has the id of its request."""
     await service.user()
     valkey.config_set("maxmemory", 1)
@@ -126,7 +128,7 @@ async def test_errors_of_the_store_bear_it_too(service: Service, valkey: "redis.
     assert ids == {answer.headers["x-request-id"]}
 
 
-async def test_requests_at_the_same_time_are_told_apart(service: Service, lines: io.StringIO) -> None:
+async def test_overlapping_requests_keep_their_own_ids(service: Service, lines: io.StringIO) -> None:
     """When requests overlap, each line has the id of its own request."""
     await service.user()
     tokens = [(await service.login())["access_token"] for _ in range(8)]
@@ -142,7 +144,7 @@ async def test_requests_at_the_same_time_are_told_apart(service: Service, lines:
     assert ended == {token[4:16]: f"number-{number}" for number, token in enumerate(tokens)}
 
 
-async def test_what_many_share_bears_no_id(
+async def test_shared_work_has_no_request_id(
     service: Service, lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Work that several requests share has no id: following the store, and joint lookups."""
@@ -161,7 +163,7 @@ async def test_what_many_share_bears_no_id(
     assert {line.get("request_id", "none") for line in read(lines)} == {"none"}
 
 
-def test_nothing_is_written_without_a_request(lines: io.StringIO) -> None:
+def test_a_line_outside_of_requests_has_no_id(lines: io.StringIO) -> None:
     """A line outside of requests has no field for the id."""
     request_id.set(None)
     logging.getLogger("authsvc.somewhere").warning("worker %s ended: replaced", 1)

@@ -40,7 +40,7 @@ def test_every_experiment_that_is_named_exists() -> None:
     assert {one.name for one in ALL if one.controls} >= EXPERIMENTS
 
 
-def test_every_row_says_how_it_stands() -> None:
+def test_every_met_requirement_names_a_test() -> None:
     """A requirement that is met names a test or says why there is none. Only such requirements count as met."""
     known = {"met", "partly", "not done", "not tested", "n/a"}
     judged = [row for row in ROWS if row[-2] in known]

@@ -35,12 +35,12 @@ def said(kind: str) -> list[str]:
     return [" ".join(rest.split()) for name, rest in INSTRUCTIONS if name == kind]
 
 
-def test_the_linter_is_content() -> None:
+def test_hadolint_accepts_the_dockerfile() -> None:
     done = subprocess.run([program("hadolint"), "--failure-threshold", "style", str(DOCKERFILE)], capture_output=True)
     assert done.returncode == 0, done.stdout.decode()
 
 
-def test_it_is_not_root_and_pinned() -> None:
+def test_the_image_has_an_ordinary_user_and_a_pinned_base() -> None:
     """The image has a numeric user and one pinned base for both stages, and neither a compiler nor curl."""
     assert said("USER")[-1] == "10001:10001"
     bases = {line.split()[0] for line in said("FROM")}
@@ -69,7 +69,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "authsvc"
 
 
-def test_there_is_no_installer_in_it(image: Path) -> None:
+def test_the_image_holds_no_installer(image: Path) -> None:
     assert not (image / "bin" / "pip").exists()
     assert not list(image.glob("lib/python*/site-packages/pip"))
     assert (image / "bin" / "authsvc").exists()
@@ -153,7 +153,7 @@ def service(name: str) -> dict[str, Any]:
     return found
 
 
-def test_compose_takes_it(tmp_path: Path) -> None:
+def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
     """`docker compose config` accepts the file, and its paths lead to files once the passwords are made."""
     command = [*compose(), "--file", str(COMPOSE), "config", "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -173,7 +173,7 @@ def compose() -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["authsvc", "store"])
-def test_nothing_may_do_more_than_it_needs(name: str) -> None:
+def test_the_containers_have_no_needless_rights(name: str) -> None:
     """The containers are read-only and bounded, without capabilities and new privileges."""
     found = service(name)
     assert found["read_only"] is True
@@ -183,7 +183,7 @@ def test_nothing_may_do_more_than_it_needs(name: str) -> None:
     assert "pids_limit" in found
 
 
-def test_every_setting_exists() -> None:
+def test_the_service_knows_every_variable() -> None:
     """The service knows each variable of compose.yaml and the Dockerfile."""
     given = set(service("authsvc")["environment"]) | set(re.findall(r"AUTHSVC_\w+", "\n".join(said("ENV"))))
     fields = {name.removeprefix("AUTHSVC_").removesuffix("_FILE").lower() for name in given}

@@ -52,7 +52,7 @@ def test_each_file_is_valid(tmp_path: Path) -> None:
     validated([document for path in PLAIN for document in manifests(path.read_text())], tmp_path)
 
 
-def test_what_is_applied_is_valid(rendered: list[Manifest], tmp_path: Path) -> None:
+def test_the_applied_documents_are_valid(rendered: list[Manifest], tmp_path: Path) -> None:
     validated(rendered, tmp_path)
 
 
@@ -76,7 +76,7 @@ def test_pods_keep_to_the_restricted_standard(rendered: list[Manifest]) -> None:
             assert not container["image"].endswith(":latest")
 
 
-def test_everything_selects_what_is_there(rendered: list[Manifest]) -> None:
+def test_selectors_and_ports_exist(rendered: list[Manifest]) -> None:
     """Services, budgets and policies select existing pods and named ports."""
     labels = [pod["metadata"]["labels"] for pod in pods(rendered)]
     named = {port["name"] for pod in pods(rendered) for one in pod["spec"]["containers"] for port in one["ports"]}
@@ -102,7 +102,7 @@ def container(documents: list[Manifest], kind: str) -> Manifest:
     return dict(only)
 
 
-def test_the_service_is_what_they_take_it_for(rendered: list[Manifest], tmp_path: Path) -> None:
+def test_the_manifests_agree_with_the_service(rendered: list[Manifest], tmp_path: Path) -> None:
     """The manifests use the service's own settings, port, grace and calls, and the secrets of make-secrets.sh."""
     found = container(rendered, "Deployment")
     names = [variable["name"].removeprefix("AUTHSVC_").removesuffix("_FILE").lower() for variable in found["env"]]

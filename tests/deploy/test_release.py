@@ -24,7 +24,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         raise
 
 
-def test_only_the_package_is_in_it(wheel: Path) -> None:
+def test_the_wheel_holds_only_the_package(wheel: Path) -> None:
     """The wheel holds its licences and py.typed, and its version is that of authsvc/__init__.py."""
     release.examine(wheel)
     assert wheel.name.startswith(f"authsvc-{authsvc.__version__}-")
@@ -34,7 +34,7 @@ def test_only_the_package_is_in_it(wheel: Path) -> None:
     assert {"embedded", "sdk"} <= set(re.findall(r"^Provides-Extra: (\w+)$", text, re.MULTILINE))
 
 
-def test_strangers_in_it_are_found(wheel: Path, tmp_path: Path) -> None:
+def test_a_wheel_with_other_contents_is_refused(wheel: Path, tmp_path: Path) -> None:
     """The check refuses a wheel with wrong contents."""
     other = tmp_path / wheel.name
     other.write_bytes(wheel.read_bytes())
@@ -45,7 +45,7 @@ def test_strangers_in_it_are_found(wheel: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_it_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     """Without extras `--help` works and `serve` says what to install; with `embedded` a token is issued and revoked."""
     environment = release.Environment.made(sys.executable, tmp_path / "environment")
     environment.try_it(wheel)
@@ -56,7 +56,7 @@ def test_it_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
         assert f"\n{name}==" not in f"\n{installed}", f"{name} is not for who runs the service"
 
 
-def test_what_could_not_be_audited_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unanswered_audit_is_no_all_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the service of advisories does not answer, the audit reports no all-clear."""
     (tmp_path / "lib" / "python3" / "site-packages").mkdir(parents=True)
     holes = [{"name": "a", "version": "1", "vulns": [{"id": "CVE-1"}]}, {"name": "b", "skip_reason": "?"}]

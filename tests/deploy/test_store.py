@@ -42,7 +42,7 @@ def user(operator: "redis.Redis", name: str) -> dict[str, Any]:
     return dict(found)
 
 
-def test_what_is_acknowledged_is_kept(operator: "redis.Redis") -> None:
+def test_an_acknowledged_write_is_kept(operator: "redis.Redis") -> None:
     """Each write is on the disk before its reply, and the store never evicts a key."""
     found = operator.config_get("append*", "maxmemory*", "aof-load-truncated", "save", "protected-mode")
     assert found.items() >= {
@@ -56,7 +56,7 @@ def test_what_is_acknowledged_is_kept(operator: "redis.Redis") -> None:
     }.items()  # fmt: skip
 
 
-def test_nobody_gets_in_without_a_name(store: StoreProcess, operator: "redis.Redis") -> None:
+def test_the_default_user_cannot_log_in(store: StoreProcess, operator: "redis.Redis") -> None:
     """The user `default` is off and has no empty password. Protected mode checks the same."""
     with redis.Redis(unix_socket_path=str(store.socket)) as nobody, pytest.raises(redis.AuthenticationError):
         nobody.ping()
@@ -65,7 +65,7 @@ def test_nobody_gets_in_without_a_name(store: StoreProcess, operator: "redis.Red
     assert "nopass" not in flags
 
 
-def test_the_service_may_do_what_it_needs(operator: "redis.Redis") -> None:
+def test_the_service_has_exactly_the_rights_of_the_file(operator: "redis.Redis") -> None:
     """The service may run exactly the commands of the file, on the keys of store/keys.py."""
     found = user(operator, "authsvc")
     rights = rights_of_the_service()
@@ -82,13 +82,13 @@ def test_the_service_may_do_what_it_needs(operator: "redis.Redis") -> None:
 @pytest.mark.parametrize(
     "command", [("FLUSHALL",), ("FLUSHDB",), ("SWAPDB", "0", "1"), ("KEYS", "*"), ("DEBUG", "SLEEP", "0")]
 )
-def test_not_even_people_empty_it(operator: "redis.Redis", command: tuple[str, ...]) -> None:
+def test_an_operator_cannot_empty_the_store(operator: "redis.Redis", command: tuple[str, ...]) -> None:
     """An operator may not run commands that delete everything or block the service. All others are allowed."""
     with pytest.raises(redis.ResponseError, match=r"no permissions|not allowed"):
         operator.execute_command(*command)
 
 
-def test_a_file_that_was_not_filled_in_opens_no_door(tmp_path: Path) -> None:
+def test_a_store_does_not_start_with_the_unfilled_file(tmp_path: Path) -> None:
     """The file of the repository holds no password, and a store does not start with it."""
     options = [str(SHIPPED / "valkey.conf"), "--aclfile", str(SHIPPED / "users.acl"), "--port", "0"]
     ended = subprocess.run([find_binary(), *options], cwd=tmp_path, capture_output=True, text=True, timeout=20)
@@ -108,7 +108,9 @@ def test_passwords_are_made_once(secrets: Secrets) -> None:
     assert len(secrets.operator_password) == 64
 
 
-def test_the_check_is_content(store: StoreProcess, secrets: Secrets, operator: "redis.Redis", tmp_path: Path) -> None:
+def test_authsvc_check_accepts_the_store(
+    store: StoreProcess, secrets: Secrets, operator: "redis.Redis", tmp_path: Path
+) -> None:
     """`authsvc check` accepts the store. With the rights of an operator it checks more than with the service's."""
     operator.set("service", json.dumps({"epoch": int(time.time() * 1000)}))
     service_url = secrets.url.replace("redis://", "unix://").replace("127.0.0.1:6379/0", str(store.socket))

@@ -38,25 +38,25 @@ def installed(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_is_sound(installed: Path) -> None:
+def test_systemd_accepts_the_unit(installed: Path) -> None:
     """systemd accepts the unit without a warning, even about misspelt settings."""
     done = analyze("verify", str(installed))
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_it_is_tight(installed: Path) -> None:
+def test_the_unit_is_strict(installed: Path) -> None:
     done = analyze("security", "--offline=true", f"--threshold={EXPOSED_AT_MOST}", str(installed))
     assert done.returncode == 0, done.stdout
 
 
-def test_what_it_starts_is_what_is_installed() -> None:
+def test_the_unit_runs_the_installed_program() -> None:
     """The unit runs the command of docs/deploy.md in the environment of that page."""
     (command,) = unit.lines(unit.UNIT.read_text(), "ExecStart")
     assert command == "/opt/authsvc/bin/authsvc serve"
     assert "python3 -m venv /opt/authsvc" in (unit.UNIT.parents[2] / "docs" / "deploy.md").read_text()
 
 
-def test_it_waits_longer_than_the_service_takes() -> None:
+def test_systemd_waits_longer_than_the_service_takes_to_end() -> None:
     """systemd sends SIGTERM to the main process alone and waits longer than the ten seconds of the service."""
     text = unit.UNIT.read_text()
     assert unit.lines(text, "KillMode") == ["mixed"]
@@ -86,7 +86,7 @@ def confined(new_server: Callable[..., Server]) -> Callable[..., Server]:
     return make
 
 
-def test_the_service_runs_in_it(confined: Callable[..., Server]) -> None:
+def test_the_service_runs_confined(confined: Callable[..., Server]) -> None:
     """The confined service starts its own Valkey. SIGHUP replaces the workers, and SIGTERM ends all processes."""
     server = confined(workers=2)
     assert server.process is not None
@@ -102,7 +102,7 @@ def test_the_service_runs_in_it(confined: Callable[..., Server]) -> None:
     assert server.process.wait(15) == 0
 
 
-def test_it_runs_on_a_store_of_ones_own(confined: Callable[..., Server], tmp_path: Path) -> None:
+def test_the_confined_service_uses_an_external_store(confined: Callable[..., Server], tmp_path: Path) -> None:
     """The URL of the store comes from the credential of store.conf. The service then stores no data locally."""
     secrets = Secrets.made(tmp_path / "secrets", f"unix://{tmp_path}/store.sock")
     with running_store(shipped=secrets, directory=tmp_path):
@@ -111,12 +111,12 @@ def test_it_runs_on_a_store_of_ones_own(confined: Callable[..., Server], tmp_pat
         assert not server.data_dir.exists()
 
 
-def test_a_stricter_sandbox_stops_no_login(confined: Callable[..., Server]) -> None:
+def test_logins_work_without_the_idle_scheduling_class(confined: Callable[..., Server]) -> None:
     """If the confinement forbids the idle scheduling class, the service hashes passwords without it."""
     walk(confined(without="SystemCallFilter=setpriority"))
 
 
-def test_what_it_must_not_do_it_can_not() -> None:
+def test_the_confinement_refuses_forbidden_calls() -> None:
     """The confinement of these tests refuses a mount, a raw socket, and code that is written and then run."""
     program = (
         "import ctypes, mmap, socket, sys\n"

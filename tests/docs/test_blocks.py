@@ -29,7 +29,7 @@ def of(*languages: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("block", found, ids=lambda block: block.place)
 
 
-def test_every_block_says_what_it_is() -> None:
+def test_every_block_has_a_language_and_known_options() -> None:
     """Each block has a known language, known options, and a reason if it is not run."""
     for block in BLOCKS:
         assert block.language in LANGUAGES | {"serve"}, f"{block.place}: ```{block.language}: which of {LANGUAGES}?"
@@ -38,7 +38,7 @@ def test_every_block_says_what_it_is() -> None:
 
 
 @of("sh")
-def test_commands_stay_in_their_folder(block: Block) -> None:
+def test_commands_that_change_the_machine_are_not_run(block: Block) -> None:
     """A block with a command that would change the machine is not run, and gives a reason."""
     found = BEYOND.search(block.code)
     assert found is None, f'{block.place}: {found and found[0].strip()!r} is not run here: ```sh no-run="why"'
@@ -54,7 +54,7 @@ def page_server(tmp_path: Path) -> Iterator[PageServer]:
 
 
 @pytest.mark.parametrize("name", [name for name, blocks in PAGES.items() if {b.language for b in blocks} & RUN])
-def test_a_page_does_what_it_says(name: str, page_server: PageServer) -> None:
+def test_the_commands_of_a_page_succeed(name: str, page_server: PageServer) -> None:
     """All commands and programs of a page succeed in their order, beside a new service."""
     blocks = PAGES[name]
     if shutil.which("bash") is None or shutil.which("curl") is None:
@@ -69,7 +69,7 @@ def test_a_page_does_what_it_says(name: str, page_server: PageServer) -> None:
 
 
 @pytest.mark.parametrize("block", UNTOUCHED, ids=lambda block: block.place)
-def test_what_is_not_run(block: Block) -> None:
+def test_a_block_that_is_not_run_parses(block: Block) -> None:
     """A block that is not run is parsed all the same."""
     if block.language == "sh" and shutil.which("bash") is not None:
         done = subprocess.run(["bash", "-n"], input=block.code, capture_output=True, text=True, check=False)
@@ -114,7 +114,7 @@ http {{
 
 
 @of("nginx")
-def test_nginx_takes_it(block: Block, tmp_path: Path) -> None:
+def test_nginx_accepts_the_blocks(block: Block, tmp_path: Path) -> None:
     """nginx accepts the block, with a real certificate and a free port."""
     nginx = shutil.which("nginx")
     if nginx is None:
@@ -134,7 +134,7 @@ def test_nginx_takes_it(block: Block, tmp_path: Path) -> None:
 
 
 @of("caddy")
-def test_caddy_takes_it(block: Block, tmp_path: Path) -> None:
+def test_caddy_accepts_the_blocks(block: Block, tmp_path: Path) -> None:
     caddy = shutil.which("caddy")
     if caddy is None:
         pytest.skip("no caddy here: apt-get install caddy")

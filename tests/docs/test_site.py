@@ -66,7 +66,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+def test_the_site_loads_nothing_from_other_hosts(site: Path) -> None:
     """All scripts, styles, fonts, pictures and forms are of the site itself, so it works without the internet."""
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 20
@@ -82,7 +82,7 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
 @pytest.mark.parametrize(
     "page", [page for page in documented() if page.is_relative_to(ROOT / "docs")], ids=lambda page: page.name
 )
-def test_a_page_reads_as_it_is_written(site: Path, page: Path) -> None:
+def test_a_page_shows_the_structure_of_its_markdown(site: Path, page: Path) -> None:
     """The page shows as many lists, tables, headings and blocks as another Markdown parser finds."""
     built = site / page.relative_to(ROOT / "docs").with_suffix(".html")
     tokens = MarkdownIt("commonmark").enable("table").parse(page.read_text())
@@ -104,7 +104,7 @@ def test_links_of_the_repository_hold(site: Path, name: str) -> None:
             assert anchor in Html(built.read_text()).anchors, target
 
 
-def test_every_page_is_within_reach(site: Path) -> None:
+def test_links_lead_to_every_page(site: Path) -> None:
     """Links lead from the first page to every page."""
     seen, left = set(), [site / "index.html"]
     while left:
