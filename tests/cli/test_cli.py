@@ -757,3 +757,13 @@ def test_help_waits_for_nothing_it_does_not_need() -> None:
     code = "import sys; from authsvc.cli import cli; cli(['--help'], standalone_mode=False); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"redis", "pydantic", "starlette", "rich"} & set(loaded.splitlines()[-1].split())
+
+
+def test_a_command_runs_without_the_web_framework(started: Cli) -> None:
+    """A command that works on the store imports neither starlette nor uvicorn."""
+    code = "import sys; from authsvc.cli import cli; cli(['user', 'list'], standalone_mode=False); print(*sys.modules)"
+    environment = os.environ | CHEAPLY | {"AUTHSVC_REDIS_URL": started.url}
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    loaded = set(ran.stdout.splitlines()[-1].split())
+    assert "authsvc.store" in loaded
+    assert not {"starlette", "uvicorn"} & loaded
