@@ -61,7 +61,7 @@ def _parse(url: str) -> StoreUrl:
     sentinel_options = _sentinel_options(given, shape)
     if given.keys() - _OPTIONS:
         # The option is not named: it may be the rest of a password with a question mark.
-        raise _Wrong(f"it has an option besides {', '.join(sorted(_OPTIONS))}, and those of sentinels")
+        raise _Wrong(f"its only options are {', '.join(sorted(_OPTIONS))}, and the sentinels' credentials")
     service, database = _path(path, shape) if tls != "unix" else ("", f"/{path}")
     made = parse_url(f"{tls}://{credentials}{at}{'' if tls == 'unix' else 'host'}{database}?{urlencode(given)}")
     options: dict[str, Any] = {name: value for name, value in made.items() if name != "host"}
@@ -74,7 +74,7 @@ def _parse(url: str) -> StoreUrl:
 def _sentinel_options(given: dict[str, str], shape: Shape) -> dict[str, str]:
     found = {theirs: given.pop(ours) for ours, theirs in _SENTINEL_OPTIONS.items() if ours in given}
     if found and shape != "sentinel":
-        raise _Wrong("it names credentials for sentinels, and no sentinels")
+        raise _Wrong("it has credentials for sentinels, but no sentinels")
     return found
 
 
@@ -84,9 +84,9 @@ def _path(path: str, shape: Shape) -> tuple[str, str]:
     if shape == "sentinel":
         service, _, database = path.partition("/")
         if not service:
-            raise _Wrong("it does not say what the sentinels call the primary: redis+sentinel://host:port/name")
+            raise _Wrong("it lacks the sentinels' name for the primary: redis+sentinel://host:port/name")
     if database and not database.isdecimal():
-        raise _Wrong("the database has to be a number")
+        raise _Wrong("the database must be a number")
     return unquote(service), f"/{database}" if database else ""
 
 

@@ -76,5 +76,5 @@ def test_a_wrong_url_is_refused(url: str) -> None:
 @pytest.mark.parametrize("scheme", ["http", "redis+ring", "unix+sentinel", "redis+sentinels"])
 def test_a_wrong_setting_is_refused(scheme: str) -> None:
     """The error of a wrong scheme names the setting and the schemes that are allowed."""
-    with pytest.raises(StartupError, match=r"^AUTHSVC_REDIS_URL: has to begin with .*redis\+cluster://"):
+    with pytest.raises(StartupError, match=r"^AUTHSVC_REDIS_URL: must begin with .*redis\+cluster://"):
         Settings.from_environment({"AUTHSVC_REDIS_URL": f"{scheme}://a"})
