@@ -55,9 +55,9 @@ class FastPath:
         # The cells of an answer without error, found once: finding them takes longer than counting.
         requests, durations = deps.metrics.requests, deps.metrics.request_duration
         self._cells = {
-            call.call: (requests.cell(*call.call, "200"), durations.cell(*call.call)) for call in FAST_CALLS.values()
+            call.method: (requests.cell(*call.call, "200"), durations.cell(*call.call)) for call in FAST_CALLS.values()
         }
-        self._share = deps.settings.access_log_share
+        self.share = deps.settings.access_log_share
         # The last headers of every answer, without the request's id. The server's headers hold the date: they change.
         self._server_headers: Headers | None = None
         self._last_headers = b""
@@ -73,7 +73,7 @@ class FastPath:
             len(fields) != len(headers)  # a field occurs twice
             or not call.fields.issuperset(fields)
             or b"host" not in fields
-            or fields.get(b"connection", b"keep-alive").lower() != b"keep-alive"
+            or (b"connection" in fields and fields[b"connection"].lower() != b"keep-alive")
             or not call.fits(query, fields)
         ):
             return None
@@ -85,7 +85,8 @@ class FastPath:
 
     def is_sampled(self) -> bool:
         """Whether the access log gets this request. The general way writes it."""
-        return self._share > 0 and random.random() < self._share  # noqa: S311 - nothing secret depends on it
+        share = self.share
+        return share > 0 and random.random() < share  # noqa: S311 - nothing secret depends on it
 
     def ask(self, request: FastRequest) -> "Future[Answer]":
         """Ask the store for what the answer needs."""
@@ -109,7 +110,7 @@ class FastPath:
         if server_headers is not self._server_headers:
             self._server_headers = server_headers
             self._last_headers = lines((*server_headers, *PRIVATE_FIELDS)) + b"x-request-id: "
-        counted, timed = self._cells[head.call.call]
+        counted, timed = self._cells[head.call.method]
         told: Told | None
         try:
             told = request.tell(self._deps, found.result())

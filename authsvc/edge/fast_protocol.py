@@ -7,6 +7,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from authsvc.edge import limits
 from authsvc.edge.fast_path import FastHead, FastPath, Headers
 from authsvc.edge.fast_requests import FastRequest
 from authsvc.edge.protocol import BoundedProtocol
@@ -82,8 +83,11 @@ class FastProtocol(BoundedProtocol):
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        head = self._recognise()
-        if head is None:
+        self._check_size()
+        head = None
+        if self._has_room() and len(self.pipeline) < limits.MAX_PIPELINED:
+            head = self._fast_path.recognise(self.parser, self.url, self.headers)
+        if head is None:  # the general way answers, also with an error if there is no room
             super().on_headers_complete()
             return
         previous = self.cycle
@@ -92,29 +96,24 @@ class FastProtocol(BoundedProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self._service))
 
-    def _recognise(self) -> FastHead | None:
-        """The head, None if it is not plain or there is no room for it. The general way answers such a request."""
-        self._check_size()
-        if self._has_full_pipeline() or not self._has_room():
-            return None
-        return self._fast_path.recognise(self.parser, self.url, self.headers)
-
     def on_body(self, body: bytes) -> None:
-        if isinstance(self.cycle, FastCycle):
-            self.cycle.content += body
+        cycle = self.cycle
+        if type(cycle) is FastCycle:
+            cycle.content += body
         else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         cycle = self.cycle
-        if not isinstance(cycle, FastCycle):
+        if type(cycle) is not FastCycle:
             super().on_message_complete()
             return
-        cycle.request = self._fast_path.read(cycle.head, cycle.content)
+        fast_path = self._fast_path
+        cycle.request = fast_path.read(cycle.head, cycle.content)
         cycle.more_body = False
         if cycle.request is None:
             self._hand_over(cycle)
-        elif self._fast_path.is_sampled():
+        elif fast_path.share and fast_path.is_sampled():
             self._hand_over(cycle, sampled=True)
         elif not self.pipeline:  # or it begins after those before it
             self._ask(cycle)
@@ -143,9 +142,9 @@ class FastProtocol(BoundedProtocol):
 
     def _answer(self, cycle: FastCycle, found: "Future[Answer]") -> None:
         self._load.on_fast_path -= 1
-        self._lookup = None
-        if found.cancelled() or self.transport.is_closing():  # the client has left
+        if found is not self._lookup:  # the client has left
             return
+        self._lookup = None
         assert cycle.request is not None  # for mypy
         servers = self.server_state.default_headers
         answer = self._fast_path.answer(
@@ -163,6 +162,7 @@ class FastProtocol(BoundedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._lookup is not None:
             self._lookup.cancel()
+            self._lookup = None
         super().connection_lost(exc)
 
     # The general way

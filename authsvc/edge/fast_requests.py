@@ -5,7 +5,7 @@ later version, so a request with it goes the general way. Nothing is refused her
 """
 
 import re
-from base64 import b64decode
+from binascii import a2b_base64
 from collections.abc import Callable, Collection
 from typing import ClassVar, NamedTuple
 
@@ -165,7 +165,7 @@ def _read_introspect(query: bytes, fields: Fields, body: bytes) -> IntrospectReq
     if asked is None or scheme != b"Basic":
         return None
     try:
-        credentials = _CREDENTIALS.fullmatch(b64decode(encoded, validate=True))
+        credentials = _CREDENTIALS.fullmatch(a2b_base64(encoded, strict_mode=True))
     except ValueError:  # not base64
         return None
     if credentials is None:

@@ -78,7 +78,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._check_size()
         check_head(self.parser, self.url, self.headers)
-        if self._has_full_pipeline():
+        if len(self.pipeline) >= limits.MAX_PIPELINED:
             raise InvalidRequest("too many requests are waiting on this connection")
         if self._has_room():
             self.app = self._service
@@ -99,9 +99,6 @@ class BoundedProtocol(HttpToolsProtocol):
         """Raise HeadTooLarge. A head that came in one small piece need not be added up."""
         if self._piece > limits.MAX_HEAD or self._measured is self.scope:
             check_size(self.url, self.headers)
-
-    def _has_full_pipeline(self) -> bool:
-        return len(self.pipeline) >= limits.MAX_PIPELINED
 
     def _has_room(self) -> bool:
         """Whether the worker admits one more request."""

@@ -367,7 +367,7 @@ async def test_the_access_log_has_its_share(
     drawn = iter([0.2, 0.8, 0.2, 0.8, 0.2])
     monkeypatch.setattr("random.random", lambda: next(drawn))
     served = Served(service)
-    monkeypatch.setattr(served.fast_path, "_share", 0.5)
+    monkeypatch.setattr(served.fast_path, "share", 0.5)
     served.config.loaded_app = AccessLog(service.app, 0.5)
     async with served.connected() as connection:
         for request in (live, live, refused, refused, HEALTHZ):
