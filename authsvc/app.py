@@ -20,8 +20,8 @@ from authsvc.flows.deps import Deps
 from authsvc.web.context import RequestContext
 from authsvc.web.errors import answer, answer_http, answer_unexpected
 from authsvc.web.middleware.access_log import AccessLog
-from authsvc.web.middleware.headers import Envelope
-from authsvc.web.middleware.metrics import Measured
+from authsvc.web.middleware.headers import ResponseHeaders
+from authsvc.web.middleware.metrics import RequestMetrics
 from authsvc.web.scope import ROUTE
 
 Endpoint = Callable[[RequestContext], Awaitable[Response]]
@@ -40,7 +40,7 @@ def build(deps: Deps) -> ASGIApp:
     inner: ASGIApp = app
     if deps.settings.allowed_origins:
         inner = _for_browsers(app, deps.settings.allowed_origins)
-    service: ASGIApp = Measured(Envelope(inner), deps.metrics)
+    service: ASGIApp = RequestMetrics(ResponseHeaders(inner), deps.metrics)
     share = deps.settings.access_log_share
     return AccessLog(service, share) if share else service
 

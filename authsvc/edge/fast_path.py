@@ -19,7 +19,8 @@ from authsvc.edge.fast_requests import FAST_CALLS, TRACE_FIELDS, FastCall, FastR
 from authsvc.flows.deps import Deps
 from authsvc.metrics import Call
 from authsvc.store.lookup import Answer
-from authsvc.web.middleware.headers import PRIVATE_FIELDS, fit_request_id, new_request_id
+from authsvc.web.middleware.headers import PRIVATE_FIELDS
+from authsvc.web.middleware.request_id import fit_request_id, new_request_id
 
 Headers = list[tuple[bytes, bytes]]
 

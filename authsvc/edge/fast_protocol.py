@@ -71,7 +71,7 @@ class FastProtocol(BoundedProtocol):
         # The lookup of the request whose turn it is.
         self._lookup: Future[Answer] | None = None
 
-    # What the parser calls
+    # Called by the parser
 
     def on_message_begin(self) -> None:
         # The scope is empty until the request goes the general way: most do not. It also identifies the request.

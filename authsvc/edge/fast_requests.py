@@ -64,8 +64,8 @@ _VERIFY_FIELDS = _NEUTRAL | frozenset(
     hx-request hx-target hx-trigger hx-current-url
     """.split()
 )
-# What HTTP libraries send when nobody sets the field, or sets it to JSON. Other values may ask for another format,
-# such as the signed answers of RFC 9701.
+# HTTP libraries send these values by default, or when they are told to accept JSON. Other values may ask for another
+# format, such as the signed answers of RFC 9701.
 _ACCEPTS_JSON = frozenset(
     {
         b"*/*",
@@ -139,8 +139,8 @@ FastRequest = IntrospectRequest | VerifyRequest
 class FastCall(NamedTuple):
     """One call of the fast path.
 
-    fields: the allow-list. fits: whether query and fields have the values of a plain request. read: the request, from
-    query, fields and body; None if it is not plain after all.
+    fields: the allow-list. fits: whether query and fields have plain values. read: makes the request from query, fields
+    and body. It returns None if the request is for the general way after all.
     """
 
     call: Call

@@ -18,7 +18,8 @@ from authsvc.edge.transport import CorkedTransport
 from authsvc.errors import Busy, HeadTooLarge, InvalidRequest, TooLarge
 from authsvc.metrics.families import OTHER
 from authsvc.web.errors import busy
-from authsvc.web.middleware.headers import headers, request_id
+from authsvc.web.middleware.headers import headers
+from authsvc.web.middleware.request_id import request_id
 from authsvc.web.scope import END
 
 # How long a stream that was told to end may take; its reader may have stopped reading.
@@ -42,7 +43,7 @@ class BoundedProtocol(HttpToolsProtocol):
         # After a refused request the rest is discarded. Its error may have to wait for earlier answers.
         self.discarding = False
         self._pending_error: Exception | None = None
-        # What the connection waited for at the last check, and since when.
+        # The part that the connection waited for at the last check, and since when.
         self._awaited: object = None
         self._unsent = 0
         self._since = 0.0
@@ -73,7 +74,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if cycle is None or cycle.scope is not self.scope or cycle.more_body:
             self._measure(alone=cycle is before and not amid)
 
-    # What the parser calls
+    # Called by the parser
 
     def on_headers_complete(self) -> None:
         self._check_size()
@@ -133,7 +134,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_arriving:
             self._arrived()
 
-    # What the server calls
+    # Called by the server
 
     def check_time(self, now: float) -> None:
         """End the connection if it has waited too long for its client."""
@@ -145,7 +146,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._give_up()
 
     def shutdown(self) -> None:
-        """Answer requests in progress, with `Connection: close`, and those that cross with the stop. Then close."""
+        """Answer the request in progress with `Connection: close`, then close.
+
+        An idle connection stays open for a moment, for a request that crosses with the stop.
+        """
         if self.cycle is None or self.cycle.response_complete:
             self.loop.call_later(limits.DRAIN_S, self._close_if_idle)
             return
@@ -193,7 +197,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # Limits of time
 
     def _waits_for(self) -> tuple[object, float]:
-        """What the client has yet to finish, and how long that may take. None if the client waits for the service."""
+        """The part that the client has yet to finish, and its time limit. None if the client waits for the service."""
         cycle = self.cycle
         if self.transport.is_closing():
             return self.transport, limits.LINGER_S

@@ -1,4 +1,4 @@
-"""uvicorn's server, looking after its connections and ended by a signal within a bound."""
+"""uvicorn's server, which checks its connections once a second and ends in time after a signal."""
 
 import asyncio
 import logging
@@ -18,27 +18,27 @@ from authsvc.edge.protocol import BoundedProtocol
 
 log = logging.getLogger(__name__)
 
-# How long requests under way may still take after SIGTERM. With a second for our parts and two for an embedded Valkey,
-# all has ended within the ten seconds that Docker allows.
+# How long requests in progress may still take after SIGTERM. With a second for the service's parts and two for an
+# embedded Valkey, the process ends within the ten seconds that Docker allows.
 GRACE_S = 7
 
 
 class Server(uvicorn.Server):
-    """One worker. A signal only ends it: uvicorn's way is to raise it again, before our store has stopped."""
+    """One worker. A signal only ends it; uvicorn would raise the signal again, before the embedded store stops."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
-        # A terminal that goes away tells all its processes: what is alone ends, and a worker leaves it to its parent.
+        # A terminal that goes away sends SIGHUP to all its processes. A worker leaves it to its parent.
         end = self.config.workers == 1
         loop.add_signal_handler(signal.SIGHUP, self.handle_exit if end else _ignore, signal.SIGHUP, None)
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.should_exit = True
-        # Only somebody who presses Ctrl-C again has no patience; a worker gets SIGINT and its parent's SIGTERM.
+        # A second Ctrl-C ends the server at once. A worker gets SIGTERM from its parent after the first one.
         self.force_exit = self.force_exit or (sig == signal.SIGINT and sig in self._captured_signals)
         self._captured_signals.append(sig)
 
@@ -57,7 +57,7 @@ class Server(uvicorn.Server):
         return cast(Load | None, self.lifespan.state.get("load"))
 
     async def _sweep(self) -> None:
-        """Close what is overdue, and say once for all what was refused meanwhile."""
+        """Close overdue connections, update the gauges, and log how many requests were rejected."""
         connections = cast(set[BoundedProtocol], self.server_state.connections)
         while True:
             await asyncio.sleep(limits.SWEEP_S)

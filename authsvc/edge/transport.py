@@ -7,7 +7,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 
 class Sender(Protocol):
-    """What a corked transport needs to know of the connection it belongs to."""
+    """The parts of a connection that its transport needs."""
 
     loop: asyncio.AbstractEventLoop
     flow: FlowControl

@@ -1,7 +1,7 @@
-"""Several workers on one socket: one that dies is replaced, SIGHUP replaces all of them, SIGTERM ends all in time.
+"""Several workers on one socket. A dead worker is replaced, SIGHUP replaces all workers, SIGTERM ends them in time.
 
-uvicorn's own supervisor can't be given another server than uvicorn's; supervises nobody while it replaces workers, nor
-hears SIGTERM then; and waits without end for a worker that does not stop.
+uvicorn has a supervisor too. It only takes uvicorn's own server. While it replaces workers it neither watches them nor
+reacts to SIGTERM. It waits without end for a worker that hangs.
 """
 
 import logging
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.25
 READY_WITHIN_S = 30
 ANSWER_WITHIN_S = 5
-# How much longer than its grace a worker may take to give its parts back, before it is killed.
+# How long a worker may take to close its parts after its grace, before it is killed.
 CLOSING_S = 1
 
 
@@ -52,14 +52,14 @@ class Worker(Process):
 
     def start(self) -> None:
         super().start()
-        self.child_conn.close()  # its own is enough, and ends with it: nobody waits for the answer of one that has died
+        self.child_conn.close()  # or the pipe stays open when the worker dies, and `ping` waits for an answer
 
     def is_alive(self, timeout: float = ANSWER_WITHIN_S) -> bool:
-        """Whether it answers, or may still be starting: on cores that are all busy that alone takes many seconds."""
+        """Whether the worker answers, or may still be starting. On busy cores a start takes many seconds."""
         if not self.process.is_alive():
             return False
         try:
-            while self.parent_conn.poll():  # what was asked while it was starting, and answered since
+            while self.parent_conn.poll():  # answers to pings that were sent while it started
                 self.parent_conn.recv()
                 self.has_answered = True
         except (OSError, EOFError):
@@ -70,7 +70,7 @@ class Worker(Process):
         return not self.has_answered and time.monotonic() < self.begun_at + READY_WITHIN_S
 
     def retire(self) -> None:
-        """Tell it to stop, and note until when it has to."""
+        """Tell the worker to stop, and note the time at which it is killed."""
         self.give_up_at = time.monotonic() + GRACE_S + CLOSING_S
         self.terminate()
 
@@ -129,9 +129,9 @@ class Workers:
         for at, worker in enumerate(self._workers):
             if worker.is_alive():
                 continue
-            worker.kill()  # if it is alive, it hangs
+            worker.kill()  # it may still run, but hang
             worker.join()
-            if worker.exitcode == STARTUP_FAILURE:  # and so would be the next
+            if worker.exitcode == STARTUP_FAILURE:  # the next one would fail too
                 raise StartupError("a worker process could not be started")
             if self._stopping.is_set():
                 return
@@ -140,7 +140,7 @@ class Workers:
             self._workers[at] = self._begin()
 
     def _renew(self) -> None:
-        """Retire each worker once another is ready in its place, with the settings as they are now."""
+        """Replace each worker, once another with the present settings is ready in its place."""
         try:
             self._config.app = self._reread()
         except StartupError as error:
@@ -166,7 +166,7 @@ class Workers:
             self._registry.remove_worker(worker.values)
 
     def _end(self) -> None:
-        for listening in self._sockets:  # or connections would be taken that nobody accepts
+        for listening in self._sockets:  # or the system would take connections that no worker accepts
             listening.close()
         for worker in self._workers:
             worker.retire()

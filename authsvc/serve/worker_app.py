@@ -19,7 +19,8 @@ from authsvc.metrics.registry import SharedArray, values_in
 from authsvc.serve.background import background
 from authsvc.settings import Settings, traces_wanted
 from authsvc.web.errors import problem
-from authsvc.web.middleware.headers import request_id, sealed
+from authsvc.web.middleware.headers import with_headers
+from authsvc.web.middleware.request_id import request_id
 
 if TYPE_CHECKING:
     from authsvc.web.middleware.tracing import Tracing
@@ -52,7 +53,9 @@ class WorkerApp:
             self._metrics.requests.add(OTHER, OTHER, "500")
             self._metrics.unexpected_errors.add()
             with suppress(RuntimeError):  # the answer had begun
-                await problem(500, "server_error", "something went wrong here")(scope, receive, sealed(scope, send))
+                await problem(500, "server_error", "something went wrong here")(
+                    scope, receive, with_headers(scope, send)
+                )
             raise
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,7 +11,8 @@ from authsvc.api.parsing import plain
 from authsvc.api.statuses import STATUSES
 from authsvc.metrics import reason_of
 from authsvc.web import cookies
-from authsvc.web.middleware.headers import request_id, sealed
+from authsvc.web.middleware.headers import with_headers
+from authsvc.web.middleware.request_id import request_id
 
 REALM = "authsvc"
 RETRY_AFTER_S = 1
@@ -84,7 +85,7 @@ async def busy(scope: Scope, receive: Receive, send: Send) -> None:
     """The application that refuses a request while the worker has too many."""
     scope["request_id"] = request_id(scope)
     response = rendered(e.Busy(), by_cookie=False)
-    await response(scope, receive, sealed(scope, send))
+    await response(scope, receive, with_headers(scope, send))
 
 
 def _methods(request: Request) -> set[str]:

@@ -247,14 +247,25 @@ async def test_a_server_that_stops_answers_first(service: Service, live: bytes) 
         assert await connection.reader.read() == b""
 
 
-async def test_a_request_in_progress_survives_the_stop(service: Service, live: bytes) -> None:
+async def test_a_request_in_progress_survives_the_stop(
+    service: Service, live: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A request during whose lookup the worker is told to stop is answered, then the connection is closed."""
     served = Served(service)
+    held: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    ask, asked = served.fast_path.ask, list[Any]()
+
+    def hold(request: Any) -> asyncio.Future[Any]:
+        asked.append(request)
+        return held
+
+    monkeypatch.setattr(served.fast_path, "ask", hold)
     async with served.connected() as connection:
         connection.writer.write(live)
         await eventually(lambda: served.load.on_fast_path == 1)
         served.load.stop()
         served.protocols[0].shutdown()
+        held.set_result(await ask(asked[0]))
         _, headers, body = await connection.answer()
         assert (headers[b"connection"], b'"active":true' in body) == (b"close", True)
         assert await connection.reader.read() == b""

@@ -1,23 +1,14 @@
 """The request id of every request, and the header fields of every answer."""
 
-import itertools
-import re
-import secrets
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, unquote_to_bytes
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authsvc import logs
-from authsvc.api.components import REQUEST_ID
 from authsvc.api.route import PRIVATE
+from authsvc.web.middleware.request_id import request_id
 from authsvc.web.scope import ROUTE
-
-_REQUEST_ID = re.compile(REQUEST_ID.pattern.encode())
-
-# Ids of ours are unique without asking the system for randomness on every request.
-_PROCESS = secrets.token_hex(6)
-_count = itertools.count(1)
 
 
 def _raw(policy: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
@@ -27,8 +18,12 @@ def _raw(policy: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
 PRIVATE_FIELDS = _raw(PRIVATE)
 
 
-class Envelope:
-    """The outermost layer, around Starlette's own error handling too."""
+class ResponseHeaders:
+    """Middleware around Starlette's own error handling: request id, header fields, and one spelling of the path.
+
+    An escaped path is decoded and encoded again, segment by segment. So a path parameter may still hold escapes such as
+    `%2F`, and the route has to decode them.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -43,11 +38,11 @@ class Envelope:
         if b"%" in raw_path:
             # Servers decode the path before it is split, and a subject `a/sessions` would name the sessions of `a`.
             scope["path"] = canonical(raw_path)
-        await self._app(scope, receive, sealed(scope, send))
+        await self._app(scope, receive, with_headers(scope, send))
 
 
-def sealed(scope: Scope, send: Send) -> Send:
-    """A way to send that adds the headers every answer has."""
+def with_headers(scope: Scope, send: Send) -> Send:
+    """Wrap `send` so that it adds the header fields that every answer has."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -67,17 +62,3 @@ def headers(request_id: str, policy: Mapping[str, str] = PRIVATE) -> Iterable[tu
 def canonical(raw_path: bytes) -> str:
     """The path with each segment decoded and encoded again the one usual way: `%2F` stays, `%6D` becomes `m`."""
     return "/".join(quote(unquote_to_bytes(part), safe="") for part in raw_path.partition(b"?")[0].split(b"/"))
-
-
-def request_id(scope: Scope) -> str:
-    """The id the caller gave, if it is fit for logs and headers; a new one otherwise."""
-    given = [value for name, value in scope["headers"] if name == b"x-request-id"]
-    return str(given[0].decode()) if len(given) == 1 and fit_request_id(given[0]) else new_request_id()
-
-
-def fit_request_id(given: bytes) -> bool:
-    return _REQUEST_ID.fullmatch(given) is not None
-
-
-def new_request_id() -> str:
-    return f"{_PROCESS}{next(_count):010x}"

@@ -11,8 +11,8 @@ from authsvc.web.scope import ROUTE
 _NONE = Call(OTHER, OTHER)
 
 
-class Measured:
-    """A layer around the whole application."""
+class RequestMetrics:
+    """Middleware around the whole application."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
