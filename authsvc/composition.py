@@ -28,8 +28,8 @@ async def open_deps(
 ) -> AsyncIterator[Deps]:
     """Connect the parts of the service to a store, and close them at the end.
 
-    metrics: what the parts count in; by default numbers that nobody reads. span: a context manager that is entered
-    around each wait for the store. timeouts: how long to wait for the store.
+    metrics: the numbers in which the parts count. Without them, the parts count in numbers of their own.
+    span: makes a context manager for each wait for the store. timeouts: how long to wait for the store.
     """
     metrics = metrics or Metrics(CALLS)
     durability = Durability(settings.durability, settings.durability_timeout_ms, settings.durability_replicas)

@@ -1,6 +1,5 @@
 """Each key that expires has its TTL from birth, so that nothing has to be swept."""
 
-import pytest
 import redis
 
 from tests.canaries import CLIENTS, NAMED, UNNAMED, Canaries, run_through_everything
@@ -9,11 +8,11 @@ from tests.flows.conftest import World
 from tests.flows.contents import expire, keys, lasting_with_ttl, without_ttl
 
 
-async def test_all_that_expires_has_its_ttl_from_birth(
-    service: Service, valkey: "redis.Redis", clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    """After everything was used, only users, logins, credentials, clients and the service record are without a TTL;
-    and when the rest has expired, the keys are those from before plus whoever was registered since."""
+async def test_all_that_expires_has_its_ttl_from_birth(service: Service, valkey: "redis.Redis", clock: Clock) -> None:
+    """Only users, logins, credentials, clients and the service record are without a TTL.
+
+    When all other keys have expired, the new users and clients are the only new keys.
+    """
     before = keys(valkey)
     assert without_ttl(valkey) == set()
     await run_through_everything(service, Canaries())
@@ -33,8 +32,10 @@ async def test_all_that_expires_has_its_ttl_from_birth(
 
 
 async def test_the_ttl_is_the_records_own_end(world: World, valkey: "redis.Redis", clock: Clock) -> None:
-    """A session's key goes when the session ends, to the millisecond, also after a refresh and a touch; its index
-    with the last session on it."""
+    """A session's key expires when the session ends, to the millisecond, also after a refresh and a use.
+
+    The index of a user's sessions expires with the last session in it.
+    """
     user = await world.user()
     short = await world.client(public=True, session_ttl_s=1000, idle_ttl_s=100)
     ends = int(clock()) + 1000
