@@ -17,6 +17,7 @@ import pytest
 import redis
 from redis.asyncio import Redis
 
+from authsvc import waiting
 from authsvc.app import build
 from authsvc.composition import open_deps
 from authsvc.ops.binary import find_binary
@@ -394,7 +395,9 @@ async def test_hanging_from_any_command_on(world: World, proxy: Proxy, name: str
             open_deps(world.deps.settings, own_proxy.url, world.clock) as deps,
             client_of(build(deps)) as http,
         ):
-            assert (await http.get("/readyz")).status_code == 200  # the service has a connection now
+            async for _ in waiting.until(10):  # the service has a connection
+                if (await http.get("/readyz")).status_code == 200:
+                    break
             own_proxy.arm(Plan(Fault.HANG, at, Fault.HANG))
             answer, seconds = await timed(call, world, http)
             assert seconds < ANSWER_WITHIN_S, f"at {at} of {own_proxy.commands}: {seconds:.2f} s"
