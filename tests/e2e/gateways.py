@@ -83,19 +83,19 @@ def application() -> Iterator[int]:
 
 def _nginx(directory: Path) -> list[str]:
     (directory / "nginx.conf").write_text(NGINX)
-    return [_program("nginx", "nginx-light"), "-p", str(directory), "-c", "nginx.conf", "-e", "error.log"]
+    return [program("nginx", "nginx-light"), "-p", str(directory), "-c", "nginx.conf", "-e", "error.log"]
 
 
 def _caddy(directory: Path) -> list[str]:
     configuration = directory / "Caddyfile"
     configuration.write_text("{\n\tadmin off\n\tauto_https off\n}\n" + configuration.read_text())
-    return [_program("caddy", "caddy"), "run", "--adapter", "caddyfile", "--config", str(configuration)]
+    return [program("caddy", "caddy"), "run", "--adapter", "caddyfile", "--config", str(configuration)]
 
 
 def _haproxy(directory: Path) -> list[str]:
     configuration = directory / "haproxy.cfg"
     configuration.write_text(configuration.read_text().replace("/etc/haproxy", str(directory)))
-    return [_program("haproxy", "haproxy"), "-f", str(configuration)]
+    return [program("haproxy", "haproxy"), "-f", str(configuration)]
 
 
 def _envoy(directory: Path) -> list[str]:
@@ -113,7 +113,7 @@ COMMANDS: dict[str, Callable[[Path], list[str]]] = {
 }
 
 
-def _program(name: str, package: str) -> str:
+def program(name: str, package: str) -> str:
     found = shutil.which(name)
     if found is None:
         pytest.skip(f"no {name} here: apt-get install {package}")
@@ -133,7 +133,7 @@ def gateway(name: str, directory: Path, service: int, behind: int) -> Iterator[i
     with (directory / "output").open("wb") as output:
         process = subprocess.Popen(command, cwd=directory, env=environment, stdout=output, stderr=output)
     try:
-        until(lambda: process.poll() is not None or _listens(port), 20)
+        until(lambda: process.poll() is not None or listens(port), 20)
         assert process.poll() is None, (directory / "output").read_text()
         yield port
     finally:
@@ -141,7 +141,7 @@ def gateway(name: str, directory: Path, service: int, behind: int) -> Iterator[i
         process.wait(10)
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port)).close()
     except OSError:
