@@ -99,7 +99,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_malformed_is_400_and_the_end(edge: Server, name: str) -> None:
-    """C7: what could be understood in two ways is not understood at all: one 400, and the connection is over."""
+    """A request that could be understood in two ways gets one 400, and the connection is closed."""
     with Wire(edge.port) as wire:
         wire.send(MALFORMED[name])
         assert_refused(wire.answer(), 400, "invalid_request")
@@ -180,7 +180,7 @@ def test_a_trailer_is_not_a_header(edge: Server) -> None:
     ids=["one field", "101 fields", "target", "all together"],
 )
 def test_a_large_head_is_431(edge: Server, request_: bytes) -> None:
-    """C5: over 16 KiB, or over 100 fields: 431, in one piece or in many, on a new connection or a used one."""
+    """A head over 16 KiB or over 100 fields is a 431, in one piece or in many, on a new connection or a used one."""
     for pieces in (1, 7):
         for used in (False, True):
             with Wire(edge.port) as wire:
@@ -211,7 +211,7 @@ def test_a_head_just_under_the_bounds(edge: Server) -> None:
 
 
 def test_endless_heads_take_no_memory(edge: Server) -> None:
-    """C5: of 400 MB of one field, of many fields, of a trailer, and of chunks, hardly anything is kept."""
+    """The server keeps hardly anything of 400 MB of one field, of many fields, of a trailer or of chunks."""
     assert edge.process is not None
     before = resident_kib(edge.process.pid)
     begins = {
@@ -258,7 +258,7 @@ def test_a_refusal_reaches_a_client_that_is_still_sending(edge: Server) -> None:
 
 
 def test_earlier_requests_are_answered_first(edge: Server) -> None:
-    """What is wrong with the last of several requests takes nothing from those before it, nor their order."""
+    """A malformed request changes neither the answers to the requests before it nor their order."""
     for broken, status in (
         (b"XXX\r\n\r\n", 400),
         (GET + b"X: " + b"a" * 20_000 + b"\r\n\r\n", 431),
@@ -289,7 +289,7 @@ def test_too_many_at_once_on_a_connection(edge: Server) -> None:
 
 
 def test_smuggling_probes(edge: Server) -> None:
-    """C7: a thousand requests with another one hidden in them: one reading each, and none ever puts us out of step."""
+    """Each of a thousand requests with another one hidden in it is read in one way, and answered once."""
     for probe in probes(1000):
         with Wire(edge.port) as wire:
             wire.send(probe + GET + b"Connection: close\r\n\r\n")
@@ -327,7 +327,7 @@ NOISE = st.lists(st.sampled_from(TOKENS) | st.binary(max_size=8), max_size=40).m
 @settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(NOISE, min_size=1, max_size=3))
 def test_noise(edge: Server, pieces: list[bytes]) -> None:
-    """G22: whatever is sent, the server answers from its set of statuses or not at all, and stays up."""
+    """The server answers any bytes with a status of its contract or with none, and stays up."""
     with Wire(edge.port, 2.0) as wire:
         try:
             for piece in pieces:

@@ -90,7 +90,7 @@ def test_connections_beyond_the_limit(new_server: NewServer) -> None:
 
 @pytest.mark.parametrize("when", ["known at the start", "taken away later"])
 def test_descriptors_run_out(new_server: NewServer, when: str) -> None:
-    """C46, G11: with 256 descriptors and 400 connections it neither dies nor spins, and then serves as before."""
+    """With 256 descriptors and 400 connections the server neither dies nor spins, and then serves as before."""
     server = new_server()
     low = (256, 256)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -109,7 +109,7 @@ def test_descriptors_run_out(new_server: NewServer, when: str) -> None:
         assert kept.get("/readyz").status_code == 200
         crowd = [open_.enter_context(Wire(server.port)) for _ in range(400)]
         began, spent = time.monotonic(), cpu_s(pid)
-        # Who has a connection is served all the while.
+        # An open connection is served all the while.
         until(lambda: kept.get("/readyz").status_code != 200 or time.monotonic() - began > 2)
         assert kept.get("/readyz").status_code == 200
         until(lambda: time.monotonic() - began > 3)

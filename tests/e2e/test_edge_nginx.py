@@ -72,7 +72,7 @@ def _answers(port: int) -> bool:
 
 
 def test_probes_through_nginx(behind: tuple[Server, int]) -> None:
-    """C7: after each of a thousand probes, others on the same connections to the server get their own answers."""
+    """After each of a thousand probes, others on the same connections to the server get their own answers."""
     server, port = behind
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=WITHIN_S) as others:
         for number, probe in enumerate(probes(1000)):
@@ -95,7 +95,7 @@ def test_early_answers_reach_the_client(behind: tuple[Server, int]) -> None:
 
 
 def test_the_address_of_the_client_is_nginxs_word(behind: tuple[Server, int]) -> None:
-    """C20: what a client writes into X-Forwarded-For does not get it another address."""
+    """A client cannot choose its address by writing X-Forwarded-For itself."""
     server, port = behind
     login = {"username": "nobody", "password": "a walk by the river"}
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=WITHIN_S) as http:

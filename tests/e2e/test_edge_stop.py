@@ -35,8 +35,10 @@ def workers_of(server: Server) -> list[int]:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigterm_answers_what_crosses_with_it(new_server: NewServer, workers: str) -> None:
-    """After SIGTERM nothing new is accepted; what has begun, and what arrives on an idle connection a moment later,
-    is answered with `Connection: close`; a connection that stays idle is closed; the exit code is 0."""
+    """After SIGTERM the server accepts no connection, answers what has begun or crosses with it, and exits with 0.
+
+    These answers have `Connection: close`. A connection that stays idle is closed.
+    """
     server = new_server(AUTHSVC_WORKERS=workers).start()
     assert server.process is not None
     with ExitStack() as open_:
@@ -70,7 +72,7 @@ def test_sigterm_answers_what_crosses_with_it(new_server: NewServer, workers: st
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigterm_is_bounded(new_server: NewServer, workers: str) -> None:
-    """G13: with a store that hangs, a request that never comes to its end, and a client that takes no answer."""
+    """The server ends in time with a hanging store, an unfinished request and a client that takes no answer."""
     server = new_server(AUTHSVC_WORKERS=workers).start()
     assert server.process is not None
     (valkey,) = processes_on(server.data_dir)
@@ -99,7 +101,7 @@ def test_a_terminal_that_goes_away(server: Server) -> None:
 
 
 def test_a_killed_worker_is_replaced(new_server: NewServer) -> None:
-    """G12: after kill -9 of a worker there are as many again, within two seconds, and the other has served on."""
+    """Two seconds after kill -9 of a worker there are as many workers again; the other one served meanwhile."""
     server = new_server(AUTHSVC_WORKERS="2").start()
     until(lambda: len(workers_of(server)) == 2)
     victim, other = workers_of(server)
@@ -126,7 +128,7 @@ def test_one_that_dies_while_it_is_asked_is_replaced(new_server: NewServer) -> N
 
 
 def test_sighup_loses_no_request(new_server: NewServer) -> None:
-    """G13: all workers are replaced, twice, under load over connections that stay open: every POST is answered."""
+    """Every POST over connections that stay open is answered while all workers are replaced, twice."""
     server = new_server(AUTHSVC_WORKERS="2").start()
     assert server.process is not None
     with server.http() as http:
@@ -136,7 +138,7 @@ def test_sighup_loses_no_request(new_server: NewServer) -> None:
     stop = threading.Event()
 
     def ask() -> int:
-        """httpx does not repeat a POST: whatever is lost is an exception here."""
+        """httpx does not repeat a POST, so a lost request raises."""
         asked = 0
         with server.http() as http:
             while not stop.wait(0.005):
@@ -160,7 +162,7 @@ def test_sighup_loses_no_request(new_server: NewServer) -> None:
 
 
 def test_sighup_reads_the_files_of_settings_again(new_server: NewServer, tmp_path: Path) -> None:
-    """A setting from a file has its new value after SIGHUP; with one that is wrong the workers stay, and it is said."""
+    """After SIGHUP a setting from a file has its new value. With a wrong one the workers stay, and the log says so."""
     issuer, cap = tmp_path / "issuer", tmp_path / "cap"
     issuer.write_text("https://old.example")
     cap.write_text("50")
@@ -189,7 +191,7 @@ def test_sighup_reads_the_files_of_settings_again(new_server: NewServer, tmp_pat
 
 
 def test_a_password_from_a_file_is_in_no_environment(new_server: NewServer, tmp_path: Path) -> None:
-    """What a setting's file holds is in no process that others could look at: not in its environment or arguments."""
+    """A value from a setting's file is in no process's environment or arguments, which others may read."""
     with topologies.standalone(tmp_path, password="s3cret") as store:
         secret = tmp_path / "redis_url"
         secret.write_text(store.url)

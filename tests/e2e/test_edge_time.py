@@ -40,13 +40,13 @@ class Slow:
 
 
 def test_slow_clients(server: Server) -> None:
-    """C6, G15: neither silence nor dripping nor taking no answer keeps a connection; others are served meanwhile.
+    """A client that is silent, drips or takes no answer loses its connection; others are served meanwhile.
 
-    The bounds are of one request: a connection that is used outlives all of them.
+    The limits are those of one request. A connection in use outlives all of them.
     """
     chatty = HEAD + b"\r\n"
     kinds: dict[str, tuple[bytes, bytes, float, float]] = {
-        # What is sent at first and every half second, and between which times it is over.
+        # The bytes sent at first and every half second, and the times between which the connection ends.
         "silent": (b"", b"", 8, 10),
         "only line ends": (b"", b"\r\n", 8, 10),
         "a dripping head": (HEAD + b"X: ", b"a", 8, 10),

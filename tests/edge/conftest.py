@@ -1,4 +1,4 @@
-"""What the tests of the edge share with the tests over HTTP."""
+"""Fixtures that the tests of the edge share with the tests over HTTP."""
 
 from tests.web.conftest import store_calls
 

@@ -80,7 +80,7 @@ def chunked(request: bytes, body: bytes) -> bytes:
 
 
 async def test_same_answers(service: Service) -> None:
-    """Status, headers and body are the same both ways, whoever answers."""
+    """Status, headers and body are the same both ways."""
     fast, general = Served(service), Served(service, fast=False)
     for name, request, own in await cases(service):
         before = fast.answered_fast

@@ -4,17 +4,22 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 
+from authsvc.composition import open_deps
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.edge import fast_path
+from authsvc.edge.fast_path import FastPath
+from authsvc.edge.fast_requests import IntrospectRequest
 from authsvc.errors import StoreUnavailable
+from authsvc.settings import Settings
 from authsvc.web.middleware.access_log import AccessLog
-from tests.conftest import Service
+from tests.conftest import PATIENT, Service
 from tests.edge.served import FORM, Connection, Served, basic, request_of, turns
 from tests.edge.test_protocol import eventually
 
@@ -367,7 +372,20 @@ async def test_any_header_of_the_server_may_be_configured(service: Service, live
         assert (await connection.ask(live))[1][b"x-notice"] == b"100%s sure"
 
 
-# What is written about requests
+async def test_the_store_is_asked_for_as_long_as_one_request_may_take(
+    service: Service, settings: Settings, valkey_url: str
+) -> None:
+    """The fast path has the time budget of a request, as the general way has, and no budget of its own."""
+    loop = asyncio.get_running_loop()
+    async with open_deps(settings, valkey_url, timeouts=replace(PATIENT, request_s=PATIENT.call_s / 2)) as deps:
+        before = loop.time()
+        found = FastPath(deps).ask(IntrospectRequest("client-1", "no", None))
+        (asked,) = deps.store.lookup._waiting
+        assert before <= asked.give_up_at - PATIENT.call_s / 2 <= loop.time()
+        await found
+
+
+# Logs, traces and metrics
 
 
 async def test_the_access_log_has_its_share(

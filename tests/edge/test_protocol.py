@@ -76,7 +76,7 @@ async def serving(
 
 
 async def exchange(path: str, *, times: int = 1) -> list[bytes]:
-    """What is written to the socket, write by write, for requests one after another on one connection."""
+    """The writes to the socket for requests one after another on one connection."""
     written: list[bytes] = []
     async with await serving(written) as server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
@@ -116,7 +116,7 @@ async def test_an_answer_without_body() -> None:
 
 
 async def test_nothing_waits_for_a_later_turn() -> None:
-    """What an application sends now goes out now, though more will follow."""
+    """The first part of an answer goes out at once, though more will follow."""
     head, body = await exchange("/slow")
     assert head.endswith(b"\r\n\r\n")
     assert body == BODY
@@ -187,7 +187,7 @@ async def test_bodies_that_broke_off_are_forgotten() -> None:
 
 
 async def test_a_fault_outside_of_starlette(settings: Settings) -> None:
-    """Whatever breaks in our outermost layers is 500 in the one shape too, and uvicorn, who logs it, hears of it."""
+    """An error in the outermost middleware is a 500 in the one shape too, and uvicorn logs it."""
 
     async def broken(*_: Any) -> None:
         raise RuntimeError("the password was tok_secret")

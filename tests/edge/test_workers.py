@@ -1,4 +1,4 @@
-"""The supervisor's idea of a worker that is alive."""
+"""When the supervisor takes a worker for alive."""
 
 import time
 from multiprocessing import Pipe
@@ -15,7 +15,7 @@ from authsvc.edge.workers import Worker
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
-    """One that has just begun, whose process is there and says nothing by itself."""
+    """A worker that has just begun: its process is there, and answers no ping by itself."""
     monkeypatch.setattr(workers, "LOOK_S", 0.01)
     made = Worker.__new__(Worker)
     made.parent_conn, made.child_conn = Pipe()
@@ -24,23 +24,23 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
     return made
 
 
-def test_one_that_is_starting_is_waited_for(worker: Worker) -> None:
-    """It is not asked to answer as soon as one that runs, but within READY_WITHIN_S."""
+def test_a_starting_worker_is_waited_for(worker: Worker) -> None:
+    """A worker that is starting has READY_WITHIN_S to answer."""
     assert all(worker.is_alive(0.01) for _ in range(5))
     worker.begun_at -= workers.READY_WITHIN_S + 1
     assert not worker.is_alive(0.01)
 
 
-def test_one_that_hangs_is_dead(worker: Worker) -> None:
-    """Once it has answered it has to go on, and the answers to what it was asked while starting don't count."""
+def test_a_hanging_worker_is_dead(worker: Worker) -> None:
+    """A worker that has answered once has to go on answering. Late answers to early pings do not count."""
     for _ in range(5):
         worker.is_alive(0.01)
         worker.child_conn.send(True)
     assert not worker.is_alive(0.01)
 
 
-def test_one_that_answers_is_alive(worker: Worker) -> None:
-    """However late the answer to the first question is."""
+def test_an_answering_worker_is_alive(worker: Worker) -> None:
+    """A worker is alive, however late it answered the first ping."""
     worker.is_alive(0.01)
     worker.child_conn.send(True)
     worker.begun_at -= workers.READY_WITHIN_S + 1
@@ -50,7 +50,7 @@ def test_one_that_answers_is_alive(worker: Worker) -> None:
     answering.join()
 
 
-def test_one_that_has_ended_is_dead(worker: Worker) -> None:
-    """A pipe that nobody holds the other end of is no start that takes long."""
+def test_an_ended_worker_is_dead(worker: Worker) -> None:
+    """A closed pipe is not taken for a slow start."""
     worker.child_conn.close()
     assert not worker.is_alive(0.01)

@@ -30,7 +30,7 @@ async def test_batch_answers_what_single_calls_answer(service: Service) -> None:
 
 
 async def test_batch_is_refused_like_single_calls(service: Service) -> None:
-    """No credentials, a wrong secret, no permission, too many tokens, wrong types: the documented errors."""
+    """A batch without permission, with too many tokens or of wrong types gets the documented errors."""
     _, powerless_auth = await service.client()
 
     async def status(body: Any, auth: tuple[str, str] | None) -> tuple[int, str]:
