@@ -141,3 +141,17 @@ def test_the_contract_is_printed_without_a_web_framework() -> None:
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.startswith("openapi: 3.1")
     assert ran.stderr.strip() == "False"
+
+
+# Functions that treat bytes like 0x85 and 0xA0, decoded as latin-1, as white space, digits or letters.
+UNICODE_FUNCTIONS = {"strip", "lstrip", "rstrip", "split", "rsplit", "splitlines", "isspace", "isalnum", "isalpha"}
+PROTOCOL = [path for path in MODULES if part_of(path) in {"api", "edge", "sdk", "web"}] + [PACKAGE / "core/address.py"]
+
+
+@pytest.mark.parametrize("path", PROTOCOL, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_unicode_function_reads_protocol_text(path: Path) -> None:
+    """Code that reads HTTP names the characters that it removes or splits at (RFC 9110 section 5.6.3)."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not node.args:
+            of_constant = isinstance(node.func.value, ast.Constant)
+            assert of_constant or node.func.attr not in UNICODE_FUNCTIONS, f"{path.name}:{node.lineno}"

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
+# Optional white space in a header field (RFC 9110 section 5.6.3). Python's `strip()` removes other characters too.
+OWS = " \t"
 
 
 def behind(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str | None:
@@ -14,7 +16,7 @@ def behind(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network
     """
     if not trusted:
         return peer
-    hops = [hop.strip() for line in forwarded for hop in line.split(",")]
+    hops = [hop.strip(OWS) for line in forwarded for hop in line.split(",")]
     address = _parsed(peer or "")
     while hops and address is not None and any(address in network for network in trusted):
         before = _parsed(hops.pop())

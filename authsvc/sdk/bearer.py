@@ -14,6 +14,8 @@ from authsvc.sdk.errors import Unavailable
 
 # RFC 6750 section 2.1. Servers have removed white space around a header's value; a direct caller may not have.
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
+# Optional white space in a header field (RFC 9110 section 5.6.3). Python's `strip()` removes other characters too.
+_OWS = " \t"
 _REALM = 'Bearer realm="api"'
 _RETRY_AFTER_S = 1
 
@@ -58,7 +60,7 @@ def token_in(authorization: Sequence[str], cookie: str | None = None) -> str | N
     """
     if len(authorization) > 1:
         raise Refused.challenged(400, "invalid_request", "more than one Authorization header")
-    header = authorization[0].strip(" \t") if authorization else ""
+    header = authorization[0].strip(_OWS) if authorization else ""
     if re.split("[ \t]", header, maxsplit=1)[0].lower() != "bearer":
         return cookie
     if cookie is not None:
@@ -75,7 +77,7 @@ def cookie_in(headers: Iterable[str], name: str) -> str | None:
     Raises Refused (400) for two cookies of this name. One of them was planted, and their order does not tell which.
     """
     pairs = (pair.partition("=") for header in headers for pair in header.split(";"))
-    values = [value.strip() for found, _, value in pairs if found.strip() == name]
+    values = [value.strip(_OWS) for found, _, value in pairs if found.strip(_OWS) == name]
     if len(values) > 1:
         raise Refused.challenged(400, "invalid_request", "more than one session cookie")
     return values[0] if values else None
@@ -96,7 +98,7 @@ def demand(user: object, *, scope: str = "", role: str | None = None, max_age_s:
     """
     if not isinstance(user, Active):
         raise Refused.without_token()
-    if not user.has_scope(*scope.split()):
+    if not user.has_scope(*filter(None, scope.split(" "))):
         raise Refused.challenged(403, "insufficient_scope", "the token does not allow this", scope=scope)
     if role is not None and not user.has_role(role):
         raise Refused.challenged(403, "insufficient_scope", "the user may not do this")

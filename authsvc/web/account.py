@@ -3,7 +3,7 @@
 from starlette.responses import JSONResponse, Response
 
 from authsvc.api.schemas import answers, requests
-from authsvc.flows import password, sessions
+from authsvc.flows import password, revoke, sessions
 from authsvc.web import callers, cookies
 from authsvc.web.context import RequestContext
 from authsvc.web.reading import json_body, query, refuse_query
@@ -12,9 +12,22 @@ from authsvc.web.tokens import granted
 
 async def logout(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
+    tokens = cookies.session_tokens(ctx.request)
+    if len(tokens) > 1 and "authorization" not in ctx.request.headers:
+        return await _end_all_of_the_browser(ctx, tokens)
     me = await callers.user_of(ctx)
     await sessions.logout(ctx.deps, me.caller, me.active)
     return _done(me, ended=True)
+
+
+async def _end_all_of_the_browser(ctx: RequestContext, tokens: list[str]) -> Response:
+    """Log out a browser with several session cookies. One was planted: without this its user could never log out."""
+    cookies.refuse_cross_site(ctx.request, ctx.deps.settings.allowed_origins)
+    for token in tokens:
+        await revoke.revoke_token(ctx.deps, ctx.caller, None, token)
+    response = Response(status_code=204)
+    cookies.clear_all(response)
+    return response
 
 
 async def who_am_i(ctx: RequestContext) -> Response:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
+from authsvc.core.address import OWS
 from authsvc.errors import CrossSite, InvalidRequest
 
 # The prefix makes browsers insist on Secure, Path=/ and no Domain, so no subdomain can plant one (RFC 6265bis).
@@ -18,7 +19,14 @@ def set_session(response: Response, token: str, max_age_s: int) -> None:
 
 
 def clear_session(response: Response) -> None:
+    """Make the browser forget the session cookie."""
     response.delete_cookie(NAME, path="/", secure=True, httponly=True, samesite="lax")
+
+
+def clear_all(response: Response) -> None:
+    """Make the browser forget every cookie of this site: only so a cookie of a parent domain goes too."""
+    clear_session(response)
+    response.headers["Clear-Site-Data"] = '"cookies"'
 
 
 def session_token(request: Request) -> str | None:
@@ -26,17 +34,28 @@ def session_token(request: Request) -> str | None:
     return token_in(request.headers.getlist("cookie"))
 
 
+def session_tokens(request: Request) -> list[str]:
+    """The tokens in all session cookies, for the calls that end the sessions of a browser."""
+    return _values(request.headers.getlist("cookie"))
+
+
 def token_in(fields: Iterable[str]) -> str | None:
     """Like `session_token`, from the values of the Cookie fields."""
-    values = [
-        value.strip()
-        for header in fields
-        for name, _, value in (pair.partition("=") for pair in header.split(";"))
-        if name.strip() == NAME
-    ]
+    values = _values(fields)
     if len(values) > 1:
         raise InvalidRequest("more than one session cookie")
     return values[0] if values else None
+
+
+def _values(fields: Iterable[str]) -> list[str]:
+    # RFC 6265bis section 5.6 removes spaces and tabs. `strip()` alone also removes U+0085 and U+00A0, and a cookie with
+    # such a byte before `__Host-session` has no protected name: a subdomain can plant it.
+    return [
+        value.strip(OWS)
+        for field in fields
+        for name, _, value in (pair.partition("=") for pair in field.split(";"))
+        if name.strip(OWS) == NAME
+    ]
 
 
 def refuse_cross_site(request: Request, allowed_origins: tuple[str, ...]) -> None:

@@ -32,7 +32,7 @@ async def answer(request: Request, error: Exception) -> Response:
     """The handler of every AuthError."""
     if isinstance(error, e.AuthError):
         request.app.state.metrics.refusals.add(reason_of(error))
-    return rendered(error, by_cookie=cookies.NAME in request.cookies)
+    return rendered(error, by_cookie=bool(cookies.session_tokens(request)))
 
 
 def rendered(error: Exception, *, by_cookie: bool) -> Response:

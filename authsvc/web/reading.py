@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 
 from authsvc.api.parsing import FORM, JSON, MAX_BODY, load_form, load_json, validated
+from authsvc.core.address import OWS
 from authsvc.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 
 M = TypeVar("M", bound=BaseModel)
@@ -46,7 +47,7 @@ async def _read(request: Request, media_type: str) -> bytes:
 
 async def _capped(request: Request) -> bytes:
     length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length[:10]) > MAX_BODY:
+    if not (length.isascii() and length.isdecimal()) or int(length[:10]) > MAX_BODY:
         raise TooLarge(f"the body is over {MAX_BODY} bytes")
     body = b""
     try:
@@ -62,7 +63,7 @@ async def _capped(request: Request) -> bytes:
 def _check_type(request: Request, media_type: str) -> None:
     types = request.headers.getlist("content-type")
     essence, _, parameter = (types[0] if len(types) == 1 else "").lower().partition(";")
-    if essence.strip() != media_type or parameter.strip().replace('"', "") not in ("", "charset=utf-8"):
+    if essence.strip(OWS) != media_type or parameter.strip(OWS).replace('"', "") not in ("", "charset=utf-8"):
         raise UnsupportedMediaType(f"the body has to be {media_type} in UTF-8")
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaType("the body must not be compressed")

@@ -27,8 +27,9 @@ async def login(ctx: RequestContext) -> Response:
     body = await json_body(ctx.request, requests.Login)
     if body.cookie:  # another site could log its victim in to its own account
         cookies.refuse_cross_site(ctx.request, ctx.deps.settings.allowed_origins)
-    # A browser has one session: the new session replaces the old one, which ends (ASVS 7.2.4).
-    replaced = cookies.session_token(ctx.request) if body.cookie else None
+    # A browser has one session: the new session replaces the old one, which ends (ASVS 7.2.4). Of two cookies one was
+    # planted, and both sessions end.
+    replaced = cookies.session_tokens(ctx.request) if body.cookie else []
     client = await callers.login_client(ctx, body.client_id, BUILT_IN)
     grant = await logins.login(
         ctx.deps,
@@ -40,8 +41,8 @@ async def login(ctx: RequestContext) -> Response:
         device=body.device,
         cookie=body.cookie,
     )
-    if replaced is not None:
-        await revocation.revoke_token(ctx.deps, ctx.caller, None, replaced)
+    for old in replaced:
+        await revocation.revoke_token(ctx.deps, ctx.caller, None, old)
     return granted(grant, by_cookie=body.cookie)
 
 

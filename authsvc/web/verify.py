@@ -75,11 +75,11 @@ def authorize(verdict: Active | Inactive, requirements: Requirements) -> dict[st
     if isinstance(verdict, Inactive):
         raise InvalidToken(callers.NOT_ACTIVE)
     # As in an introspection, a token for another audience counts as inactive.
-    if requirements.audience and set(requirements.audience.split()).isdisjoint(verdict.session.aud):
+    if requirements.audience and set(requirements.audience.split(" ")).isdisjoint(verdict.session.aud):
         raise InvalidToken(callers.NOT_ACTIVE)
-    if requirements.scope and not set(requirements.scope.split()) <= set(verdict.scope.split()):
+    if requirements.scope and not set(requirements.scope.split(" ")) <= set(verdict.scope.split(" ")):
         raise InsufficientScope(requirements.scope)
-    if requirements.role and not set(requirements.role.split()) <= set(verdict.user.roles):
+    if requirements.role and not set(requirements.role.split(" ")) <= set(verdict.user.roles):
         raise InsufficientRole(f"this takes the role {requirements.role}")
     return identity_headers(verdict)
 

@@ -32,6 +32,14 @@ def test_two_session_cookies_are_refused(headers: list[str]) -> None:
         cookies.token_in(headers)
 
 
+@pytest.mark.parametrize("byte", ["\x85", "\xa0", "\x1c", "\x0c"], ids=ascii)
+def test_a_byte_before_the_name_makes_another_cookie(byte: str) -> None:
+    """Only spaces and tabs are white space in a Cookie header: any other cookie name is another cookie."""
+    assert cookie_in([f"{byte}{NAME}=planted"], NAME) is None
+    assert cookie_in([f"{byte}{NAME}=planted; {NAME}\t= real"], NAME) == "real"
+    assert cookie_in([f"{NAME}=real{byte}"], NAME) == f"real{byte}"
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -215,11 +215,11 @@ async def test_a_bearer_token_needs_no_origin(service: Service, headers: dict[st
     assert answer.status_code == 204
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
 async def test_two_cookies_are_refused(service: Service, token: str, method: str) -> None:
     """Of two session cookies one was planted: neither counts, be they equal, in one header or in two."""
     other = await login_by_cookie(service)
-    path = "/me" if method == "GET" else "/logout"
+    path = "/me" if method == "GET" else "/sessions"
     origin = ("Origin", ORIGIN)
     for first, second in ((token, other), (token, token), (token, ""), ("x", token)):
         joined = [("Cookie", f"{NAME}={first}; {NAME}={second}"), origin]
@@ -227,6 +227,54 @@ async def test_two_cookies_are_refused(service: Service, token: str, method: str
         for headers in (joined, apart):
             assert_problem(await service.http.request(method, path, headers=headers), 400, "invalid_request")
     assert await service.active(token)
+
+
+async def test_two_cookies_do_not_hinder_a_login(service: Service, token: str) -> None:
+    """A login with two session cookies works, ends the sessions of both, and sets the new cookie."""
+    other = await login_by_cookie(service)
+    headers = {"Cookie": f"{NAME}={token}; {NAME}={other}", "Origin": ORIGIN}
+    answer = await service.http.post("/login", json=LOGIN, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert await service.active(cookie_of(answer))
+    assert [await service.active(old) for old in (token, other)] == [False, False]
+
+
+async def test_two_cookies_do_not_hinder_a_logout(service: Service, token: str) -> None:
+    """A logout with two session cookies ends the sessions of both, and the browser forgets both cookies."""
+    other = await login_by_cookie(service)
+    cookies = f"{NAME}={token}; {NAME}={other}"
+    refused = await service.http.post("/logout", headers={"Cookie": cookies, "Origin": "https://evil.test"})
+    assert_problem(refused, 403, "access_denied")
+    both = await service.http.post("/logout", headers={"Cookie": cookies, "Origin": ORIGIN} | bearer(token))
+    assert_problem(both, 400, "invalid_request")
+    assert await service.active(token)
+    answer = await service.http.post("/logout", headers={"Cookie": cookies, "Origin": ORIGIN})
+    assert answer.status_code == 204
+    assert answer.headers["clear-site-data"] == '"cookies"'
+    assert answer.headers["set-cookie"].startswith(f'{NAME}=""; ')
+    assert [await service.active(old) for old in (token, other)] == [False, False]
+
+
+# Python counts these characters as white space. RFC 6265bis counts only the space and the tab.
+NO_WHITE_SPACE = ["\x85", "\xa0", "\x1c", "\x1d", "\x1e", "\x1f", "\x0b", "\x0c"]
+
+
+@pytest.mark.parametrize("byte", NO_WHITE_SPACE, ids=ascii)
+async def test_a_byte_before_the_name_makes_another_cookie(service: Service, token: str, byte: str) -> None:
+    """A subdomain can plant a cookie whose name only ends in `__Host-session`: that cookie counts nowhere."""
+    other = await login_by_cookie(service)
+    for planted in (f"{byte}{NAME}={other}", f"{NAME}{byte}={other}"):
+        headers = {"Cookie": planted.encode("latin-1"), "Origin": ORIGIN}
+        assert_problem(await service.http.get("/me", headers=headers), 401, "invalid_token")
+        assert (await service.http.get("/verify", headers=headers)).status_code == 401
+        for both in (f"{planted}; {NAME}={token}", f"{NAME}={token}; {planted}"):
+            headers = {"Cookie": both.encode("latin-1"), "Origin": ORIGIN}
+            me, verified = (
+                await service.http.get("/me", headers=headers),
+                await service.http.get("/verify", headers=headers | {"X-Forwarded-Method": "GET"}),
+            )
+            assert me.status_code == verified.status_code == 200
+            assert me.json()["session"]["session_id"] == verified.headers["x-auth-session"]
 
 
 @pytest.mark.parametrize(
