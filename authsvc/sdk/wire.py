@@ -1,6 +1,7 @@
 """HTTP with the service: introspection with a time limit and one retry, and the stream of changes."""
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +14,8 @@ from authsvc.sdk import clock
 from authsvc.sdk.errors import Misconfigured, Unavailable
 
 _CONNECT_TIMEOUT_S = 1.0
+# Bytes for each token. The largest answer of the service has 64 roles of 64 bytes, 4 KiB of claims and a long scope.
+MAX_ANSWER = 64 * 1024
 
 
 class IntrospectionResponse(NamedTuple):
@@ -38,7 +41,7 @@ class Wire:
             auth=httpx.BasicAuth(*auth),
             verify=True if tls is None else tls,
             timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_TIMEOUT_S)),
-            headers={"Accept": "application/json"},
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         )
 
     async def aclose(self) -> None:
@@ -63,17 +66,18 @@ class Wire:
             raise Unavailable(f"the service can't be reached: {type(error).__name__}") from error
 
     async def _introspect_once(self, tokens: Sequence[str]) -> IntrospectionResponse:
+        one = len(tokens) == 1
+        path = "/introspect" if one else "/introspect/batch"
+        body: dict[str, Any] = {"data": {"token": tokens[0]}} if one else {"json": {"tokens": list(tokens)}}
         sent_at = clock.now()
-        if len(tokens) == 1:
-            response = await self._http.post("/introspect", data={"token": tokens[0]})
-        else:
-            response = await self._http.post("/introspect/batch", json={"tokens": list(tokens)})
+        async with self._http.stream("POST", path, **body) as response:
+            if response.status_code in (502, 504):
+                response.raise_for_status()  # from a gateway that did not reach the service: worth a retry
+            _raise_for_status(response)
+            text = await _read(response, MAX_ANSWER * max(1, len(tokens)))
         received_at = clock.now()
-        if response.status_code in (502, 504):
-            response.raise_for_status()  # from a gateway that did not reach the service: worth a retry
-        _raise_for_status(response)
-        answers = _json(response)
-        if len(tokens) == 1:
+        answers = _json(text)
+        if one:
             answers = [answers]
         if not isinstance(answers, list) or len(answers) != len(tokens):
             raise Unavailable("the service's response has not one answer for each token")
@@ -93,7 +97,7 @@ class Wire:
                 requested_at = clock.now()
 
         timeout = httpx.Timeout(silence_s, connect=_CONNECT_TIMEOUT_S)
-        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+        headers = {"Accept": "text/event-stream"}
         options: dict[str, Any] = {"headers": headers, "timeout": timeout, "extensions": {"trace": trace}}
         async with self._http.stream("GET", "/events", **options) as response:
             _raise_for_status(response)
@@ -110,9 +114,24 @@ def _raise_for_status(response: httpx.Response) -> None:
     raise Misconfigured(f"the service refused us with {status}: check its URL, our client_id, secret and permission")
 
 
-def _json(response: httpx.Response) -> Any:
+async def _read(response: httpx.Response, most: int) -> bytes:
+    """The body, of at most so many bytes. Raises Unavailable for a longer or a compressed body.
+
+    A small compressed body can become a very large one, so the SDK asks for none.
+    """
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise Unavailable("the service's answer is compressed, though the SDK asked for plain JSON")
+    text = b""
+    async for chunk in response.aiter_raw():
+        text += chunk
+        if len(text) > most:
+            raise Unavailable(f"the service's answer is over {most} bytes")
+    return text
+
+
+def _json(text: bytes) -> Any:
     try:
-        return response.json()
+        return json.loads(text)
     except ValueError as error:
         raise Unavailable("the service's answer is not JSON") from error
 

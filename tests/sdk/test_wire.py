@@ -1,14 +1,19 @@
-"""The moment from which a stream of changes counts."""
+"""HTTP with a service: bounds on its answers, and the moment from which a stream of changes counts."""
 
 import asyncio
+import gzip
+import json
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
 from authsvc.sdk import clock
-from authsvc.sdk.wire import Wire
+from authsvc.sdk.errors import Unavailable
+from authsvc.sdk.wire import MAX_ANSWER, Wire
 
 SLOW_S = 0.3
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nevent: everything\ndata: {}\n\n"
@@ -42,3 +47,43 @@ async def test_connecting_is_no_part_of_asking(monkeypatch: pytest.MonkeyPatch) 
         await wire.aclose()
     assert found_at >= began + SLOW_S
     assert found_at <= requested_at <= clock.now()
+
+
+@asynccontextmanager
+async def wire_to(*pieces: bytes) -> AsyncIterator[tuple[Wire, list[int]]]:
+    """A wire to a server that answers everything with these pieces, and how many bytes the server could send."""
+    sent: list[int] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        with suppress(ConnectionError):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                sent.append(len(piece))
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    wire = Wire(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", ("backend", "secret"), 5, None)
+    async with server:
+        yield wire, sent
+        await wire.aclose()
+
+
+@pytest.mark.parametrize("tokens", [["one"], ["one", "two"]], ids=["one", "batch"])
+async def test_a_long_answer_is_not_read(tokens: list[str]) -> None:
+    """The SDK stops reading an answer that is longer than any answer of the service, and can't tell."""
+    endless = [b"HTTP/1.1 200 OK\r\n\r\n", *[b" " * MAX_ANSWER] * 1000]
+    async with wire_to(*endless) as (wire, sent):
+        with pytest.raises(Unavailable, match="over"):
+            await wire.introspect(tokens)
+        assert sum(sent) < 500 * MAX_ANSWER
+
+
+async def test_a_compressed_answer_is_not_unpacked() -> None:
+    """An answer that unpacks to a thousand times its size costs no memory."""
+    bomb = gzip.compress(b" " * 10_000_000 + json.dumps({"active": False}).encode())
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+    async with wire_to(head + bomb) as (wire, _):
+        with pytest.raises(Unavailable, match="compressed"):
+            await wire.introspect(["one"])
