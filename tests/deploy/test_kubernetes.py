@@ -1,8 +1,10 @@
 """The manifests for Kubernetes are valid, and consistent with each other and with the service."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +127,16 @@ def test_the_manifests_agree_with_the_service(rendered: list[Manifest], tmp_path
         for volume in pod["spec"]["volumes"]:
             for item in volume.get("secret", {}).get("items", []):
                 assert item["key"] in made
+
+
+def test_no_shipped_file_trusts_a_whole_network() -> None:
+    """A shipped file trusts single proxies at most: another machine of a trusted network names any client's address."""
+    named = re.compile(r"AUTHSVC_TRUSTED_PROXIES(?:=|[\"']?:\s*|\n\s+value:\s*)[\"']?([0-9a-f.:/]+)")
+    found = [
+        ip_network(network)
+        for path in FOLDER.parent.rglob("*")
+        if path.is_file() and path.suffix in {"", ".yaml", ".conf", ".env", ".service", ".cfg"}
+        for network in named.findall(path.read_text())
+    ]
+    assert found
+    assert all(network.num_addresses <= 256 for network in found), found
