@@ -22,7 +22,7 @@ async def logout(ctx: RequestContext) -> Response:
 
 async def _end_all_of_the_browser(ctx: RequestContext, tokens: list[str]) -> Response:
     """Log out a browser with several session cookies. One was planted: without this its user could never log out."""
-    cookies.refuse_cross_site(ctx.request, ctx.deps.settings.allowed_origins)
+    cookies.refuse_cross_site(ctx.request, ctx.deps)
     for token in tokens:
         await revoke.revoke_token(ctx.deps, ctx.caller, None, token)
     response = Response(status_code=204)

@@ -132,7 +132,7 @@ def _user_token(ctx: RequestContext, method: str | None) -> tuple[str, bool]:
     if cookie is None:
         raise MissingToken("log in first")
     if (request.method if method is None else method) not in ("GET", "HEAD"):
-        cookies.refuse_cross_site(request, ctx.deps.settings.allowed_origins)
+        cookies.refuse_cross_site(request, ctx.deps)
     return cookie, True
 
 

@@ -1,13 +1,13 @@
 """The session cookie of first-party web apps, and where a request that carries it may come from."""
 
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from authsvc.core.address import OWS
 from authsvc.errors import CrossSite, InvalidRequest
+from authsvc.flows.deps import Deps
 
 # The prefix makes browsers insist on Secure, Path=/ and no Domain, so no subdomain can plant one (RFC 6265bis).
 NAME = "__Host-session"
@@ -58,25 +58,25 @@ def _values(fields: Iterable[str]) -> list[str]:
     ]
 
 
-def refuse_cross_site(request: Request, allowed_origins: tuple[str, ...]) -> None:
+def refuse_cross_site(request: Request, deps: Deps) -> None:
     """Raise CrossSite unless the browser says that the request comes from our own pages or an allowed origin.
 
     Browsers send cookies with requests that other sites cause. Such a site can't forge these headers.
     """
     origin = request.headers.get("origin")
-    if origin in allowed_origins:
+    if origin in deps.settings.allowed_origins:
         return
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         if site == "same-origin":
             return
-    elif origin is not None and _host(origin) == request.headers.get("host") != "":
+    elif origin is not None and _is_own(origin, request.headers.get("host", ""), deps.settings.base_url):
         return
     raise CrossSite("a call with the session cookie has to come from this origin or an allowed one")
 
 
-def _host(origin: str) -> str:
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:  # `http://[`
-        return ""
+def _is_own(origin: str, host: str, base_url: str) -> bool:
+    """Whether a page of this origin is a page of the host that was asked."""
+    # On the way to an HTTPS site, somebody may answer for its HTTP address: such a page is another site's.
+    schemes = ("https",) if base_url.startswith("https:") else ("https", "http")
+    return host != "" and origin in [f"{scheme}://{host}" for scheme in schemes]

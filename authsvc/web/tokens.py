@@ -26,7 +26,7 @@ async def login(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     body = await json_body(ctx.request, requests.Login)
     if body.cookie:  # another site could log its victim in to its own account
-        cookies.refuse_cross_site(ctx.request, ctx.deps.settings.allowed_origins)
+        cookies.refuse_cross_site(ctx.request, ctx.deps)
     # A browser has one session: the new session replaces the old one, which ends (ASVS 7.2.4). Of two cookies one was
     # planted, and both sessions end.
     replaced = cookies.session_tokens(ctx.request) if body.cookie else []
