@@ -31,6 +31,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the supervisor starts a worker with it blocked
         # A terminal that goes away sends SIGHUP to all its processes. A worker leaves it to its parent.
         end = self.config.workers == 1
         loop.add_signal_handler(signal.SIGHUP, self.handle_exit if end else _ignore, signal.SIGHUP, None)

@@ -51,7 +51,13 @@ class Worker(Process):
         return self._server
 
     def start(self) -> None:
-        super().start()
+        # The new process inherits the blocked signal: a Ctrl-C waits until the server has its own handler, and does not
+        # end the imports with a traceback.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self.child_conn.close()  # or the pipe stays open when the worker dies, and `ping` waits for an answer
 
     def is_alive(self, timeout: float = ANSWER_WITHIN_S) -> bool:

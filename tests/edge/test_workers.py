@@ -1,5 +1,7 @@
-"""When the supervisor takes a worker for alive."""
+"""When the supervisor takes a worker for alive, and how a worker starts."""
 
+import asyncio
+import signal
 import time
 from multiprocessing import Pipe
 from multiprocessing.context import SpawnProcess
@@ -8,8 +10,11 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from uvicorn import Config
+from uvicorn.supervisors.multiprocess import Process
 
 from authsvc.edge import workers
+from authsvc.edge.server import Server
 from authsvc.edge.workers import Worker
 
 
@@ -54,3 +59,27 @@ def test_an_ended_worker_is_dead(worker: Worker) -> None:
     """A closed pipe is not taken for a slow start."""
     worker.child_conn.close()
     assert not worker.is_alive(0.01)
+
+
+def blocked_signals() -> set[signal.Signals]:
+    return {signal.Signals(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())}
+
+
+def test_an_interrupt_waits_for_a_starting_worker(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process starts with SIGINT blocked, so that Ctrl-C can't end it before it has its handler."""
+    inherited: list[set[signal.Signals]] = []
+    monkeypatch.setattr(Process, "start", lambda _: inherited.append(blocked_signals()))
+    worker.start()
+    assert inherited == [blocked_signals() | {signal.SIGINT}]
+    assert signal.SIGINT not in blocked_signals()
+
+
+async def test_a_worker_that_has_started_is_interrupted() -> None:
+    """The server unblocks SIGINT once it has its handler."""
+    server = Server(Config("no application", workers=2))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with server.capture_signals():
+        assert signal.SIGINT not in blocked_signals()
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.sleep(0)
+    assert server.should_exit
