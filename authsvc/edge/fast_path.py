@@ -39,8 +39,8 @@ class FastHead(Struct, frozen=True):
 
     def request_id(self) -> bytes:
         """The id that the client gave if it is fit for logs and headers, a new one otherwise."""
-        given = self.fields.get(b"x-request-id", b"")
-        return given if fit_request_id(given) else new_request_id().encode()
+        given = self.fields.get(b"x-request-id")
+        return given if given is not None and fit_request_id(given) else new_request_id().encode()
 
 
 class FastPath:
