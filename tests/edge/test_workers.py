@@ -1,6 +1,5 @@
 """When the supervisor takes a worker for alive, and how a worker starts."""
 
-import asyncio
 import signal
 import time
 from multiprocessing import Pipe
@@ -16,6 +15,7 @@ from uvicorn.supervisors.multiprocess import Process
 from authsvc.edge import workers
 from authsvc.edge.server import Server
 from authsvc.edge.workers import Worker
+from authsvc.waiting import until
 
 
 @pytest.fixture
@@ -81,5 +81,7 @@ async def test_a_worker_that_has_started_is_interrupted() -> None:
     with server.capture_signals():
         assert signal.SIGINT not in blocked_signals()
         signal.raise_signal(signal.SIGINT)
-        await asyncio.sleep(0)
+        async for _ in until(5, pause_s=0.01):
+            if server.should_exit:
+                break
     assert server.should_exit
