@@ -1,4 +1,4 @@
-"""What an argon2id hash costs: the profiles that standards name, and the least that ASVS accepts."""
+"""The cost of an argon2id hash: the profiles of the standards, and the minimum of ASVS."""
 
 from typing import Final, NamedTuple
 

@@ -2,6 +2,6 @@
 
 from typing import Literal
 
-# Where a change has to be before the service answers with success: in the memory of the primary, in the memory of the
-# replicas too, or on the disk of the primary.
+# The places that must hold a change before the service answers with success. local: the memory of the primary. replica:
+# the memory of the replicas too. disk: the disk of the primary.
 DurabilityLevel = Literal["local", "replica", "disk"]
