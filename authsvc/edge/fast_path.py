@@ -7,7 +7,6 @@ through the ASGI application, answers every other request. It also refuses clien
 
 import random
 import time
-from asyncio import Future
 from collections.abc import Iterable
 
 import httptools
@@ -18,7 +17,7 @@ from authsvc.edge.errors import error_response
 from authsvc.edge.fast_requests import FAST_CALLS, TRACE_FIELDS, FastCall, FastRequest, Fields, Told
 from authsvc.flows.deps import Deps
 from authsvc.metrics import Call
-from authsvc.store.lookup import Answer
+from authsvc.store.lookup import Answer, Hear, Question
 from authsvc.web.middleware.headers import PRIVATE_FIELDS
 from authsvc.web.middleware.request_id import fit_request_id, new_request_id
 
@@ -89,15 +88,15 @@ class FastPath:
         share = self.share
         return share > 0 and random.random() < share  # noqa: S311 - nothing secret depends on it
 
-    def ask(self, request: FastRequest) -> "Future[Answer]":
+    def ask(self, request: FastRequest, hear: Hear) -> Question:
         """Ask the store for what the answer needs."""
-        return self._deps.store.lookup.ask(request.client_id, request.handles)
+        return self._deps.store.lookup.ask(request.client_id, request.handles, hear)
 
     def answer(
         self,
         head: FastHead,
         request: FastRequest,
-        found: "Future[Answer]",
+        found: Answer | BaseException,
         server_headers: Headers,
         began: float,
         *,
@@ -114,7 +113,9 @@ class FastPath:
         counted, timed = self._cells[head.call.method]
         told: Told | None
         try:
-            told = request.tell(self._deps, found.result())
+            if isinstance(found, BaseException):
+                raise found
+            told = request.tell(self._deps, found)
         except Exception as error:
             told, counted = self._failed(head.call.call, error, by_cookie=request.by_cookie)
         if told is None:

@@ -1,7 +1,6 @@
 """uvicorn's protocol with the fast path: which requests take it, and in which order their answers leave."""
 
 import time
-from asyncio import Future
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,7 @@ from authsvc.edge import limits
 from authsvc.edge.fast_path import FastHead, FastPath, Headers
 from authsvc.edge.fast_requests import FastRequest
 from authsvc.edge.protocol import BoundedProtocol
-from authsvc.store.lookup import Answer
+from authsvc.store.lookup import Answer, Question
 from authsvc.web.scope import SAMPLED
 
 
@@ -68,8 +67,8 @@ class FastProtocol(BoundedProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._fast_path: FastPath = self.app_state["fast_path"]
-        # The lookup of the request whose turn it is.
-        self._lookup: Future[Answer] | None = None
+        # What the store is asked for the request whose turn it is.
+        self._question: Question | None = None
 
     # Called by the parser
 
@@ -132,19 +131,15 @@ class FastProtocol(BoundedProtocol):
     def _ask(self, cycle: FastCycle) -> None:
         assert cycle.request is not None  # for mypy
         cycle.began = time.perf_counter()
-        try:
-            self._lookup = self._fast_path.ask(cycle.request)
-        except Exception as error:
-            self._lookup = self.loop.create_future()
-            self._lookup.set_exception(error)
         self._load.on_fast_path += 1
-        self._lookup.add_done_callback(partial(self._answer, cycle))
+        try:
+            self._question = self._fast_path.ask(cycle.request, partial(self._answer, cycle))
+        except Exception as error:
+            self._answer(cycle, error)
 
-    def _answer(self, cycle: FastCycle, found: "Future[Answer]") -> None:
+    def _answer(self, cycle: FastCycle, found: Answer | BaseException) -> None:
         self._load.on_fast_path -= 1
-        if found is not self._lookup:  # the client has left
-            return
-        self._lookup = None
+        self._question = None
         assert cycle.request is not None  # for mypy
         servers = self.server_state.default_headers
         answer = self._fast_path.answer(
@@ -160,9 +155,10 @@ class FastProtocol(BoundedProtocol):
         self.on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._lookup is not None:
-            self._lookup.cancel()
-            self._lookup = None
+        if self._question is not None:
+            self._load.on_fast_path -= 1
+            self._question.cancel()
+            self._question = None
         super().connection_lost(exc)
 
     # The general way

@@ -6,10 +6,11 @@ asked. Every record is checked to belong to its key, in case replies were ever m
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextvars import Context
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple, TypeVar
 
 from msgspec.json import Decoder
@@ -24,6 +25,8 @@ from authsvc.driver.reader import Reader, Value
 from authsvc.errors import CorruptRecord, StoreUnavailable
 from authsvc.store import keys
 from authsvc.store.encoding import UNREADABLE, load, unreadable
+
+log = logging.getLogger(__name__)
 
 # Two batches are in flight while the next one gathers. A third would only make the batches smaller.
 MAX_IN_FLIGHT = 2
@@ -57,12 +60,24 @@ class Answer(NamedTuple):
         return _unless_error(self.sessions.get(handle))
 
 
-class _Asked(NamedTuple):
-    client_id: str | None
-    handles: Collection[str]
-    # Each caller has a future of its own, so that cancelling one caller leaves the others their answers.
-    answer: "asyncio.Future[Answer]"
-    give_up_at: float
+# Gets the answer, or the error in its place.
+Hear = Callable[[Answer | BaseException], None]
+
+
+class Question:
+    """What one caller asked. give_up_at: on the event loop's clock."""
+
+    __slots__ = ("client_id", "give_up_at", "handles", "hear")
+
+    def __init__(self, client_id: str | None, handles: Collection[str], hear: Hear, give_up_at: float) -> None:
+        self.client_id = client_id
+        self.handles = handles
+        self.hear: Hear | None = hear
+        self.give_up_at = give_up_at
+
+    def cancel(self) -> None:
+        """Drop the question: its caller hears nothing any more. The others in its batch keep their answers."""
+        self.hear = None
 
 
 class Lookup:
@@ -73,7 +88,7 @@ class Lookup:
         self._metrics = connection.metrics
         self._within_s = connection.timeouts.request_s
         self._readers = [connection.reader() for _ in range(MAX_IN_FLIGHT)]
-        self._waiting: deque[_Asked] = deque()
+        self._waiting: deque[Question] = deque()
         self._in_flight: set[asyncio.Task[Read]] = set()
         self._scheduled = False
         # A batch belongs to many requests, so it is logged without the id of any request.
@@ -89,16 +104,21 @@ class Lookup:
 
     def sessions(self, client_id: str | None, handles: Collection[str]) -> Awaitable[Answer]:
         """Everything about sessions, and the calling client. Awaiting the answer raises StoreUnavailable."""
-        answer = self.ask(client_id, handles)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        question = self.ask(client_id, handles, partial(_settle, answer))
+        answer.add_done_callback(lambda _: question.cancel())  # if the caller is cancelled
         return answer if current_budget() is None else _within_budget(answer, self._connection)
 
-    def ask(self, client_id: str | None, handles: Collection[str]) -> "asyncio.Future[Answer]":
-        """Like `sessions`, for a caller that does not wait in a task. Bounded by the time of a request."""
+    def ask(self, client_id: str | None, handles: Collection[str], hear: Hear) -> Question:
+        """Like `sessions`, for a caller that does not wait in a task. Bounded by the time of a request.
+
+        A task and a future for each caller take longer than the reading of its records.
+        """
         loop = asyncio.get_running_loop()
-        asked = _Asked(client_id, handles, loop.create_future(), loop.time() + self._within_s)
-        self._waiting.append(asked)
+        question = Question(client_id, handles, hear, loop.time() + self._within_s)
+        self._waiting.append(question)
         self._schedule(loop)
-        return asked.answer
+        return question
 
     async def close(self) -> None:
         for reader in self._readers:
@@ -111,13 +131,13 @@ class Lookup:
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = False
-        batch: list[_Asked] = []
+        batch: list[Question] = []
         room = MAX_SESSIONS
         while self._waiting and room > 0:
-            asked = self._waiting.popleft()
-            if not asked.answer.done():
-                batch.append(asked)
-                room -= len(asked.handles)
+            question = self._waiting.popleft()
+            if question.hear is not None:
+                batch.append(question)
+                room -= len(question.handles)
         if batch:
             self._metrics.lookups_per_round_trip.observe(len(batch))
             reader = self._readers.pop()
@@ -125,19 +145,29 @@ class Lookup:
             self._in_flight.add(task)
             task.add_done_callback(lambda task: self._landed(reader, batch, task))
 
-    def _landed(self, reader: Reader, batch: list[_Asked], task: "asyncio.Task[Read]") -> None:
+    def _landed(self, reader: Reader, batch: list[Question], task: "asyncio.Task[Read]") -> None:
         self._in_flight.discard(task)
         self._readers.append(reader)
+        self._schedule(task.get_loop())
         # Every caller gets an answer, also after a cancellation, and an error never looks like an inactive token.
         error = StoreUnavailable("the lookup was given up") if task.cancelled() else task.exception()
-        for asked in batch:
-            if asked.answer.done():
-                continue
-            if error is not None:
-                asked.answer.set_exception(error)
-            else:
-                asked.answer.set_result(Answer(asked.client_id, *task.result()))
-        self._schedule(task.get_loop())
+        if error is None:
+            clients, sessions = task.result()
+        for question in batch:
+            if (hear := question.hear) is not None:
+                try:
+                    hear(Answer(question.client_id, clients, sessions) if error is None else error)
+                except Exception:  # the other callers get their answers all the same
+                    log.exception("an answer of the store was not heard")
+
+
+def _settle(answer: "asyncio.Future[Answer]", found: Answer | BaseException) -> None:
+    if answer.done():
+        return
+    if isinstance(found, BaseException):
+        answer.set_exception(found)
+    else:
+        answer.set_result(found)
 
 
 async def _within_budget(answer: "asyncio.Future[Answer]", connection: Connection) -> Answer:
@@ -145,9 +175,9 @@ async def _within_budget(answer: "asyncio.Future[Answer]", connection: Connectio
         return await answer
 
 
-async def _read(reader: Reader, batch: list[_Asked]) -> Read:
-    callers = {asked.client_id for asked in batch if asked.client_id is not None}
-    handles = {handle for asked in batch for handle in asked.handles}
+async def _read(reader: Reader, batch: list[Question]) -> Read:
+    callers = {question.client_id for question in batch if question.client_id is not None}
+    handles = {handle for question in batch for handle in question.handles}
     # The first caller has waited longest. Its deadline holds for the whole batch, because an outage hits all of it.
     give_up_at = batch[0].give_up_at
     raw_service, *raws = await reader.mget(

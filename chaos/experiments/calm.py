@@ -66,10 +66,10 @@ async def soak(lab: Lab) -> None:
 # A worker that remembers the records it has read. Each revocation would be late by the time that it remembers.
 REMEMBERS = Patch(
     "edge/fast_path.py",
-    "return self._deps.store.lookup.ask(request.client_id, request.handles)",
+    "return self._deps.store.lookup.ask(request.client_id, request.handles, hear)",
     "asked = (request.client_id, request.token)\n"
-    "        return _seen.get(asked) or _seen.setdefault(\n"
-    "            asked, self._deps.store.lookup.ask(request.client_id, request.handles)\n"
+    "        return self._deps.store.lookup.ask(\n"
+    "            request.client_id, request.handles, lambda found: hear(_seen.setdefault(asked, found))\n"
     "        )",
 )
 SEEN = Patch("edge/fast_path.py", "\nclass FastPath:", "\n_seen: dict[object, object] = {}\n\n\nclass FastPath:")

@@ -15,9 +15,10 @@ from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.edge import fast_path
 from authsvc.edge.fast_path import FastPath
-from authsvc.edge.fast_requests import IntrospectRequest
+from authsvc.edge.fast_requests import FastRequest, IntrospectRequest
 from authsvc.errors import StoreUnavailable
 from authsvc.settings import Settings
+from authsvc.store.lookup import Answer, Hear, Question
 from authsvc.web.middleware.access_log import AccessLog
 from tests.conftest import PATIENT, Service
 from tests.edge.served import FORM, Connection, Served, basic, request_of, turns
@@ -50,6 +51,22 @@ async def refused(service: Service) -> bytes:
     """An introspection by a client that may not introspect."""
     _, credentials = await service.client()
     return request_of([(b"Content-Type", FORM), (b"Authorization", basic(*credentials))], b"token=x")
+
+
+class Asked:
+    """Stands before the store: keeps the questions of the fast path, and lets the test answer them."""
+
+    def __init__(self) -> None:
+        self.questions: list[Question] = []
+
+    def __call__(self, request: FastRequest, hear: Hear) -> Question:
+        self.questions.append(Question(request.client_id, request.handles, hear, 0))
+        return self.questions[-1]
+
+    def answer(self, number: int, found: Answer | BaseException) -> None:
+        hear = self.questions[number].hear
+        assert hear is not None, "nobody waits for this answer"
+        hear(found)
 
 
 def head_of(request: bytes) -> bytes:
@@ -171,14 +188,14 @@ async def test_a_lost_client_gives_its_lookup_up(
     service: Service, live: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store is no longer asked for a client that has left."""
-    asked: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    asked = Asked()
     served = Served(service)
-    monkeypatch.setattr(served.fast_path, "ask", lambda request: asked)
+    monkeypatch.setattr(served.fast_path, "ask", asked)
     async with served.connected() as connection:
         connection.writer.write(live)
         await eventually(lambda: served.load.on_fast_path == 1)
         connection.writer.transport.abort()
-        await eventually(asked.cancelled)
+        await eventually(lambda: asked.questions[0].hear is None)
         await eventually(lambda: served.load.on_fast_path == 0)
 
 
@@ -187,27 +204,22 @@ async def test_a_lost_client_gives_its_lookup_up(
 
 async def test_the_limit_of_requests_holds(service: Service, dead: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """`max_requests` counts requests on the fast path; one too many gets the 503 of the general way."""
-    waiting: list[asyncio.Future[Any]] = []
-
-    def ask(request: Any) -> asyncio.Future[Any]:
-        waiting.append(asyncio.get_running_loop().create_future())
-        return waiting[-1]
-
+    asked = Asked()
     served, general = Served(service, max_requests=2), Served(service, fast=False, max_requests=0)
-    monkeypatch.setattr(served.fast_path, "ask", ask)
+    monkeypatch.setattr(served.fast_path, "ask", asked)
     async with served.listening() as address, general.connected() as other:
         connections = [Connection(*await asyncio.open_connection(*address)) for _ in range(6)]
         for connection in connections[:2]:
             connection.writer.write(dead)
-        await eventually(lambda: len(waiting) == 2)
+        await eventually(lambda: len(asked.questions) == 2)
         assert served.load.in_progress(len(served.state.tasks)) == 2
         for connection in connections[2:]:
             answer = await connection.ask(dead)
             assert (answer[0], answer[1][b"retry-after"]) == (503, b"1")
             assert answer == await other.ask(dead)
         assert served.load.rejected == 4
-        for future in waiting:
-            future.set_exception(StoreUnavailable("gone"))
+        for number in range(2):
+            asked.answer(number, StoreUnavailable("gone"))
         for connection in connections[:2]:
             assert (await connection.answer())[0] == 503
         assert served.load.in_progress(len(served.state.tasks)) == 0
@@ -257,20 +269,15 @@ async def test_a_request_in_progress_survives_the_stop(
 ) -> None:
     """A request during whose lookup the worker is told to stop is answered, then the connection is closed."""
     served = Served(service)
-    held: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    ask, asked = served.fast_path.ask, list[Any]()
-
-    def hold(request: Any) -> asyncio.Future[Any]:
-        asked.append(request)
-        return held
-
-    monkeypatch.setattr(served.fast_path, "ask", hold)
+    asked = Asked()
+    monkeypatch.setattr(served.fast_path, "ask", asked)
     async with served.connected() as connection:
         connection.writer.write(live)
         await eventually(lambda: served.load.on_fast_path == 1)
         served.load.stop()
         served.protocols[0].shutdown()
-        held.set_result(await ask(asked[0]))
+        question = asked.questions[0]
+        asked.answer(0, await service.deps.store.lookup.sessions(question.client_id, question.handles))
         _, headers, body = await connection.answer()
         assert (headers[b"connection"], b'"active":true' in body) == (b"close", True)
         assert await connection.reader.read() == b""
@@ -379,10 +386,10 @@ async def test_the_store_is_asked_for_as_long_as_one_request_may_take(
     loop = asyncio.get_running_loop()
     async with open_deps(settings, valkey_url, timeouts=replace(PATIENT, request_s=PATIENT.call_s / 2)) as deps:
         before = loop.time()
-        found = FastPath(deps).ask(IntrospectRequest("client-1", "no", None))
-        (asked,) = deps.store.lookup._waiting
-        assert before <= asked.give_up_at - PATIENT.call_s / 2 <= loop.time()
-        await found
+        heard: list[Any] = []
+        question = FastPath(deps).ask(IntrospectRequest("client-1", "no", None), heard.append)
+        assert before <= question.give_up_at - PATIENT.call_s / 2 <= loop.time()
+        await eventually(lambda: len(heard) == 1)
 
 
 # Logs, traces and metrics

@@ -13,8 +13,9 @@ from authsvc.driver.connection import Connection
 from authsvc.driver.reader import NodeReader
 from authsvc.errors import CorruptRecord, NewerFormat, StoreUnavailable
 from authsvc.store import keys
-from authsvc.store.lookup import Lookup
+from authsvc.store.lookup import Answer, Lookup
 from tests.conftest import PATIENT, Service
+from tests.edge.test_protocol import eventually
 from tests.flows.contents import Commands
 
 
@@ -174,9 +175,12 @@ async def test_every_lookup_has_the_time_of_a_request(monkeypatch: pytest.Monkey
     connection = Connection("redis://127.0.0.1:1", timeouts=replace(PATIENT, request_s=3.0, call_s=7.0))
     lookup = Lookup(connection)
     began = asyncio.get_running_loop().time()
-    for ask in (lookup.ask, lookup.sessions):
-        with pytest.raises(StoreUnavailable):
-            await ask("app", ())
+    heard: list[object] = []
+    lookup.ask("app", (), heard.append)
+    await eventually(lambda: len(heard) == 1)
+    with pytest.raises(StoreUnavailable):
+        await lookup.sessions("app", ())
+    assert isinstance(heard[0], StoreUnavailable)
     ended = asyncio.get_running_loop().time()
     assert all(began + 3.0 <= at <= ended + 3.0 for at in deadlines)
     assert len(deadlines) == 2
@@ -202,3 +206,34 @@ async def test_many_batches_at_once(service: Service) -> None:
             assert found.handle == handle
 
     await asyncio.gather(*[some(number) for number in range(500)])
+
+
+async def test_a_caller_that_fails_takes_no_answer_from_the_others(service: Service) -> None:
+    """An error of one caller, while its answer is handed over, leaves the other callers of the batch their answers."""
+    (handle,) = await handles(service, 1, 1)
+
+    def broken(found: object) -> None:
+        raise RuntimeError("a fault")
+
+    heard: list[object] = []
+    lookup = service.deps.store.lookup
+    for hear in (heard.append, broken, heard.append):
+        lookup.ask(None, (handle,), hear)
+    assert (await lookup.session(handle)) is not None
+    assert len(heard) == 2
+    assert all(isinstance(found, Answer) for found in heard)
+
+
+async def test_a_dropped_question_is_not_answered(service: Service, commands: Commands) -> None:
+    """A question that was dropped before it was sent is not sent, and one that was sent is not answered."""
+    (handle,) = await handles(service, 1, 1)
+    lookup, heard = service.deps.store.lookup, list[object]()
+    commands.reset()
+    lookup.ask(None, (handle,), heard.append).cancel()
+    await asyncio.sleep(0)
+    assert commands.seen() == {}
+    question = lookup.ask(None, (handle,), heard.append)
+    await asyncio.sleep(0)
+    question.cancel()
+    assert (await lookup.session(handle)) is not None
+    assert heard == []
