@@ -11,6 +11,7 @@ AuthError
 ├── AccessDenied
 ├── MissingToken
 ├── InvalidToken
+├── WrongAudience
 ├── InsufficientRole
 ├── InsufficientScope      scope
 ├── CrossSite
@@ -77,6 +78,10 @@ class MissingToken(AuthError):
 
 class InvalidToken(AuthError):
     """The presented access token is not active."""
+
+
+class WrongAudience(AuthError):
+    """The presented access token is active, and not for an audience that the gateway requires."""
 
 
 class InsufficientRole(AuthError):

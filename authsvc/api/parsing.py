@@ -63,7 +63,8 @@ def validated(model: type[M], values: dict[str, Any]) -> M:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            message = f"an unknown field; known are {', '.join(model.model_fields)}"
+            known = ", ".join(field.alias or name for name, field in model.model_fields.items())
+            message = f"an unknown field; known are {known}"
         else:
             message = f"{name}: {first['msg']}"
         raise InvalidRequest(plain(message)) from None

@@ -32,7 +32,7 @@ _OF_A_USER = (e.InvalidRequest, e.MissingToken, e.InvalidToken, e.CrossSite)
 _OF_AN_ADMIN = (*_OF_A_CLIENT, *_OF_A_USER, e.InsufficientRole, e.UnauthorizedClient)
 # A gateway has to understand each answer, so that an unreadable request is AccessDenied or InvalidToken.
 _OF_A_GATEWAY = (
-    *(e.MissingToken, e.InvalidToken, e.InsufficientScope, e.InsufficientRole),
+    *(e.MissingToken, e.InvalidToken, e.WrongAudience, e.InsufficientScope, e.InsufficientRole),
     *(e.AccessDenied, e.CrossSite),
 )
 

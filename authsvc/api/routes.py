@@ -72,8 +72,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/verify", "verify.verify", "May this request pass, and whose is it?", "tokens", GATEWAY,
           about="Forward-auth: a gateway asks about each request before it passes the request on (`docs/gateways.md`). "
                 "`X-Forwarded-Method` or `X-Original-Method` gives the method of that request; without them the "
-                "request counts as a change. A change by cookie has to come from this origin or an allowed one. A "
-                "malformed or repeated credential is 401. An unknown, empty or repeated requirement is 403.",
+                "request counts as a change, and so does the handshake of a WebSocket (`Sec-WebSocket-Key`). A change "
+                "by cookie has to come from this origin or an allowed one. A malformed or repeated credential is 401. "
+                "An unknown, empty or repeated requirement is 403.",
           query=requests.Requirements, answer_headers=_IDENTITY, also=("POST", "PUT", "PATCH", "DELETE")),
     Route("GET", "/events", "events.events", "Which cached answers to forget", "service", CLIENT,
           about="Server-sent events. The first event is `everything`. `forget` lists digests of the names of changed "

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 def error_response(metrics: Metrics, error: Exception, *, by_cookie: bool = False) -> Response:
     """Count the error and render it. An error that is no AuthError is logged with its traceback and becomes a 500.
 
-    by_cookie: whether the request sent the session cookie.
+    by_cookie: whether the token was read from the session cookie.
     """
     if isinstance(error, AuthError):
         metrics.refusals.add(reason_of(error))

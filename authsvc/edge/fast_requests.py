@@ -179,12 +179,14 @@ def _fits_verify(query: bytes, fields: Fields) -> bool:
 
 
 def _read_verify(query: bytes, fields: Fields, body: bytes) -> VerifyRequest | None:
-    scheme, _, text = fields.get(b"authorization", b"").partition(b" ")
     try:
         requirements = verify.parse_requirements(query)
-        cookie = cookies.token_in([fields[b"cookie"].decode("latin-1")]) if b"cookie" in fields else None
+        reads_cookie = b"cookie" in fields and requirements.source != "bearer"
+        cookie = cookies.token_in([fields[b"cookie"].decode("latin-1")]) if reads_cookie else None
     except (AccessDenied, InvalidRequest):
         return None
+    authorization = fields.get(b"authorization", b"") if requirements.source != "cookie" else b""
+    scheme, _, text = authorization.partition(b" ")
     if scheme:
         presented = text.decode("latin-1") if scheme == b"Bearer" and cookie is None else ""
     else:  # the cookie counts for requests that change nothing, whatever site they come from

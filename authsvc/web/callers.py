@@ -4,6 +4,7 @@ import binascii
 import re
 from base64 import b64decode
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import unquote_plus
 
 from starlette.requests import Request
@@ -28,6 +29,9 @@ from authsvc.web import cookies
 from authsvc.web.context import RequestContext
 
 NOT_ACTIVE = "the access token is not active"
+
+# Where a token is read. None: in either of the two, and both are one too many.
+Source = Literal["bearer", "cookie"] | None
 
 _BEARER = re.compile(r"bearer ([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
 _BASIC = re.compile(r"basic ([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
@@ -103,23 +107,26 @@ async def user_of(ctx: RequestContext) -> UserPrincipal:
     return user
 
 
-async def identify(ctx: RequestContext, method: str | None = None) -> UserPrincipal:
+async def identify(ctx: RequestContext, method: str | None = None, source: Source = None) -> UserPrincipal:
     """Authenticate the user by access token or cookie. Raises MissingToken, InvalidToken, InvalidRequest, CrossSite.
 
     The session does not count as used yet. method: of the request for which the browser sent the cookie, if that is
     another request than this one.
     """
-    presented, by_cookie = _user_token(ctx, method)
+    presented, by_cookie = _user_token(ctx, method, source)
+    if by_cookie:
+        cookies.note_read(ctx.request)
     verdict = await look_up(ctx.deps, presented, Kind.ACCESS)
     if isinstance(verdict, Inactive):
         raise InvalidToken(NOT_ACTIVE)
     return UserPrincipal(verdict, ctx.caller_as(f"user:{verdict.user.sub}"), by_cookie)
 
 
-def _user_token(ctx: RequestContext, method: str | None) -> tuple[str, bool]:
+def _user_token(ctx: RequestContext, method: str | None, source: Source) -> tuple[str, bool]:
     """The one token that the request brings, and whether it is in the cookie."""
     request = ctx.request
-    header, cookie = _authorization(request), cookies.session_token(request)
+    header = None if source == "cookie" else _authorization(request)
+    cookie = None if source == "bearer" else cookies.session_token(request)
     if "access_token" in request.query_params:
         raise InvalidRequest("a token does not belong into a URL")
     if header is not None and cookie is not None:

@@ -39,6 +39,16 @@ def session_tokens(request: Request) -> list[str]:
     return _values(request.headers.getlist("cookie"))
 
 
+def note_read(request: Request) -> None:
+    """Remember that the request is authenticated by its session cookie, and by nothing else."""
+    request.state.session_cookie_read = True
+
+
+def was_read(request: Request) -> bool:
+    """Whether the request is authenticated by its session cookie."""
+    return bool(getattr(request.state, "session_cookie_read", False))
+
+
 def token_in(fields: Iterable[str]) -> str | None:
     """Like `session_token`, from the values of the Cookie fields."""
     values = _values(fields)

@@ -32,13 +32,13 @@ async def answer(request: Request, error: Exception) -> Response:
     """The handler of every AuthError."""
     if isinstance(error, e.AuthError):
         request.app.state.metrics.refusals.add(reason_of(error))
-    return rendered(error, by_cookie=bool(cookies.session_tokens(request)))
+    return rendered(error, by_cookie=cookies.was_read(request))
 
 
 def rendered(error: Exception, *, by_cookie: bool) -> Response:
     """Render an AuthError. An exception that is not in the table becomes a 500.
 
-    by_cookie: whether the request had the session cookie.
+    by_cookie: whether the token was read from the session cookie.
     """
     status, code = STATUSES.get(type(error), (500, "server_error")) if isinstance(error, e.AuthError) else (500, "")
     if status == 500:
@@ -53,7 +53,7 @@ def rendered(error: Exception, *, by_cookie: bool) -> Response:
     if challenge:
         response.headers["WWW-Authenticate"] = challenge
     if by_cookie and isinstance(error, e.InvalidToken):
-        cookies.clear_session(response)  # the session is over, so the browser forgets it too
+        cookies.clear_session(response)  # the session of this cookie is over, so the browser forgets it too
     return response
 
 
@@ -100,7 +100,7 @@ def _challenge(error: Exception) -> str | None:
         return f'Basic realm="{REALM}"'
     if isinstance(error, e.MissingToken | e.InvalidCredentials):
         return f'Bearer realm="{REALM}"'
-    if isinstance(error, e.InvalidToken):
+    if isinstance(error, e.InvalidToken | e.WrongAudience):
         return f'Bearer realm="{REALM}", error="invalid_token", error_description="{plain(str(error))}"'
     if isinstance(error, e.InsufficientRole | e.InsufficientScope):
         scope = f', scope="{error.scope}"' if isinstance(error, e.InsufficientScope) else ""

@@ -6,6 +6,7 @@ about the token that it sends.
 """
 
 from functools import lru_cache
+from typing import Literal
 from urllib.parse import quote
 
 from starlette.datastructures import QueryParams
@@ -22,6 +23,7 @@ from authsvc.errors import (
     InsufficientScope,
     InvalidRequest,
     InvalidToken,
+    WrongAudience,
 )
 from authsvc.flows.introspect import note_use
 from authsvc.web import callers
@@ -29,12 +31,15 @@ from authsvc.web.context import RequestContext
 
 # Where gateways say what that method was.
 METHOD_HEADERS = ("x-forwarded-method", "x-original-method")
+# A browser sends them with the handshake of a WebSocket, and no page can leave them out (RFC 6455 section 4.1).
+HANDSHAKE_HEADERS = ("sec-websocket-key", "sec-websocket-version")
+_SEPARATORS = {"space": " ", "comma": ","}
 
 
 async def verify(ctx: RequestContext) -> Response:
     requirements = parse_requirements(ctx.request.scope["query_string"])
     try:
-        me = await callers.identify(ctx, method_of(ctx.request))
+        me = await callers.identify(ctx, method_of(ctx.request), requirements.source)
     except InvalidRequest as error:
         raise InvalidToken(str(error)) from None
     answer = Response(headers=authorize(me.active, requirements))
@@ -63,28 +68,37 @@ def method_of(request: Request) -> str:
     """
     if request.method not in ("GET", "HEAD"):
         return request.method
+    if _is_handshake(request):
+        return ""  # a WebSocket begins with a GET, and changes things afterwards
     said = {value for name in METHOD_HEADERS for value in request.headers.getlist(name)}
     return said.pop() if len(said) == 1 else ""
+
+
+def _is_handshake(request: Request) -> bool:
+    """Whether the gateway asks about the handshake of a WebSocket."""
+    if "websocket" in request.headers.get("upgrade", "").lower():
+        return True
+    return any(name in request.headers for name in HANDSHAKE_HEADERS)
 
 
 def authorize(verdict: Active | Inactive, requirements: Requirements) -> dict[str, str]:
     """The identity headers of a token that meets every requirement.
 
-    Raises InvalidToken, InsufficientScope or InsufficientRole.
+    Raises InvalidToken, WrongAudience, InsufficientScope or InsufficientRole.
     """
     if isinstance(verdict, Inactive):
         raise InvalidToken(callers.NOT_ACTIVE)
     # As in an introspection, a token for another audience counts as inactive.
     if requirements.audience and set(requirements.audience.split(" ")).isdisjoint(verdict.session.aud):
-        raise InvalidToken(callers.NOT_ACTIVE)
+        raise WrongAudience(callers.NOT_ACTIVE)
     if requirements.scope and not set(requirements.scope.split(" ")) <= set(verdict.scope.split(" ")):
         raise InsufficientScope(requirements.scope)
     if requirements.role and not set(requirements.role.split(" ")) <= set(verdict.user.roles):
         raise InsufficientRole(f"this takes the role {requirements.role}")
-    return identity_headers(verdict)
+    return identity_headers(verdict, requirements.roles_as)
 
 
-def identity_headers(active: Active) -> dict[str, str]:
+def identity_headers(active: Active, roles_as: Literal["space", "comma"] = "space") -> dict[str, str]:
     """All five `X-Auth-*` headers. An absent value is empty, so the gateway overwrites what a client sent.
 
     Raises CorruptRecord for a value that does not fit into a header.
@@ -93,7 +107,7 @@ def identity_headers(active: Active) -> dict[str, str]:
         "x-auth-subject": active.user.sub,
         # Letters, digits and . _ ~ - @ + stay, everything else is percent-encoded UTF-8: headers are ASCII.
         "x-auth-username": quote(active.user.username or "", safe="@+"),
-        "x-auth-roles": " ".join(active.user.roles),
+        "x-auth-roles": _SEPARATORS[roles_as].join(active.user.roles),
         "x-auth-scope": active.scope,
         "x-auth-session": active.handle,
     }

@@ -206,7 +206,9 @@ MET = ["", "scope=read", "scope=write+read", "scope=read%20write", "role=editor"
        "scope=read&role=editor"]  # fmt: skip
 UNMET = ["scope=delete", "scope=read+delete", "scope=READ", "scope=rea", "role=admin", "role=editor+admin",
          "scope=read&role=admin", "scope=delete&role=editor", "scope=editor", "role=read", "role=edito"]  # fmt: skip
-UNREADABLE = ["scope=", "scope", "role=", "scope=+", "scope=read+", "scope=read++write", "scope=read&scope=read",
+UNREADABLE = ["from=", "from=Cookie", "from=cookie+bearer", "from=cookie&from=cookie", "source=cookie",
+              "roles_as=", "roles_as=,", "roles_as=comma&roles_as=space",
+              "scope=", "scope", "role=", "scope=+", "scope=read+", "scope=read++write", "scope=read&scope=read",
               "role=editor&role=admin", "roles=editor", "Scope=read", "x=1", "scope=read&x=1", "scope=%ff",
               "scope=a%22b", "role=a%0d%0ab", "role=%00", "audience=", "access_token=x",
               "role=" + "x" * 1025]  # fmt: skip
@@ -359,3 +361,91 @@ async def test_a_dead_cookie_is_taken_back(service: Service, kept: str) -> None:
     answer = await service.http.get("/verify", headers=headers)
     assert_problem(answer, 401, "invalid_token")
     assert answer.headers["set-cookie"].startswith(f'{NAME}=""; expires=')
+
+
+APPLICATIONS_OWN = [
+    "Basic YTpi",
+    "ApiKey 1234",
+    "Bearer eyJhbGciOiJub25lIn0.e30.",
+    "Bearer",
+    "Digest username=ada",
+    "x",
+]
+
+
+@pytest.mark.parametrize("value", APPLICATIONS_OWN)
+async def test_a_living_cookie_stays(service: Service, kept: str, value: str) -> None:
+    """Beside credentials of the application, two cookies, or a missing requirement, the cookie is not taken back."""
+    both = [("Cookie", f"{NAME}={kept}"), ("Authorization", value), ("X-Forwarded-Method", "GET")]
+    cookies = [("Cookie", f"{NAME}={kept}; {NAME}={tokens.new(Kind.ACCESS).text}"), ("X-Forwarded-Method", "GET")]
+    for headers, query in (
+        (both, ""),
+        (both, "from=bearer"),
+        (cookies, ""),
+        (cookies, "from=cookie"),
+        ([both[0], both[2]], "audience=orders"),
+        ([both[0], both[2]], "from=bearer"),
+    ):
+        answer = await service.http.get(f"/verify?{query}", headers=httpx.Headers(headers))
+        assert_problem(answer, 401, "invalid_token")
+        assert "set-cookie" not in answer.headers, query
+    assert (await service.http.get("/me", headers=cookie(kept))).status_code == 200
+
+
+@pytest.mark.parametrize("value", APPLICATIONS_OWN)
+async def test_the_gateway_says_where_the_token_is(
+    service: Service, login: dict[str, Any], kept: str, value: str
+) -> None:
+    """With `from=cookie` only the cookie counts, and only it is taken back; with `from=bearer` only the header."""
+    token, refresh = login["access_token"], login["refresh_token"]
+    for query, authorization, held, status, username in (
+        ("from=cookie", value, kept, 200, "cookie.monster"),
+        ("from=cookie", f"Bearer {token}", kept, 200, "cookie.monster"),
+        ("from=cookie", f"Bearer {token}", refresh, 401, None),
+        ("from=bearer", f"Bearer {token}", kept, 200, "ada"),
+        ("from=bearer", f"Bearer {token}", refresh, 200, "ada"),
+        ("from=bearer", f"Bearer {refresh}", kept, 401, None),
+        ("from=bearer&role=editor", f"Bearer {token}", kept, 200, "ada"),
+        ("from=cookie&role=editor", f"Bearer {token}", kept, 403, None),
+    ):
+        headers = {"Authorization": authorization, "Cookie": f"{NAME}={held}", **GET}
+        answer = await service.http.get(f"/verify?{query}", headers=headers)
+        assert (answer.status_code, answer.headers.get("x-auth-username")) == (status, username), query
+        assert ("set-cookie" in answer.headers) is (query == "from=cookie" and held == refresh)
+    without = await service.http.get("/verify?from=cookie", headers=bearer(token))
+    assert (without.status_code, without.headers["www-authenticate"]) == (401, 'Bearer realm="authsvc"')
+    changing = {"Authorization": value, "Cookie": f"{NAME}={kept}", "X-Forwarded-Method": "POST"}
+    assert_problem(await service.http.get("/verify?from=cookie", headers=changing), 403, "access_denied")
+
+
+async def test_the_gateway_chooses_what_separates_roles(service: Service, login: dict[str, Any]) -> None:
+    """`roles_as=comma` puts commas between roles. No role contains one. The scope stays as it is."""
+    for query, roles in (
+        ("", "editor author"),
+        ("roles_as=space", "editor author"),
+        ("roles_as=comma", "editor,author"),
+    ):
+        answer = await service.http.get(f"/verify?{query}", headers=bearer(login["access_token"]))
+        assert (answer.headers["x-auth-roles"], answer.headers["x-auth-scope"]) == (roles, "read write")
+    refused = await service.http.post("/admin/users", json={"username": "b", "roles": ["a,b"]}, auth=service.admin)
+    assert_problem(refused, 400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "handshake",
+    [{"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}, {"Sec-WebSocket-Version": "13"}, {"Sec-WebSocket-Key": ""}],
+)
+@pytest.mark.parametrize("place", ELSEWHERE)
+async def test_a_handshake_by_cookie_comes_from_our_own_pages(
+    service: Service, login: dict[str, Any], kept: str, handshake: dict[str, str], place: list[tuple[str, str]]
+) -> None:
+    """A page of another site can't open a WebSocket with the cookie, although a handshake is a GET."""
+    for said in SAFE:
+        fields = [("Cookie", f"{NAME}={kept}"), *said, *handshake.items()]
+        answer = await service.http.get("/verify", headers=httpx.Headers([*fields, *place]))
+        assert_problem(answer, 403, "access_denied")
+        assert "set-cookie" not in answer.headers
+        answer = await service.http.get("/verify", headers=httpx.Headers([*fields, ("Origin", ORIGIN)]))
+        assert (answer.status_code, answer.headers["x-auth-username"]) == (200, "cookie.monster")
+    headers = httpx.Headers([*bearer(login["access_token"]).items(), *handshake.items(), *place])
+    assert (await service.http.get("/verify", headers=headers)).status_code == 200

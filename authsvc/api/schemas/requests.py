@@ -155,3 +155,7 @@ class Requirements(Query):
     scope: Words | None = Field(None, description="all of these scopes")
     role: Words | None = Field(None, description="all of these roles")
     audience: Words | None = Field(None, description="one of these audiences")
+    source: Literal["bearer", "cookie"] | None = Field(
+        None, alias="from", description="read the token only there, and leave the other to the application"
+    )
+    roles_as: Literal["space", "comma"] = Field("space", description="what separates the roles in `X-Auth-Roles`")
