@@ -20,15 +20,19 @@ class LoggedOut(Exception):
 class Session:
     """One login. An app keeps the tokens in the keychain; this example keeps them in memory."""
 
-    def __init__(self, http: httpx.Client, tokens: dict[str, Any]) -> None:
+    def __init__(self, http: httpx.Client, client_id: str, tokens: dict[str, Any]) -> None:
         self._http = http
+        self._client_id = client_id
+        self._access = self._refresh = ""
+        self._refresh_at = 0.0
         self._keep(tokens)
 
     @classmethod
-    def begin(cls, http: httpx.Client, username: str, password: str) -> Self:
-        answer = http.post("/login", json={"username": username, "password": password, "device": "a phone"})
+    def begin(cls, http: httpx.Client, username: str, password: str, client_id: str = "app") -> Self:
+        body = {"username": username, "password": password, "client_id": client_id, "device": "a phone"}
+        answer = http.post("/login", json=body)
         answer.raise_for_status()
-        return cls(http, answer.json())
+        return cls(http, client_id, answer.json())
 
     def access_token(self) -> str:
         """An access token that lives for another half minute at least. Refreshes if needed."""
@@ -42,7 +46,7 @@ class Session:
         If the answer gets lost, ask again with the same token: within ten seconds the service gives the same pair
         again. Only a 400 means that the session is over. An outage does not: keep the tokens, and try later.
         """
-        form = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": self._refresh}
+        form = {"grant_type": "refresh_token", "client_id": self._client_id, "refresh_token": self._refresh}
         answer = _retried(lambda: self._http.post("/token", data=form))
         if answer.status_code == 400:
             raise LoggedOut
@@ -50,10 +54,13 @@ class Session:
         self._keep(answer.json())
 
     def end(self) -> None:
-        """End the session on the server. An app that only forgets its tokens leaves the session alive."""
-        answer = _retried(lambda: self._http.post("/logout", headers={"Authorization": f"Bearer {self._access}"}))
-        if answer.status_code != 401:  # an access token that is over already
-            answer.raise_for_status()
+        """End the session on the server. An app that only forgets its tokens leaves the session alive.
+
+        The refresh token lives as long as the session. The access token may have expired, and `POST /logout` with an
+        expired token ends nothing.
+        """
+        form = {"token": self._refresh, "client_id": self._client_id}
+        _retried(lambda: self._http.post("/revoke", data=form)).raise_for_status()
         self._access = self._refresh = ""
 
     def _keep(self, tokens: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """The SDK for resource servers: whom does this token speak for, right now? Needs httpx only (`authsvc[sdk]`)."""
 
 from authsvc.sdk.answers import INACTIVE, Active, Inactive
-from authsvc.sdk.asgi import Anonymous, AuthMiddleware, authorized
+from authsvc.sdk.asgi import Anonymous, AuthMiddleware, authorized, while_active
 from authsvc.sdk.async_introspector import AsyncIntrospector
 from authsvc.sdk.bearer import Refused, accepted, cookie_in, demand, token_in
 from authsvc.sdk.errors import Misconfigured, Unavailable
@@ -23,4 +23,5 @@ __all__ = [
     "cookie_in",
     "demand",
     "token_in",
+    "while_active",
 ]

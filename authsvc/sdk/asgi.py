@@ -1,6 +1,7 @@
 """Middleware that protects any ASGI application. It imports no framework."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -16,6 +17,9 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
+_TRY_AGAIN_LATER = 1013  # IANA's registry of close codes: an outage must not look like a logout
+# Where the middleware puts the function that watches the token. A function, because its `repr` hides the token.
+_WATCH = "authsvc.watch"
 
 
 class Anonymous(NamedTuple):
@@ -38,6 +42,8 @@ class AuthMiddleware:
     The application finds `user` (an Active) and `auth` in the connection's scope.
     optional: requests without a token pass as Anonymous, and the routes decide with `authorized`. Requests with an
     inactive token are refused.
+    A WebSocket is closed with code 1008 when its token ends. For other streams see `while_active`.
+    A CORS preflight passes as Anonymous: it never carries a token, and the application answers it.
     cookie: the name of a cookie that may carry the token, for pages of the same site. The application must then
     protect its HTTP routes from cross-site requests.
     """
@@ -54,26 +60,28 @@ class AuthMiddleware:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
             return
-        begun = False
+        begun = closed = False
 
         async def sending(message: Message) -> None:
-            nonlocal begun
-            begun = True
+            nonlocal begun, closed
+            begun, closed = True, message["type"] == "websocket.close"
             await send(message)
 
         try:
             await self._authenticate(scope)
-            await self._app(scope, receive, sending)
+            async with _watched(scope):
+                await self._app(scope, receive, sending)
         except Refused as refused:
             if begun and scope["type"] == "http":
                 raise  # the answer has begun, so the server can only close the connection
-            await refuse(scope, send, refused, accepted=begun)
+            if not closed:
+                await refuse(scope, send, refused, accepted=begun)
 
     async def _authenticate(self, scope: Scope) -> None:
         headers = _Headers(scope)
         token = token_in(headers.all("authorization"), self._cookie_of(scope, headers))
         if token is None:
-            if not self._optional:
+            if not (self._optional or _is_preflight(scope, headers)):
                 raise Refused.without_token()
             scope["user"], scope["auth"] = Anonymous(), AuthCredentials([])
             return
@@ -82,6 +90,7 @@ class AuthMiddleware:
         except Unavailable as error:
             raise Refused.unavailable(error) from error
         scope["user"], scope["auth"] = user, AuthCredentials(["authenticated", *user.scopes])
+        scope[_WATCH] = lambda: self._introspector.while_active(token)
 
     def _cookie_of(self, scope: Scope, headers: "_Headers") -> str | None:
         if self._cookie is None:
@@ -111,12 +120,34 @@ def authorized(
     return demand(connection.get("user"), scope=scope, role=role, max_age_s=max_age_s)
 
 
+def while_active(connection: Mapping[str, Any]) -> AbstractAsyncContextManager[Active]:
+    """Like `AsyncIntrospector.while_active`, for the token of a connection: `async with while_active(request): ...`.
+
+    Raises Refused (401) if the connection has no token.
+    """
+    authorized(connection)
+    watch: Callable[[], AbstractAsyncContextManager[Active]] = connection[_WATCH]
+    return watch()
+
+
+def _watched(scope: Scope) -> AbstractAsyncContextManager[Active | None]:
+    # A request is over in a moment, and watching costs more than its check.
+    return while_active(scope) if scope["type"] == "websocket" and _WATCH in scope else nullcontext()
+
+
+def _is_preflight(scope: Scope, headers: "_Headers") -> bool:
+    """Whether this is a CORS preflight (WHATWG Fetch, section 3.3.2)."""
+    asked = headers.all("origin") and headers.all("access-control-request-method")
+    return scope["type"] == "http" and scope["method"] == "OPTIONS" and bool(asked)
+
+
 async def refuse(scope: Scope, send: Send, refused: Refused, *, accepted: bool) -> None:
     """Answer with the refusal. Close a WebSocket that was accepted, or whose server can't send an HTTP answer."""
     kind = "http"
     if scope["type"] == "websocket":
         if accepted or "websocket.http.response" not in scope.get("extensions", {}):
-            await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": str(refused)})
+            code = _TRY_AGAIN_LATER if refused.status == 503 else _POLICY_VIOLATION
+            await send({"type": "websocket.close", "code": code, "reason": str(refused)})
             return
         kind = "websocket.http"
     headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in refused.headers.items()]

@@ -1,7 +1,8 @@
 """The introspector for programs that use asyncio."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from math import inf
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,7 @@ from authsvc.sdk.config import Config
 from authsvc.sdk.errors import Misconfigured, Unavailable
 from authsvc.sdk.lookups import LookupResult, Lookups
 from authsvc.sdk.server_clock import ServerClock
+from authsvc.sdk.streams import ended_by, refusal, user_of
 from authsvc.sdk.subscription import follow
 from authsvc.sdk.tokens import is_access_token
 from authsvc.sdk.wire import IntrospectionResponse, Wire
@@ -121,6 +123,21 @@ class AsyncIntrospector:
         if stale is None:
             raise failure
         return stale
+
+    @asynccontextmanager
+    async def while_active(self, token: str) -> AsyncIterator[Active]:
+        """Run the body for as long as the token is active: `async with introspector.while_active(token) as user: ...`.
+
+        When the token ends, the body is cancelled and Refused is raised (401). It is raised (503) when the service
+        can't tell any more. The promise of the cache holds here too. Without the cache the service is asked every
+        `feed_silence_s`. Each question counts as use of the session.
+        """
+        user = await user_of(self.introspect, token)
+        async with ended_by(refusal(self.introspect, self._held, token, self._config.feed_silence_s)):
+            yield user
+
+    async def _held(self, token: str, user: Active) -> bool:
+        return self._cache is not None and await self._cache.held(token, user)
 
     async def _fetch(self, tokens: Sequence[str]) -> list[LookupResult]:
         if self._wire is None:

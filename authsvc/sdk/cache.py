@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from authsvc.sdk import clock
 from authsvc.sdk.answers import Active, Inactive
+from authsvc.sdk.streams import Waking
 from authsvc.sdk.tokens import handle_of
 
 # How many changed keys the cache remembers, to recognise answers that are older than a change.
@@ -25,6 +26,14 @@ _INACTIVE_MAX_AGE_S = 30.0
 def key_digest(key: str) -> str:
     """The name of a key in the feed: 16 bytes of its SHA-256. Only a reader who knows the key recognises it."""
     return urlsafe_b64encode(sha256(key.encode()).digest()[:16])[:22].decode()
+
+
+def _keys_of(token: str, answer: Active | Inactive) -> tuple[str, ...]:
+    """The keys (digests) on which the answer about the token depends, besides those of all answers."""
+    keys = [f"session:{handle_of(token)}"]
+    if isinstance(answer, Active):
+        keys += [f"user:{{{answer.sub}}}", f"client:{answer.client_id}"]
+    return tuple(map(key_digest, keys))
 
 
 class _Entry:
@@ -60,6 +69,7 @@ class Cache:
         self._complete_since = 1
         self._changed_keys: OrderedDict[str, int] = OrderedDict()
         self._connected = False
+        self._waking = Waking()
 
     def get(self, token: str) -> Active | Inactive | None:
         """The answer if it is known to hold at this moment. None: the caller has to ask the service."""
@@ -81,6 +91,15 @@ class Cache:
         held_until = min(now, entry.until, self._fresh_until - self._silence_s)
         return entry.answer if now < min(held_until + self._stale_s, entry.exp) else None
 
+    async def held(self, token: str, user: Active) -> bool:
+        """Return when the answer may hold no more: after a change, or without one at its end. False: none is cached."""
+        entry = self._find(token)
+        left_s = min(entry.until, self._fresh_until) - clock.now() if entry is not None else 0.0
+        if left_s <= 0:
+            return False
+        await self._waking.wait(_keys_of(token, user), left_s)
+        return True
+
     def _find(self, token: str) -> _Entry | None:
         try:
             digest = sha256(token.encode()).digest()
@@ -97,6 +116,7 @@ class Cache:
         self._active.entries.clear()
         self._inactive.entries.clear()
         self._digests_by_key.clear()
+        self._waking.wake(None)
 
     def forget(self, changed: Iterable[str]) -> None:
         """Drop all answers that depend on these keys (digests), also the answers that are still on their way."""
@@ -114,6 +134,7 @@ class Cache:
             for digest in dependent:
                 self._active.drop(digest)
                 self._inactive.drop(digest)
+            self._waking.wake([key])
         while len(self._changed_keys) > _MAX_CHANGED_KEYS:
             _, change = self._changed_keys.popitem(last=False)
             self._complete_since = max(self._complete_since, change)
@@ -141,10 +162,7 @@ class Cache:
 
     def keep(self, token: str, answer: Active | Inactive, mark: int, until: float, exp: float) -> None:
         """Keep an answer, unless one of its keys may have changed since the request was sent."""
-        keys = [f"session:{handle_of(token)}"]
-        if isinstance(answer, Active):
-            keys += [f"user:{{{answer.sub}}}", f"client:{answer.client_id}"]
-        digests = tuple(map(key_digest, keys))
+        digests = _keys_of(token, answer)
         if not self._connected or mark < self._complete_since:
             return
         if any(self._changed_keys.get(key, 0) > mark for key in digests):

@@ -153,6 +153,24 @@ def test_the_mobile_client_survives_a_lost_answer(world: World) -> None:
             session.refresh()
 
 
+def test_the_mobile_client_logs_out_with_an_expired_access_token(world: World) -> None:
+    """Logging out ends the session on the server, also when the access token has expired."""
+    sub = world.user()
+    body = {"name": "a phone's", "public": True, "access_ttl_s": 1}
+    made = world.http.post("/admin/clients", json=body, auth=world.server.admin).raise_for_status()
+    client_id = made.json()["client_id"]
+    with httpx.Client(base_url=world.server.url) as http:
+        session = Session.begin(http, "ada", PASSWORD, client_id)
+        until(lambda: http.get("/me", headers=bearer(session._access)).status_code == 401)
+        kept = session._refresh
+        session.end()
+        listed = world.http.get(f"/admin/users/{sub}/sessions", auth=world.server.admin).raise_for_status()
+        assert listed.json()["items"] == []
+        session._refresh = kept
+        with pytest.raises(LoggedOut):
+            session.refresh()
+
+
 def test_the_mobile_client_as_a_program(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """As a program, the client logs in, refreshes and logs out."""
     world.user()

@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI
 from starlette.applications import Starlette
 from starlette.authentication import requires
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -257,6 +258,31 @@ async def test_a_planted_cookie(world: World, ask: AsyncIntrospector, planted_fi
     async with caller(plain_app(ask, cookie=COOKIE)) as api:
         answer = await api.get("/me", headers={"Cookie": "; ".join(pair if planted_first else pair[::-1])})
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+PREFLIGHT = {"Origin": "https://app.test", "Access-Control-Request-Method": "DELETE"}
+
+
+async def test_a_preflight(ask: AsyncIntrospector) -> None:
+    """A CORS preflight, which never has a token, reaches the application, which answers it."""
+    cors = CORSMiddleware(Starlette(), allow_origins=["*"], allow_headers=["*"], allow_methods=["*"])
+    async with caller(AuthMiddleware(cors, ask)) as api:
+        answer = await api.options("/orders", headers=PREFLIGHT | {"Access-Control-Request-Headers": "authorization"})
+        assert answer.status_code == 200
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize("missing", PREFLIGHT)
+@pytest.mark.parametrize("method", ["OPTIONS", "GET", "DELETE"])
+async def test_what_is_no_preflight(ask: AsyncIntrospector, method: str, missing: str) -> None:
+    """Another request without a token is refused, and so is a preflight for a route that acts on it."""
+    partial = {name: value for name, value in PREFLIGHT.items() if name != missing}
+    async with caller(AuthMiddleware(Starlette(), ask)) as api:
+        assert (await api.request(method, "/orders", headers=partial)).status_code == 401
+        if method != "OPTIONS":
+            assert (await api.request(method, "/orders", headers=PREFLIGHT)).status_code == 401
+    async with caller(plain_app(ask)) as api:
+        assert (await api.options("/orders", headers=PREFLIGHT)).status_code == 401
 
 
 async def test_an_application_that_fails_midway(world: World, ask: AsyncIntrospector) -> None:
