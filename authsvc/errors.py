@@ -81,7 +81,7 @@ class InvalidToken(AuthError):
 
 
 class WrongAudience(AuthError):
-    """The presented access token is active, and not for an audience that the gateway requires."""
+    """The access token is active, and not for the resource server that it was sent to. The session goes on."""
 
 
 class InsufficientRole(AuthError):

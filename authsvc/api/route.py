@@ -28,7 +28,8 @@ class Access:
 
 
 _OF_A_CLIENT = (e.InvalidRequest, e.InvalidClient, e.TooManyAttempts)
-_OF_A_USER = (e.InvalidRequest, e.MissingToken, e.InvalidToken, e.CrossSite)
+_OF_A_SESSION = (e.InvalidRequest, e.MissingToken, e.InvalidToken, e.CrossSite)
+_OF_A_USER = (*_OF_A_SESSION, e.WrongAudience)
 _OF_AN_ADMIN = (*_OF_A_CLIENT, *_OF_A_USER, e.InsufficientRole, e.UnauthorizedClient)
 # A gateway has to understand each answer, so that an unreadable request is AccessDenied or InvalidToken.
 _OF_A_GATEWAY = (
@@ -42,6 +43,8 @@ CLIENT = Access(("client",), ("basic",), _OF_A_CLIENT)
 # RFC 6749 section 2.3.1: by HTTP Basic or by fields of the form.
 CLIENT_BY_FORM = Access(("client",), ("basic", "none"), _OF_A_CLIENT)
 CLIENT_OR_ADMIN = Access(("client", "admin"), ("basic", "bearer", "cookie", "none"), _OF_AN_ADMIN)
+# The user of any session, also of one whose tokens are for other resource servers.
+OWN_SESSION = Access(("user",), ("bearer", "cookie"), _OF_A_SESSION)
 USER = Access(("user",), ("bearer", "cookie"), _OF_A_USER)
 GATEWAY = Access(("gateway",), ("bearer", "cookie"), _OF_A_GATEWAY)
 ADMIN = Access(("admin",), ("basic", "bearer", "cookie"), _OF_AN_ADMIN)

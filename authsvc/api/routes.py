@@ -8,6 +8,7 @@ from authsvc.api.route import (
     CLIENT_BY_FORM,
     CLIENT_OR_ADMIN,
     GATEWAY,
+    OWN_SESSION,
     USER,
     Media,
     Route,
@@ -81,7 +82,8 @@ ROUTES: tuple[Route, ...] = (
                 "keys. `heartbeat` comes every second while the stream can have missed nothing. `docs/events.md` has "
                 "the whole contract.",
           gives=EVENT_STREAM, errors=(e.UnauthorizedClient,)),
-    Route("POST", "/logout", "account.logout", "End this session", "account", USER, status=204,
+    Route("POST", "/logout", "account.logout", "End this session", "account", OWN_SESSION, status=204,
+          about="With any active access token, whatever its audience.",
           sets_cookie=SetsCookie(204, _COOKIE + "expired, if the call was made with the cookie")),
     Route("GET", "/me", "account.who_am_i", "Who am I?", "account", USER, gives=answers.MeView),
     Route("GET", "/sessions", "account.list_sessions", "List my sessions", "account", USER, gives=answers.Sessions),

@@ -13,7 +13,7 @@ STATUSES: dict[type[e.AuthError], tuple[int, str]] = {
     e.InvalidCredentials: (401, "invalid_grant"),
     e.MissingToken: (401, "invalid_token"),
     e.InvalidToken: (401, "invalid_token"),  # RFC 6750 section 3.1
-    e.WrongAudience: (401, "invalid_token"),
+    e.WrongAudience: (401, "invalid_token"),  # RFC 9068 section 4
     e.InsufficientRole: (403, "insufficient_scope"),
     e.InsufficientScope: (403, "insufficient_scope"),
     e.UnauthorizedClient: (403, "unauthorized_client"),

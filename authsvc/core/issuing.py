@@ -40,6 +40,7 @@ class Opening:
 
     user, client, service: as read before the user was authenticated. A cut-off since then ends the new session too.
     amr: how the user proved who they are (RFC 8176). It is empty for ISSUED sessions, which prove nothing here.
+    cookie: whether the token goes into the cookie, and into no body.
     ip, user_agent: those of the user. None if another program asks for the session.
     """
 
@@ -49,6 +50,7 @@ class Opening:
     lifetimes: Lifetimes
     refreshable: bool
     scope: str
+    cookie: bool = False
     origin: str = LOGIN
     amr: tuple[str, ...] = ()
     device: str | None = None
@@ -73,6 +75,7 @@ def begin(handle: str, opening: Opening, *, now: float) -> tuple[Session, Pair]:
         lifetimes=opening.lifetimes,
         epochs=Epochs.of(opening.user, opening.client, opening.service),
         access=pair.access.digest,
+        bearer=opening.origin == LOGIN and not opening.refreshable and not opening.cookie,
         refresh=pair.refresh_digest,
         seed=tokens.new_seed() if pair.refresh else None,
     )

@@ -87,6 +87,9 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
 
     origin: LOGIN or ISSUED. It is text, so that an older version can read a newer origin.
 
+    bearer: whether the token was returned in a body though it has no refresh token. The token of a login without this
+    mark and without a refresh token is in the cookie only.
+
     proved_at, issued_at, used_at: None while they equal the time of the login. See `auth_time`, `iat` and `seen`.
 
     seed: the secret from which the successors of the refresh token are derived.
@@ -107,6 +110,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
     lifetimes: Lifetimes
     epochs: Epochs
     access: str
+    bearer: bool = False
     proved_at: int | None = None
     issued_at: int | None = None
     used_at: int | None = None
@@ -144,6 +148,15 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
         """Whether the user proved something to begin this session."""
         # Earlier versions stored no origin. Their issued sessions have no amr: a missing origin alone proves nothing.
         return self.origin == LOGIN and bool(self.amr)
+
+    @property
+    def in_cookie(self) -> bool:
+        """Whether the token is in the cookie only, so that no resource server was sent it as a bearer token."""
+        return self.logged_in and self.refresh is None and not self.bearer
+
+    def is_for(self, audience: str) -> bool:
+        """Whether the tokens are for this resource server."""
+        return not self.aud or audience in self.aud
 
     @property
     def auth_time(self) -> int | None:

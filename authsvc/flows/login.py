@@ -55,6 +55,7 @@ async def login(
         lifetimes=client.lifetimes(refreshable=refreshable, cookie=cookie),
         refreshable=refreshable,
         scope=granted,
+        cookie=cookie,
         amr=("pwd",),
         device=device,
         ip=caller.ip,

@@ -21,6 +21,7 @@ from authsvc.errors import (
     InvalidToken,
     MissingToken,
     UnauthorizedClient,
+    WrongAudience,
 )
 from authsvc.flows import clients
 from authsvc.flows.deps import Caller
@@ -29,6 +30,7 @@ from authsvc.web import cookies
 from authsvc.web.context import RequestContext
 
 NOT_ACTIVE = "the access token is not active"
+FOR_OTHERS = "the audience of this token lacks the URL of this service"
 
 # Where a token is read. None: in either of the two, and both are one too many.
 Source = Literal["bearer", "cookie"] | None
@@ -101,8 +103,15 @@ async def login_client(ctx: RequestContext, client_id: str | None, default: str)
 
 
 async def user_of(ctx: RequestContext) -> UserPrincipal:
-    """Authenticate the user, and count the session as used. Raises the errors of `identify`."""
+    """Authenticate the user for a call of the account, and count the session as used.
+
+    The token must be for this service: every resource server of its audience is sent it, and could use it here. The
+    token of a login by cookie reaches no resource server. Raises WrongAudience and the errors of `identify`.
+    """
     user = await identify(ctx)
+    session = user.active.session
+    if not session.is_for(ctx.deps.settings.base_url) and not (user.by_cookie and session.in_cookie):
+        raise WrongAudience(FOR_OTHERS)
     note_use(ctx.deps, user.active, ctx.deps.clock())
     return user
 
@@ -173,9 +182,9 @@ def _check_admin(active: Active, base_url: str) -> None:
     """Raise InsufficientRole unless the token may be used to administer."""
     if ADMIN_ROLE not in active.user.roles:
         raise InsufficientRole("this takes the role admin")
-    if active.session.aud and base_url not in active.session.aud:
-        # Its resource servers receive such a token, and could administer in the admin's name.
-        raise InsufficientRole("this token is for other resource servers")
+    if not active.session.is_for(base_url):
+        # By cookie too: a gateway that does not remove the cookie sends it to its applications.
+        raise WrongAudience(FOR_OTHERS)
     if not active.session.logged_in and not active.client.may("admin"):
         # The token was issued without a login, perhaps before the user became an admin.
         raise InsufficientRole("this token was issued by a client that may not speak for admins")

@@ -55,6 +55,23 @@ def audiences(facts: Facts, records: Records) -> Verdict:
 
 
 @of_records
+def account_calls(facts: Facts, records: Records) -> Verdict:
+    def logs_in(client: Client) -> bool:
+        return client.public or client.may("issue") or not client.permissions
+
+    issuer = facts.settings.base_url
+    lacking = [_name(c) for c in records.clients if logs_in(c) and c.audience and issuer not in c.audience]
+    asking = [_name(c) for c in records.clients if c.may("introspect") and issuer in c.audience]
+    if lacking:
+        todo = f"add {issuer} to the audience of a client whose users call /me, /sessions or /password"
+        return warned(f"closed to bearer tokens of {names(lacking)}, which are for other resource servers", todo)
+    if asking:
+        todo = f"take {issuer} out of its audience, or the permission introspect"
+        return warned(f"{names(asking)} may introspect the tokens of all clients that have this audience", todo)
+    return passed("open to the tokens of every client that logs users in")
+
+
+@of_records
 def admin_clients(facts: Facts, records: Records) -> Verdict:
     found = [_name(c) for c in records.clients if c.may("admin")]
     if not found and not set(records.admins) - set(records.locked_out):
@@ -99,6 +116,7 @@ CHECKS = (
     Check("access lifetimes", "RFC 9700 §2.2.1", access_lifetimes),
     Check("session lifetimes", "ASVS 7.3.1, 10.4.8", session_lifetimes),
     Check("audiences", "RFC 9700 §2.3", audiences),
+    Check("account calls", "RFC 9068 §4", account_calls),
     Check("admin clients", "ASVS 8.2.1", admin_clients),
     Check("public clients", "RFC 9700 §2.2.2", public_clients),
     Check("client secrets", "ASVS 13.3.4", rotations),
