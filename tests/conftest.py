@@ -22,12 +22,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authsvc.app import build
 from authsvc.composition import open_deps
+from authsvc.core import token as tokens
 from authsvc.core.client import Client
+from authsvc.core.session import Active, Inactive, Reason
+from authsvc.core.token import Kind
 from authsvc.core.user import User
 from authsvc.driver.timeouts import Timeouts
 from authsvc.driver.urls import StoreUrl
 from authsvc.flows import bootstrap, clients, users
 from authsvc.flows.deps import OPERATOR, Deps
+from authsvc.flows.introspect import judge
 from authsvc.ops.binary import find_binary
 from authsvc.settings import Settings
 from tests import topologies
@@ -254,7 +258,17 @@ class Service:
         return body
 
     async def active(self, token: str) -> bool:
+        if token.startswith(Kind.REFRESH):
+            return isinstance(await verdict_on(self.deps, token), Active)
         return bool((await self.introspect(token))["active"])
+
+
+async def verdict_on(deps: Deps, text: str) -> Active | Inactive:
+    """The decision about an access or refresh token. No call of the service tells whether a refresh token is active."""
+    token = tokens.parse(text)
+    if token is None:
+        return Inactive(Reason.UNKNOWN)
+    return judge(deps, token, await deps.store.lookup.session(token.handle), deps.clock())
 
 
 def bearer(token: str) -> dict[str, str]:

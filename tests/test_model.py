@@ -316,7 +316,7 @@ class Sessions(RuleBasedStateMachine):
         usable = [token for token in one.live(now) if token.startswith("tok")]
         if not usable:
             return None
-        verdict = self.run(use(self.deps, usable[0], Kind.ACCESS))
+        verdict = self.run(use(self.deps, usable[0]))
         one.used(now)
         assert isinstance(verdict, Active)
         return verdict

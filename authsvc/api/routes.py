@@ -56,7 +56,8 @@ ROUTES: tuple[Route, ...] = (
           errors=(e.InvalidGrant, e.InvalidScope, e.UnsupportedGrantType)),
     Route("POST", "/introspect", "tokens.introspect", "Who is this, right now? (RFC 7662)", "tokens", CLIENT_BY_FORM,
           about="Unknown tokens, expired tokens, revoked tokens and tokens for other audiences get the same answer: "
-                "`active: false` and nothing else. A refresh token is never `Bearer`.",
+                "`active: false` and nothing else. So does anything that is no access token, such as a refresh token, "
+                "whatever `token_type_hint` says.",
           takes=requests.IntrospectForm, gives=answers.Introspection, errors=(e.UnauthorizedClient,)),
     Route("POST", "/introspect/batch", "tokens.introspect_batch", "The same for up to 1,000 tokens", "tokens", CLIENT,
           about="One answer for each token, in the order of the request.",

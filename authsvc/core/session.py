@@ -265,7 +265,6 @@ class Active(NamedTuple):
     """The token speaks for its user now."""
 
     handle: str
-    kind: Kind
     scope: str
     exp: int
     session: Session
@@ -310,4 +309,4 @@ def decide(found: Found, token: Token, now: float) -> Active | Inactive:
     handle, session, user, client, _ = found
     if user is None or client is None:  # for the type checker: `inactive_reason` refuses both
         return Inactive(Reason.UNKNOWN)
-    return Active(handle, token.kind, match.scope, match.exp, session, user, client)
+    return Active(handle, match.scope, match.exp, session, user, client)

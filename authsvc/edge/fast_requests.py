@@ -87,7 +87,7 @@ _LENGTH_DIGITS = 4
 
 
 class IntrospectRequest(Struct, frozen=True):
-    """A client asks about a token (RFC 7662). token: None if the text is not of the shape of a token."""
+    """A client asks about a token (RFC 7662). token: None if the text is not of the shape of an access token."""
 
     client_id: str
     secret: str
@@ -171,7 +171,7 @@ def _read_introspect(query: bytes, fields: Fields, body: bytes) -> IntrospectReq
     if credentials is None:
         return None
     client_id, secret = credentials.groups()
-    return IntrospectRequest(client_id.decode(), secret.decode(), tokens.parse(asked[1].decode()))
+    return IntrospectRequest(client_id.decode(), secret.decode(), tokens.parse(asked[1].decode(), Kind.ACCESS))
 
 
 def _fits_verify(query: bytes, fields: Fields) -> bool:

@@ -14,13 +14,13 @@ from authsvc.store.lookup import Answer
 INACTIVE: dict[str, Any] = {"active": False}
 
 
-async def look_up(deps: Deps, presented: str, kind: Kind | None = None) -> Active | Inactive:
-    """Decide about a token as it is presented. Raises StoreUnavailable.
+async def look_up(deps: Deps, presented: str) -> Active | Inactive:
+    """Decide about an access token as it is presented. Raises StoreUnavailable.
 
     The use of an active token is not noted yet: the caller calls `note_use` once nothing else refuses the request.
     """
-    token = tokens.parse(presented, kind)
-    if token is None:  # malformed: answered without a round trip
+    token = tokens.parse(presented, Kind.ACCESS)
+    if token is None:  # malformed, or of another kind: answered without a round trip
         return _malformed(deps)
     return judge(deps, token, await deps.store.lookup.session(token.handle), deps.clock())
 
@@ -30,13 +30,15 @@ async def introspect(
 ) -> list[dict[str, Any]] | None:
     """Answer a resource server about tokens, in order (RFC 7662 section 2.2).
 
-    Unknown, expired, revoked and not-for-this-caller are one indistinguishable answer. The record of the client is read
-    in the same round trip. Returns None if the secret is wrong or the client may not introspect. Raises
+    Refresh tokens are inactive here: resource servers do not look at `token_type`, and would take them for access
+    tokens. Unknown, expired, revoked and not-for-this-caller are one indistinguishable answer. The record of the client
+    is read in the same round trip. Returns None if the secret is wrong or the client may not introspect. Raises
     StoreUnavailable if the store could not be asked, which is not the same as inactive.
     """
     if secret is None or not CLIENT_ID.fullmatch(client_id):
         return None
-    parsed = [tokens.parse(text) for text in presented]  # malformed tokens are not looked up
+    # Malformed tokens and tokens of other kinds are not looked up.
+    parsed = [tokens.parse(text, Kind.ACCESS) for text in presented]
     found = await deps.store.lookup.sessions(client_id, [token.handle for token in parsed if token])
     return answers(deps, found, secret, parsed)
 
@@ -84,7 +86,7 @@ def described(active: Active, issuer: str, now: float) -> dict[str, Any]:
         "sub": session.sub,
         "scope": active.scope,
         "client_id": session.client_id,
-        "token_type": "Bearer" if active.kind is Kind.ACCESS else "refresh_token",
+        "token_type": "Bearer",
         "exp": active.exp,
         "iat": session.iat,
         "iss": issuer,

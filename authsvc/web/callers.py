@@ -12,7 +12,6 @@ from starlette.requests import Request
 from authsvc.api.schemas.requests import ClientForm
 from authsvc.core.client import Client, Permission
 from authsvc.core.session import Active, Inactive
-from authsvc.core.token import Kind
 from authsvc.core.user import ADMIN_ROLE
 from authsvc.errors import (
     InsufficientRole,
@@ -125,7 +124,7 @@ async def identify(ctx: RequestContext, method: str | None = None, source: Sourc
     presented, by_cookie = _user_token(ctx, method, source)
     if by_cookie:
         cookies.note_read(ctx.request)
-    verdict = await look_up(ctx.deps, presented, Kind.ACCESS)
+    verdict = await look_up(ctx.deps, presented)
     if isinstance(verdict, Inactive):
         raise InvalidToken(NOT_ACTIVE)
     return UserPrincipal(verdict, ctx.caller_as(f"user:{verdict.user.sub}"), by_cookie)

@@ -14,6 +14,7 @@ from authsvc.edge.fast_requests import FAST_CALLS, IntrospectRequest
 from tests.conftest import Service
 from tests.edge.served import FORM, Served, basic, request_of
 
+HINT = b"&token_type_hint=refresh_token"
 read = FAST_CALLS[b"/introspect"].read
 
 
@@ -34,6 +35,8 @@ async def cases(service: Service) -> list[tuple[str, bytes, bool]]:
         ("live", request_of(plain, body), True),
         ("hint", request_of(plain, body + b"&token_type_hint=access_token"), True),
         ("refresh token", request_of(plain, b"token=" + live["refresh_token"].encode()), True),
+        ("refresh token with a hint", request_of(plain, b"token=" + live["refresh_token"].encode() + HINT), True),
+        ("client secret", request_of(plain, b"token=" + service.admin[1].encode()), True),
         ("dead", request_of(plain, known), True),
         ("unknown", request_of(plain, b"token=" + tokens.new(Kind.ACCESS).text.encode()), True),
         ("garbage", request_of(plain, b"token=garbage"), True),

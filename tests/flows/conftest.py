@@ -8,22 +8,21 @@ import pytest
 from authsvc.core.client import BUILT_IN, Client
 from authsvc.core.event import Entry
 from authsvc.core.session import Active, Inactive
-from authsvc.core.token import Kind
 from authsvc.core.user import User
 from authsvc.flows import clients, users
 from authsvc.flows.deps import OPERATOR, Caller, Deps
 from authsvc.flows.grants import Grant
-from authsvc.flows.introspect import look_up, note_use
+from authsvc.flows.introspect import note_use
 from authsvc.flows.login import login
 from authsvc.flows.refresh import refresh
-from tests.conftest import PASSWORD
+from tests.conftest import PASSWORD, verdict_on
 
 HERE = Caller(ip="192.0.2.1", user_agent="a test", request_id="r-1")
 
 
-async def use(deps: Deps, token: str, kind: Kind | None = None) -> Active | Inactive:
+async def use(deps: Deps, token: str) -> Active | Inactive:
     """Decide about a token, and count an active one as used, as a request does that nothing refuses."""
-    verdict = await look_up(deps, token, kind)
+    verdict = await verdict_on(deps, token)
     if isinstance(verdict, Active):
         note_use(deps, verdict, deps.clock())
     return verdict
@@ -62,7 +61,7 @@ class World:
         return await refresh(self.deps, HERE, client or self.app, presented, scope)
 
     async def me(self, grant: Grant) -> Active:
-        verdict = await use(self.deps, grant.access_token, Kind.ACCESS)
+        verdict = await use(self.deps, grant.access_token)
         assert isinstance(verdict, Active), verdict
         return verdict
 

@@ -53,14 +53,32 @@ async def test_auth_time_stays_when_tokens_are_refreshed(service: Service, clock
     assert (told["auth_time"], told["iat"], told["exp"]) == (began, began + 100, began + 1000)
 
 
-async def test_a_refresh_token_is_never_a_bearer_token(service: Service) -> None:
-    """The type of a refresh token is refresh_token, and it opens nothing that an access token opens."""
+async def test_only_access_tokens_are_active(service: Service) -> None:
+    """Any other secret of this service is inactive, alone and in a batch, and opens no call of the account."""
+    user = await service.user()
+    granted = await service.login()
+    code = await service.http.post(f"/admin/users/{user.sub}/reset-code", auth=service.admin)
+    for secret in (granted["refresh_token"], code.json()["reset_code"], service.admin[1]):
+        for hint in (None, "access_token", "refresh_token"):
+            form = {"token": secret} | ({} if hint is None else {"token_type_hint": hint})
+            answer = await service.http.post("/introspect", data=form, auth=service.admin)
+            assert (answer.status_code, answer.json()) == (200, {"active": False}), (secret[:4], hint)
+        batch = {"tokens": [secret, granted["access_token"]]}
+        answer = await service.http.post("/introspect/batch", json=batch, auth=service.admin)
+        assert [one["active"] for one in answer.json()] == [False, True], secret[:4]
+        assert (await service.http.get("/me", headers=bearer(secret))).status_code == 401
+
+
+async def test_a_refresh_token_is_refused_without_reading_its_session(service: Service, commands: Commands) -> None:
+    """A living refresh token costs what an invented one costs, and the introspection is no use of its session."""
     await service.user()
     granted = await service.login()
-    told = await service.introspect(granted["refresh_token"])
-    assert (told["active"], told["token_type"]) == (True, "refresh_token")
-    answer = await service.http.get("/me", headers=bearer(granted["refresh_token"]))
-    assert answer.status_code == 401
+    for token in (granted["refresh_token"], tokens.new(Kind.REFRESH).text):
+        commands.reset()
+        assert not (await service.introspect(token))["active"]
+        assert commands.seen() == {"mget": 1}, "the calling client"
+    seen = (await service.deps.store.sessions.get(granted["session_id"])).used_at
+    assert seen is None
 
 
 async def test_inactive_says_nothing_else(service: Service, clock: Clock) -> None:

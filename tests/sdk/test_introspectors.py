@@ -76,7 +76,7 @@ async def test_scope(world: World, ask: AsyncIntrospector) -> None:
 
 
 async def test_only_access_tokens(world: World, ask: AsyncIntrospector) -> None:
-    """A refresh token is inactive, and any other text is refused without a request."""
+    """A refresh token is inactive, as any other text is, without a request."""
     world.user()
     tokens_of_login = world.login()
     assert await ask.introspect(tokens_of_login["refresh_token"]) is INACTIVE

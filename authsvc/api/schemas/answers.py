@@ -55,7 +55,7 @@ class Introspection(Answer):
     username: str | None = None
     client_id: str | None = None
     scope: str | None = None
-    token_type: Literal["Bearer", "refresh_token"] | None = None
+    token_type: Literal["Bearer"] | None = None
     exp: int | None = None
     iat: int | None = None
     iss: str | None = None
