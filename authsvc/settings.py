@@ -12,7 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from authsvc.core.argon2_profiles import RECOMMENDED, Argon2Profile
+from authsvc.core.client import BUILT_IN
 from authsvc.core.durability import DurabilityLevel
+from authsvc.core.scope import SCOPE
 from authsvc.errors import StartupError
 
 PREFIX = "AUTHSVC_"
@@ -21,6 +23,7 @@ PREFIX = "AUTHSVC_"
 _PATTERNS = {
     "redis_url": "must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, "
     "the last two also as rediss+…",
+    "app_scope": "must be words of printable ASCII, without quotes and backslashes, with single spaces between",
     "allowed_origins": "must be whole origins such as https://app.example.org, without a wildcard or null",
 }
 
@@ -85,6 +88,11 @@ class Settings(BaseModel):
     issuer: str | None = Field(None, description="public base URL (RFC 8414), such as https://auth.example.org")
     allowed_origins: Origins = Field(
         (), description="origins, besides the service's own, whose pages may call the service, also with the cookie"
+    )
+    app_scope: Annotated[str, Field(pattern=f"^({SCOPE.pattern})?$")] = Field(
+        "",
+        description=f"scope that logins of the built-in client `{BUILT_IN}` may ask for, words with spaces between; "
+        "by default none, because everybody may call as this client",
     )
     trusted_proxies: Networks = Field(
         (), description="addresses or networks of the proxies whose X-Forwarded-For the service believes"

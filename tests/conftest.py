@@ -55,6 +55,9 @@ DONE_WITHOUT = {"config|get", "acl|getuser"}
 CHEAP = {"argon2_time_cost": 1, "argon2_memory_kib": 8, "argon2_parallelism": 1, "hash_threads": 2}
 
 
+# What logins through the built-in client may ask for in tests that are about something else.
+APP_SCOPE = "read write orders:read orders:write a b"
+
 # The longest time that a test reads a stream of events of which it needs the beginning only.
 LISTENS_S = 0.2
 
@@ -197,7 +200,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings(**CHEAP)
+    return Settings(**CHEAP, app_scope=APP_SCOPE)
 
 
 # A store that works is waited for, however busy the machine is. What happens in time is tested in tests/outages.

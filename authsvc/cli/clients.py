@@ -39,7 +39,7 @@ def _settable(command: Callable[..., None]) -> Callable[..., None]:
             help="A session ends this long after its last use, or `default`.",
         ),
         click.option("--access-ttl-s", callback=ttl, metavar="SECONDS", help="Life of an access token, or `default`."),
-        click.option("--scope", help="All that may be asked for through it; left out: anything."),
+        click.option("--scope", help="All that may be asked for through it. By default anything."),
         click.option("--audience", multiple=True, help="A resource server its tokens are for, or that it is; repeat."),
         click.option("--permission", "permissions", multiple=True, type=_PERMISSIONS, help="May be repeated."),
     ):
@@ -86,7 +86,7 @@ def show_(client_id: str, as_json: bool) -> None:
 @_settable
 @click.option("--no-permissions", is_flag=True, help="Take all permissions away.")
 @click.option("--no-audience", is_flag=True, help="Empty the audience.")
-@click.option("--any-scope", is_flag=True, help="Anything may be asked for through it.")
+@click.option("--any-scope", is_flag=True, help="As without --scope at its creation. For `app`: AUTHSVC_APP_SCOPE.")
 @as_json
 def update(
     client_id: str, no_permissions: bool, no_audience: bool, any_scope: bool, as_json: bool, **options: Any

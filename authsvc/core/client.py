@@ -41,7 +41,7 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A client as registered. Lifetimes are None where the defaults apply. `epoch`: milliseconds.
 
     audience: the resource servers that its tokens are for. The client may introspect tokens for these.
-    scope: the widest scope that it can get (RFC 7591). None: any.
+    scope: the widest scope that it can get (RFC 7591). None: any, except for the built-in client. See `widest_scope`.
     """
 
     client_id: str
@@ -81,6 +81,12 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     def may(self, permission: Permission) -> bool:
         return permission in self.permissions
+
+    def widest_scope(self, app_scope: str) -> str | None:
+        """The widest scope that it can get; None: any. Everybody may call as the built-in client, so `app_scope` bounds
+        that client, if its record says nothing.
+        """
+        return app_scope if self.scope is None and self.client_id == BUILT_IN else self.scope
 
     def covers(self, audience: tuple[str, ...]) -> bool:
         """Whether this client may introspect a token for `audience`: it has no audience, or they share a member."""

@@ -30,7 +30,7 @@ async def issue(
     """
     if not client.may("issue"):
         raise UnauthorizedClient("this client may not issue tokens")
-    granted = scopes.within(scope, client.scope)
+    granted = scopes.within(scope, client.widest_scope(deps.settings.app_scope))
     longest = client.session_ttl_s or REFRESHABLE.session
     seconds = expires_in or client.lifetimes(refreshable=True).access
     if seconds > longest:

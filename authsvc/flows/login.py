@@ -42,7 +42,7 @@ async def login(
     Raises InvalidCredentials, TooManyAttempts, Overloaded, InvalidScope, InvalidRequest.
     """
     refuse_long(password)
-    granted = scopes.within(scope, client.scope)
+    granted = scopes.within(scope, client.widest_scope(deps.settings.app_scope))
     # Read before the password is checked: a cut-off from here on ends the session of this login too.
     service = await deps.store.service.get()
     attempt = AttemptEvents(Event.LOGIN_FAILED, Event.LOGIN_THROTTLED)

@@ -98,7 +98,9 @@ class Setting:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, int, str]]:
     """A service with one user, and the port of an application."""
-    server = Server(tmp_path_factory.mktemp("service"), free_port(), {}).start()
+    server = Server(
+        tmp_path_factory.mktemp("service"), free_port(), {"AUTHSVC_APP_SCOPE": f"reports read {'s' * 1024}"}
+    ).start()
     try:
         user = {"username": "zoë", "password": PASSWORD, "roles": ["editor"]}
         created = httpx.post(f"{server.url}/admin/users", json=user, auth=server.admin)

@@ -8,10 +8,11 @@ import redis
 
 from authsvc.composition import open_deps
 from authsvc.core import token as tokens
+from authsvc.core.client import BUILT_IN
 from authsvc.core.device import MAX_LABEL
 from authsvc.core.token import Kind
-from authsvc.errors import InvalidCredentials, InvalidRequest, InvalidScope, StoreUnavailable
-from authsvc.flows import users
+from authsvc.errors import InvalidCredentials, InvalidRequest, InvalidScope, StartupError, StoreUnavailable
+from authsvc.flows import clients, users
 from authsvc.flows.deps import OPERATOR, Caller
 from authsvc.settings import Settings
 from tests.conftest import CHEAP, PASSWORD, PATIENT, Clock, Service, bearer
@@ -198,6 +199,59 @@ async def test_scope(service: Service) -> None:
             json={"username": "ada", "password": PASSWORD, "client_id": client.client_id, "scope": scope},
         )
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope"), scope
+
+
+class TestAppScope:
+    """What logins through the built-in client may ask for."""
+
+    @pytest.fixture
+    def settings(self, request: pytest.FixtureRequest) -> Settings:
+        return Settings(**CHEAP, **getattr(request, "param", {}))
+
+    async def asked(self, service: Service, scope: str, client_id: str | None) -> tuple[int, str | None]:
+        body = {"username": "ada", "password": PASSWORD, "scope": scope}
+        named = {} if client_id is None else {"client_id": client_id}
+        answer = await service.http.post("/login", json=body | named)
+        return answer.status_code, answer.json().get("error", answer.json().get("scope"))
+
+    @pytest.mark.parametrize("client_id", [None, "app"])
+    async def test_the_built_in_client_grants_no_scope_by_default(
+        self, service: Service, client_id: str | None
+    ) -> None:
+        """Everybody may call as the built-in client, so it grants nothing that nobody has listed."""
+        await service.user()
+        for scope in ("reports", "a b", "openid"):
+            assert await self.asked(service, scope, client_id) == (400, "invalid_scope")
+        granted = await service.login()
+        assert (await service.introspect(granted["access_token"])).get("scope", "") == ""
+        widened = await service.refresh(granted["refresh_token"], scope="reports")
+        assert widened.json()["error"] == "invalid_scope"
+        verified = await service.http.get("/verify?scope=reports", headers=bearer(granted["access_token"]))
+        assert verified.status_code == 403
+
+    @pytest.mark.parametrize("settings", [{"app_scope": "read reports"}], indirect=True)
+    async def test_the_built_in_client_grants_what_is_listed(self, service: Service) -> None:
+        """AUTHSVC_APP_SCOPE bounds its logins, until its record has a scope."""
+        await service.user()
+        assert await self.asked(service, "reports", None) == (200, "reports")
+        assert await self.asked(service, "reports write", None) == (400, "invalid_scope")
+        await clients.update(service.deps, OPERATOR, BUILT_IN, scope="write")
+        assert await self.asked(service, "write", None) == (200, "write")
+        assert await self.asked(service, "reports", None) == (400, "invalid_scope")
+        await clients.update(service.deps, OPERATOR, BUILT_IN, scope="")
+        assert await self.asked(service, "read", None) == (400, "invalid_scope")
+
+    async def test_other_clients_keep_their_meaning(self, service: Service) -> None:
+        """A client without a scope that somebody registered grants every scope, as before."""
+        await service.user()
+        client, _ = await service.client(public=True)
+        assert await self.asked(service, "reports", client.client_id) == (200, "reports")
+
+    @pytest.mark.parametrize("scope", [" ", "a  b", " a", 'a"b', "a\\b", "a\tb", "é"])
+    def test_the_setting_is_a_scope(self, scope: str) -> None:
+        """A malformed scope in the setting stops the start."""
+        with pytest.raises(StartupError, match="AUTHSVC_APP_SCOPE: must be words"):
+            Settings.from_environment({"AUTHSVC_APP_SCOPE": scope})
 
 
 async def test_a_refused_scope_counts_no_attempt(world: World, hashes: Hashes, commands: Commands) -> None:

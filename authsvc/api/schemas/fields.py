@@ -85,7 +85,10 @@ Audience = Annotated[
     list[str],
     Field(max_length=64, description="the resource servers that the client's tokens are for, or that the client is"),
 ]
-ClientScope = Annotated[Text | None, Field(description="the scope that logins may ask for; null: any")]
+ClientScope = Annotated[
+    Text | None,
+    Field(description="the scope that logins may ask for; null: any, for the built-in `app` AUTHSVC_APP_SCOPE"),
+]
 AccessTtl = Annotated[
     Ttl | None, Field(description="life of an access token; null: 900, or the session's life without refresh")
 ]

@@ -55,6 +55,23 @@ def audiences(facts: Facts, records: Records) -> Verdict:
 
 
 @of_records
+def scopes(facts: Facts, records: Records) -> Verdict:
+    def grants_any(client: Client) -> bool:
+        granting = client.public or (client.may("issue") and not client.may("admin"))
+        return granting and client.widest_scope(facts.settings.app_scope) is None
+
+    anything = [_name(c) for c in records.clients if grants_any(c)]
+    if anything:
+        return warned(
+            f"{names(anything)}: every scope that is asked for is granted, so a scope protects nothing",
+            "authsvc client update ID --scope WORDS",
+        )
+    granted = facts.settings.app_scope or "no scope (AUTHSVC_APP_SCOPE is empty)"
+    own = next((c.scope for c in records.clients if c.client_id == BUILT_IN and c.scope is not None), None)
+    return passed(f"logins through `{BUILT_IN}` may ask for {granted if own is None else own or 'no scope'}")
+
+
+@of_records
 def account_calls(facts: Facts, records: Records) -> Verdict:
     def logs_in(client: Client) -> bool:
         return client.public or client.may("issue") or not client.permissions
@@ -116,6 +133,7 @@ CHECKS = (
     Check("access lifetimes", "RFC 9700 §2.2.1", access_lifetimes),
     Check("session lifetimes", "ASVS 7.3.1, 10.4.8", session_lifetimes),
     Check("audiences", "RFC 9700 §2.3", audiences),
+    Check("scopes", "RFC 9700 §2.3", scopes),
     Check("account calls", "RFC 9068 §4", account_calls),
     Check("admin clients", "ASVS 8.2.1", admin_clients),
     Check("public clients", "RFC 9700 §2.2.2", public_clients),
