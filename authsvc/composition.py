@@ -13,8 +13,10 @@ from authsvc.flows.deps import Deps
 from authsvc.hashing.hasher import Hasher
 from authsvc.metrics import Metrics
 from authsvc.ops.fitness import Fitness
+from authsvc.ops.rights import needed
 from authsvc.settings import Settings
 from authsvc.store import Store
+from authsvc.store.keys import PATTERNS
 
 
 @asynccontextmanager
@@ -39,9 +41,10 @@ async def open_deps(
         audit_retention_s=settings.audit_retention_s,
         audit_max_events=settings.audit_max_events,
     )
+    rights = needed(PATTERNS, settings.durability, clustered=connection.clustered, numbered=connection.numbered)
     hasher = Hasher(settings.argon2_profile, threads=settings.threads, metrics=metrics)
     try:
-        yield Deps(store, hasher, clock, settings, metrics, Fitness(connection))
+        yield Deps(store, hasher, clock, settings, metrics, Fitness(connection, rights))
     finally:
         hasher.close()
         await store.close()

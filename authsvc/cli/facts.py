@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -13,7 +14,7 @@ from authsvc.core.client import Client
 from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
 from authsvc.hashing.hasher import Hasher
-from authsvc.ops.inspection import Inspection, inspect
+from authsvc.ops.inspection import Denied, Inspection, denied, inspect
 from authsvc.settings import Settings, given_in_files
 
 _ROUNDS = 3
@@ -60,8 +61,9 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All facts. `problem`: why the store could not be asked; then `servers` is empty.
+    """All facts. `problem`: why the store could not be asked; what is asked after that is empty.
 
+    denied: None where our rights could not be tried.
     address: None for the embedded store. data_mode: permissions of its directory, None where there is none.
     """
 
@@ -74,16 +76,16 @@ class Facts:
     problem: str | None = None
     servers: tuple[Inspection, ...] = ()
     records: Records | None = None
+    denied: Denied | None = None
 
 
 def gather() -> Facts:
     """Look at everything, changing nothing. Raises WrongSettings."""
     configured = settings()
+    seen = Seen()
     problem: str | None = None
-    servers: tuple[Inspection, ...] = ()
-    records: Records | None = None
     try:
-        servers, records = run(_look, unused=True)
+        run(partial(_look, seen), unused=True)
     except WrongSettings:
         raise
     except (StoreUnavailable, StartupError) as error:
@@ -97,21 +99,36 @@ def gather() -> Facts:
         address=None if url is None else Address.of(url),
         data_mode=_mode(configured) if url is None else None,
         problem=problem,
-        servers=servers,
-        records=records,
+        servers=seen.servers,
+        records=seen.records,
+        denied=seen.denied,
     )
 
 
-async def _look(deps: Deps) -> tuple[tuple[Inspection, ...], Records]:
-    servers = await inspect(deps.store.connection)
+@dataclass(slots=True)
+class Seen:
+    """What the store told until it answered no more."""
+
+    denied: Denied | None = None
+    servers: tuple[Inspection, ...] = ()
+    records: Records | None = None
+
+
+async def _look(seen: Seen, deps: Deps) -> None:
+    seen.denied = await denied(deps.store.connection, deps.fitness.rights)  # first: the rest needs these rights
+    seen.servers = await inspect(deps.store.connection)
+    seen.records = await _records(deps)
+
+
+async def _records(deps: Deps) -> Records:
     if await deps.store.service.find() is None:
-        return servers, Records(used=False)
+        return Records(used=False)
     clients = [client async for client in deps.store.listing.every_client()]
     admins = [user async for user in deps.store.listing.every_user() if user.is_admin]
     credentials = await deps.store.credentials.find_all([user.sub for user in admins])
     names = [user.username or user.sub for user in admins]
     locked_out = [name for name, held in zip(names, credentials, strict=True) if held is None or held.hash is None]
-    return servers, Records(True, tuple(_sorted(clients)), tuple(sorted(names)), tuple(sorted(locked_out)))
+    return Records(True, tuple(_sorted(clients)), tuple(sorted(names)), tuple(sorted(locked_out)))
 
 
 def _sorted(clients: Sequence[Client]) -> list[Client]:

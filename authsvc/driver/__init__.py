@@ -9,6 +9,7 @@
 | `reader`, `cluster_reader`  | the shared reads of introspection                           |
 | `tracking`                  | the announcements of changed keys                           |
 | `node`                      | one server and its connections                              |
+| `rights`                    | what the store's ACL denies                                 |
 | `watch`                     | the check that a server is still the primary                |
 | `breaker`                   | failing fast while a server does not answer                 |
 | `redis_py`, `sentinel`      | connections and pools, made of redis-py's classes           |

@@ -1,16 +1,17 @@
 """The store as the rest of the service sees it: calls, batches, transactions, compare-and-swap, scans."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from authsvc.driver.cluster import Cluster
 from authsvc.driver.deadline import Span, current_budget, store_call
 from authsvc.driver.durability import Durability
-from authsvc.driver.errors import first_word
+from authsvc.driver.errors import denied_command, first_word
 from authsvc.driver.node import Node
 from authsvc.driver.reader import Reader
 from authsvc.driver.scripts import Change, Command, delete_command, key_of, swap_command
@@ -32,6 +33,7 @@ class Connection:
     failover is harmless.
 
     span: a context manager with a name that is entered around each wait for the store.
+    clustered, numbered: whether the URL names a cluster, and whether it names another database than 0.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class Connection:
         self.timeouts = timeouts
         self._span = span
         self._durability = durability
-        self._topology = _topology(StoreUrl.parse(url), durability, self.metrics, timeouts)
+        parsed = StoreUrl.parse(url)
+        self.clustered, self.numbered = parsed.shape == "cluster", bool(parsed.options.get("db"))
+        self._topology = _topology(parsed, durability, self.metrics, timeouts)
 
     @property
     def waits(self) -> bool:
@@ -117,6 +121,18 @@ class Connection:
         async with self.store_call():
             told = [await primary.send(commands) for primary in await self._topology.primaries()]
         return [[None if isinstance(reply, ResponseError) else reply for reply in replies] for replies in told]
+
+    async def denied(self, commands: Mapping[str, Command], patterns: Mapping[str, Command]) -> list[str]:
+        """The names of what the ACL of a primary denies us. Tries them without any effect. See `rights.denied`."""
+        async with self.store_call():
+            try:
+                told = [await primary.denied(commands, patterns) for primary in await self._topology.primaries()]
+            except (NoPermissionError, RedisConnectionError) as error:  # what the map of a cluster takes
+                right = denied_command(error)
+                if right is None:
+                    raise
+                told = [[right]]
+        return list(dict.fromkeys(name for names in told for name in names))
 
     async def scan(self, position: str, pattern: str, count: int) -> tuple[str, list[bytes]]:
         """One step through the keys of all primaries, from "0" until the position is "0" again."""

@@ -1,6 +1,7 @@
 """Turns the errors of redis-py into StoreUnavailable, and counts them by their kind."""
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 # A call to redis-py raises one of these when it gets no answer, or a refusal.
 DRIVER_ERRORS = (RedisError, OSError, TimeoutError)
 
+# Redis 7.0 to Valkey 9.1 word it a little differently each. The refusal of a key has other texts.
+_COMMAND = re.compile(r"to run the '([a-z|]+)'")
+
 
 class NotPrimary(RedisConnectionError):
     """The server is a replica. A replica may lag: a revoked token would still be alive there."""
@@ -42,8 +46,19 @@ def driver_errors(metrics: Metrics) -> Iterator[None]:
 def unavailable(error: Exception, metrics: Metrics) -> StoreUnavailable:
     """Count an error of redis-py; the error to raise instead."""
     metrics.store_errors.add(_kind(error))
-    log.warning("store unavailable: %s %s", type(error).__name__, first_word(error))
-    return StoreUnavailable(type(error).__name__)
+    right = denied_command(error)
+    log.warning("store unavailable: %s %s", type(error).__name__, right or first_word(error))
+    return StoreUnavailable(type(error).__name__ if right is None else f"its ACL forbids {right}")
+
+
+def denied_command(error: object) -> str | None:
+    """The command in a refusal, as an ACL names it. None: the error is no refusal of a command.
+
+    redis-py wraps the refusal of a command with which a connection begins. A server wraps the one of EXEC.
+    """
+    refusal = error.__cause__ if isinstance(error, RedisConnectionError) else error
+    found = _COMMAND.search(str(refusal).lower()) if isinstance(refusal, ResponseError) else None
+    return found and found[1]
 
 
 def first_word(error: Exception) -> str:

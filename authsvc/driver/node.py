@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from redis.asyncio import BlockingConnectionPool
@@ -13,6 +13,7 @@ from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 from authsvc.driver.breaker import Breaker, timed
 from authsvc.driver.durability import Durability
 from authsvc.driver.redis_py import pack, pool_of
+from authsvc.driver.rights import denied
 from authsvc.driver.scripts import Command
 from authsvc.driver.sentinel import SentinelPool, sentinel_pool
 from authsvc.driver.timeouts import Timeouts
@@ -114,6 +115,21 @@ class Node:
         options = self._pool.connection_kwargs | {"protocol": 3, "client_name": "authsvc-events"}
         connection: AbstractConnection = self._pool.connection_class(**options)
         return connection
+
+    async def denied(self, commands: Mapping[str, Command], patterns: Mapping[str, Command]) -> list[str]:
+        """The names of what the server's ACL denies us. See `rights.denied`."""
+        try:
+            return await self._denied(commands, patterns)
+        except RedisConnectionError:
+            return await self._denied(commands, patterns)
+
+    async def _denied(self, commands: Mapping[str, Command], patterns: Mapping[str, Command]) -> list[str]:
+        connection: AbstractConnection = self._pool.make_connection()
+        try:
+            async with asyncio.timeout(self._reply_s):
+                return await denied(connection, commands, patterns)
+        finally:
+            await connection.disconnect(nowait=True)
 
     def watch(self) -> None:
         """Look, from now on, whether the server is still the primary."""

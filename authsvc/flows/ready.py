@@ -3,11 +3,14 @@
 from authsvc.core.record import FORMAT, Service
 from authsvc.errors import NotReady
 from authsvc.flows.deps import Deps
-from authsvc.ops.fitness import NEWER_FORMAT, NOT_SET_UP, Fault, faults_of
+from authsvc.ops.fitness import NEWER_FORMAT, NOT_SET_UP, Fault, faults_of, forbidden
 
 
 async def faults(deps: Deps) -> list[Fault]:
     """All faults that make the store unfit, each once. Raises StoreUnavailable."""
+    denied = [forbidden(right) for right in await deps.fitness.denied()]
+    if denied:  # what is asked below may be among it
+        return denied
     servers = await deps.fitness.servers()
     asked = (deps.settings.durability, deps.settings.durability_replicas)
     found = [fault for server in servers for fault in faults_of(server, *asked)]

@@ -9,10 +9,13 @@ from typing import Any, NamedTuple
 from authsvc.core.durability import DurabilityLevel
 from authsvc.driver.connection import Connection
 from authsvc.driver.scripts import Command
+from authsvc.ops.rights import Rights
 
 # How long one answer to INFO is used again. Anybody may call /readyz, and INFO costs the store far more than the GET of
 # a request. A change within this time is seen that much later.
 FRESH_S = 1.0
+# How long it counts that nothing is denied. Once something is, `FRESH_S` holds.
+RIGHTS_FRESH_S = 10.0
 # A replica acknowledges once a second; the server's own idea of a good one (min-replicas-max-lag) is 10 as well.
 MAX_LAG_S = 10
 # The script of every change is one of Redis 7 (`#!lua flags=`), and so is `SET … NX GET`.
@@ -44,6 +47,11 @@ NOT_SET_UP = Fault("not_set_up", "the store holds no service record: it was empt
 NEWER_FORMAT = Fault(
     "newer_format", "an operator raised the store's format above what this version understands: run a newer version"
 )
+
+
+def forbidden(right: str) -> Fault:
+    """The fault of a right that the store's ACL denies, by its name in an ACL: a command, or a pattern of keys."""
+    return Fault(f"forbidden:{right}", f"the store's ACL forbids {right}: grant it, as deploy/valkey/users.acl does")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +131,15 @@ def faults_of(server: Server, durability: DurabilityLevel, replicas: int = 1) ->
 
 
 class Fitness:
-    """Asks the primaries about themselves, once a second at most."""
+    """Asks the primaries about themselves and tries our rights there. Answers are used again for a moment."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, rights: Rights) -> None:
         self._connection = connection
+        self.rights = rights
         self._servers: tuple[Server, ...] | None = None
         self._asked_at = 0.0
+        self._denied: list[str] | None = None
+        self._tried_at = 0.0
 
     async def servers(self) -> tuple[Server, ...]:
         """Every primary, as of at most FRESH_S and one call ago. Raises StoreUnavailable."""
@@ -142,6 +153,19 @@ class Fitness:
             self._servers = None
             raise
         return self._servers
+
+    async def denied(self) -> list[str]:
+        """The needed rights that the store denies us, by their names in an ACL. Raises StoreUnavailable."""
+        now = time.monotonic()
+        if self._denied is not None and now - self._tried_at < (FRESH_S if self._denied else RIGHTS_FRESH_S):
+            return self._denied
+        self._tried_at = now
+        try:
+            self._denied = await self._connection.denied(self.rights.commands, self.rights.patterns)
+        except BaseException:
+            self._denied = None
+            raise
+        return self._denied
 
     async def _ask(self) -> tuple[Server, ...]:
         replies = await self._connection.ask_primaries([_INFO, _APPENDS])

@@ -8,6 +8,7 @@ from typing import Any
 from authsvc.driver.connection import Connection
 from authsvc.driver.scripts import Command
 from authsvc.ops.fitness import Server, parsed_config, parsed_info
+from authsvc.ops.rights import USEFUL, Rights
 
 # Commands that the service never needs, and that a stolen password of the service should not allow.
 DANGEROUS: Mapping[str, Command] = {
@@ -35,6 +36,21 @@ class Inspection:
     allowed: tuple[str, ...] | None = None
     door_open: bool | None = None
     ahead_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The rights that an ACL denies us. needed: some call fails without them. useful: we learn less without them."""
+
+    needed: tuple[str, ...]
+    useful: tuple[str, ...]
+
+
+async def denied(connection: Connection, needed: Rights) -> Denied:
+    """Try all rights; changes nothing. Raises StoreUnavailable."""
+    told = await connection.denied({**needed.commands, **USEFUL.commands}, needed.patterns)
+    useful = tuple(name for name in told if name in USEFUL.commands)
+    return Denied(tuple(name for name in told if name not in useful), useful)
 
 
 async def inspect(connection: Connection) -> tuple[Inspection, ...]:

@@ -29,6 +29,19 @@ USER_PREFIX = "user:"
 CLIENT_PREFIX = "client:"
 # The names of all keys that an introspection depends on begin with one of these.
 TRACKED = (SESSION_PREFIX, USER_PREFIX, CLIENT_PREFIX, SERVICE)
+# The patterns of all keys, as deploy/valkey/users.acl grants them.
+PATTERNS = (
+    "session:*",
+    "sessions:*",
+    "user:*",
+    "credentials:*",
+    "login:*",
+    "client:*",
+    SERVICE,
+    AUDIT,
+    "code:*",
+    "throttle:*",
+)
 
 
 def session(handle: str) -> str:

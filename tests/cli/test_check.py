@@ -15,7 +15,7 @@ from authsvc.cli.facts import Address, Facts, Records
 from authsvc.core.client import BUILT_IN, Client, Secret
 from authsvc.errors import StartupError
 from authsvc.ops import fitness
-from authsvc.ops.inspection import Inspection
+from authsvc.ops.inspection import Denied, Inspection
 from authsvc.settings import Settings
 from tests.e2e.conftest import PASSWORD, Server, free_port, run
 from tests.stores import StoreProcess, debian_redis, rights_of_the_service, running_store
@@ -56,6 +56,7 @@ GOOD = Facts(
     address=REMOTE,
     servers=(FIT,),
     records=RECORDS,
+    denied=Denied((), ()),
 )
 
 
@@ -128,6 +129,8 @@ CASES: list[tuple[str, str, Facts]] = [
     ("secrets", "n/a", reached(password=False)),
     ("store", "fail", replace(GOOD, problem="the store does not answer", servers=(), records=None)),
     ("service record", "fail", replace(GOOD, records=Records(used=False))),
+    ("rights denied", "fail", replace(GOOD, denied=Denied(("eval",), ()))),
+    ("rights denied", "warn", replace(GOOD, denied=Denied((), ("info",)))),
     ("store role", "fail", store({"role": "slave"})),
     ("store role", "fail", store({"loading": "1"})),
     ("store version", "fail", store({"valkey_version": "7.1.0"})),
@@ -326,6 +329,30 @@ def test_a_user_of_least_privilege(tmp_path: Path) -> None:
         assert rows["rights in the store"]["result"] == "pass", rows["rights in the store"]
         assert rows["eviction"]["result"] == "pass"
         assert rows["sync to disk"]["result"] == "unknown"  # CONFIG is forbidden
+
+
+@pytest.mark.parametrize("right", ["+eval", "+client|tracking", "+scan", "~code:*"])
+def test_a_user_without_a_needed_right(tmp_path: Path, right: str) -> None:
+    """5, and the row names the right."""
+    with running_store(*SYNCED) as store, store.connect() as operator:
+        use(store, tmp_path)
+        rights = [granted for granted in rights_of_the_service() if granted != right]
+        operator.execute_command("ACL", "SETUSER", "authsvc", "on", ">pw", *rights)
+        status, rows = checked(f"unix://authsvc:pw@{store.socket}", tmp_path, **SOUNDLY)
+    assert status != 0
+    assert rows["rights denied"]["result"] == "fail"
+    assert f" {right.removeprefix('+')}:" in rows["rights denied"]["why"]
+
+
+@pytest.mark.parametrize("right", ["get", "role"])
+def test_a_user_without_a_right_that_every_command_takes(tmp_path: Path, right: str) -> None:
+    """The row that says that the store can't be asked names the right."""
+    with running_store(*SYNCED) as store, store.connect() as operator:
+        use(store, tmp_path)
+        operator.execute_command("ACL", "SETUSER", "authsvc", "on", ">pw", *rights_of_the_service(), f"-{right}")
+        status, rows = checked(f"unix://authsvc:pw@{store.socket}", tmp_path, **SOUNDLY)
+    assert status != 0
+    assert f"its ACL forbids {right}" in rows["store"]["why"]
 
 
 def test_a_user_who_may_ask_for_nothing(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from authsvc.ops.fitness import (
     Server,
     faults_of,
 )
+from authsvc.ops.rights import needed
+from authsvc.store.keys import PATTERNS
 from tests.conftest import PATIENT
 from tests.stores import debian_redis, running_store
 from tests.topologies import cluster, sentinels
@@ -34,6 +36,7 @@ FIT = {
     "connected_slaves": "1",
     "slave0": "ip=10.0.0.2,port=6379,state=online,offset=28,lag=1,type=replica",
 }
+RIGHTS = needed(PATTERNS, "local")
 ALWAYS = {"appendfsync": "always"}
 
 
@@ -85,7 +88,7 @@ def test_what_is_not_known_is_not_held_against_a_store() -> None:
 async def asked(url: str) -> Server:
     connection = Connection(url, timeouts=PATIENT)
     try:
-        (server,) = await Fitness(connection).servers()
+        (server,) = await Fitness(connection, RIGHTS).servers()
     finally:
         await connection.close()
     return server
@@ -131,7 +134,7 @@ async def test_a_store_is_asked_once_a_second() -> None:
     """A thousand probes cost the store one INFO each second, not a thousand."""
     with running_store() as store, store.connect() as client:
         connection = Connection(store.url, timeouts=PATIENT)
-        reader = Fitness(connection)
+        reader = Fitness(connection, RIGHTS)
         for _ in range(1000):
             await reader.servers()
         await connection.close()
@@ -145,7 +148,7 @@ async def test_every_primary_of_a_cluster_is_asked(tmp_path: Path) -> None:
         try:
             for node in store.nodes:
                 node.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-                servers = await Fitness(connection).servers()
+                servers = await Fitness(connection, RIGHTS).servers()
                 assert len(servers) == 3
                 assert [fault for server in servers for fault in faults_of(server, "local")] == [EVICTING]
                 node.call("CONFIG", "SET", "maxmemory-policy", "noeviction")

@@ -222,6 +222,17 @@ def rights(facts: Facts, found: Inspection) -> Verdict:
     return passed("nothing that the service does not need")
 
 
+def denied(facts: Facts) -> Verdict:
+    if facts.denied is None:
+        return _UNASKED
+    todo = "grant them, as deploy/valkey/users.acl does"
+    if facts.denied.needed:
+        return failed(f"its ACL forbids {', '.join(facts.denied.needed)}: calls are answered with 503", todo)
+    if facts.denied.useful:
+        return warned(f"its ACL forbids {', '.join(facts.denied.useful)}: checks know less", todo)
+    return passed("all that the service needs")
+
+
 @of_each
 def clock(facts: Facts, found: Inspection) -> Verdict:
     if found.ahead_s is None:
@@ -260,6 +271,7 @@ CHECKS = (
     Check("TLS to the store", "ASVS 12.3.1", transport),
     Check("user `default`", "ASVS 13.2.3", door),
     Check("rights in the store", "ASVS 13.2.2", rights),
+    Check("rights denied", "RFC 7009 §2.2.1", denied),
     Check("clocks", "ASVS 16.2.2", clock),
     Check("data directory", "ASVS 14.2.4", data_dir),
 )
