@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from importlib import import_module
+from urllib.parse import urlsplit
 
 from starlette import routing
 from starlette.applications import Starlette
@@ -29,9 +30,13 @@ Endpoint = Callable[[RequestContext], Awaitable[Response]]
 
 def build(deps: Deps) -> ASGIApp:
     """The web application over parts that are open already, and stay open after it."""
-    routes = [routing.Route(row.path, _bound(deps, row), methods=[row.method, *row.also]) for row in ROUTES]
+    issuer_path = urlsplit(deps.settings.base_url).path
     app = Starlette(
-        routes=routes,
+        routes=[
+            routing.Route(path, _bound(deps, row), methods=[row.method, *row.also])
+            for row in ROUTES
+            for path in dict.fromkeys((row.path, row.path + issuer_path if row.well_known else row.path))
+        ],
         exception_handlers={AuthError: answer, HTTPException: answer_http, Exception: answer_unexpected},
     )
     app.router.redirect_slashes = False

@@ -85,6 +85,13 @@ class Settings(BaseModel):
         ge=1,
         description="open connections of a worker, as far as descriptors allow; others get a 503",
     )
+    keep_alive_s: int = Field(
+        75,
+        ge=1,
+        le=3600,
+        description="seconds for which a connection may be idle between two requests; a load balancer in front has to "
+        "close its idle connections earlier",
+    )
     issuer: str | None = Field(None, description="public base URL (RFC 8414), such as https://auth.example.org")
     allowed_origins: Origins = Field(
         (), description="origins, besides the service's own, whose pages may call the service, also with the cookie"

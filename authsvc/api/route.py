@@ -105,6 +105,8 @@ class Route:
     headers: Mapping[str, str] = field(default_factory=lambda: PRIVATE)
     # Other methods that make the same call.
     also: tuple[str, ...] = ()
+    # Whether the path of the issuer, if it has one, may follow the path (RFC 8414 section 3.1).
+    well_known: bool = False
     # Whether the contract has this call.
     documented: bool = True
 

@@ -36,6 +36,7 @@ EVENT_STREAM = Media("text/event-stream", {
         "data": {"type": "string", "contentMediaType": "application/json", "description": "of `forget`, a list"},
     },
 })
+TEXT = Media("text/plain", {"type": "string"})
 YAML = Media("application/yaml", {"type": "object", "required": ["openapi", "paths"]})
 
 # In a path template, `{sub}` is one segment. Servers decode a path before it is split, and a subject `a/sessions`
@@ -140,7 +141,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/admin/audit", "audit.audit_trail", "Read the audit trail, newest first", "audit", ADMIN,
           query=requests.Page, gives=answers.AuditTrail),
     Route("GET", "/.well-known/oauth-authorization-server", "meta.metadata", "Metadata (RFC 8414)", "service",
-          gives=answers.Metadata),
+          about="For an issuer with a path, also at this path followed by that of the issuer.",
+          gives=answers.Metadata, well_known=True),
+    Route("GET", "/", "meta.what_this_is", "What this is", "service", gives=TEXT),
     Route("GET", "/healthz", "meta.healthz", "Alive", "service", gives=answers.Health),
     Route("GET", "/readyz", "meta.readyz", "Fit for traffic", "service", gives=answers.Health,
           errors=(e.StoreUnavailable, e.NotReady)),

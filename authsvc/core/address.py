@@ -1,11 +1,15 @@
 """Network addresses: the client behind trusted proxies, and the prefixes for rate limits."""
 
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
 # Optional white space in a header field (RFC 9110 section 5.6.3). Python's `strip()` removes other characters too.
 OWS = " \t"
+
+# Some load balancers write the port of the client too, or put an IPv6 address into brackets.
+_WITH_PORT = re.compile(r"(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?")
 
 
 def behind(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str | None:
@@ -19,11 +23,17 @@ def behind(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network
     hops = [hop.strip(OWS) for line in forwarded for hop in line.split(",")]
     address = _parsed(peer or "")
     while hops and address is not None and any(address in network for network in trusted):
-        before = _parsed(hops.pop())
+        before = _parsed(_without_port(hops.pop()))
         if before is None:
             break
         address = before
     return peer if address is None else str(address)
+
+
+def _without_port(hop: str) -> str:
+    """The address of an entry such as `203.0.113.77:51234`, `[2001:db8::1]:443` or `[2001:db8::1]`."""
+    match = _WITH_PORT.fullmatch(hop)
+    return hop if match is None else match["v4"] or match["v6"]
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:

@@ -21,8 +21,6 @@ MAX_PIPELINED = 100
 # From the opening of a connection, or the first byte of a request, to the end of the head, and to the end of the body.
 HEAD_S = 10
 REQUEST_S = 15
-# How long a connection may be idle between requests.
-KEEP_ALIVE_S = 5
 # How long a client may take nothing of an answer.
 STALL_S = 15
 # How long, and how many bytes, the service reads on after it has refused a request that is still being sent.
@@ -42,8 +40,17 @@ MAX_TURNED_AWAY = 50
 class Load:
     """How much one worker has to do, and how much it takes. The ASGI lifespan's state holds it as `load`."""
 
-    def __init__(self, max_requests: int = 1000, max_connections: int = 10_000, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        max_requests: int = 1000,
+        max_connections: int = 10_000,
+        metrics: Metrics | None = None,
+        *,
+        keep_alive_s: int = 75,
+    ) -> None:
+        """keep_alive_s: how long a connection may be idle between two requests."""
         self.metrics = metrics or Metrics()
+        self.keep_alive_s = keep_alive_s
         self.max_requests = max_requests
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self.max_connections = max(1, min(max_connections, descriptors - RESERVED_DESCRIPTORS))

@@ -205,7 +205,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return self if self.scope is None else self.scope, limits.HEAD_S
         if cycle.more_body:
             return self.scope, limits.REQUEST_S
-        return (cycle, limits.KEEP_ALIVE_S) if cycle.response_complete else (None, 0)
+        return (cycle, self._load.keep_alive_s) if cycle.response_complete else (None, 0)
 
     def _give_up(self) -> None:
         cycle = self.cycle

@@ -59,7 +59,10 @@ class WorkerApp:
             raise
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"]["load"] = Load(self._settings.max_requests, self._settings.max_connections, self._metrics)
+        settings = self._settings
+        scope["state"]["load"] = Load(
+            settings.max_requests, settings.max_connections, self._metrics, keep_alive_s=settings.keep_alive_s
+        )
         await receive()  # lifespan.startup
         tracing = _tracing()
         span = tracing.span if tracing else nullcontext

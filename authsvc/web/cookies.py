@@ -39,6 +39,9 @@ def session_tokens(request: Request) -> list[str]:
     return _values(request.headers.getlist("cookie"))
 
 
+_PORTS = {"https": ":443", "http": ":80"}
+
+
 def note_read(request: Request) -> None:
     """Remember that the request is authenticated by its session cookie, and by nothing else."""
     request.state.session_cookie_read = True
@@ -89,4 +92,5 @@ def _is_own(origin: str, host: str, base_url: str) -> bool:
     """Whether a page of this origin is a page of the host that was asked."""
     # On the way to an HTTPS site, somebody may answer for its HTTP address: such a page is another site's.
     schemes = ("https",) if base_url.startswith("https:") else ("https", "http")
-    return host != "" and origin in [f"{scheme}://{host}" for scheme in schemes]
+    # Browsers write an origin in lower case and without the port that its scheme has by default (RFC 6454 section 6.1).
+    return host != "" and origin in [f"{scheme}://{host.lower().removesuffix(_PORTS[scheme])}" for scheme in schemes]

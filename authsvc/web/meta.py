@@ -1,12 +1,19 @@
 """Routes about the service itself: metadata, health, the contract."""
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from authsvc.api import openapi
 from authsvc.api.routes import YAML
 from authsvc.api.schemas import answers
 from authsvc.flows.ready import ready
 from authsvc.web.context import RequestContext
+
+
+async def what_this_is(ctx: RequestContext) -> Response:
+    return PlainTextResponse(
+        "This is authsvc, an auth service for opaque bearer tokens. "
+        "/openapi.yaml describes its calls; README.md and docs/ of its sources explain them.\n"
+    )
 
 
 async def metadata(ctx: RequestContext) -> Response:

@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,11 +40,12 @@ class Slow:
             self.lasted = time.monotonic() - self.began
 
 
-def test_slow_clients(server: Server) -> None:
+def test_slow_clients(new_server: Callable[..., Server]) -> None:
     """A client that is silent, drips or takes no answer loses its connection; others are served meanwhile.
 
     The limits are those of one request. A connection in use outlives all of them.
     """
+    server = new_server(AUTHSVC_KEEP_ALIVE_S="5").start()
     chatty = HEAD + b"\r\n"
     kinds: dict[str, tuple[bytes, bytes, float, float]] = {
         # The bytes sent at first and every half second, and the times between which the connection ends.

@@ -286,8 +286,9 @@ async def test_a_request_in_progress_survives_the_stop(
 @pytest.mark.parametrize("unfinished", [False, True])
 async def test_an_idle_connection_is_closed(service: Service, dead: bytes, unfinished: bool) -> None:
     """After an answer of the fast path, and during a body that does not come, a connection has its time limits."""
-    patience = 15 if unfinished else 5
+    patience = 15 if unfinished else 20
     served = Served(service)
+    served.load.keep_alive_s = 20
     async with served.connected() as connection:
         await connection.ask(dead)
         if unfinished:

@@ -24,6 +24,8 @@ SAME_SITE = [
     {"Origin": ORIGIN},
     {"Sec-Fetch-Site": "same-origin"},
     {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"},
+    {"Origin": ORIGIN, "Host": "AUTH.test"},
+    {"Origin": ORIGIN, "Host": "auth.test:80"},  # the port that the scheme has by default
 ]
 OTHER_SITE: list[dict[str, str]] = [
     {},
@@ -37,6 +39,9 @@ OTHER_SITE: list[dict[str, str]] = [
     {"Origin": "http://auth.test:8080"},
     {"Origin": "http://auth.test@evil.test"},
     {"Origin": "auth.test"},
+    {"Origin": ORIGIN, "Host": "auth.test:443"},
+    {"Origin": ORIGIN, "Host": "auth.test:8080"},
+    {"Origin": ORIGIN.upper()},
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},
     {"Sec-Fetch-Site": "none"},

@@ -92,7 +92,7 @@ async def test_other_methods(service: Service, method: str) -> None:
 
 async def test_no_such_path(service: Service) -> None:
     """An unknown path is 404 in the one shape, for everybody."""
-    for path in ("/", "/nowhere", "/login/", "/admin", "/admin/", "/introspect/x", "/.env", "/%2e%2e/login", "/LOGIN"):
+    for path in ("/nowhere", "/login/", "/admin", "/admin/", "/introspect/x", "/.env", "/%2e%2e/login", "/LOGIN"):
         for headers in ({}, bearer("x")):
             answer = await service.http.post(path, headers=headers)
             assert_problem(answer, 404, "not_found")

@@ -37,6 +37,36 @@ class TestAsConfigured:
         assert told["iss"] == (await service.http.get(PATH)).json()["issuer"]
 
 
+class TestAnIssuerWithAPath:
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings(**CHEAP, issuer="https://example.org/auth/v1/")
+
+    async def test_metadata(self, service: Service) -> None:
+        """The path of the issuer follows the well-known path (section 3.1), and no other path does."""
+        answer = await service.http.get(f"{PATH}/auth/v1")
+        assert answer.status_code == 200
+        assert answer.json()["issuer"] == "https://example.org/auth/v1"
+        assert (await service.http.get(PATH)).json() == answer.json()
+        for other in ("/auth", "/auth/v1/x", "/AUTH/v1", "/auth/v1/", "//auth/v1"):
+            assert (await service.http.get(PATH + other)).status_code == 404
+
+
+async def test_an_issuer_without_a_path_has_one_address(service: Service) -> None:
+    """Behind the well-known path there is nothing for an issuer that has no path."""
+    assert (await service.http.get(PATH)).status_code == 200
+    assert (await service.http.get(f"{PATH}/auth")).status_code == 404
+
+
+async def test_the_root_says_what_this_is(service: Service) -> None:
+    """`/` names the product and the contract in one line."""
+    answer = await service.http.get("/")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert answer.text.count("\n") == 1
+    assert "authsvc" in answer.text
+    assert (await service.http.get("/openapi.yaml")).status_code == 200
+
+
 async def test_what_is_supported_is_said(service: Service) -> None:
     """The grants are listed, since leaving them out would claim others; empty lists are left out but one.
 
