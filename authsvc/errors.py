@@ -24,6 +24,7 @@ AuthError
 ├── UsernameTaken
 ├── LastAdmin
 ├── TooManyAttempts        retry_after_s
+├── TooManyChanges         retry_after_s
 ├── Overloaded
 ├── Busy
 ├── StoreUnavailable
@@ -140,6 +141,14 @@ class TooManyAttempts(AuthError):
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__("too many attempts, try again later")
+        self.retry_after_s = retry_after_s
+
+
+class TooManyChanges(AuthError):
+    """Too many changes of one record wait in this worker; nothing was changed. `retry_after_s`: whole seconds."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("too many changes of the same thing at once, try again later")
         self.retry_after_s = retry_after_s
 
 

@@ -28,6 +28,7 @@ from authsvc.store import keys
 from authsvc.store.encoding import load
 from authsvc.store.records import Records
 from authsvc.store.sessions import Sessions
+from authsvc.store.turns import Turns
 from authsvc.store.users import Users
 from bench.servers import BenchError, Store
 
@@ -102,7 +103,7 @@ def fill_logins(store: Store, count: int, password_hash: str) -> None:
 
     async def register() -> None:
         connection = Connection(store.url)
-        users, now = Users(connection), time.time()
+        users, now = Users(connection, Turns(10)), time.time()
         for number in range(count):
             user = User(sub=tokens.new_handle(), username=f"login{number:05d}", epoch=int(now * 1000), created_at=0)
             await users.register(user, Credentials(hash=password_hash, changed_at=int(now)))
@@ -138,7 +139,7 @@ def _user(sub: str, number: int, now: float) -> User:
 def _users(start: int, count: int, now: float) -> Filled:
     async def make() -> Filled:
         packing = Packing()
-        records = Records(packing, User, keys.user)
+        records = Records(packing, Turns(0), User, keys.user)
         subs = [tokens.new_handle() for _ in range(count)]
         for offset, sub in enumerate(subs):
             await records.create(sub, _user(sub, start + offset, now))
@@ -150,7 +151,7 @@ def _users(start: int, count: int, now: float) -> Filled:
 def _sessions(subs: list[str], by: Under, now: float, each: int) -> Filled:
     async def make() -> Filled:
         packing = Packing()
-        records = Sessions(packing)
+        records = Sessions(packing, Turns(0))
         client, service = load(Client, by.client), load(Service, by.service)
         made = []
         for number, sub in enumerate(sub for sub in subs for _ in range(each)):

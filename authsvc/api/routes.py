@@ -17,7 +17,7 @@ from authsvc.api.route import (
 from authsvc.api.schemas import answers, requests
 from authsvc.metrics import Call
 
-_NEW_PASSWORD = (e.WeakPassword, e.TooManyAttempts, e.Overloaded)
+_NEW_PASSWORD = (e.WeakPassword, e.TooManyAttempts, e.TooManyChanges, e.Overloaded)
 _ADMIN_CHANGE = (e.NotFound, e.LastAdmin)
 _COOKIE = "`__Host-session`, HttpOnly, Secure, SameSite=Lax, Path=/; "
 _IDENTITY = {
@@ -54,7 +54,7 @@ ROUTES: tuple[Route, ...] = (
           about="The only grant is `refresh_token`. Each use replaces the refresh token. For some seconds the previous "
                 "refresh token gets the same answer again; any older one ends the session.",
           takes=requests.TokenForm, gives=answers.Tokens,
-          errors=(e.InvalidGrant, e.InvalidScope, e.UnsupportedGrantType)),
+          errors=(e.InvalidGrant, e.InvalidScope, e.UnsupportedGrantType, e.TooManyChanges)),
     Route("POST", "/introspect", "tokens.introspect", "Who is this, right now? (RFC 7662)", "tokens", CLIENT_BY_FORM,
           about="Unknown tokens, expired tokens, revoked tokens and tokens for other audiences get the same answer: "
                 "`active: false` and nothing else. So does anything that is no access token, such as a refresh token, "
@@ -71,7 +71,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/tokens", "tokens.issue", "Issue a token for a user authenticated elsewhere", "tokens", CLIENT,
           about="For a client with the permission `issue`. A new subject gets a user record. The answer has no "
                 "refresh token.",
-          takes=requests.Issue, gives=answers.Tokens, errors=(e.UnauthorizedClient, e.AccessDenied, e.InvalidScope)),
+          takes=requests.Issue, gives=answers.Tokens, errors=(e.UnauthorizedClient, e.AccessDenied, e.InvalidScope,
+                                                                  e.TooManyChanges)),
     Route("GET", "/verify", "verify.verify", "May this request pass, and whose is it?", "tokens", GATEWAY,
           about="Forward-auth: a gateway asks about each request before it passes the request on (`docs/gateways.md`). "
                 "`X-Forwarded-Method` or `X-Original-Method` gives the method of that request; without them the "
@@ -91,7 +92,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/sessions", "account.list_sessions", "List my sessions", "account", USER, gives=answers.Sessions),
     Route("DELETE", "/sessions", "account.end_sessions", "End all my other sessions", "account", USER,
           about="Also ends logins and refreshes that are under way.",
-          query=requests.Which, status=204,
+          query=requests.Which, status=204, errors=(e.TooManyChanges,),
           sets_cookie=SetsCookie(204, _COOKIE + "expired, if the session of the cookie ended too")),
     Route("DELETE", "/sessions/{session_id}", "account.end_session", "End one of my sessions", "account", USER,
           status=204, errors=(e.NotFound,),

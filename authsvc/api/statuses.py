@@ -25,6 +25,7 @@ STATUSES: dict[type[e.AuthError], tuple[int, str]] = {
     e.TooLarge: (413, "too_large"),
     e.UnsupportedMediaType: (415, "unsupported_media_type"),
     e.TooManyAttempts: (429, "too_many_attempts"),
+    e.TooManyChanges: (429, "too_many_changes"),
     e.HeadTooLarge: (431, "head_too_large"),  # RFC 6585 section 5
     e.Busy: (503, "temporarily_unavailable"),
     e.Overloaded: (503, "temporarily_unavailable"),

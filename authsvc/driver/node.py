@@ -45,6 +45,7 @@ class Node:
         # A server that fails over, or has lost its replicas, may answer reads and hang on writes.
         self.reads, self.writes = Breaker(metrics), Breaker(metrics)
         self._watch = Watch(pool, (self.reads, self.writes), self.drop, timeouts, in_sync_replicas)
+        self._places = asyncio.Semaphore(pool.max_connections)
         # Connections besides the pool.
         self._own: list[AbstractConnection] = []
 
@@ -66,14 +67,31 @@ class Node:
         breaker = self.reads if all(command[0] in _READS for command in commands) else self.writes
         self.watch()
         started = time.perf_counter()
-        with timed(breaker):
-            replies = await self._send(commands)
+        # The wait for a place comes before the time that the breaker counts: it says that we have too many calls, not
+        # that the server is ill.
+        await self._take_place()
+        try:
+            with timed(breaker):
+                replies = await self._send(commands)
+        finally:
+            self._places.release()
         self.metrics.round_trip.observe(time.perf_counter() - started, "call")
         for reply in replies:
             if isinstance(reply, ReadOnlyError | MasterDownError):  # the server was demoted after we connected
                 await self.drop()
                 break
         return replies
+
+    async def _take_place(self) -> None:
+        """Wait until a connection of the pool is free."""
+        if not self._places.locked():
+            await self._places.acquire()
+            return
+        try:
+            async with asyncio.timeout(self.timeouts.pool_s):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise RedisConnectionError("no connection is free") from error
 
     async def _send(self, commands: Sequence[Command]) -> list[Any]:
         # redis-py's client and its pipeline take twice as long for this, which was a third of the cost of a login.

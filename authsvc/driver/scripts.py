@@ -7,9 +7,6 @@ from dataclasses import dataclass
 # The words of one command.
 Command = tuple[str | bytes | int, ...]
 
-# How often a swap is tried again because another caller changed the record in between.
-MAX_CONTENTION = 100
-
 # ARGV holds three values for each key: the value it must have, the value it gets, and when that expires (ms, or '').
 # '' stands for an absent key.
 #

@@ -71,7 +71,7 @@ async def update(deps: Deps, caller: Caller, client_id: str, **fields: Any) -> C
     permissions: tuple[Permission, ...] = fields.get("permissions", client.permissions)
     if client.may("admin") and "admin" not in permissions:
         await require_another_admin(deps, client_id=client_id)
-    updated = await deps.store.clients.change(client_id, lambda client: client.but(**fields))
+    updated = await deps.store.clients.change(client_id, lambda client: client.but(**fields), first=True)
     await audit(deps, caller, Event.CLIENT_CHANGED, About(client_id=client_id), fields=sorted(fields))
     return updated
 
@@ -86,7 +86,7 @@ async def rotate_secret(deps: Deps, caller: Caller, client_id: str, overlap_s: i
             raise InvalidRequest("a public client has no secret")
         return client.with_secret(secret.text, now, overlap)
 
-    client = await deps.store.clients.change(client_id, change)
+    client = await deps.store.clients.change(client_id, change, first=True)
     await audit(deps, caller, Event.CLIENT_SECRET_ROTATED, About(client_id=client_id), overlap_s=overlap)
     return client, secret.text
 

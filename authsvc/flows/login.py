@@ -19,6 +19,7 @@ from authsvc.errors import (
     NotFound,
     Overloaded,
     TooManyAttempts,
+    TooManyChanges,
 )
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.grants import Grant, open_session
@@ -128,5 +129,5 @@ async def _rehash(deps: Deps, sub: str, stored: str, password: str) -> None:
         fresh = await deps.hasher.hash(password)
     except Overloaded:
         return  # the next login tries again
-    with suppress(NotFound):  # the user was deleted meanwhile
+    with suppress(NotFound, TooManyChanges):  # the user was deleted meanwhile, or another login does the same
         await deps.store.credentials.change(sub, lambda held: held.rehashed(stored, fresh), durable=False)

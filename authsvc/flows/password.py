@@ -83,7 +83,8 @@ async def _renew(deps: Deps, me: Active, *, cookie: bool) -> tuple[Session, Pair
         return issuing.reissue_tokens(session, me.handle, now=now, lifetimes=lifetimes)
 
     try:
-        return await deps.store.sessions.step(me.handle, renewed)
+        # First, because the password is changed already.
+        return await deps.store.sessions.step(me.handle, renewed, first=True)
     except NotFound:
         raise InvalidToken("the password was changed; the session has ended") from None
 
@@ -101,7 +102,7 @@ async def new_reset_code(deps: Deps, caller: Caller, sub: str, *, by_admin: bool
     def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials]:
         return user, (credentials or Credentials()).with_reset_code(code.handle)
 
-    await deps.store.users.swap_both(sub, change)
+    await deps.store.users.swap_both(sub, change, first=True)
     await audit(deps, caller, Event.PASSWORD_RESET_CODE, About(sub), code=code.handle)
     return code.text, life_s
 
@@ -113,7 +114,7 @@ async def require_reset(deps: Deps, caller: Caller, sub: str) -> None:
     def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials | None]:
         return user.cut_off(now), credentials and credentials.without_password(now)
 
-    changed = await deps.store.users.swap_both(sub, change)
+    changed = await deps.store.users.swap_both(sub, change, first=True)
     deps.store.sessions.delete_cut_off(sub, changed.epoch)
     await audit(deps, caller, Event.PASSWORD_RESET_REQUIRED, About(sub), epoch=changed.epoch)
 

@@ -44,7 +44,7 @@ async def revoke_session(deps: Deps, caller: Caller, handle: str) -> None:
 async def revoke_user(deps: Deps, caller: Caller, sub: str) -> None:
     """End every session of a user, including logins and refreshes now in flight. Raises NotFound."""
     now = deps.clock()
-    user = await deps.store.users.change(sub, lambda user: user.cut_off(now))
+    user = await deps.store.users.change(sub, lambda user: user.cut_off(now), first=True)
     deps.store.sessions.delete_cut_off(sub, user.epoch)
     await audit(deps, caller, Event.USER_CUT_OFF, About(sub), epoch=user.epoch)
 
@@ -52,7 +52,7 @@ async def revoke_user(deps: Deps, caller: Caller, sub: str) -> None:
 async def revoke_client(deps: Deps, caller: Caller, client_id: str) -> None:
     """End every session opened through a client. Raises NotFound."""
     now = deps.clock()
-    client = await deps.store.clients.change(client_id, lambda client: client.cut_off(now))
+    client = await deps.store.clients.change(client_id, lambda client: client.cut_off(now), first=True)
     await audit(deps, caller, Event.CLIENT_CUT_OFF, About(client_id=client_id), epoch=client.epoch)
 
 

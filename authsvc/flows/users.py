@@ -82,7 +82,7 @@ async def update(
         updated = await deps.store.users.rename(sub, username, change)
         changes["username"] = username
     else:
-        updated = await deps.store.users.change(sub, change)
+        updated = await deps.store.users.change(sub, change, first=True)
     if updated.status == "suspended":
         deps.store.sessions.delete_cut_off(sub, updated.epoch)
     if status == "active" and updated.username:

@@ -16,6 +16,7 @@ from authsvc.store.records import Records
 from authsvc.store.service import ServiceRecord
 from authsvc.store.sessions import Sessions
 from authsvc.store.throttle import Throttle
+from authsvc.store.turns import Turns
 from authsvc.store.users import Users
 
 # How long closing waits for background work. Losing that work is harmless, because later requests repeat it.
@@ -27,16 +28,17 @@ class Store:
 
     def __init__(self, connection: Connection, *, audit_retention_s: int, audit_max_events: int) -> None:
         self.connection = connection
-        self.sessions = Sessions(connection)
-        self.users = Users(connection)
+        turns = Turns(connection.timeouts.request_s)
+        self.sessions = Sessions(connection, turns)
+        self.users = Users(connection, turns)
         self.bulk = BulkInsert(connection)
-        self.credentials = Records(connection, Credentials, keys.credentials)
-        self.clients = Records(connection, Client, keys.client)
-        self.service = ServiceRecord(connection)
-        self.codes = Records(connection, ResetCode, keys.code)
+        self.credentials = Records(connection, turns, Credentials, keys.credentials)
+        self.clients = Records(connection, turns, Client, keys.client)
+        self.service = ServiceRecord(connection, turns)
+        self.codes = Records(connection, turns, ResetCode, keys.code)
         self.lookup = Lookup(connection)
         self.listing = Listing(connection)
-        self.throttle = Throttle(connection)
+        self.throttle = Throttle(connection, turns)
         self.changes = Changes(connection)
         self.audit = Audit(connection, retention_s=audit_retention_s, max_events=audit_max_events)
 

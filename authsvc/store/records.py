@@ -5,9 +5,10 @@ from typing import Generic, TypeVar
 
 from authsvc.core.record import Record
 from authsvc.driver.connection import Connection
-from authsvc.driver.scripts import MAX_CONTENTION, Change
-from authsvc.errors import NotFound, StoreUnavailable
+from authsvc.driver.scripts import Change
+from authsvc.errors import NotFound
 from authsvc.store.encoding import Encoder, load_if, load_to_change
+from authsvc.store.turns import Turns
 
 R = TypeVar("R", bound=Record)
 # The record that a step stores, or None for a deletion; and the rest of the decision.
@@ -18,8 +19,9 @@ D = TypeVar("D")
 class Records(Generic[R]):
     """The records of one model, each at `key(id)`."""
 
-    def __init__(self, connection: Connection, model: type[R], key: Callable[[str], str]) -> None:
+    def __init__(self, connection: Connection, turns: Turns, model: type[R], key: Callable[[str], str]) -> None:
         self._connection = connection
+        self._turns = turns
         self._encoder = Encoder(connection)
         self._model = model
         self.key = key
@@ -44,36 +46,44 @@ class Records(Generic[R]):
         """Store a new record; False if there is one already."""
         return await self._connection.create(self.key(id_), await self._encoder.encode(record), record.expires_at())
 
-    async def step(self, id_: str, decide: Callable[[R], tuple[N, D]], *, durable: bool = True) -> tuple[N, D]:
+    async def step(
+        self, id_: str, decide: Callable[[R], tuple[N, D]], *, durable: bool = True, first: bool = False
+    ) -> tuple[N, D]:
         """Replace the record by the first thing that `decide` returns, None deleting it. Returns what was decided.
 
         If somebody else changes the record meanwhile, `decide` is called again with the new record. If `decide` raises,
         the record stays as it is. durable: whether losing the change in a failover would do harm; losing a deletion
-        always would. Raises NotFound, NotDurable.
+        always would. first: whether it goes before the changes that a user makes to the own record.
+        Raises NotFound, NotDurable, TooManyChanges.
         """
-        key = self.key(id_)
-        for _ in range(MAX_CONTENTION):
-            raw = await self._connection.call("GET", key)
-            if raw is None:
-                raise NotFound(f"no such {self._model.__name__.lower()}")
-            old = load_to_change(self._model, raw)
-            new, decided = decide(old)
-            unchanged = new is old
-            # Write a durable change again although it is made already: its maker may have got NotDurable.
-            if unchanged and not (durable and self._connection.waits):
+        turn = self._turns.of(self.key(id_), first=first)
+        while True:
+            async with turn:
+                swapped, new, decided = await self._try(self.key(id_), decide, durable=durable)
+            if swapped:
                 return new, decided
-            if new is None:
-                change = Change(key, raw, b"")
-            else:
-                written = raw if unchanged else await self._encoder.encode(new, instead_of=old)
-                change = Change(key, raw, written, new.expires_at())
-            if await self._connection.swap([change], durable=durable or new is None):
-                return new, decided
-        raise StoreUnavailable("a record is changed by too many at once")
 
-    async def change(self, id_: str, change: Callable[[R], R], *, durable: bool = True) -> R:
+    async def _try(self, key: str, decide: Callable[[R], tuple[N, D]], *, durable: bool) -> tuple[bool, N, D]:
+        """One attempt at a step. The first value is False if somebody else changed the record meanwhile."""
+        raw = await self._connection.call("GET", key)
+        if raw is None:
+            raise NotFound(f"no such {self._model.__name__.lower()}")
+        old = load_to_change(self._model, raw)
+        new, decided = decide(old)
+        unchanged = new is old
+        # Write a durable change again although it is made already: its maker may have got NotDurable.
+        if unchanged and not (durable and self._connection.waits):
+            return True, new, decided
+        if new is None:
+            change = Change(key, raw, b"")
+        else:
+            written = raw if unchanged else await self._encoder.encode(new, instead_of=old)
+            change = Change(key, raw, written, new.expires_at())
+        return await self._connection.swap([change], durable=durable or new is None), new, decided
+
+    async def change(self, id_: str, change: Callable[[R], R], *, durable: bool = True, first: bool = False) -> R:
         """Replace the record by what `change` makes of it, as `step` does. Returns the new record."""
-        changed, _ = await self.step(id_, lambda record: (change(record), None), durable=durable)
+        changed, _ = await self.step(id_, lambda record: (change(record), None), durable=durable, first=first)
         return changed
 
     async def delete(self, id_: str) -> bool:

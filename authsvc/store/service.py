@@ -7,13 +7,14 @@ from authsvc.driver.connection import Connection
 from authsvc.errors import StoreUnavailable
 from authsvc.store import keys
 from authsvc.store.records import Records
+from authsvc.store.turns import Turns
 
 
 class ServiceRecord:
     """Reads and changes the record of the whole service."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._records = Records(connection, Service, lambda _: keys.SERVICE)
+    def __init__(self, connection: Connection, turns: Turns) -> None:
+        self._records = Records(connection, turns, Service, lambda _: keys.SERVICE)
 
     async def find(self) -> Service | None:
         """The record; None before the first start, and after somebody emptied the store."""
@@ -32,4 +33,4 @@ class ServiceRecord:
 
     async def change(self, change: Callable[[Service], Service]) -> Service:
         """Replace the record by what `change` makes of it. Raises NotFound, NotDurable."""
-        return await self._records.change("", change)
+        return await self._records.change("", change, first=True)

@@ -11,6 +11,7 @@ from authsvc.driver.deadline import request_budget
 from authsvc.errors import AuthError, NotFound
 from authsvc.store import keys
 from authsvc.store.records import Records
+from authsvc.store.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +19,8 @@ log = logging.getLogger(__name__)
 class Sessions(Records[Session]):
     """`session:<handle>` and `sessions:{<sub>}`. The index serves lists and the cap; no decision depends on it."""
 
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection, Session, keys.session)
+    def __init__(self, connection: Connection, turns: Turns) -> None:
+        super().__init__(connection, turns, Session, keys.session)
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
     async def add(self, handle: str, session: Session, now: float) -> int | None:

@@ -7,16 +7,19 @@ from secrets import token_urlsafe
 from authsvc.core.user import Credentials, User
 from authsvc.core.username import normalise
 from authsvc.driver.connection import Connection
-from authsvc.driver.scripts import MAX_CONTENTION, Change
+from authsvc.driver.scripts import Change
 from authsvc.errors import NotFound, StoreUnavailable, UsernameTaken
 from authsvc.store import keys
 from authsvc.store.encoding import load, load_if, load_to_change
 from authsvc.store.records import Records
+from authsvc.store.turns import Turns
 
 # The records of a user expire after this time unless the registration completes: a crash leaves no half-made user.
 _UNFINISHED_S = 10
 # The pause, and the number of pauses, for another registration of the same name to complete or to expire.
 _WAIT_S, _MAX_WAITS = 0.02, 25
+
+ChangeOfBoth = Callable[[User, Credentials | None], tuple[User, Credentials | None]]
 
 
 class Users(Records[User]):
@@ -26,8 +29,8 @@ class Users(Records[User]):
     lets nobody log in, and another user may take it over.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection, User, keys.user)
+    def __init__(self, connection: Connection, turns: Turns) -> None:
+        super().__init__(connection, turns, User, keys.user)
 
     async def find_both(self, sub: str) -> tuple[User, Credentials | None] | None:
         """The user and the credentials as of one moment."""
@@ -60,14 +63,16 @@ class Users(Records[User]):
             raise StoreUnavailable("the new user was not kept")  # too slow: the records have expired
 
     async def rename(self, sub: str, name: str, change: Callable[[User], User]) -> User:
-        """Apply `change` and give the user another name. Raises UsernameTaken, NotFound."""
+        """Apply `change`, as an admin, and give the user another name. Raises UsernameTaken, NotFound."""
         # Reserve, take, switch, release. After a crash at any point the user has one of the names, or both.
-        reserved = await self.change(sub, lambda user: user.but(renaming_to=name))
+        reserved = await self.change(sub, lambda user: user.but(renaming_to=name), first=True)
         former = await self._entry(reserved.username)
         try:
             await self._take_name(reserved)
         except UsernameTaken:
-            await self.change(sub, lambda user: user.but(renaming_to=None) if user.renaming_to == name else user)
+            await self.change(
+                sub, lambda user: user.but(renaming_to=None) if user.renaming_to == name else user, first=True
+            )
             raise
 
         def finish(user: User) -> User:
@@ -75,7 +80,7 @@ class Users(Records[User]):
                 raise UsernameTaken("this user was given another name meanwhile")
             return change(user).but(username=name, renaming_to=None)
 
-        renamed = await self.change(sub, finish)
+        renamed = await self.change(sub, finish, first=True)
         if reserved.username and not renamed.answers_to(normalise(reserved.username)):
             await self._release_name(reserved.username, sub, former)
         return renamed
@@ -84,28 +89,34 @@ class Users(Records[User]):
         name = normalise(user.renaming_to or user.username or "")
         key = keys.login(name)
         mine, waits = user.sub.encode(), 0
-        for _ in range(MAX_CONTENTION):
-            held = await self._connection.call("SET", key, mine, "NX", "GET")
-            if held is None:
-                return
-            if keys.named_by(held) == user.sub:
-                # A rename away from this name may be about to release the old entry. A new entry is safe from that.
-                if await self._connection.swap([Change(key, held, b"%s %s" % (mine, token_urlsafe(6).encode()))]):
+        turn = self._turns.of(key, first=True)
+        while True:
+            async with turn:
+                held = await self._connection.call("SET", key, mine, "NX", "GET")
+                if held is None:
                     return
-                continue
-            holder = await self.find(keys.named_by(held))
-            if holder is not None and holder.answers_to(name):
-                # The holder's registration may have broken off, and then the name is free within seconds.
-                if await self._connection.call("PTTL", self.key(holder.sub)) == -1:
-                    raise UsernameTaken("this username is taken")
+                new = mine
+                if keys.named_by(held) == user.sub:
+                    # A rename away from this name may be about to release the old entry. A new entry is safe from that.
+                    new = b"%s %s" % (mine, token_urlsafe(6).encode())
+                unfinished = keys.named_by(held) != user.sub and await self._is_held(name, held)
+                if not unfinished and await self._connection.swap([Change(key, held, new)]):
+                    return
+            if unfinished:
                 if waits == _MAX_WAITS:
                     raise StoreUnavailable("the name is being taken by a user who is not finished")
                 waits += 1
                 await asyncio.sleep(_WAIT_S)
-                continue
-            if await self._connection.swap([Change(key, held, mine)]):
-                return
-        raise StoreUnavailable("a name is claimed by too many at once")
+
+    async def _is_held(self, name: str, entry: bytes) -> bool:
+        """Whether the user of the entry has the name, for now. Raises UsernameTaken if the user is there to stay."""
+        holder = await self.find(keys.named_by(entry))
+        if holder is None or not holder.answers_to(name):
+            return False
+        # The holder's registration may have broken off, and then the name is free within seconds.
+        if await self._connection.call("PTTL", self.key(holder.sub)) == -1:
+            raise UsernameTaken("this username is taken")
+        return True
 
     async def _entry(self, name: str | None) -> bytes | None:
         """The index entry of a name."""
@@ -117,25 +128,29 @@ class Users(Records[User]):
         if entry is not None and keys.named_by(entry) == sub:
             await self._connection.swap([Change(keys.login(normalise(name)), entry, b"")])
 
-    async def swap_both(
-        self, sub: str, change: Callable[[User, Credentials | None], tuple[User, Credentials | None]]
-    ) -> User:
-        """Replace user and credentials together, or neither. Raises NotFound."""
-        user_key, credentials_key = keys.user(sub), keys.credentials(sub)
-        for _ in range(MAX_CONTENTION):
-            raw_user, raw_credentials = await self._connection.call("MGET", user_key, credentials_key)
-            if raw_user is None:
-                raise NotFound("no such user")
-            held = load_to_change(User, raw_user)
-            held_credentials = load_to_change(Credentials, raw_credentials) if raw_credentials else None
-            user, credentials = change(held, held_credentials)
-            changes = [Change(user_key, raw_user, await self._encoder.encode(user, instead_of=held))]
-            if credentials is not None:
-                written = await self._encoder.encode(credentials, instead_of=held_credentials)
-                changes.append(Change(credentials_key, raw_credentials or b"", written))
-            if await self._connection.swap(changes):
+    async def swap_both(self, sub: str, change: ChangeOfBoth, *, first: bool = False) -> User:
+        """Replace user and credentials together, or neither, as `step` does. Raises NotFound, TooManyChanges."""
+        turn = self._turns.of(keys.user(sub), keys.credentials(sub), first=first)
+        while True:
+            async with turn:
+                user = await self._try_both(sub, change)
+            if user is not None:
                 return user
-        raise StoreUnavailable("a user is changed by too many at once")
+
+    async def _try_both(self, sub: str, change: ChangeOfBoth) -> User | None:
+        """One attempt. None if somebody else changed one of the records meanwhile."""
+        user_key, credentials_key = keys.user(sub), keys.credentials(sub)
+        raw_user, raw_credentials = await self._connection.call("MGET", user_key, credentials_key)
+        if raw_user is None:
+            raise NotFound("no such user")
+        held = load_to_change(User, raw_user)
+        held_credentials = load_to_change(Credentials, raw_credentials) if raw_credentials else None
+        user, credentials = change(held, held_credentials)
+        changes = [Change(user_key, raw_user, await self._encoder.encode(user, instead_of=held))]
+        if credentials is not None:
+            written = await self._encoder.encode(credentials, instead_of=held_credentials)
+            changes.append(Change(credentials_key, raw_credentials or b"", written))
+        return user if await self._connection.swap(changes) else None
 
     async def remove(self, sub: str) -> User:
         """Delete a user, the credentials and the name. Raises NotFound."""

@@ -10,6 +10,8 @@ import pytest
 
 from authsvc.driver.breaker import MIN_FAILURES, PROBE_S, SLOW_S
 from authsvc.driver.connection import Connection
+from authsvc.driver.deadline import request_budget
+from authsvc.driver.timeouts import Timeouts
 from authsvc.errors import StoreUnavailable
 from tests import topologies
 from tests.topologies import ServerProcess
@@ -108,4 +110,24 @@ async def test_each_node_of_a_cluster_has_its_own_breaker(tmp_path: Path) -> Non
         assert await connection.call("GET", other) is None
         hung.resume()
         await answers_again(lambda: connection.call("GET", "a"))
+        await connection.close()
+
+
+async def test_a_wait_for_a_connection_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The breaker stays closed when calls give up because other calls have all the connections."""
+    monkeypatch.setattr("authsvc.driver.redis_py.MAX_CONNECTIONS", 1)
+    with topologies.standalone(tmp_path) as server:
+        connection = Connection(server.url, timeouts=Timeouts(reply_s=10, call_s=10, pool_s=10))
+
+        async def read() -> Any:
+            with request_budget(SLOW_S * 1.2):
+                return await connection.call("GET", "a")
+
+        holder = asyncio.create_task(connection.call("BLPOP", "nothing", 2))
+        await asyncio.sleep(0)
+        for _ in range(2):
+            assert not any(await asyncio.gather(*(refused(read()) for _ in range(2 * MIN_FAILURES))))
+        assert not holder.done()
+        await holder
+        assert await read() is None
         await connection.close()

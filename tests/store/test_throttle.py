@@ -10,7 +10,8 @@ from authsvc.core.throttle import PER_ACCOUNT, PER_ADDRESS, Attempts
 from authsvc.errors import TooManyAttempts
 from authsvc.flows.deps import Deps
 from authsvc.store.encoding import load
-from authsvc.store.throttle import Window
+from authsvc.store.throttle import Throttle, Window
+from authsvc.store.turns import Turns
 from tests.conftest import Clock
 
 ACCOUNT, ADDRESS = Window(PER_ACCOUNT, "ada"), Window(PER_ADDRESS, "192.0.2.1")
@@ -23,8 +24,12 @@ def held(valkey: "redis.Redis", window: Window) -> Attempts:
 
 
 async def wrong(deps: Deps, clock: Clock, *windows: Window) -> None:
-    attempt = await deps.store.throttle.reserve(windows, clock())
-    await deps.store.throttle.settle(attempt, right=False)
+    await settle_wrong(deps.store.throttle, clock, *windows)
+
+
+async def settle_wrong(throttle: Throttle, clock: Clock, *windows: Window) -> None:
+    attempt = await throttle.reserve(windows, clock())
+    await throttle.settle(attempt, right=False)
 
 
 async def test_parallel_attempts_are_counted_exactly(deps: Deps, clock: Clock, valkey: "redis.Redis") -> None:
@@ -46,8 +51,8 @@ async def test_a_window_that_fills_up_meanwhile_takes_back_the_others(
     async def overtaken(windows: Sequence[Window]) -> list[bytes | None]:
         found = await read(windows)
         monkeypatch.setattr(throttle, "_read", read)
-        for _ in range(PER_ADDRESS.free):  # other attempts from this address, between the read and the write
-            await wrong(deps, clock, ADDRESS)
+        for _ in range(PER_ADDRESS.free):  # attempts at another worker, between the read and the write
+            await settle_wrong(Throttle(deps.store.connection, Turns(10)), clock, ADDRESS)
         return found
 
     monkeypatch.setattr(throttle, "_read", overtaken)
