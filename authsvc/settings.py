@@ -107,7 +107,9 @@ class Settings(BaseModel):
     refresh_grace_s: int = Field(
         10, ge=0, le=300, description="how long a spent refresh token returns the same pair of tokens again; 0: never"
     )
-    max_sessions: int = Field(50, ge=1, le=10_000, description="sessions of one user; one more ends the oldest")
+    max_sessions: int = Field(
+        50, ge=1, le=10_000, description="sessions of one user; one more ends the least recently used"
+    )
     password_min_length: int = Field(
         15,
         ge=8,

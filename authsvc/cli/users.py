@@ -21,6 +21,12 @@ from authsvc.flows import revoke, sessions, users
 from authsvc.flows.deps import OPERATOR, Deps
 
 WHO = click.argument("who", metavar="SUB_OR_NAME")
+_expires_in = click.option(
+    "--expires-in",
+    type=click.IntRange(60, 7 * 86400),
+    metavar="SECONDS",
+    help="How long the code is valid, up to a week; by default AUTHSVC_RESET_CODE_TTL_S.",
+)
 _COLUMNS = ("sub", "username", "status", "roles", "created_at")
 _SESSION_COLUMNS = ("session_id", "client_id", "device", "ip", "created_at", "last_seen", "expires_at")
 
@@ -31,19 +37,29 @@ _SESSION_COLUMNS = ("session_id", "client_id", "device", "ip", "created_at", "la
 @click.option("--claims", metavar="JSON", default="{}", help="An object that introspection shows.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin, one line.")
 @click.option("--reset-code", is_flag=True, help="Set none; print a one-time code with which the user sets it.")
+@_expires_in
 @as_json
 def create(
-    name: str, roles: tuple[str, ...], claims: str, password_stdin: bool, reset_code: bool, as_json: bool
+    name: str,
+    roles: tuple[str, ...],
+    claims: str,
+    password_stdin: bool,
+    reset_code: bool,
+    expires_in: int | None,
+    as_json: bool,
 ) -> None:
     """Create a user who can log in. Asks for the password, unless told otherwise."""
     if password_stdin and reset_code:
         raise click.UsageError("--password-stdin or --reset-code, not both")
+    if expires_in is not None and not reset_code:
+        raise click.UsageError("--expires-in is for --reset-code")
     parsed = _claims(claims)
     password = None if reset_code else new_password(stdin=password_stdin)
 
     async def work(deps: Deps) -> tuple[User, str | None, int]:
-        user, code = await users.create(deps, OPERATOR, username=name, password=password, roles=roles, claims=parsed)
-        return user, code, deps.settings.reset_code_ttl_s
+        wanted: dict[str, Any] = {"username": name, "password": password, "roles": roles, "claims": parsed}
+        user, code = await users.create(deps, OPERATOR, **wanted, code_life_s=expires_in)
+        return user, code, expires_in or deps.settings.reset_code_ttl_s
 
     user, code, life_s = run(work)
     show(_view(user) | ({} if code is None else {"reset_code": code}), as_json=as_json)
@@ -162,12 +178,13 @@ def logout(who: str) -> None:
 
 @group.command("reset-code", short_help="Print a code that sets a password, once.")
 @WHO
+@_expires_in
 @as_json
-def reset_code(who: str, as_json: bool) -> None:
+def reset_code(who: str, expires_in: int | None, as_json: bool) -> None:
     """Print a one-time code with which the user sets a new password."""
 
     async def work(deps: Deps) -> tuple[str, int]:
-        return await passwords.new_reset_code(deps, OPERATOR, (await find(deps, who)).sub)
+        return await passwords.new_reset_code(deps, OPERATOR, (await find(deps, who)).sub, life_s=expires_in)
 
     code, life_s = run(work)
     show({"reset_code": code, "expires_in": life_s}, as_json=as_json)

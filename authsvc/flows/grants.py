@@ -36,7 +36,7 @@ class Grant:
 
 
 async def open_session(deps: Deps, caller: Caller, event: Event, opening: Opening) -> Grant:
-    """Create a session. Ends the user's oldest session if there are too many."""
+    """Create a session. If the user has too many, ends the least recently used one."""
     now = deps.clock()
     sub = opening.user.sub
     for _ in range(3):
@@ -55,8 +55,16 @@ async def open_session(deps: Deps, caller: Caller, event: Event, opening: Openin
 async def _keep_to_the_cap(deps: Deps, caller: Caller, sub: str, newest: str) -> None:
     most = deps.settings.max_sessions
     present = await list_sessions(deps, sub)
-    # Inactive sessions end first, or a forgotten browser would push out a phone in use. The order is the same in every
-    # worker, so parallel logins together end exactly the surplus.
-    present.sort(key=lambda one: (one.reason is None, one.session.created_ms, one.handle == newest, one.handle))
+    # Inactive sessions end first, then the least recently used: a forgotten browser must not push out a phone in use.
+    # The order is the same in every worker, so parallel logins together end exactly the surplus.
+    present.sort(
+        key=lambda one: (
+            one.reason is None,
+            one.session.seen,
+            one.session.created_ms,
+            one.handle == newest,
+            one.handle,
+        )
+    )
     for one in present[: max(len(present) - most, 0)]:
         await end_session(deps, caller, one.handle, one.session, "too many sessions")

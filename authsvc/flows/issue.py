@@ -20,11 +20,13 @@ async def issue(
     scope: str = "",
     expires_in: int | None = None,
     roles: tuple[str, ...] | None = None,
+    device: str | None = None,
 ) -> Grant:
     """Open a session without a refresh token for the user `sub`. Creates the user record if there is none.
 
     roles: replace the roles of the user, at once in every session. They are refused for users with an account here,
     whose roles only an admin changes. Only an admin client can give the role `admin`.
+    device: a label by which the user recognises the session in a list.
     expires_in: seconds; by default the access lifetime of the client.
     Raises UnauthorizedClient, AccessDenied, InvalidScope, InvalidRequest.
     """
@@ -45,6 +47,7 @@ async def issue(
         refreshable=False,
         scope=granted,
         origin=ISSUED,
+        device=device,
     )
     return await open_session(deps, caller, Event.TOKEN_ISSUED, opening)
 

@@ -89,15 +89,18 @@ async def _renew(deps: Deps, me: Active, *, cookie: bool) -> tuple[Session, Pair
         raise InvalidToken("the password was changed; the session has ended") from None
 
 
-async def new_reset_code(deps: Deps, caller: Caller, sub: str, *, by_admin: bool = True) -> tuple[str, int]:
+async def new_reset_code(
+    deps: Deps, caller: Caller, sub: str, *, by_admin: bool = True, life_s: int | None = None
+) -> tuple[str, int]:
     """Make the one reset code of the user; earlier codes stop working. Returns the code and its lifetime in seconds.
 
+    life_s: the lifetime; None: AUTHSVC_RESET_CODE_TTL_S.
     Raises NotFound, InvalidRequest.
     """
     user = await deps.store.users.get(sub)
     if user.username is None:
         raise InvalidRequest("this user has no username to log in with")
-    code, life_s = await store_reset_code(deps, sub, by_admin=by_admin)
+    code, life_s = await store_reset_code(deps, sub, by_admin=by_admin, life_s=life_s)
 
     def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials]:
         return user, (credentials or Credentials()).with_reset_code(code.handle)
@@ -119,12 +122,15 @@ async def require_reset(deps: Deps, caller: Caller, sub: str) -> None:
     await audit(deps, caller, Event.PASSWORD_RESET_REQUIRED, About(sub), epoch=changed.epoch)
 
 
-async def store_reset_code(deps: Deps, sub: str, *, by_admin: bool = True) -> tuple[Token, int]:
+async def store_reset_code(
+    deps: Deps, sub: str, *, by_admin: bool = True, life_s: int | None = None
+) -> tuple[Token, int]:
     """Store a code and return it with its lifetime in seconds. It works once the user's credentials name it."""
     code = tokens.new(Kind.RESET)
-    until = int(deps.clock()) + deps.settings.reset_code_ttl_s
+    life_s = life_s or deps.settings.reset_code_ttl_s
+    until = int(deps.clock()) + life_s
     await deps.store.codes.create(code.handle, ResetCode(sub=sub, digest=code.digest, until=until, by_admin=by_admin))
-    return code, deps.settings.reset_code_ttl_s
+    return code, life_s
 
 
 async def _check_code(deps: Deps, caller: Caller, code: Token) -> ResetCode:

@@ -6,7 +6,7 @@ from authsvc.core import token as tokens
 from authsvc.core.event import About, Event
 from authsvc.core.user import ADMIN_ROLE, Credentials, User, check_claims, check_roles
 from authsvc.core.username import normalise
-from authsvc.errors import NotFound
+from authsvc.errors import InvalidRequest, NotFound
 from authsvc.flows.admins import require_another_admin
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.login import login_windows
@@ -21,13 +21,18 @@ async def create(
     password: str | None = None,
     roles: tuple[str, ...] = (),
     claims: dict[str, Any] | None = None,
+    code_life_s: int | None = None,
 ) -> tuple[User, str | None]:
     """Register a user. Without a password, also returns a reset code with which the user sets the first one.
+
+    code_life_s: the lifetime of the code; None: AUTHSVC_RESET_CODE_TTL_S.
 
     Raises UsernameTaken, WeakPassword, InvalidRequest, Overloaded.
     """
     normalise(username)
     check_claims(claims)
+    if password is not None and code_life_s is not None:
+        raise InvalidRequest("expires_in: only without a password")
     if password is not None:
         check_policy(deps, password, username)
     now = deps.clock()
@@ -41,7 +46,7 @@ async def create(
     )
     code = None
     if password is None:
-        code, _ = await store_reset_code(deps, user.sub)
+        code, _ = await store_reset_code(deps, user.sub, life_s=code_life_s)
         credentials = Credentials().with_reset_code(code.handle)
     else:
         credentials = Credentials().with_password(await deps.hasher.hash(password), now)
@@ -108,6 +113,17 @@ async def delete(deps: Deps, caller: Caller, sub: str) -> None:
     # Every session of a deleted user is inactive. The epoch only has to be above the epochs of all of them.
     deps.store.sessions.delete_cut_off(sub, user.cut_off(deps.clock()).epoch)
     await audit(deps, caller, Event.USER_DELETED, About(sub))
+
+
+async def find_by_name(deps: Deps, username: str, *, by_admin: bool) -> User | None:
+    """The user with this name, whatever its case. For others than admins an admin does not exist."""
+    try:
+        found = await deps.store.users.find_by_name(normalise(username))
+    except InvalidRequest:
+        return None  # nobody can have this name
+    if found is None or (not by_admin and ADMIN_ROLE in found[0].roles):
+        return None
+    return found[0]
 
 
 async def get_for_reset(deps: Deps, sub: str, *, by_admin: bool) -> User:

@@ -124,6 +124,7 @@ async def issue(ctx: RequestContext) -> Response:
         scope=body.scope,
         expires_in=body.expires_in,
         roles=None if body.roles is None else tuple(body.roles),
+        device=body.device,
     )
     return granted(grant)
 

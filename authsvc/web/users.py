@@ -13,7 +13,7 @@ from authsvc.store import listing
 from authsvc.web import callers
 from authsvc.web.context import RequestContext
 from authsvc.web.pages import cursor_of, page_of
-from authsvc.web.reading import json_body, query, refuse_query
+from authsvc.web.reading import json_body, optional_json_body, query, refuse_query
 
 
 async def create_user(ctx: RequestContext) -> Response:
@@ -27,16 +27,32 @@ async def create_user(ctx: RequestContext) -> Response:
         password=body.password,
         roles=tuple(body.roles),
         claims=body.claims,
+        code_life_s=body.expires_in,
     )
-    view = answers.UserView.of(user).model_dump() | ({} if code is None else {"reset_code": code})
+    life_s = body.expires_in or ctx.deps.settings.reset_code_ttl_s
+    view = answers.UserView.of(user).model_dump()
+    view |= {} if code is None else {"reset_code": code, "expires_in": life_s}
     return JSONResponse(view, status_code=201)
 
 
 async def list_users(ctx: RequestContext) -> Response:
-    page = query(ctx.request, requests.Page)
+    page = query(ctx.request, requests.UserPage)
+    if page.username is not None:
+        return await _user_of_name(ctx, page, page.username)
+    if "username" in ctx.request.query_params:  # a form has no empty fields, and all users would be listed
+        raise InvalidRequest("username: must not be empty")
     await callers.admin_of(ctx)
     found, following = await ctx.deps.store.listing.users(cursor_of(page, listing.is_cursor), page.limit)
     return page_of((answers.UserView.of(user).model_dump() for user in found), following)
+
+
+async def _user_of_name(ctx: RequestContext, page: requests.UserPage, username: str) -> Response:
+    # A help desk knows the name, and the call for a reset code takes the sub.
+    by = await callers.admin_of(ctx, "reset")
+    if page.cursor is not None:
+        raise InvalidRequest("cursor: not with username, which finds one user at most")
+    user = await users.find_by_name(ctx.deps, username, by_admin=by.may("admin"))
+    return page_of([] if user is None else [answers.UserView.of(user).model_dump()])
 
 
 async def get_user(ctx: RequestContext) -> Response:
@@ -77,9 +93,11 @@ async def end_user_sessions(ctx: RequestContext) -> Response:
 async def create_reset_code(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     by = await callers.admin_of(ctx, "reset")
+    body = await optional_json_body(ctx.request, requests.ResetCodeRequest)
+    wanted_s = None if body is None else body.expires_in
     by_admin = by.may("admin")
     user = await users.get_for_reset(ctx.deps, _sub(ctx.request), by_admin=by_admin)
-    code, life_s = await password.new_reset_code(ctx.deps, by.caller, user.sub, by_admin=by_admin)
+    code, life_s = await password.new_reset_code(ctx.deps, by.caller, user.sub, by_admin=by_admin, life_s=wanted_s)
     return JSONResponse({"reset_code": code, "expires_in": life_s}, status_code=201)
 
 

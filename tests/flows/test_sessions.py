@@ -245,6 +245,32 @@ class TestCap:
                 assert await world.alive(grants[-1])
             assert sum([await world.alive(grant) for grant in grants]) == 2
 
+        async def test_the_least_recently_used_session_makes_room(self, world: World, clock: Clock) -> None:
+            """A login beyond the cap ends the session that was used least recently, however old the others are."""
+            await world.user()
+            client = await world.client(public=True, refresh=False)
+            phone = await world.login(client=client)
+            clock.forward(200)
+            forgotten = await world.login(client=client)
+            clock.forward(200)
+            await world.me(phone)
+            await world.deps.store.sessions.finish()
+            clock.forward(1)
+            new = await world.login(client=client)
+            assert [await world.alive(grant) for grant in (phone, forgotten, new)] == [True, False, True]
+
+        async def test_a_refresh_is_use(self, world: World, clock: Clock) -> None:
+            """A session that was only refreshed counts as used at that moment."""
+            await world.user()
+            phone = await world.login()
+            clock.forward(1000)
+            forgotten = await world.login()
+            clock.forward(1000)
+            phone = await world.refresh(phone.refresh_token)
+            clock.forward(1)
+            new = await world.login()
+            assert [await world.alive(grant) for grant in (phone, forgotten, new)] == [True, False, True]
+
         async def test_ended_sessions_make_room_first(self, world: World, clock: Clock) -> None:
             """An idle session is ended before an older active one."""
             await world.user()

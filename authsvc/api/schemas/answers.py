@@ -141,6 +141,7 @@ class UserView(Answer):
 
 class NewUserView(UserView):
     reset_code: str | None = Field(None, description="if no password was given: sets the first one, once", repr=False)
+    expires_in: int | None = Field(None, description="seconds that the code is valid")
 
 
 class ResetCodeView(Answer):

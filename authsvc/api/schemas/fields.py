@@ -71,6 +71,10 @@ def _digits(text: object) -> object:
 # One line of visible text, by which people recognise something.
 Label = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")]
 Ttl = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
+# An invitation may wait for a week, and no code is good for longer.
+ResetCodeTtl = Annotated[
+    int, Field(ge=60, le=7 * 86400, description="seconds that the code is valid; null: AUTHSVC_RESET_CODE_TTL_S (600)")
+]
 Handle = Annotated[str, Field(description="public id of a session", examples=["4fQ0kzPq1LxA"])]
 Text = Annotated[str, StringConstraints(max_length=4096)]
 Subject = Annotated[str, StringConstraints(pattern=f"^{SUB.pattern}$")]

@@ -18,6 +18,7 @@ from authsvc.api.schemas.fields import (
     Permissions,
     Query,
     Refresh,
+    ResetCodeTtl,
     SessionTtl,
     Subject,
     Text,
@@ -55,6 +56,11 @@ class Issue(Body):
     roles: list[str] | None = Field(
         None, description="become the user's roles, in every session", examples=[["editor"]]
     )
+    device: Label | None = Field(None, description="shown in the user's list of sessions", examples=["nightly report"])
+
+
+class ResetCodeRequest(Body):
+    expires_in: ResetCodeTtl | None = Field(None, examples=[3600])
 
 
 class NewUser(Body):
@@ -70,6 +76,7 @@ class NewUser(Body):
     claims: dict[str, Any] = Field(
         {}, description="more about the user; introspection tells it", examples=[{"team": "orders"}]
     )
+    expires_in: ResetCodeTtl | None = Field(None, description="only without a password")
 
 
 class UserChange(Change):
@@ -147,6 +154,10 @@ class Which(Query):
 class Page(Query):
     limit: Digits = Field(100, ge=1, le=1000)
     cursor: str | None = Field(None, max_length=400, description="`next` of the page before")
+
+
+class UserPage(Page):
+    username: Text | None = Field(None, description="only the user with this name, whatever its case")
 
 
 class Requirements(Query):
