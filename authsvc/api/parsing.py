@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -15,13 +16,26 @@ from authsvc.errors import InvalidRequest
 M = TypeVar("M", bound=BaseModel)
 
 MAX_BODY = 64 * 1024
+# For calls that anybody can make. A password of 1,024 bytes takes 6 KiB if all of its characters are escaped.
+MAX_ANONYMOUS_BODY = 16 * 1024
 MAX_FORM_FIELDS = 100
 MAX_DIGITS = 19
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
+_NO_JSON = "the body is not JSON in UTF-8, or has repeated keys or numbers too large"
+
 # All but the characters that RFC 6749 section 5.2 allows in an error_description.
 _UNSAFE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
+
+
+def refuse_unfit(model: type[BaseModel], body: bytes) -> None:
+    """Raise InvalidRequest for a body that the model does not take, before `load_json` looks at each value of it.
+
+    For calls that anybody can make: `load_json` takes up to 10 ms for 16 KiB of many small values, in which the worker
+    answers nobody. pydantic's own parser takes a quarter of that, and a document that fits has few values.
+    """
+    _checked(lambda: model.model_validate_json(body), model)
 
 
 def load_json(body: bytes) -> dict[str, Any]:
@@ -35,7 +49,7 @@ def load_json(body: bytes) -> dict[str, Any]:
             parse_float=_finite,
         )
     except (ValueError, RecursionError):
-        raise InvalidRequest("the body is not JSON in UTF-8, or has repeated keys or numbers too large") from None
+        raise InvalidRequest(_NO_JSON) from None
     if not isinstance(document, dict):
         raise InvalidRequest("the body is not a JSON object")
     check_json(document, "the body")
@@ -57,11 +71,17 @@ def load_form(body: bytes) -> dict[str, str]:
 
 def validated(model: type[M], values: dict[str, Any]) -> M:
     """Make the model. Raises InvalidRequest naming the first wrong field; nothing that was sent is repeated."""
+    return _checked(lambda: model.model_validate(values), model)
+
+
+def _checked(make: Callable[[], M], model: type[M]) -> M:
     try:
-        return model.model_validate(values)
+        return make()
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "json_invalid":
+            raise InvalidRequest(_NO_JSON) from None
         if first["type"] == "extra_forbidden":
             known = ", ".join(field.alias or name for name, field in model.model_fields.items())
             message = f"an unknown field; known are {known}"

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from authsvc import errors as e
+from authsvc.api.parsing import MAX_BODY
 
 Tag = Literal["tokens", "account", "users", "clients", "audit", "service"]
 Who = Literal["anyone", "client", "user", "gateway", "admin"]
@@ -91,6 +92,8 @@ class Route:
     # The model of the body.
     takes: type[BaseModel] | None = None
     optional_body: bool = False
+    # The most bytes of the body.
+    max_body: int = MAX_BODY
     # The model of the query string.
     query: type[BaseModel] | None = None
     # The body of the answer with `status`.

@@ -1,6 +1,7 @@
 """The table of routes: every call there is, who may make it, what it takes and gives."""
 
 from authsvc import errors as e
+from authsvc.api.parsing import MAX_ANONYMOUS_BODY
 from authsvc.api.route import (
     ADMIN,
     ANYONE_OR_CLIENT,
@@ -46,7 +47,7 @@ ROUTES: tuple[Route, ...] = (
           about="An unknown user, a suspended user and a wrong password get the same answer. With `cookie: true` the "
                 "token is in the cookie only, and the call has to come from an allowed origin. A confidential client "
                 "authenticates by HTTP Basic.",
-          takes=requests.Login, gives=answers.Tokens,
+          takes=requests.Login, max_body=MAX_ANONYMOUS_BODY, gives=answers.Tokens,
           sets_cookie=SetsCookie(200, _COOKIE + "in cookie mode; Max-Age is the session's end"),
           errors=(e.InvalidCredentials, e.InvalidScope, e.InvalidClient, e.CrossSite, e.Overloaded,
                   e.TooManyAttempts)),
@@ -103,7 +104,8 @@ ROUTES: tuple[Route, ...] = (
           sets_cookie=SetsCookie(204, _COOKIE + "the new one")),
     Route("POST", "/password/reset", "account.reset_password", "Set a password with a reset code", "account",
           about="The code works once. Every session of the user ends.",
-          takes=requests.PasswordReset, status=204, errors=(e.InvalidGrant, *_NEW_PASSWORD)),
+          takes=requests.PasswordReset, max_body=MAX_ANONYMOUS_BODY, status=204,
+          errors=(e.InvalidGrant, *_NEW_PASSWORD)),
     Route("POST", "/admin/users", "users.create_user", "Register a user", "users", ADMIN,
           takes=requests.NewUser, gives=answers.NewUserView, status=201,
           errors=(e.UsernameTaken, e.WeakPassword, e.Overloaded)),

@@ -11,6 +11,7 @@ from click.shell_completion import get_completion_class
 from authsvc import __version__
 from authsvc.cli import groups
 from authsvc.cli.options import as_json, duration
+from authsvc.cli.output import say
 from authsvc.cli.statuses import INACTIVE, INTERRUPTED, UNAVAILABLE, status_of
 from authsvc.errors import AuthError
 
@@ -38,7 +39,7 @@ class Program(click.Group):
         try:
             return super().invoke(ctx)
         except AuthError as error:
-            click.echo(f"authsvc: {error}", err=True)
+            say(f"authsvc: {error}")
             ctx.exit(status_of(error))
         except (KeyboardInterrupt, click.Abort):
             click.echo(err=True)  # leaves the line with the ^C

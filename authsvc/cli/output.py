@@ -28,7 +28,7 @@ def coloured() -> bool:
 
 
 def say(message: str) -> None:
-    click.echo(printable(message), err=True)
+    click.echo("\n".join(map(printable, message.split("\n"))), err=True)
 
 
 def show(document: Mapping[str, Any], *, as_json: bool) -> None:

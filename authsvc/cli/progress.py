@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from authsvc.cli.output import printable
+
 Update = Callable[[int, str], None]
 
 
@@ -34,4 +36,4 @@ def progress(what: str, total: int | None = None) -> Iterator[Update]:
     text = (SpinnerColumn("line"), TextColumn("{task.description}", markup=False))
     with Progress(*text, *columns, TextColumn("{task.fields[word]}", markup=False), console=console) as bar:
         task = bar.add_task(what, total=total, word="")
-        yield lambda done, word: bar.update(task, completed=done, word=word)
+        yield lambda done, word: bar.update(task, completed=done, word=printable(word))

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from authsvc.cli.output import printable
 from authsvc.core import token as tokens
 
 _MAX_INPUT = 64 * 1024
@@ -38,7 +39,7 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("nobody to ask whether it is meant: give --yes")
-    if not click.confirm(question, err=True):
+    if not click.confirm(printable(question), err=True):
         raise click.ClickException("nothing was changed")
 
 

@@ -9,8 +9,7 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import click
-
+from authsvc.cli.output import printable, say
 from authsvc.cli.statuses import NotReached, WrongSettings
 from authsvc.composition import open_deps
 from authsvc.errors import CorruptRecord, FormatNotAllowed, NewerFormat, NotDurable, StartupError, StoreUnavailable
@@ -134,7 +133,14 @@ class _Unwritten(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self._event = getattr(record, "fields", self._event)
         if record.levelno >= logging.ERROR:
-            click.echo(f"authsvc: not in the audit trail, the store being gone: {self._event}", err=True)
+            say(f"authsvc: not in the audit trail, the store being gone: {self._event}")
+
+
+class _Printable(logging.Formatter):
+    """Escapes what could steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 def _log_to_stderr() -> None:
@@ -142,7 +148,7 @@ def _log_to_stderr() -> None:
     if logging.getLogger().handlers:
         return
     plain = logging.StreamHandler(sys.stderr)
-    plain.setFormatter(logging.Formatter("authsvc: %(message)s"))
+    plain.setFormatter(_Printable("authsvc: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[plain])
     for module in ("connection", "errors"):  # the command prints these failures itself
         logging.getLogger(f"authsvc.driver.{module}").setLevel(logging.ERROR)

@@ -35,7 +35,7 @@ def export(with_hashes: bool, output: Path | None) -> None:
             count = 0
             async with aclosing(exporting.export(deps, OPERATOR, with_hashes=with_hashes)) as users:
                 async for user in users:
-                    file.write(json.dumps(user, ensure_ascii=False) + "\n")
+                    file.write(json.dumps(user) + "\n")  # in ASCII: claims may hold what steers a terminal
                     count += 1
                     update(count, f"{count:,} users")
             return count

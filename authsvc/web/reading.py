@@ -5,16 +5,20 @@ from typing import TypeVar
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 
-from authsvc.api.parsing import FORM, JSON, MAX_BODY, load_form, load_json, validated
+from authsvc.api.parsing import FORM, JSON, load_form, load_json, refuse_unfit, validated
 from authsvc.core.address import OWS
 from authsvc.errors import InvalidRequest, TooLarge, UnsupportedMediaType
+from authsvc.web.scope import ROUTE
 
 M = TypeVar("M", bound=BaseModel)
 
 
 async def json_body(request: Request, model: type[M]) -> M:
     """Parse a JSON object and refuse unlisted fields. Raises InvalidRequest, TooLarge, UnsupportedMediaType."""
-    return validated(model, load_json(await _read(request, JSON)))
+    body = await _read(request, JSON)
+    if "anyone" in request.scope[ROUTE].who:
+        refuse_unfit(model, body)
+    return validated(model, load_json(body))
 
 
 async def optional_json_body(request: Request, model: type[M]) -> M | None:
@@ -47,14 +51,15 @@ async def _read(request: Request, media_type: str) -> bytes:
 
 async def _capped(request: Request) -> bytes:
     length = request.headers.get("content-length", "0")
-    if not (length.isascii() and length.isdecimal()) or int(length[:10]) > MAX_BODY:
-        raise TooLarge(f"the body is over {MAX_BODY} bytes")
+    most: int = request.scope[ROUTE].max_body
+    if not (length.isascii() and length.isdecimal()) or int(length[:10]) > most:
+        raise TooLarge(f"the body is over {most} bytes")
     body = b""
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > MAX_BODY:
-                raise TooLarge(f"the body is over {MAX_BODY} bytes")
+            if len(body) > most:
+                raise TooLarge(f"the body is over {most} bytes")
     except ClientDisconnect:
         raise InvalidRequest("the body broke off") from None  # the client is gone and reads no answer
     return body

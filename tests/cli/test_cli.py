@@ -523,6 +523,30 @@ def test_what_others_chose_cannot_steer_the_terminal(started: Cli) -> None:
     assert started.ok("user", "sessions", "ada", "--json").isascii()
 
 
+def test_no_output_steers_the_terminal(started: Cli) -> None:
+    """Whatever the store holds, each reading command prints characters that a terminal only shows."""
+    hostile = "\x1b]0;pwned\x07\x9b2J\x85\u202eevil\u2066\u200b\ufeff"
+    sub = started.user()["sub"]
+    started.do(lambda deps: deps.store.users.change(sub, lambda user: user.but(claims={hostile: [hostile]})))
+    session = started.login(device=hostile).session_id
+    for arguments in (
+        ["user", "show", "ada"],
+        ["user", "list"],
+        ["user", "sessions", "ada"],
+        ["user", "export"],
+        ["audit"],
+        ["token", "explain", session],
+        ["client", "list"],
+        ["check"],
+        ["user", "show", hostile],
+        ["client", "show", hostile],
+    ):
+        for options in ([], ["--json"]):
+            result = started(*arguments, *options)
+            for line in (result.stdout + result.stderr).split("\n"):
+                assert line.isprintable(), (arguments, line)
+
+
 def test_the_trail_is_filtered(started: Cli) -> None:
     """--event takes an event or a kind, --sub a subject, --since a duration, --limit the newest ones."""
     ada, bob = started.user("ada"), started.user("bob")
