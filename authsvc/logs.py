@@ -2,12 +2,16 @@
 
 import json
 import logging
+import re
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
 # The id of the request that the current task answers. Tasks that it starts inherit the id.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+# The secret part of a token, and the credentials of an Authorization field.
+_SECRET = re.compile(r"(?:(?<=[a-z]{3}_[0-9A-Za-z]{12})[0-9A-Za-z]{33}|(?<=basic )[0-9A-Za-z+/=]{12,})", re.IGNORECASE)
 
 
 class RequestId(logging.Filter):
@@ -23,14 +27,24 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = {"at": at, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        line = {
+            "at": at,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _masked(record.getMessage()),
+        }
         during = getattr(record, "request_id", None)
         if during is not None:
             line["request_id"] = during
         line |= getattr(record, "fields", {})
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = _masked(self.formatException(record.exc_info))
         return json.dumps(line)
+
+
+def _masked(text: str) -> str:
+    """The text without credentials. Our own messages have none, but the text of an unexpected exception may."""
+    return _SECRET.sub("…", text)
 
 
 def log_to_stderr() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 import redis
 
+from authsvc.core import token as tokens
 from authsvc.core.event import Entry, Event
+from authsvc.core.token import Kind
 from authsvc.driver.reader import NodeReader
 from authsvc.errors import StoreUnavailable
 from authsvc.logs import JsonLines, RequestId, request_id
@@ -207,3 +210,18 @@ def assert_one_line(line: str) -> dict[str, Any]:
     parsed: dict[str, Any] = json.loads(line)
     assert parsed["at"].endswith("Z")
     return parsed
+
+
+def test_credentials_are_masked() -> None:
+    """The text of an unexpected exception may hold a token or an Authorization field. The log shows neither."""
+    secret = tokens.new(Kind.SECRET)
+    basic = b64encode(f"orders:{secret.text}".encode()).decode()
+    try:
+        raise RuntimeError(f"b'Basic {basic}' {secret.text}")
+    except RuntimeError as error:
+        info = (RuntimeError, error, error.__traceback__)
+    record = logging.LogRecord("authsvc", logging.ERROR, "", 0, "failed: %s", (secret.text,), info)
+    line = JsonLines().format(record)
+    assert secret.handle in line
+    assert secret.text[16:] not in line
+    assert basic not in line

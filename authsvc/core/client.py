@@ -1,11 +1,10 @@
 """A registered OAuth client: its secrets, its permissions, and the lifetimes of its sessions."""
 
-import hmac
 import re
 from typing import Final, Literal, NamedTuple, Self
 
 from authsvc.core.record import Part, Record, raised
-from authsvc.core.token import digest
+from authsvc.core.token import digest, is_same_digest
 
 # The client of logins that name none. The first start makes it.
 BUILT_IN = "app"
@@ -67,7 +66,7 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
         found = False
         for stored in self.secrets:
             alive = stored.until is None or now < stored.until
-            found |= hmac.compare_digest(stored.digest, presented) and alive
+            found |= is_same_digest(stored.digest, presented) and alive
         return found
 
     def with_secret(self, new: str, now: float, overlap_s: int) -> Self:

@@ -3,7 +3,6 @@
 The functions are pure but for randomness: they return a new record for the store to swap in, and the tokens in clear.
 """
 
-import hmac
 from dataclasses import dataclass
 from enum import Enum
 
@@ -117,7 +116,7 @@ def rotate(
         tokens.successor(session.seed, spent, Kind.ACCESS),
         tokens.successor(session.seed, spent, Kind.REFRESH),
     )
-    if hmac.compare_digest(session.refresh, spent.digest):
+    if tokens.is_same_digest(session.refresh, spent.digest):
         at = int(now)
         rotated = session.but(
             access=pair.access.digest,
@@ -131,7 +130,7 @@ def rotate(
         )
         return Rotation(RefreshOutcome.ROTATED, rotated, pair)
     previous = session.previous
-    if previous and hmac.compare_digest(previous.refresh, spent.digest) and now < previous.until:
+    if previous and tokens.is_same_digest(previous.refresh, spent.digest) and now < previous.until:
         return Rotation(RefreshOutcome.REPEATED, session, pair)
     if session.was_spent(spent):
         return Rotation(RefreshOutcome.REUSED, None)

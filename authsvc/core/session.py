@@ -3,13 +3,12 @@
 The record holds only the digests of its tokens. `core/issuing.py` has the ways in which its tokens change.
 """
 
-import hmac
 from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
 from authsvc.core.client import Client, Lifetimes
 from authsvc.core.record import Part, Record, Service
-from authsvc.core.token import Kind, Token
+from authsvc.core.token import Kind, Token, is_same_digest
 from authsvc.core.user import User
 
 # How many spent refresh tokens a session remembers. An older one is refused like a token that was never issued.
@@ -194,15 +193,15 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
         """The rights of the token, or why it does not open the session now. Compares digests in constant time."""
         presented = token.digest
         if token.kind is Kind.ACCESS:
-            if hmac.compare_digest(self.access, presented):
+            if is_same_digest(self.access, presented):
                 exp = self.exp
                 return Match(self.granted, exp) if now < exp else Reason.EXPIRED
             previous = self.previous
-            if previous and hmac.compare_digest(previous.access, presented):
+            if previous and is_same_digest(previous.access, presented):
                 scope = self.scope if previous.access_scope is None else previous.access_scope
                 return Match(scope, previous.access_until) if now < previous.access_until else Reason.SPENT
         elif token.kind is Kind.REFRESH and self.refresh:
-            if hmac.compare_digest(self.refresh, presented):
+            if is_same_digest(self.refresh, presented):
                 return Match(self.scope, self.end)
             if self.was_spent(token):
                 return Reason.SPENT
@@ -212,7 +211,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
         """Whether this is one of the last 32 refresh tokens before the current one."""
         short = token.short_digest
         spent = [self.spent[at : at + _SHORT] for at in range(0, len(self.spent), _SHORT)]
-        return any([hmac.compare_digest(short, other) for other in spent])  # noqa: C419 - compares them all
+        return any([is_same_digest(short, other) for other in spent])  # noqa: C419 - compares them all
 
     def spent_with_current(self) -> str:
         """The field `spent` once the current refresh token is spent too."""

@@ -19,6 +19,8 @@ from zlib import crc32
 
 from msgspec import Struct
 
+from authsvc.errors import CorruptRecord
+
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 HANDLE_LENGTH = 12
 SECRET_LENGTH = 27
@@ -108,6 +110,13 @@ def digest(text: str) -> str:
     These are 162 bits. Finding the secret, or another text with the same digest, is as hard as guessing the secret.
     """
     return b2a_base64(sha256(text.encode()).digest(), newline=False)[:DIGEST_LENGTH].decode()
+
+
+def is_same_digest(stored: str, presented: str) -> bool:
+    """Compare in constant time. Raises CorruptRecord for a stored digest that `digest` cannot have made."""
+    if len(stored) != len(presented) or not stored.isascii():
+        raise CorruptRecord("a stored digest is damaged")
+    return hmac.compare_digest(stored, presented)
 
 
 def _assemble(kind: Kind, handle: str, secret: int) -> Token:

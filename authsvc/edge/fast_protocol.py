@@ -138,8 +138,16 @@ class FastProtocol(BoundedProtocol):
             self._answer(cycle, error)
 
     def _answer(self, cycle: FastCycle, found: Answer | BaseException) -> None:
+        if cycle.response_started or cycle.disconnected:  # a fault has been answered in between
+            return
         self._load.on_fast_path -= 1
         self._question = None
+        try:
+            self._write_answer(cycle, found)
+        except Exception as error:  # a fault of ours: nobody else would answer
+            self._refuse(error)
+
+    def _write_answer(self, cycle: FastCycle, found: Answer | BaseException) -> None:
         assert cycle.request is not None  # for mypy
         servers = self.server_state.default_headers
         answer = self._fast_path.answer(

@@ -15,7 +15,7 @@ from authsvc.edge.errors import error_response
 from authsvc.edge.head import check_head, check_size
 from authsvc.edge.limits import Load
 from authsvc.edge.transport import CorkedTransport
-from authsvc.errors import Busy, HeadTooLarge, InvalidRequest, TooLarge
+from authsvc.errors import AuthError, Busy, HeadTooLarge, InvalidRequest, TooLarge
 from authsvc.metrics.families import OTHER
 from authsvc.web.errors import busy
 from authsvc.web.middleware.headers import headers
@@ -59,20 +59,21 @@ class BoundedProtocol(HttpToolsProtocol):
                 transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        self._piece = len(data)
-        if self.discarding:
-            self._discard()
-            return
-        before = self.cycle
-        amid = before is not None and before.more_body
         try:
+            self._piece = len(data)
+            if self.discarding:
+                self._discard()
+                return
+            before = self.cycle
+            amid = before is not None and before.more_body
             self.parser.feed_data(data)
+            cycle = self.cycle
+            if cycle is None or cycle.scope is not self.scope or cycle.more_body:
+                self._measure(alone=cycle is before and not amid)
         except httptools.HttpParserError as error:
             self._refuse(_reason(error))
-            return
-        cycle = self.cycle
-        if cycle is None or cycle.scope is not self.scope or cycle.more_body:
-            self._measure(alone=cycle is before and not amid)
+        except Exception as error:  # a fault of ours: asyncio would close the connection without an answer
+            self._refuse(error)
 
     # Called by the parser
 
@@ -233,7 +234,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._size = 0
         cycle = self.cycle
         answering = bool(self.pipeline)
-        if cycle is not None and cycle.scope is self.scope and cycle.more_body:  # the error is in its body
+        broken = cycle is not None and not cycle.response_complete and not isinstance(error, AuthError)
+        # The error is in the body of the last request, or a fault of ours has left that request without an answer.
+        if cycle is not None and cycle.scope is self.scope and (cycle.more_body or broken):
             if self.pipeline:
                 self.pipeline.popleft()
             else:

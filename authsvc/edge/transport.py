@@ -54,9 +54,13 @@ class CorkedTransport:
         self._transport.close()
 
     def _flush(self) -> None:
-        if self._held:
-            self._transport.write(b"".join(self._held))
-            self._held.clear()
+        held, self._held = self._held, []
+        if held:
+            try:
+                self._transport.write(b"".join(held))
+            except Exception:
+                self._transport.abort()  # its client must not wait for an answer that never comes
+                raise
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

@@ -1,7 +1,5 @@
 """Changing a password, and setting one with a reset code."""
 
-import hmac
-
 from authsvc.core import issuing, throttle
 from authsvc.core import password as passwords
 from authsvc.core import token as tokens
@@ -141,7 +139,7 @@ async def _check_code(deps: Deps, caller: Caller, code: Token) -> ResetCode:
         # A store that was emptied holds no codes either, which says nothing about this code.
         await deps.store.service.get()
         record = await deps.store.codes.find(code.handle)
-    valid = record is not None and hmac.compare_digest(record.digest, code.digest) and deps.clock() < record.until
+    valid = record is not None and tokens.is_same_digest(record.digest, code.digest) and deps.clock() < record.until
     await deps.store.throttle.settle(attempt, right=valid)
     if record is None or not valid:
         await audit(deps, caller, Event.PASSWORD_RESET, outcome="failure")

@@ -2,7 +2,7 @@
 
 import gc
 import logging
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,13 +14,10 @@ from authsvc.edge.fast_path import FastPath
 from authsvc.edge.limits import Load
 from authsvc.logs import log_to_stderr
 from authsvc.metrics import Metrics
-from authsvc.metrics.families import OTHER
 from authsvc.metrics.registry import SharedArray, values_in
 from authsvc.serve.background import background
 from authsvc.settings import Settings, traces_wanted
-from authsvc.web.errors import problem
-from authsvc.web.middleware.headers import with_headers
-from authsvc.web.middleware.request_id import request_id
+from authsvc.web.middleware.last_resort import LastResort
 
 if TYPE_CHECKING:
     from authsvc.web.middleware.tracing import Tracing
@@ -46,17 +43,7 @@ class WorkerApp:
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
             return
-        try:
-            await self._app(scope, receive, send)
-        except Exception:  # from outside of Starlette; uvicorn, which logs the exception, would answer in plain text
-            scope["request_id"] = request_id(scope)
-            self._metrics.requests.add(OTHER, OTHER, "500")
-            self._metrics.unexpected_errors.add()
-            with suppress(RuntimeError):  # the answer had begun
-                await problem(500, "server_error", "something went wrong here")(
-                    scope, receive, with_headers(scope, send)
-                )
-            raise
+        await self._app(scope, receive, send)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         settings = self._settings
@@ -67,7 +54,8 @@ class WorkerApp:
         tracing = _tracing()
         span = tracing.span if tracing else nullcontext
         async with open_deps(self._settings, self._settings.redis_url or "", metrics=self._metrics, span=span) as deps:
-            self._app = tracing.around(build(deps)) if tracing else build(deps)
+            app = build(deps)
+            self._app = LastResort(tracing.around(app) if tracing else app, self._metrics)
             scope["state"]["fast_path"] = FastPath(deps, traced=tracing is not None)
             _spare_garbage_collection()
             async with background(deps):

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from contextvars import Context
 from functools import lru_cache, partial
 from typing import NamedTuple, TypeVar
@@ -89,7 +90,7 @@ class Lookup:
         self._within_s = connection.timeouts.request_s
         self._readers = [connection.reader() for _ in range(MAX_IN_FLIGHT)]
         self._waiting: deque[Question] = deque()
-        self._in_flight: set[asyncio.Task[Read]] = set()
+        self._in_flight: set[asyncio.Task[None]] = set()
         self._scheduled = False
         # A batch belongs to many requests, so it is logged without the id of any request.
         self._no_request = Context()
@@ -126,39 +127,61 @@ class Lookup:
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._waiting and not self._scheduled and self._readers:
-            self._scheduled = True
             loop.call_soon(self._send, loop, context=self._no_request)
+            self._scheduled = True
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = False
         batch: list[Question] = []
-        room = MAX_SESSIONS
-        while self._waiting and room > 0:
-            question = self._waiting.popleft()
-            if question.hear is not None:
-                batch.append(question)
-                room -= len(question.handles)
-        if batch:
-            self._metrics.lookups_per_round_trip.observe(len(batch))
-            reader = self._readers.pop()
-            task = loop.create_task(_read(reader, batch))
-            self._in_flight.add(task)
-            task.add_done_callback(lambda task: self._landed(reader, batch, task))
+        try:
+            room = MAX_SESSIONS
+            while self._waiting and room > 0:
+                question = self._waiting.popleft()
+                if question.hear is not None:
+                    batch.append(question)
+                    room -= len(question.handles)
+            if batch:
+                self._begin(loop, batch)
+        except Exception as error:
+            _tell(batch, None, error)
 
-    def _landed(self, reader: Reader, batch: list[Question], task: "asyncio.Task[Read]") -> None:
-        self._in_flight.discard(task)
-        self._readers.append(reader)
-        self._schedule(task.get_loop())
-        # Every caller gets an answer, also after a cancellation, and an error never looks like an inactive token.
-        error = StoreUnavailable("the lookup was given up") if task.cancelled() else task.exception()
-        if error is None:
-            clients, sessions = task.result()
-        for question in batch:
-            if (hear := question.hear) is not None:
-                try:
-                    hear(Answer(question.client_id, clients, sessions) if error is None else error)
-                except Exception:  # the other callers get their answers all the same
-                    log.exception("an answer of the store was not heard")
+    def _begin(self, loop: asyncio.AbstractEventLoop, batch: list[Question]) -> None:
+        self._metrics.lookups_per_round_trip.observe(len(batch))
+        reader = self._readers.pop()
+        reading = self._read(reader, batch, loop)
+        try:
+            task = loop.create_task(reading)
+        except BaseException:
+            reading.close()
+            self._readers.append(reader)
+            raise
+        self._in_flight.add(task)
+        task.add_done_callback(self._in_flight.discard)
+
+    async def _read(self, reader: Reader, batch: list[Question], loop: asyncio.AbstractEventLoop) -> None:
+        """Read for a batch, and tell its callers. Every caller gets an answer, also after a cancellation."""
+        found: Read | None = None
+        error: BaseException = StoreUnavailable("the lookup was given up")
+        try:
+            found = await _read(reader, batch)
+        except Exception as failure:
+            error = failure
+        finally:
+            self._readers.append(reader)
+            _tell(batch, found, error)
+            self._schedule(loop)
+
+
+def _tell(batch: Sequence[Question], found: Read | None, error: BaseException) -> None:
+    """Give each caller its answer; the error if there is none, which never looks like an inactive token."""
+    for question in batch:
+        if (hear := question.hear) is not None:
+            try:
+                hear(error if found is None else Answer(question.client_id, *found))
+            except Exception as failure:  # the other callers get their answers all the same
+                with suppress(Exception):
+                    hear(failure)
+                log.exception("an answer of the store was not heard")
 
 
 def _settle(answer: "asyncio.Future[Answer]", found: Answer | BaseException) -> None:

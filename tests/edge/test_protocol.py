@@ -13,8 +13,7 @@ from uvicorn.server import ServerState
 from authsvc.edge.limits import Load
 from authsvc.edge.protocol import BoundedProtocol
 from authsvc.metrics import Metrics
-from authsvc.serve.worker_app import WorkerApp
-from authsvc.settings import Settings
+from authsvc.web.middleware.last_resort import LastResort
 from authsvc.web.scope import END
 from tests.web.conftest import assert_problem
 
@@ -186,14 +185,13 @@ async def test_bodies_that_broke_off_are_forgotten() -> None:
             await eventually(lambda: load.arriving == 0)
 
 
-async def test_a_fault_outside_of_starlette(settings: Settings) -> None:
+async def test_a_fault_outside_of_starlette() -> None:
     """An error in the outermost middleware is a 500 in the one shape too, and uvicorn logs it."""
 
     async def broken(*_: Any) -> None:
         raise RuntimeError("the password was tok_secret")
 
-    worker = WorkerApp(settings, Metrics())
-    worker._app = broken
+    worker = LastResort(broken, Metrics())
     transport = httpx.ASGITransport(app=worker, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as http:
         answer = await http.get("/")

@@ -1,5 +1,7 @@
 """Missing and unreadable records decide nothing: the token is neither active nor inactive."""
 
+import re
+
 import pytest
 import redis
 
@@ -76,6 +78,34 @@ async def test_unreadable_credentials_open_nothing(world: World, valkey: "redis.
     for name in ("log in", "log in, wrong password"):
         assert (await BY_NAME[name].make(world)).status_code == expected
     assert (await world.login("old")).status_code == 200, "others are not concerned"
+
+
+DIGEST = re.compile(rb'"(tok|ref|access|refresh|digest)":"[^"]+"')
+
+
+@pytest.mark.parametrize("damage", ["é" * 27, "A" * 26, "A" * 28, "", "\U0001f600" * 27])
+@pytest.mark.parametrize("kind", ["session", "client", "code"])
+async def test_a_damaged_digest_decides_nothing(world: World, valkey: "redis.Redis", kind: str, damage: str) -> None:
+    """A digest of another length or alphabet is 503 at every call that compares it, and never a 500."""
+    key = {
+        "session": f"session:{world.phone['session_id']}",
+        "client": f"client:{world.admin[0]}",
+        "code": f"code:{world.reset_code[4:16]}",
+    }[kind]
+    record = valkey.get(key)
+    assert isinstance(record, bytes)
+    damaged, count = DIGEST.subn(lambda found: b'"%s":"%s"' % (found[1], damage.encode()), record)
+    assert count
+    valkey.set(key, damaged)
+    names = {
+        "session": ("introspect", "introspect many", "who am I", "log out", "refresh"),
+        "client": ("introspect", "introspect many"),
+        "code": ("reset the password",),
+    }[kind]
+    for name in names:
+        answer = await BY_NAME[name].make(world)
+        assert answer.status_code == 503, f"{name}: {answer.status_code} {answer.text}"
+    assert valkey.get(key) == damaged
 
 
 async def test_records_of_another_type(world: World, valkey: "redis.Redis") -> None:
