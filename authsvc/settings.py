@@ -108,7 +108,11 @@ class Settings(BaseModel):
         10, ge=0, le=300, description="how long a spent refresh token returns the same pair of tokens again; 0: never"
     )
     max_sessions: int = Field(
-        50, ge=1, le=10_000, description="sessions of one user; one more ends the least recently used"
+        50,
+        ge=1,
+        le=10_000,
+        description="logins of one user, and as many sessions of each client "
+        "that issues tokens for the user; one more ends the least recently used",
     )
     password_min_length: int = Field(
         15,

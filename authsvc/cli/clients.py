@@ -40,6 +40,9 @@ def _settable(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--access-ttl-s", callback=ttl, metavar="SECONDS", help="Life of an access token, or `default`."),
         click.option("--scope", help="All that may be asked for through it. By default anything."),
+        click.option(
+            "--issue-role", "issue_roles", multiple=True, help="A role that it may set when it issues tokens; repeat."
+        ),
         click.option("--audience", multiple=True, help="A resource server its tokens are for, or that it is; repeat."),
         click.option("--permission", "permissions", multiple=True, type=_PERMISSIONS, help="May be repeated."),
     ):
@@ -86,16 +89,24 @@ def show_(client_id: str, as_json: bool) -> None:
 @_settable
 @click.option("--no-permissions", is_flag=True, help="Take all permissions away.")
 @click.option("--no-audience", is_flag=True, help="Empty the audience.")
+@click.option("--no-issue-roles", is_flag=True, help="It may set no role when it issues tokens.")
 @click.option("--any-scope", is_flag=True, help="As without --scope at its creation. For `app`: AUTHSVC_APP_SCOPE.")
 @as_json
 def update(
-    client_id: str, no_permissions: bool, no_audience: bool, any_scope: bool, as_json: bool, **options: Any
+    client_id: str,
+    no_permissions: bool,
+    no_audience: bool,
+    no_issue_roles: bool,
+    any_scope: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
-    """Change what is given; --permission and --audience take the place of all until now."""
+    """Change what is given; --permission, --audience and --issue-role take the place of all until now."""
     given = _given(options)
     cleared: dict[str, tuple[bool, list[str] | None]] = {
         "permissions": (no_permissions, []),
         "audience": (no_audience, []),
+        "issue_roles": (no_issue_roles, []),
         "scope": (any_scope, None),
     }
     for field, (asked, value) in cleared.items():

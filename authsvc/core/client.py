@@ -5,6 +5,7 @@ from typing import Final, Literal, NamedTuple, Self
 
 from authsvc.core.record import Part, Record, raised
 from authsvc.core.token import digest, is_same_digest
+from authsvc.core.user import ADMIN_ROLE, User, check_roles
 
 # The client of logins that name none. The first start makes it.
 BUILT_IN = "app"
@@ -41,6 +42,7 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     audience: the resource servers that its tokens are for. The client may introspect tokens for these.
     scope: the widest scope that it can get (RFC 7591). None: any, except for the built-in client. See `widest_scope`.
+    issue_roles: the roles that it may set at `POST /tokens`. None: see `may_set_roles_of`.
     """
 
     client_id: str
@@ -50,6 +52,7 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
     permissions: tuple[Permission, ...] = ()
     audience: tuple[str, ...] = ()
     scope: str | None = None
+    issue_roles: tuple[str, ...] | None = None
     access_ttl_s: int | None = None
     idle_ttl_s: int | None = None
     session_ttl_s: int | None = None
@@ -80,6 +83,26 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     def may(self, permission: Permission) -> bool:
         return permission in self.permissions
+
+    def may_set(self, role: str) -> bool:
+        """Whether it may give and take this role at `POST /tokens`."""
+        if role == ADMIN_ROLE and not self.may("admin"):
+            return False
+        return self.issue_roles is None or role in self.issue_roles
+
+    def may_set_roles_of(self, user: User) -> bool:
+        """Whether it may change roles of this user, who has no account here.
+
+        A client with `issue_roles` changes these roles only, so it may change them for every user. A client without
+        that list may change almost any role, so only those of its own users, and of users from before `created_by`.
+        """
+        return self.may("admin") or self.issue_roles is not None or user.created_by in (None, self.client_id)
+
+    def with_roles_set(self, held: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:
+        """The roles after it has set `wanted`. Roles that it may not set stay. Raises InvalidRequest."""
+        kept = tuple(role for role in held if not self.may_set(role))
+        merged = check_roles((*kept, *wanted))
+        return held if set(merged) == set(held) else merged
 
     def widest_scope(self, app_scope: str) -> str | None:
         """The widest scope that it can get; None: any. Everybody may call as the built-in client, so `app_scope` bounds

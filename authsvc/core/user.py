@@ -14,8 +14,8 @@ Status = Literal["active", "suspended"]
 
 # No braces, which would choose the hash slot. No space, and nothing that headers or shells would have to escape.
 SUB: Final = re.compile(r"[A-Za-z0-9._~:@|+=/-]{1,255}")
-_ROLE = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
-_MAX_ROLES = 64
+ROLE: Final = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
+MAX_ROLES = 64
 _MAX_CLAIMS = 4096
 
 
@@ -23,6 +23,7 @@ class User(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A user, for whom tokens speak. `created_at`: epoch seconds. `epoch`: milliseconds.
 
     spared: the handle of the one session that the last cut-off left alive.
+    created_by: the client that registered this user at `POST /tokens`. None: an admin, an import, or an older version.
     renaming_to: the new name while a rename is under way. The login index may already hold it for this user.
     """
 
@@ -35,6 +36,7 @@ class User(Record, frozen=True, kw_only=True, omit_defaults=True):
     spared: str | None = None
     version: int = 1
     created_at: int
+    created_by: str | None = None
     renaming_to: str | None = None
 
     def changed(self, **changes: Any) -> Self:
@@ -115,7 +117,7 @@ def check_sub(sub: str) -> str:
 
 def check_roles(roles: tuple[str, ...]) -> tuple[str, ...]:
     """Return the roles without repetitions. Raises InvalidRequest."""
-    if len(roles) > _MAX_ROLES or not all(_ROLE.fullmatch(role) for role in roles):
+    if len(roles) > MAX_ROLES or not all(ROLE.fullmatch(role) for role in roles):
         raise InvalidRequest("roles: at most 64, each 1 to 64 of A-Z a-z 0-9 . _ : / -")
     return tuple(dict.fromkeys(roles))
 

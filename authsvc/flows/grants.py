@@ -36,35 +36,39 @@ class Grant:
 
 
 async def open_session(deps: Deps, caller: Caller, event: Event, opening: Opening) -> Grant:
-    """Create a session. If the user has too many, ends the least recently used one."""
+    """Create a session. Ends the user's least recently used session of its kind if there are too many."""
     now = deps.clock()
-    sub = opening.user.sub
     for _ in range(3):
         handle = tokens.new_handle()
         session, pair = issuing.begin(handle, opening, now=now)
         listed = await deps.store.sessions.add(handle, session, now)
         if listed is not None:
             if listed > deps.settings.max_sessions:
-                await _keep_to_the_cap(deps, caller, sub, handle)
-            about = About(sub, handle, session.client_id)
+                await _keep_to_the_cap(deps, caller, handle, session)
+            about = About(session.sub, handle, session.client_id)
             await audit(deps, caller, event, about, end=session.end, idle_s=session.idle_s)
             return Grant.of(handle, session, pair, now)
     raise StoreUnavailable("no free handle")  # three collisions in 71 bits: something else is wrong
 
 
-async def _keep_to_the_cap(deps: Deps, caller: Caller, sub: str, newest: str) -> None:
-    most = deps.settings.max_sessions
-    present = await list_sessions(deps, sub)
-    # Inactive sessions end first, then the least recently used: a forgotten browser must not push out a phone in use.
-    # The order is the same in every worker, so parallel logins together end exactly the surplus.
-    present.sort(
-        key=lambda one: (
-            one.reason is None,
-            one.session.seen,
-            one.session.created_ms,
-            one.handle == newest,
-            one.handle,
-        )
-    )
-    for one in present[: max(len(present) - most, 0)]:
+async def _keep_to_the_cap(deps: Deps, caller: Caller, newest: str, opened: Session) -> None:
+    """End what is above the cap among the user's logins, or among the sessions that one client issued to the user.
+
+    They are counted apart, or a client that issues tokens could end the user's logins and the tokens of other clients.
+    """
+    present = [one for one in await list_sessions(deps, opened.sub) if _counts_with(one.session, opened)]
+    # Inactive sessions end first, or a forgotten browser would push out a phone in use. The order is the same in every
+    # worker, so parallel logins together end exactly the surplus.
+    present.sort(key=lambda one: (one.reason is None, _last_used(one.session), one.handle == newest, one.handle))
+    for one in present[: max(len(present) - deps.settings.max_sessions, 0)]:
         await end_session(deps, caller, one.handle, one.session, "too many sessions")
+
+
+def _counts_with(one: Session, other: Session) -> bool:
+    if one.logged_in or other.logged_in:
+        return one.logged_in and other.logged_in
+    return one.client_id == other.client_id
+
+
+def _last_used(session: Session) -> tuple[int, int]:
+    return session.seen, session.created_ms

@@ -177,6 +177,8 @@ CASES: list[tuple[str, str, Facts]] = [
     ("scopes", "warn", with_clients(client("logins", permissions=("issue",)))),
     ("scopes", "pass", with_clients(client("phones", public=True, scope="read"))),
     ("scopes", "pass", with_clients(client("phones", public=True, scope=""))),
+    ("issued roles", "warn", with_clients(client("logins", permissions=("issue",)))),
+    ("issued roles", "pass", with_clients(client("logins", permissions=("issue",), issue_roles=()))),
     ("account calls", "warn", with_clients(client("phones", public=True, audience=("orders",)))),
     ("account calls", "warn", with_clients(client("web", audience=("orders",)))),
     ("account calls", "warn", with_clients(client("i", permissions=("introspect", "issue"), audience=("orders",)))),

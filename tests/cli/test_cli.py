@@ -264,11 +264,13 @@ def test_an_ambiguous_user_is_not_guessed(started: Cli) -> None:
 def test_a_client_is_made_changed_and_given_a_new_secret(started: Cli) -> None:
     """Every option reaches the record; the secrets printed open it; clearing options clear."""
     options = ["--permission", "introspect", "--permission", "revoke", "--audience", "orders", "--scope", "read write"]
+    options += ["--issue-role", "editor", "--issue-role", "reader"]
     lifetimes = ["--access-ttl-s", "60", "--idle-ttl-s", "600", "--session-ttl-s", "6000", "--no-refresh"]
     made = started.json("client", "create", "orders backend", *options, *lifetimes)
     client_id, secret = made["client_id"], made.pop("client_secret")
     assert made["permissions"] == ["introspect", "revoke"]
     assert (made["audience"], made["scope"], made["refresh"]) == (["orders"], "read write", False)
+    assert made["issue_roles"] == ["editor", "reader"]
     assert (made["access_ttl_s"], made["idle_ttl_s"], made["session_ttl_s"]) == (60, 600, 6000)
     assert started.json("client", "show", client_id) == made
     assert made in started.lines("client", "list")
@@ -281,6 +283,7 @@ def test_a_client_is_made_changed_and_given_a_new_secret(started: Cli) -> None:
     assert changed == made | {"name": "orders", "refresh": True, "access_ttl_s": None}
     cleared = started.json("client", "update", client_id, "--no-permissions", "--no-audience", "--any-scope")
     assert (cleared["permissions"], cleared["audience"], cleared["scope"]) == ([], [], None)
+    assert started.json("client", "update", client_id, "--no-issue-roles")["issue_roles"] == []
     assert started.code("client", "update", client_id) == MISUSED
     assert started.code("client", "update", client_id, "--scope", "read", "--any-scope") == MISUSED
     assert started.code("client", "update", client_id, "--idle-ttl-s", "0") == REFUSED

@@ -156,6 +156,7 @@ class ClientView(Answer):
     permissions: list[Permission]
     audience: list[str]
     scope: str | None
+    issue_roles: list[str] | None
     access_ttl_s: int | None
     idle_ttl_s: int | None
     session_ttl_s: int | None
@@ -165,7 +166,9 @@ class ClientView(Answer):
     @classmethod
     def of(cls, client: Client) -> "ClientView":
         fields = {name: getattr(client, name) for name in cls.model_fields}
-        return cls.model_validate(fields | {"permissions": list(client.permissions), "audience": list(client.audience)})
+        return cls.model_validate(
+            {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+        )
 
 
 class NewClientView(ClientView):

@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from authsvc.core.client import Permission
 from authsvc.core.scope import MAX_LENGTH, SCOPE
-from authsvc.core.user import SUB
+from authsvc.core.user import MAX_ROLES, ROLE, SUB
 
 # The value of a field that a change leaves out. `Change.given` does not list it, so nobody reads it.
 LEFT_OUT: Any = None
@@ -92,6 +92,15 @@ Audience = Annotated[
 ClientScope = Annotated[
     Text | None,
     Field(description="the scope that logins may ask for; null: any, for the built-in `app` AUTHSVC_APP_SCOPE"),
+]
+IssueRoles = Annotated[
+    list[Annotated[str, StringConstraints(pattern=f"^{ROLE.pattern}$")]] | None,
+    Field(
+        max_length=MAX_ROLES,
+        description="the roles that the client may set at `POST /tokens`; null: all but `admin`, and only for users "
+        "that it registered",
+        examples=[["editor"]],
+    ),
 ]
 AccessTtl = Annotated[
     Ttl | None, Field(description="life of an access token; null: 900, or the session's life without refresh")

@@ -14,6 +14,7 @@ from authsvc.api.schemas.fields import (
     Digits,
     Form,
     IdleTtl,
+    IssueRoles,
     Label,
     Permissions,
     Query,
@@ -54,7 +55,7 @@ class Issue(Body):
     scope: Text = Field("", examples=["orders:read"])
     expires_in: Ttl | None = Field(None, description="seconds; by default the client's access lifetime")
     roles: list[str] | None = Field(
-        None, description="become the user's roles, in every session", examples=[["editor"]]
+        None, description="replace the user's roles that the client may set, in every session", examples=[["editor"]]
     )
     device: Label | None = Field(None, description="shown in the user's list of sessions", examples=["nightly report"])
 
@@ -94,6 +95,7 @@ class NewClient(Body):
     permissions: Permissions = Field([])
     audience: Audience = Field([])
     scope: ClientScope = None
+    issue_roles: IssueRoles = None
     access_ttl_s: AccessTtl = None
     idle_ttl_s: IdleTtl = None
     session_ttl_s: SessionTtl = None
@@ -105,6 +107,7 @@ class ClientChange(Change):
     permissions: Permissions = LEFT_OUT
     audience: Audience = LEFT_OUT
     scope: ClientScope = LEFT_OUT
+    issue_roles: IssueRoles = LEFT_OUT
     access_ttl_s: AccessTtl = LEFT_OUT
     idle_ttl_s: IdleTtl = LEFT_OUT
     session_ttl_s: SessionTtl = LEFT_OUT

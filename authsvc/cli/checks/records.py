@@ -72,6 +72,16 @@ def scopes(facts: Facts, records: Records) -> Verdict:
 
 
 @of_records
+def issued_roles(facts: Facts, records: Records) -> Verdict:
+    issuing = [c for c in records.clients if c.may("issue") and not c.may("admin")]
+    unbounded = [_name(c) for c in issuing if c.issue_roles is None]
+    if unbounded:
+        why = f"{names(unbounded)} may give users every role but `admin`, also roles that are for other audiences"
+        return warned(why, "authsvc client update ID --issue-role ROLE, or --no-issue-roles")
+    return passed("each issuing client has a list") if issuing else not_applicable("no client but admins' may issue")
+
+
+@of_records
 def account_calls(facts: Facts, records: Records) -> Verdict:
     def logs_in(client: Client) -> bool:
         return client.public or client.may("issue") or not client.permissions
@@ -134,6 +144,7 @@ CHECKS = (
     Check("session lifetimes", "ASVS 7.3.1, 10.4.8", session_lifetimes),
     Check("audiences", "RFC 9700 §2.3", audiences),
     Check("scopes", "RFC 9700 §2.3", scopes),
+    Check("issued roles", "ASVS 8.2.1", issued_roles),
     Check("account calls", "RFC 9068 §4", account_calls),
     Check("admin clients", "ASVS 8.2.1", admin_clients),
     Check("public clients", "RFC 9700 §2.2.2", public_clients),
