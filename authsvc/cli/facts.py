@@ -14,6 +14,7 @@ from authsvc.core.client import Client
 from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
 from authsvc.hashing.hasher import Hasher
+from authsvc.ops.data_dir import foreign_part
 from authsvc.ops.inspection import Denied, Inspection, denied, inspect
 from authsvc.settings import Settings, given_in_files
 
@@ -65,6 +66,7 @@ class Facts:
 
     denied: None where our rights could not be tried.
     address: None for the embedded store. data_mode: permissions of its directory, None where there is none.
+    data_fault: what others can change in this directory.
     """
 
     settings: Settings
@@ -73,6 +75,7 @@ class Facts:
     in_files: frozenset[str] = frozenset()
     address: Address | None = None
     data_mode: int | None = None
+    data_fault: str | None = None
     problem: str | None = None
     servers: tuple[Inspection, ...] = ()
     records: Records | None = None
@@ -98,6 +101,7 @@ def gather() -> Facts:
         in_files=given_in_files(),
         address=None if url is None else Address.of(url),
         data_mode=_mode(configured) if url is None else None,
+        data_fault=_fault(configured) if url is None else None,
         problem=problem,
         servers=seen.servers,
         records=seen.records,
@@ -151,6 +155,14 @@ async def _hash_ms(configured: Settings) -> float:
 def _mode(configured: Settings) -> int | None:
     try:
         return configured.data_dir.stat().st_mode & 0o777
+    except OSError:
+        return None
+
+
+def _fault(configured: Settings) -> str | None:
+    directory = configured.data_dir.resolve()
+    try:
+        return foreign_part(directory, directory.stat().st_uid)
     except OSError:
         return None
 

@@ -10,11 +10,13 @@ import hashlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
 from authsvc.errors import StartupError
 
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 SUN_PATH_BYTES = 100  # sockaddr_un takes 104 on macOS and 108 on Linux, each with a final NUL
 
 
@@ -24,7 +26,7 @@ def running_url(data_dir: Path) -> str | None:
     The server may still be loading. Raises StartupError if this process may not look into the directory.
     """
     try:
-        with (data_dir / "lock").open() as lock:
+        with open(data_dir / "lock", opener=private) as lock:
             # A shared lock: two processes that look must not take each other for the owner.
             return None if acquire(lock, fcntl.LOCK_SH) else owner_of(lock)[1] or None
     except FileNotFoundError:
@@ -53,9 +55,44 @@ def make_private(directory: Path) -> None:
         raise StartupError(f"{directory} must be a directory of ours with mode 0700: remove it")
 
 
+def foreign_part(directory: Path, owner: int) -> str | None:
+    """What others can change in a data directory, or have put there. None: only the owner, a user id, can change it.
+
+    The store believes all that it finds there: a file of another user brings its own admin, and a symbolic link makes
+    the service write to the file behind it.
+    """
+    for path in [directory, *_inside(directory)]:
+        try:
+            found = path.lstat()
+        except FileNotFoundError:  # a running Valkey replaces its files
+            continue
+        if found.st_uid != owner:
+            return f"{path} belongs to the user with id {found.st_uid}: run the service as that user, or remove it"
+        if not (stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode) or stat.S_ISSOCK(found.st_mode)):
+            return f"{path} is neither a file nor a directory: remove it"
+        if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+            return f"{path} has a second name: remove it, or copy it"
+        if found.st_mode & _WRITABLE_BY_OTHERS:
+            return f"others can write to {path}: chmod go-w it, and make sure that its contents are yours"
+    for parent in directory.parents:
+        found = parent.stat()
+        if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+            return f"everybody can write to {parent}, and so replace {directory}: choose another data directory"
+    return None
+
+
+def _inside(directory: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(directory, onerror=_raise):  # os.walk does not follow symbolic links
+        yield from (Path(folder) / name for name in (*folders, *files))
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def private(path: str, flags: int) -> int:
-    """An opener for files that only this user can read."""
-    return os.open(path, flags, 0o600)
+    """An opener for files that only this user can read. It opens no symbolic link."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def open_lock(path: Path) -> TextIO:

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 
 from authsvc.errors import StartupError
 from authsvc.ops.binary import find_binary
-from authsvc.ops.data_dir import acquire, make_private, open_lock, owner_of, private, socket_path
+from authsvc.ops.data_dir import acquire, foreign_part, make_private, open_lock, owner_of, private, socket_path
 from authsvc.waiting import until
 
 logger = logging.getLogger("authsvc.ops.embedded")
@@ -95,6 +95,8 @@ class Embedded:
 
     def _take_directory(self) -> None:
         self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (fault := foreign_part(self._dir, os.geteuid())) is not None:
+            raise StartupError(f"the data directory is not safe: {fault}")
         if self._socket.parent != self._dir:
             make_private(self._socket.parent)
         with ExitStack() as locks:

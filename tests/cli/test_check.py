@@ -166,6 +166,7 @@ CASES: list[tuple[str, str, Facts]] = [
     ("clocks", "fail", store(ahead_s=61.0)),
     ("clocks", "unknown", store(ahead_s=None)),
     ("data directory", "fail", replace(GOOD, address=None, data_mode=0o750)),
+    ("data directory", "fail", replace(GOOD, address=None, data_mode=0o700, data_fault="others write: chmod")),
     ("data directory", "pass", replace(GOOD, address=None, data_mode=0o700)),
     ("access lifetimes", "warn", with_clients(client("slow", audience=("a",), access_ttl_s=3601))),
     ("access lifetimes", "pass", with_clients(client("fine", audience=("a",), access_ttl_s=3600))),

@@ -295,6 +295,71 @@ def test_private_files(data_dir: Path) -> None:
         os.umask(before)
 
 
+def _is_refused(data_dir: Path, about: Path) -> bool:
+    server = Embedded(data_dir)
+    try:
+        server.start()
+    except StartupError as error:
+        return str(about) in str(error)
+    server.stop()
+    return False
+
+
+def test_a_directory_that_others_can_change_is_refused(data_dir: Path) -> None:
+    """What others can write to, or have put there, is not started on, and nothing is written."""
+    with Embedded(data_dir) as server:
+        call(server.url, "SET", "name", "value")
+    assert not _is_refused(data_dir, data_dir)
+    (manifest,) = (data_dir / "appendonlydir").glob("*.manifest")
+    for path in (data_dir, data_dir / "appendonlydir", manifest):
+        before = stat.S_IMODE(path.stat().st_mode)
+        for mode in (0o720, 0o702):
+            path.chmod(mode)
+            assert _is_refused(data_dir, path)
+        path.chmod(before)
+    data_dir.parent.chmod(0o777)
+    assert _is_refused(data_dir, data_dir.parent)
+    data_dir.parent.chmod(0o1777)
+    assert not _is_refused(data_dir, data_dir)
+
+
+@pytest.mark.parametrize("name", ["lock", "valkey.lock", "valkey.log", "appendonlydir"])
+def test_a_link_in_the_directory_is_refused(data_dir: Path, tmp_path: Path, name: str) -> None:
+    """A symbolic link, or a second name of a file, is refused, and the file behind it stays as it is."""
+    target = tmp_path / "precious"
+    data_dir.mkdir(mode=0o700)
+    target.write_text("precious")
+    for link in (Path.symlink_to, Path.hardlink_to):
+        link(data_dir / name, target)
+        assert _is_refused(data_dir, data_dir / name)
+        (data_dir / name).unlink()
+    assert target.read_text() == "precious"
+
+
+def test_no_link_is_opened(data_dir: Path, tmp_path: Path) -> None:
+    """The files are opened without following a link, also by a command that only looks."""
+    data_dir.mkdir(mode=0o700)
+    (tmp_path / "precious").write_text("4711\nunix:///elsewhere\n")
+    (data_dir / "lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(StartupError):
+        running_url(data_dir)
+    with pytest.raises(OSError, match="symbolic"):
+        open_lock(data_dir / "lock")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+def test_files_of_another_user_are_refused(data_dir: Path) -> None:
+    """A directory or a file that belongs to another user is not trusted."""
+    with Embedded(data_dir) as server:
+        call(server.url, "SET", "name", "value")
+    (manifest,) = (data_dir / "appendonlydir").glob("*.manifest")
+    for path in (manifest, data_dir / "appendonlydir", data_dir):
+        os.chown(path, 65534, -1)
+        assert _is_refused(data_dir, path)
+        os.chown(path, 0, -1)
+    assert not _is_refused(data_dir, data_dir)
+
+
 def test_corrupt_file(data_dir: Path, each_binary: str) -> None:
     """Damage in the middle of the data fails the start at once, with the server's own words; nothing stays behind."""
     with Embedded(data_dir) as server:

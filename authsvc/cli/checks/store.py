@@ -250,6 +250,9 @@ def data_dir(facts: Facts) -> Verdict:
         return not_applicable("the store is not ours")
     if facts.data_mode is None:
         return unknown("there is none yet")
+    if facts.data_fault is not None:
+        fault, _, todo = facts.data_fault.partition(": ")
+        return failed(fault, todo)
     if facts.data_mode & 0o077:
         return failed(f"others can get in ({facts.data_mode:04o})", f"chmod 700 {facts.settings.data_dir}")
     return passed("ours alone")
