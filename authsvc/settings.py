@@ -54,6 +54,9 @@ class Settings(BaseModel):
         repr=False,
         description="URL of the Redis or Valkey to use; by default the service starts a Valkey of its own",
     )
+    store_wait_s: int = Field(
+        5, ge=0, le=86_400, description="how long a start waits for a store that does not answer before it fails"
+    )
     durability: DurabilityLevel = Field(
         "local",
         description="where a change has to be before the service answers with success: on the primary (`local`), "

@@ -324,15 +324,41 @@ def standalone(directory: Path, *options: str, **more: Any) -> Iterator[ServerPr
 @contextmanager
 def tls(directory: Path, *options: str, **more: Any) -> Iterator[ServerProcess]:
     """One server that speaks TLS only. A new authority has signed its certificate for 127.0.0.1."""
+    with standalone(directory, *_certified(directory), *options, ca=directory / "ca.pem", **more) as server:
+        yield server
+
+
+@contextmanager
+def half_encrypted(directory: Path, binary: str, *, store_by_tls: bool) -> Iterator[str]:
+    """A server under one sentinel, with TLS to one of the two only; the URL."""
+    files = (*_certified(directory), f"tls-ca-cert-file {directory}/ca.pem")
+    ca = directory / "ca.pem"
+    with standalone(directory / "node", *files, binary=binary, ca=ca if store_by_tls else None) as server:
+        watching = (f"sentinel monitor {SERVICE} {_HOST} {server.port} 1", *files)
+        outgoing = f"tls-replication {'yes' if store_by_tls else 'no'}"
+        watcher = ServerProcess(
+            directory / "sentinel",
+            (*watching, outgoing),
+            binary=binary,
+            sentinel=True,
+            ca=None if store_by_tls else ca,
+        )
+        with _ending([watcher]):
+            watcher.start()
+            until(lambda: _flags(watcher) == "master", 20)
+            scheme, sentinels = ("rediss", "no") if store_by_tls else ("redis", "yes")
+            yield f"{scheme}+sentinel://{watcher.address}/{SERVICE}?ssl_ca_certs={ca}&sentinel_tls={sentinels}"
+
+
+def _certified(directory: Path) -> tuple[str, ...]:
+    """Write a key, and a certificate for 127.0.0.1 that a new authority has signed; the lines of a configuration."""
     directory.mkdir(parents=True, exist_ok=True)
     authority = trustme.CA()
     certificate = authority.issue_cert(_HOST)
     authority.cert_pem.write_to_path(directory / "ca.pem")
     certificate.private_key_pem.write_to_path(directory / "key.pem")
     certificate.cert_chain_pems[0].write_to_path(directory / "cert.pem")
-    files = (f"tls-cert-file {directory}/cert.pem", f"tls-key-file {directory}/key.pem", "tls-auth-clients no")
-    with standalone(directory, *files, *options, ca=directory / "ca.pem", **more) as server:
-        yield server
+    return (f"tls-cert-file {directory}/cert.pem", f"tls-key-file {directory}/key.pem", "tls-auth-clients no")
 
 
 @contextmanager
@@ -454,6 +480,32 @@ def _accepted(sentinel: ServerProcess) -> bool:
     except redis.ResponseError:  # INPROG, or NOGOODSLAVE as long as it has not asked them
         return False
     return True
+
+
+@contextmanager
+def disagreeing_sentinels(directory: Path) -> Iterator[tuple[str, int]]:
+    """A server whose three sentinels call it 127.0.0.1, 127.0.0.1 and localhost; the URL, and the server's port."""
+    with standalone(directory / "node") as server:
+        naming = ("sentinel resolve-hostnames yes", "sentinel announce-hostnames yes")
+        watchers = [
+            ServerProcess(
+                directory / f"sentinel-{n}",
+                (*naming, f"sentinel monitor {SERVICE} {host} {server.port} 2"),
+                sentinel=True,
+            )
+            for n, host in enumerate((_HOST, _HOST, "localhost"))
+        ]
+        with _ending(watchers):
+            for watcher in watchers:
+                watcher.start()
+                until(lambda one=watcher: _flags(one) == "master", 20)  # type: ignore[misc]  # bound in each round
+            yield Sentinels([server], watchers).url, server.port
+
+
+def _flags(sentinel: ServerProcess) -> str:
+    """What the sentinel thinks of the primary."""
+    told = sentinel.call("SENTINEL", "MASTER", SERVICE)
+    return str(told["flags"] if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))["flags"])
 
 
 def _watches(sentinel: ServerProcess, sentinels: int, replicas: int) -> bool:

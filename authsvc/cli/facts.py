@@ -26,6 +26,7 @@ class Address:
     """Where a configured store is. `local`: on this machine, as a socket or on the loopback interface.
 
     unverified: its certificate is not looked at, or not its name, because the URL says so.
+    open_sentinels: its sentinels are asked without TLS, though the store itself has TLS.
     """
 
     tls: bool
@@ -33,6 +34,7 @@ class Address:
     socket: bool
     password: bool
     unverified: bool = False
+    open_sentinels: bool = False
 
     @classmethod
     def of(cls, url: str) -> "Address":
@@ -47,6 +49,7 @@ class Address:
             socket=socket,
             password=bool(login.partition(":")[2]) or "password" in options,
             unverified=no or options.get("ssl_cert_reqs", "required") != "required",
+            open_sentinels=parts.scheme == "rediss+sentinel" and options.get("sentinel_tls") == "no",
         )
 
 

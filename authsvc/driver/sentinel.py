@@ -1,6 +1,7 @@
 """Sentinels: a pool of connections to the primary they name, and the question whether most of them name it."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,12 +19,15 @@ from authsvc.driver.redis_py import OnPrimary, connection_class, pool_options, r
 from authsvc.driver.timeouts import Timeouts
 from authsvc.driver.urls import HostPort, StoreUrl
 
+log = logging.getLogger(__name__)
+
 
 class SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
     """Asks the sentinels for the primary each time it connects."""
 
     def __init__(self, service: str, sentinels: Sentinel, options: dict[str, Any]) -> None:
         super().__init__(service, sentinels, **options)  # type: ignore[no-untyped-call]  # redis-py has no types here
+        self._logged: str | None = None
 
     async def primary(self) -> HostPort:
         """The primary that the first sentinel to answer names. Raises MasterNotFoundError if none answers."""
@@ -39,8 +43,16 @@ class SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
         sentinels = self.sentinel_manager.sentinels
         ask = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service_name)
         told = await asyncio.gather(*(sentinel.execute_command(*ask) for sentinel in sentinels), return_exceptions=True)
-        named = [tuple(map(str_if_bytes, answer)) for answer in told if isinstance(answer, list | tuple)]
-        return 2 * len(named) > len(sentinels) and set(named) == {(address[0], str(address[1]))}
+        named = [":".join(map(str_if_bytes, answer)) for answer in told if isinstance(answer, list | tuple)]
+        ours = f"{address[0]}:{address[1]}"
+        agreed = 2 * len(named) > len(sentinels) and set(named) == {ours}
+        self._log_doubt(None if agreed else _doubt(named, len(sentinels), ours))
+        return agreed
+
+    def _log_doubt(self, doubt: str | None) -> None:
+        if doubt is not None and doubt != self._logged:  # asked once a second: once for each reason is enough
+            log.warning("it is not sure that the primary is still one, so /events is silent: %s", doubt)
+        self._logged = doubt
 
     def longest_s(self, timeouts: Timeouts) -> float:
         """How long it takes until every sentinel has failed to answer."""
@@ -49,6 +61,14 @@ class SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
     async def aclose(self) -> None:
         await super().aclose()
         await self.sentinel_manager.aclose()
+
+
+def _doubt(named: Sequence[str], asked: int, ours: str) -> str:
+    """Why the sentinels do not vouch for the server at the address `ours`. named: what those that answered named."""
+    if 2 * len(named) <= asked:
+        return f"{len(named)} of {asked} sentinels know it"
+    found = ", ".join(f"{name} ({named.count(name)})" for name in sorted(set(named)))
+    return f"we use {ours}, and the sentinels name {found}; all have to use the same name or address"
 
 
 class _Sentinels(Sentinel):
@@ -81,9 +101,10 @@ class _Tls(OnPrimary, SentinelManagedSSLConnection):
 def sentinel_pool(url: StoreUrl, timeouts: Timeouts) -> SentinelPool:
     """A pool of connections to the server that the sentinels call the primary at that time."""
     tls = connection_class(url) is SSLConnection
+    sentinels_by_tls = url.sentinel_options.get("connection_class") is SSLConnection
     theirs = {name: value for name, value in url.sentinel_options.items() if name != "connection_class"}
     theirs |= {
-        "ssl": tls,
+        "ssl": sentinels_by_tls,
         "socket_timeout": timeouts.sentinel_s,
         "socket_connect_timeout": timeouts.sentinel_s,
         "retry": retry(0),

@@ -18,6 +18,9 @@ _PORTS: dict[Shape, int] = {"server": 6379, "sentinel": 26379, "cluster": 6379}
 # redis-py takes more options from a URL: timeouts, retries, pool sizes. The driver chooses these itself.
 _OPTIONS = {"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"}
 _SENTINEL_OPTIONS = {"sentinel_username": "username", "sentinel_password": "password"}
+# Whether the sentinels are asked over TLS, if that differs from the store.
+_SENTINEL_TLS = "sentinel_tls"
+_ANSWERS = {"yes": True, "no": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +62,24 @@ def _parse(url: str) -> StoreUrl:
     credentials, at, hosts = authority.rpartition("@")
     given = dict(parse_qsl(query, keep_blank_values=True))
     sentinel_options = _sentinel_options(given, shape)
+    sentinels_by_tls = _sentinels_by_tls(given, shape, tls == "rediss")
     if given.keys() - _OPTIONS:
         # The option is not named: it may be the rest of a password with a question mark.
-        raise _Wrong(f"its only options are {', '.join(sorted(_OPTIONS))}, and the sentinels' credentials")
+        raise _Wrong(
+            f"its only options are {', '.join(sorted(_OPTIONS))}, the sentinels' credentials and {_SENTINEL_TLS}"
+        )
     service, database = _path(path, shape) if tls != "unix" else ("", f"/{path}")
-    made = parse_url(f"{tls}://{credentials}{at}{'' if tls == 'unix' else 'host'}{database}?{urlencode(given)}")
+    # TLS for one of the two only: its options are read as those of a TLS URL, and then taken from the other.
+    read_as = "rediss" if sentinels_by_tls else tls
+    made = parse_url(f"{read_as}://{credentials}{at}{'' if tls == 'unix' else 'host'}{database}?{urlencode(given)}")
     options: dict[str, Any] = {name: value for name, value in made.items() if name != "host"}
+    theirs = _tls(options) if sentinels_by_tls else {}
+    if read_as != tls:
+        options = {name: value for name, value in options.items() if name not in theirs}
     if shape == "cluster" and options.get("db"):
         raise _Wrong("a cluster has no databases")
     addresses = () if tls == "unix" else tuple(_address(host, _PORTS[shape]) for host in hosts.split(","))
-    return StoreUrl(shape, addresses, options, _tls(options) | sentinel_options, service)
+    return StoreUrl(shape, addresses, options, theirs | sentinel_options, service)
 
 
 def _sentinel_options(given: dict[str, str], shape: Shape) -> dict[str, str]:
@@ -76,6 +87,17 @@ def _sentinel_options(given: dict[str, str], shape: Shape) -> dict[str, str]:
     if found and shape != "sentinel":
         raise _Wrong("it has credentials for sentinels, but no sentinels")
     return found
+
+
+def _sentinels_by_tls(given: dict[str, str], shape: Shape, default: bool) -> bool:
+    answer = given.pop(_SENTINEL_TLS, None)
+    if shape != "sentinel":
+        if answer is not None:
+            raise _Wrong("it has an option for sentinels, but no sentinels")
+        return False
+    if answer is not None and answer not in _ANSWERS:
+        raise _Wrong(f"{_SENTINEL_TLS} must be yes or no")
+    return default if answer is None else _ANSWERS[answer]
 
 
 def _path(path: str, shape: Shape) -> tuple[str, str]:

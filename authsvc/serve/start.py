@@ -38,8 +38,6 @@ log = logging.getLogger(__name__)
 
 # RFC 6797: browsers use HTTPS only for this host and the hosts below it, for a year.
 HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
-# How long a start waits for the store, which may be starting too.
-STORE_WAIT_S = 5
 
 MakeApp = Callable[..., Any]
 
@@ -113,7 +111,7 @@ async def _first_start(settings: Settings, url: str) -> tuple[str, str] | None:
     """Set up an empty store. Returns the id and the secret of the admin client that this start made, if it did."""
     async with open_deps(settings, url) as deps:
         failure: StoreUnavailable | None = None
-        async for _ in until(STORE_WAIT_S, pause_s=0.2):
+        async for _ in until(settings.store_wait_s, pause_s=0.5):
             try:
                 admin = await first_start(deps)
             except StoreUnavailable as error:
@@ -121,7 +119,8 @@ async def _first_start(settings: Settings, url: str) -> tuple[str, str] | None:
             else:
                 await _warn_of_faults(deps)
                 return admin
-    raise StartupError(f"the store does not answer ({failure})")
+    waited = f"AUTHSVC_STORE_WAIT_S={settings.store_wait_s}"
+    raise StartupError(f"the store does not answer ({failure}); {waited} says how long to wait")
 
 
 async def _warn_of_faults(deps: Deps) -> None:

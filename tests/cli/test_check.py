@@ -160,6 +160,7 @@ CASES: list[tuple[str, str, Facts]] = [
     ("user `default`", "warn", replace(store(door_open=True), address=replace(REMOTE, local=True))),
     ("user `default`", "fail", replace(store(door_open=None), address=replace(REMOTE, password=False))),
     ("user `default`", "unknown", store(door_open=None)),
+    ("TLS to the store", "warn", reached(open_sentinels=True)),
     ("rights in the store", "warn", store(allowed=("FLUSHALL",))),
     ("rights in the store", "unknown", store(allowed=None)),
     ("clocks", "warn", store(ahead_s=-3.0)),
@@ -244,6 +245,11 @@ def test_of_several_primaries_the_worst_counts() -> None:
         ("rediss://10.0.0.1?ssl_cert_reqs=none", Address(True, False, False, False, unverified=True)),
         ("rediss://10.0.0.1?ssl_check_hostname=False", Address(True, False, False, False, unverified=True)),
         ("rediss://10.0.0.1?ssl_cert_reqs=required&ssl_ca_certs=/ca", Address(True, False, False, False)),
+        (
+            "rediss+sentinel://10.0.0.1/main?sentinel_tls=no",
+            Address(True, False, False, False, open_sentinels=True),
+        ),
+        ("redis+sentinel://10.0.0.1/main?sentinel_tls=yes", Address(False, False, False, False)),
         ("redis+sentinel://127.0.0.1:26379,10.0.0.2:26379/main", Address(False, False, False, False)),
     ],
 )

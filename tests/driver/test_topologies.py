@@ -149,6 +149,17 @@ async def test_a_replica_is_not_read_from(tmp_path: Path, caplog: pytest.LogCapt
         assert "is a replica" in caplog.text
 
 
+@pytest.mark.parametrize("encrypted", ["store", "sentinels"])
+async def test_tls_to_one_side_only(tmp_path: Path, encrypted: str) -> None:
+    """TLS to the store needs no TLS to the sentinels, and the reverse."""
+    with topologies.half_encrypted(tmp_path, tls_binary(), store_by_tls=encrypted == "store") as url:
+        async with service_on(url) as service:
+            await service.user()
+            token = (await service.login())["access_token"]
+            assert await status(service, token) == 200
+            assert await revoke(service, token) == 200
+
+
 async def test_sentinels_fail_over(tmp_path: Path) -> None:
     """After the primary is killed, calls are 503 until the sentinels fail over. Revoked tokens stay revoked."""
     with topologies.sentinels(tmp_path) as watched:
@@ -421,6 +432,22 @@ async def test_swaps_and_scans(tmp_path: Path) -> None:
                 break
         assert len(found) == 500
         await connection.close()
+
+
+async def test_sentinels_that_disagree_on_the_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Sentinels that call one primary by its name and by its address vouch for none, and the log says so, once."""
+    with topologies.disagreeing_sentinels(tmp_path) as (url, port):
+        connection = Connection(url)
+        [tracking] = await connection.trackings([keys.SERVICE], lambda _: None)
+        await tracking.open()
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                await connection.check_covered([tracking])
+        await tracking.close()
+        await connection.close()
+    (line,) = [record.getMessage() for record in caplog.records if "/events is silent" in record.getMessage()]
+    assert f"localhost:{port} (1)" in line
+    assert f"127.0.0.1:{port} (2)" in line
 
 
 async def test_no_sentinel_is_forgotten(tmp_path: Path) -> None:

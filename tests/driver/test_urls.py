@@ -61,6 +61,10 @@ def test_a_cluster() -> None:
         "redis://:x@a?s3cret=1",
         "redis://:x@a?db=s3cret",
         "redis://a?sentinel_password=s3cret",
+        "redis://:s3cret@a?sentinel_tls=yes",
+        "redis+cluster://:s3cret@a?sentinel_tls=no",
+        "redis+sentinel://:s3cret@a/x?sentinel_tls=s3cret",
+        "redis+sentinel://:s3cret@a/x?sentinel_tls=",
         "redis://:s3cret@[a",
     ],
 )
@@ -71,6 +75,22 @@ def test_a_wrong_url_is_refused(url: str) -> None:
     assert "s3cret" not in str(refused.value)
     assert refused.value.__cause__ is None
     assert "s3cret" not in repr(StoreUrl.parse("redis+sentinel://:s3cret@a/x?sentinel_password=s3cret"))
+
+
+def test_tls_to_one_side_only() -> None:
+    """`sentinel_tls` chooses TLS for the sentinels alone, or for the store alone. The TLS options follow it."""
+    sentinels = StoreUrl.parse("redis+sentinel://:s3cret@a/x/2?sentinel_tls=yes&ssl_ca_certs=/ca&ssl_check_hostname=no")
+    assert sentinels.options == {"password": "s3cret", "db": 2}
+    assert sentinels.sentinel_options == {
+        "connection_class": SSLConnection,
+        "ssl_ca_certs": "/ca",
+        "ssl_check_hostname": False,
+    }
+    servers = StoreUrl.parse("rediss+sentinel://a/x?sentinel_tls=no&ssl_ca_certs=/ca&sentinel_username=u")
+    assert servers.options == {"connection_class": SSLConnection, "ssl_ca_certs": "/ca"}
+    assert servers.sentinel_options == {"username": "u"}
+    assert StoreUrl.parse("redis+sentinel://a/x?sentinel_tls=no") == StoreUrl.parse("redis+sentinel://a/x")
+    assert StoreUrl.parse("rediss+sentinel://a/x?sentinel_tls=yes") == StoreUrl.parse("rediss+sentinel://a/x")
 
 
 @pytest.mark.parametrize("scheme", ["http", "redis+ring", "unix+sentinel", "redis+sentinels"])

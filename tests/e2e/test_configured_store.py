@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import pytest
 import redis
 
 from authsvc.ops.binary import find_binary
-from tests.e2e.conftest import PASSWORD, Server, free_port, run
+from tests.e2e.conftest import PASSWORD, Server, clean, free_port, run
 from tests.processes import until
-from tests.stores import rights_of_the_service
+from tests.stores import rights_of_the_service, running_store
 
 
 @pytest.fixture(params=["valkey", "redis-server", "least privilege"])
@@ -108,3 +109,38 @@ def test_the_embedded_store_keeps_what_it_says(new_server: Callable[..., Server]
         token = http.post("/tokens", json={"sub": "elsewhere|1"}, auth=server.admin).json()["access_token"]
         for _ in range(2):
             assert http.post("/revoke", data={"token": token}, auth=server.admin).status_code == 200
+
+
+def test_a_start_waits_for_its_store(tmp_path: Path, new_server: Callable[..., Server]) -> None:
+    """With AUTHSVC_STORE_WAIT_S a start waits for a store that is away. It serves when the store is there."""
+    socket = tmp_path / "store.sock"
+    server = new_server(AUTHSVC_REDIS_URL=f"unix://{socket}", AUTHSVC_STORE_WAIT_S="60")
+    starting = threading.Thread(target=server.start)
+    starting.start()
+    until(lambda: (server.directory / "stderr").exists() and "store unavailable" in server.log, 30)
+    with running_store(directory=tmp_path):
+        starting.join(30)
+        assert not starting.is_alive()
+        with server.http() as http:
+            assert http.get("/readyz").status_code == 200
+
+
+def test_a_start_gives_up(tmp_path: Path) -> None:
+    """With 0 a start fails at once if the store is away, and names the setting."""
+    url = f"unix://{tmp_path}/nothing.sock"
+    done = run("serve", cwd=tmp_path, AUTHSVC_REDIS_URL=url, AUTHSVC_STORE_WAIT_S="0", AUTHSVC_PORT="0")
+    assert done.returncode != 0
+    assert "AUTHSVC_STORE_WAIT_S" in done.stderr
+
+
+def test_a_waiting_start_can_be_stopped(tmp_path: Path, new_server: Callable[..., Server]) -> None:
+    """SIGTERM ends a start that waits."""
+    url = f"unix://{tmp_path}/nothing.sock"
+    server = new_server(AUTHSVC_REDIS_URL=url, AUTHSVC_STORE_WAIT_S="3600")
+    with (tmp_path / "log").open("wb") as log:
+        environment = clean({"AUTHSVC_PORT": str(server.port), **server.environment})
+        command = [server.program, "serve"]
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+    until(lambda: b"store unavailable" in (tmp_path / "log").read_bytes(), 30)
+    process.terminate()
+    process.wait(10)

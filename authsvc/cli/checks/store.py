@@ -186,6 +186,10 @@ def transport(facts: Facts) -> Verdict:
         return not_applicable("a socket on this machine")
     if where.tls and where.unverified:
         return failed("TLS with whoever answers: the URL turns verifying off", "take ssl_cert_reqs and such out of it")
+    if where.open_sentinels and not where.local:
+        return warned(
+            "TLS to the store, and none to its sentinels: their password crosses the network", "sentinel_tls=yes"
+        )
     if where.tls:
         return passed("TLS, with the server's certificate verified")
     if where.local:
