@@ -40,7 +40,7 @@ async def who_am_i(ctx: RequestContext) -> Response:
         roles=list(active.user.roles),
         claims=active.user.claims,
         scope=active.scope,
-        session=answers.SessionView.of(current, active.handle),
+        session=answers.SessionView.of(current, active.handle, ctx.deps.clock()),
     )
     return JSONResponse(view.model_dump())
 
@@ -48,9 +48,9 @@ async def who_am_i(ctx: RequestContext) -> Response:
 async def list_sessions(ctx: RequestContext) -> Response:
     active = (await callers.user_of(ctx)).active
     listed = await sessions.list_active(ctx.deps, active.user.sub)
-    return JSONResponse(
-        {"items": [answers.SessionView.of(one, active.handle).model_dump() for one in listed], "next": None}
-    )
+    now = ctx.deps.clock()
+    views = [answers.SessionView.of(one, active.handle, now) for one in listed]
+    return JSONResponse({"items": [view.model_dump() for view in views], "next": None})
 
 
 async def end_session(ctx: RequestContext) -> Response:

@@ -33,7 +33,7 @@ async def test_a_user_lists_the_own_devices(service: Service, clock: Clock) -> N
                 "device": "phone",
                 "scope": "read",
                 "created_at": began,
-                "last_seen": began,
+                "last_seen": began // 60 * 60,
                 "expires_at": began + 30 * 86400,
                 "current": False,
             },
@@ -43,7 +43,7 @@ async def test_a_user_lists_the_own_devices(service: Service, clock: Clock) -> N
                 "device": "desk",
                 "scope": "",
                 "created_at": began - 100,
-                "last_seen": began - 100,
+                "last_seen": began // 60 * 60,
                 "expires_at": began - 100 + 30 * 86400,
                 "current": True,
             },
@@ -51,6 +51,25 @@ async def test_a_user_lists_the_own_devices(service: Service, clock: Clock) -> N
         "next": None,
     }
     assert not any(text in answer.text for text in (old["access_token"], new["refresh_token"], "digest", "seed"))
+
+
+async def test_last_seen_tells_nothing_about_a_refresh(service: Service, clock: Clock) -> None:
+    """At `/me` and `/sessions` the own session was last seen in the minute of the request, refreshed or not.
+
+    A thief with an access token would see there when the owner refreshes.
+    """
+    await service.user()
+    stolen, owner = bearer((first := await service.login())["access_token"]), first
+    for seconds in (0.5, 1, 61, 7, 240):
+        clock.forward(seconds)
+        seen = []
+        for _ in range(2):
+            me = (await service.http.get("/me", headers=stolen)).json()["session"]
+            (listed,) = (await service.http.get("/sessions", headers=stolen)).json()["items"]
+            seen += [me["last_seen"], listed["last_seen"]]
+            owner = (await service.refresh(owner["refresh_token"])).json() if len(seen) == 2 else owner
+        assert seen == [int(clock()) // 60 * 60] * 4
+        stolen = bearer(owner["access_token"])
 
 
 async def test_only_living_sessions_are_listed(world: World, clock: Clock) -> None:

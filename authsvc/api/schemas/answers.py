@@ -87,13 +87,19 @@ class SessionView(Answer):
     user_agent: str | None
     scope: str
     created_at: int
-    last_seen: int = Field(description="written at most once per twentieth of the idle time")
+    last_seen: int = Field(
+        description="rounded down to a minute; of other sessions than this one, written at most once per twentieth of "
+        "the idle time"
+    )
     expires_at: int = Field(description="the latest end; an unused session ends earlier")
     current: bool
 
     @classmethod
-    def of(cls, listed: SessionStatus, current: str | None = None) -> "SessionView":
+    def of(cls, listed: SessionStatus, current: str | None = None, now: float = 0) -> "SessionView":
+        """current: the session of this very request, at the time `now`."""
         session = listed.session
+        # A thief would ask when the owner refreshes. So the own session tells of this request, and not of its record.
+        seen = session.seen if listed.handle != current else int(now)
         return cls(
             session_id=listed.handle,
             client_id=session.client_id,
@@ -102,7 +108,7 @@ class SessionView(Answer):
             user_agent=session.user_agent,
             scope=session.scope,
             created_at=session.created_ms // 1000,
-            last_seen=session.seen,
+            last_seen=seen - seen % 60,
             expires_at=session.end,
             current=listed.handle == current,
         )
