@@ -57,3 +57,13 @@ def prefixes(ip: str | None) -> tuple[str, str | None]:
             return str(address.ipv4_mapped), None
         return str(ip_network((address, 64), strict=False)), str(ip_network((address, 48), strict=False))
     return str(address), None
+
+
+def neighbourhood(ip: str | None) -> str:
+    """The network in which a device keeps its place when its address changes: the /24 of IPv4, the /56 of IPv6."""
+    if ip is None:
+        return "unknown"
+    address = ip_address(ip.partition("%")[0])
+    if isinstance(address, IPv6Address):
+        address = address.ipv4_mapped or address
+    return str(ip_network((address, 56 if isinstance(address, IPv6Address) else 24), strict=False))

@@ -36,6 +36,7 @@ class Event(StrEnum):
     SESSION_ENDED = "session.ended"
     TOKEN_ISSUED = "token.issued"
     TOKEN_REFRESHED = "token.refreshed"
+    TOKEN_REPEATED = "token.repeated"
     TOKEN_REUSED = "token.reused"
     USER_CHANGED = "user.changed"
     USER_CREATED = "user.created"

@@ -1,16 +1,17 @@
-"""Issuing the tokens of a session: when it begins, at each refresh, and after a password change.
+"""Issuing the tokens of a session: when it begins, and after a password change. For a refresh see `core/rotation.py`.
 
 The functions are pure but for randomness: they return a new record for the store to swap in, and the tokens in clear.
 """
 
 from dataclasses import dataclass
-from enum import Enum
 
+from authsvc.core import refresh_token as refresh_tokens
+from authsvc.core import spent
 from authsvc.core import token as tokens
 from authsvc.core.client import Client, Lifetimes
 from authsvc.core.device import MAX_LABEL, label
 from authsvc.core.record import Service
-from authsvc.core.session import LOGIN, Epochs, Previous, Session
+from authsvc.core.session import LOGIN, Epochs, Session
 from authsvc.core.token import Kind, Token
 from authsvc.core.user import User
 
@@ -27,9 +28,12 @@ class Pair:
         return self.refresh.digest if self.refresh else None
 
 
-def issue_tokens(handle: str, *, refreshable: bool) -> Pair:
-    """Make tokens that are independent of all earlier ones: for a new session and after a password change."""
-    refresh = tokens.new(Kind.REFRESH, handle) if refreshable else None
+def issue_tokens(handle: str, seed: str | None) -> Pair:
+    """Make tokens that are independent of all earlier ones: for a new session and after a password change.
+
+    seed: of the session; None if it has no refresh token.
+    """
+    refresh = None if seed is None else refresh_tokens.new(seed, handle)
     return Pair(tokens.new(Kind.ACCESS, handle), refresh)
 
 
@@ -59,7 +63,8 @@ class Opening:
 
 def begin(handle: str, opening: Opening, *, now: float) -> tuple[Session, Pair]:
     """Make the record and the tokens of a new session."""
-    pair = issue_tokens(handle, refreshable=opening.refreshable)
+    seed = tokens.new_seed() if opening.refreshable else None
+    pair = issue_tokens(handle, seed)
     session = Session(
         sub=opening.user.sub,
         client_id=opening.client.client_id,
@@ -76,81 +81,15 @@ def begin(handle: str, opening: Opening, *, now: float) -> tuple[Session, Pair]:
         access=pair.access.digest,
         bearer=opening.origin == LOGIN and not opening.refreshable and not opening.cookie,
         refresh=pair.refresh_digest,
-        seed=tokens.new_seed() if pair.refresh else None,
+        seed=seed,
     )
     return session, pair
-
-
-class RefreshOutcome(Enum):
-    """The possible results of presenting a refresh token."""
-
-    ROTATED = "rotated"
-    REPEATED = "repeated"
-    REUSED = "reused"
-    FORGED = "forged"
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """The result of `rotate`: the record to store (None ends the session) and the pair to answer with, if any."""
-
-    outcome: RefreshOutcome
-    session: Session | None
-    pair: Pair | None = None
-
-
-def rotate(
-    session: Session, spent: Token, *, now: float, access_ttl_s: int, grace_s: int, scope: str | None
-) -> Rotation:
-    """Exchange a refresh token (RFC 6749 section 6, RFC 9700 section 4.14).
-
-    The current refresh token is rotated. The previous one gets the same pair again within its grace, because the first
-    answer may have been lost. An older one ends the session. A token that was never issued changes nothing: knowing a
-    public handle must not be enough to end a session.
-
-    scope: of the new access token; None for the whole scope of the session.
-    """
-    if session.refresh is None or session.seed is None:
-        return Rotation(RefreshOutcome.FORGED, session)
-    pair = Pair(
-        tokens.successor(session.seed, spent, Kind.ACCESS),
-        tokens.successor(session.seed, spent, Kind.REFRESH),
-    )
-    if tokens.is_same_digest(session.refresh, spent.digest):
-        at = int(now)
-        rotated = session.but(
-            access=pair.access.digest,
-            refresh=pair.refresh_digest,
-            issued_at=at,
-            lifetimes=session.lifetimes._replace(access=access_ttl_s),
-            access_scope=None if scope == session.scope else scope,
-            previous=_previous(session, session.refresh, at + grace_s),
-            spent=session.spent_with_current(),
-            used_at=max(session.seen, at),
-        )
-        return Rotation(RefreshOutcome.ROTATED, rotated, pair)
-    previous = session.previous
-    if previous and tokens.is_same_digest(previous.refresh, spent.digest) and now < previous.until:
-        return Rotation(RefreshOutcome.REPEATED, session, pair)
-    if session.was_spent(spent):
-        return Rotation(RefreshOutcome.REUSED, None)
-    return Rotation(RefreshOutcome.FORGED, session)
-
-
-def _previous(session: Session, refresh: str, until: int) -> Previous:
-    return Previous(
-        access=session.access,
-        refresh=refresh,
-        until=until,
-        access_until=min(until, session.exp),
-        access_scope=session.access_scope,
-    )
 
 
 def reissue_tokens(session: Session, handle: str, *, now: float, lifetimes: Lifetimes) -> tuple[Session, Pair]:
     """Replace the tokens of a session whose user has just proved the password. The old tokens stop at once."""
     at = int(now)
-    pair = issue_tokens(handle, refreshable=session.refresh is not None)
+    pair = issue_tokens(handle, session.seed)
     fresh = session.but(
         proved_at=at,
         issued_at=at,
@@ -158,9 +97,9 @@ def reissue_tokens(session: Session, handle: str, *, now: float, lifetimes: Life
         access=pair.access.digest,
         access_scope=None,
         refresh=pair.refresh_digest,
-        seed=tokens.new_seed() if pair.refresh else None,
         previous=None,
-        spent=session.spent_with_current(),
+        # Nobody presents the refresh token here, so nobody can tell whether it has a MAC.
+        spent=spent.with_one_more(session.spent, session.refresh) if session.refresh else session.spent,
         used_at=max(session.seen, at),
     )
     return fresh, pair

@@ -1,19 +1,19 @@
 """A session: the record behind the tokens of one login, and the decision whether a token is active.
 
-The record holds only the digests of its tokens. `core/issuing.py` has the ways in which its tokens change.
+The record holds only the digests of its tokens. `core/issuing.py` and `core/rotation.py` have the ways in which its
+tokens change.
 """
 
 from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
+from authsvc.core import refresh_token as refresh_tokens
+from authsvc.core import spent
 from authsvc.core.client import Client, Lifetimes
-from authsvc.core.record import Part, Record, Service
+from authsvc.core.grace import Previous
+from authsvc.core.record import Record, Service
 from authsvc.core.token import Kind, Token, is_same_digest
 from authsvc.core.user import User
-
-# How many spent refresh tokens a session remembers. An older one is refused like a token that was never issued.
-MAX_SPENT = 32
-_SHORT = 8  # the length of a short digest
 
 
 class Reason(StrEnum):
@@ -50,21 +50,6 @@ class Epochs(NamedTuple):
         return cls(user.epoch, client.epoch, service.epoch)
 
 
-class Previous(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """Digests of the tokens before the current ones, and until when they work (epoch seconds).
-
-    access_until: never later than the expiry of the access token. The grace prolongs no access token.
-    """
-
-    hidden = Record.hidden | {"access", "refresh"}
-
-    access: str
-    refresh: str
-    until: int
-    access_until: int
-    access_scope: str | None = None
-
-
 # Names in the store are short, because a million sessions pay for each letter. Tokens go by their prefixes.
 _STORED = {
     "client_id": "cid",
@@ -91,9 +76,9 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
 
     proved_at, issued_at, used_at: None while they equal the time of the login. See `auth_time`, `iat` and `seen`.
 
-    seed: the secret from which the successors of the refresh token are derived.
+    seed: the key of the MAC in the refresh tokens. It is the same for the whole session.
 
-    spent: the short digests of spent refresh tokens as one string, the newest last.
+    spent: the short digests of spent refresh tokens without a MAC as one string, the newest last.
     """
 
     sub: str
@@ -199,7 +184,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
             previous = self.previous
             if previous and is_same_digest(previous.access, presented):
                 scope = self.scope if previous.access_scope is None else previous.access_scope
-                return Match(scope, previous.access_until) if now < previous.access_until else Reason.SPENT
+                return Match(scope, previous.access_until, False) if now < previous.access_until else Reason.SPENT
         elif token.kind is Kind.REFRESH and self.refresh:
             if is_same_digest(self.refresh, presented):
                 return Match(self.scope, self.end)
@@ -208,14 +193,15 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
         return Reason.FORGED
 
     def was_spent(self, token: Token) -> bool:
-        """Whether this is one of the last 32 refresh tokens before the current one."""
-        short = token.short_digest
-        spent = [self.spent[at : at + _SHORT] for at in range(0, len(self.spent), _SHORT)]
-        return any([is_same_digest(short, other) for other in spent])  # noqa: C419 - compares them all
+        """Whether the session issued this refresh token, which is not the current one."""
+        genuine = self.seed is not None and refresh_tokens.is_genuine(self.seed, token)
+        return genuine or spent.contains(self.spent, token)
 
-    def spent_with_current(self) -> str:
-        """The field `spent` once the current refresh token is spent too."""
-        return (self.spent + (self.refresh or "")[:_SHORT])[-MAX_SPENT * _SHORT :]
+    def with_answer(self, access: str) -> Self:
+        """The session after a use of a current token. access: the digest of the current access token at that use."""
+        if self.previous is None or self.previous.answered or not is_same_digest(self.access, access):
+            return self
+        return self.but(previous=self.previous.but(answered=True))
 
     @property
     def touch_interval_s(self) -> int:
@@ -244,10 +230,11 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
 
 
 class Match(NamedTuple):
-    """The rights of a token whose digest matches. `exp`: when the token expires."""
+    """The rights of a token whose digest matches. exp: its expiry. current: False for the previous access token."""
 
     scope: str
     exp: int
+    current: bool = True
 
 
 class Found(NamedTuple):
@@ -261,7 +248,7 @@ class Found(NamedTuple):
 
 
 class Active(NamedTuple):
-    """The token speaks for its user now."""
+    """The token speaks for its user now. current: False for the previous access token."""
 
     handle: str
     scope: str
@@ -269,6 +256,7 @@ class Active(NamedTuple):
     session: Session
     user: User
     client: Client
+    current: bool
 
 
 class Inactive(NamedTuple):
@@ -308,4 +296,4 @@ def decide(found: Found, token: Token, now: float) -> Active | Inactive:
     handle, session, user, client, _ = found
     if user is None or client is None:  # for the type checker: `inactive_reason` refuses both
         return Inactive(Reason.UNKNOWN)
-    return Active(handle, match.scope, match.exp, session, user, client)
+    return Active(handle, match.scope, match.exp, session, user, client, match.current)

@@ -3,7 +3,8 @@
 A token has 49 characters of base62: prefix (4), handle (12), secret (27), check (6).
 
 - The handle (71 bits) is public. It names the record.
-- The secret has 160 bits, as RFC 6749 section 10.10 asks.
+- The secret has 160 bits, as RFC 6749 section 10.10 asks. In a refresh token, 48 of them are a MAC: see
+  `core/refresh_token.py`.
 - The check is the CRC-32 of all before it. The service refuses a mistyped or invented string without asking the store,
   and a secret scanner can verify a find offline.
 """
@@ -30,6 +31,7 @@ DIGEST_LENGTH = 27
 _HANDLE = re.compile(r"[0-9A-Za-z]{12}")
 _HANDLE_END = 4 + HANDLE_LENGTH
 _BODY_END = LENGTH - 6
+_DIGITS = {character: digit for digit, character in enumerate(ALPHABET)}
 _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
 
 
@@ -63,6 +65,14 @@ class Token(Struct, frozen=True):
         return digest(self.text)
 
     @property
+    def secret(self) -> int:
+        """The secret as a number below 62^27."""
+        number = 0
+        for character in self.text[_HANDLE_END:_BODY_END]:
+            number = number * 62 + _DIGITS[character]
+        return number
+
+    @property
     def short_digest(self) -> str:
         """48 bits of the digest, enough to recognise a spent token among a session's own."""
         return self.digest[:8]
@@ -78,7 +88,7 @@ def parse(text: str, kind: Kind | None = None) -> Token | None:
 
 def new(kind: Kind, handle: str | None = None) -> Token:
     """Make a random token, for `handle` or for a new handle."""
-    return _assemble(kind, handle or new_handle(), secrets.randbelow(62**SECRET_LENGTH))
+    return assemble(kind, handle or new_handle(), secrets.randbelow(62**SECRET_LENGTH))
 
 
 def new_handle() -> str:
@@ -86,7 +96,7 @@ def new_handle() -> str:
 
 
 def new_seed() -> str:
-    """Make the secret of a session from which the successors of its refresh tokens are derived; 160 bits."""
+    """Make a secret of 160 bits that is the key of an HMAC: the seed of a session, or of one rotation."""
     return _base62(secrets.randbelow(62**SECRET_LENGTH), SECRET_LENGTH)
 
 
@@ -95,13 +105,14 @@ def is_handle(text: str) -> bool:
 
 
 def successor(seed: str, spent: Token, kind: Kind) -> Token:
-    """Derive the token of `kind` that follows the refresh token `spent`. The result is always the same.
-
-    It is an HMAC-SHA256 with the session's seed as key. A stolen store lacks the token, and a stolen token the seed.
-    """
-    mac = hmac.digest(seed.encode(), f"{spent.text}\n{kind}".encode(), "sha256")
+    """Derive the token of `kind` that follows the refresh token `spent`. The result is always the same."""
     # 256 bits taken modulo 62^27 (161 bits): the bias is below 2^-95.
-    return _assemble(kind, spent.handle, int.from_bytes(mac) % 62**SECRET_LENGTH)
+    return assemble(kind, spent.handle, derive(seed, spent, kind) % 62**SECRET_LENGTH)
+
+
+def derive(seed: str, spent: Token, kind: Kind) -> int:
+    """256 bits from a seed and a spent token. A stolen store lacks the token, and a stolen token the seed."""
+    return int.from_bytes(hmac.digest(seed.encode(), f"{spent.text}\n{kind}".encode(), "sha256"))
 
 
 def digest(text: str) -> str:
@@ -119,7 +130,8 @@ def is_same_digest(stored: str, presented: str) -> bool:
     return hmac.compare_digest(stored, presented)
 
 
-def _assemble(kind: Kind, handle: str, secret: int) -> Token:
+def assemble(kind: Kind, handle: str, secret: int) -> Token:
+    """Make the token with this secret, a number below 62^27."""
     body = f"{kind}_{handle}{_base62(secret, SECRET_LENGTH)}"
     return Token(body + _check(body), kind, handle)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 # The words of one command.
 Command = tuple[str | bytes | int, ...]
 
-# ARGV holds three values for each key: the value it must have, the value it gets, and when that expires (ms, or '').
-# '' stands for an absent key.
+# ARGV holds three values for each key: the value it must have, the value it gets, and when that expires. That is a time
+# in ms, or '+' and a number of ms from now, or ''. '' as a value stands for an absent key.
 #
 # Every new value is unique. If the key already holds it, this very swap was applied and its reply got lost.
 # Such a swap writes once more, because WAIT counts only writes of its own connection. It writes the new value again, or
@@ -29,6 +29,7 @@ for i, key in ipairs(KEYS) do
     redis.call('SET', key, '')
     redis.call('DEL', key)
   elseif expiry == '' then redis.call('SET', key, new)
+  elseif string.sub(expiry, 1, 1) == '+' then redis.call('SET', key, new, 'PX', string.sub(expiry, 2))
   else redis.call('SET', key, new, 'PXAT', expiry) end
 end
 return 1
@@ -47,20 +48,29 @@ return deleted
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One key of a swap. `old` and `new` are whole records, b'' for absent; `expires_at` is in epoch seconds."""
+    """One key of a swap. `old` and `new` are whole records, b'' for absent.
+
+    expires_at: in epoch seconds. lives_s: how long from now, by the store's own clock. At most one of them is given.
+    """
 
     key: str
     old: bytes
     new: bytes
     expires_at: int | None = None
+    lives_s: float | None = None
+
+    @property
+    def expiry(self) -> str:
+        if self.lives_s is not None:
+            return f"+{max(int(self.lives_s * 1000), 1)}"
+        return "" if self.expires_at is None else str(self.expires_at * 1000)
 
 
 def swap_command(changes: Sequence[Change]) -> Command:
     """The command that makes all of these changes, or none if one of the old values is not there."""
     arguments: list[str | bytes | int] = []
     for change in changes:
-        expiry = "" if change.expires_at is None else change.expires_at * 1000
-        arguments += (change.old, change.new, expiry)
+        arguments += (change.old, change.new, change.expiry)
     return ("EVAL", SWAP, len(changes), *(change.key for change in changes), *arguments)
 
 

@@ -73,9 +73,16 @@ def judge(deps: Deps, token: Token, found: Found | None, now: float) -> Active |
 
 
 def note_use(deps: Deps, active: Active, now: float) -> None:
-    """Keep the session from expiring idle. Only for a request that nothing refuses any more."""
-    if active.session.due_for_touch(now):
+    """Keep the session from expiring idle, and note that the answer of its last refresh arrived.
+
+    Only for a request that nothing refuses any more.
+    """
+    session = active.session
+    if session.due_for_touch(now):
         deps.store.sessions.touch(active.handle, now)
+    previous = session.previous
+    if previous is not None and active.current and previous.awaits_answer(now):
+        deps.store.sessions.note_answer(active.handle, session.access)
 
 
 def described(active: Active, issuer: str, now: float) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Exchanging a refresh token (RFC 6749 section 6)."""
 
-from authsvc.core import issuing
+from authsvc.core import rotation as rotations
 from authsvc.core import scope as scopes
 from authsvc.core import token as tokens
 from authsvc.core.client import Client
 from authsvc.core.event import About, Event
-from authsvc.core.issuing import RefreshOutcome, Rotation
+from authsvc.core.grace import Grace
+from authsvc.core.rotation import Attempt, RefreshOutcome, Rotation
 from authsvc.core.session import Found, Reason, Session, inactive_reason
 from authsvc.core.token import Kind, Token
 from authsvc.errors import InvalidGrant, NotFound
@@ -13,45 +14,56 @@ from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable
 from authsvc.flows.grants import Grant
 
 _INVALID = "the refresh token is not valid"
+_ELSEWHERE = "spent, and repeated from elsewhere"
 
 
 async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, scope: str | None = None) -> Grant:
-    """Rotate the refresh token, as `core/issuing.py` decides.
+    """Rotate the refresh token, as `core/rotation.py` decides.
 
     scope: of the new access token, within the session's; None for all of it. Raises InvalidGrant, InvalidScope.
     """
     now = deps.clock()
     token, found = await _found(deps, client, presented, now)
-    narrowed = None if scope is None else scopes.within(scope, found.session.scope)
-    access_ttl_s = client.lifetimes(refreshable=True).access
-
-    def rotated(session: Session) -> tuple[Session | None, Rotation]:
-        rotation = issuing.rotate(
-            session,
-            token,
-            now=now,
-            access_ttl_s=access_ttl_s,
-            grace_s=deps.settings.refresh_grace_s,
-            scope=narrowed,
-        )
-        return rotation.session, rotation
-
+    attempt = Attempt(
+        now=now,
+        access_ttl_s=client.lifetimes(refreshable=True).access,
+        grace_s=deps.settings.refresh_grace_s,
+        scope=None if scope is None else scopes.within(scope, found.session.scope),
+        ip=caller.ip,
+        user_agent=caller.user_agent,
+    )
     about = About(found.session.sub, token.handle, client.client_id)
-    try:
-        # Losing a rotation in a failover is harmless. The end of a session is always made durable.
-        async with audit_if_not_durable(deps, caller, Event.TOKEN_REUSED, about, reason=Reason.SPENT):
-            _, rotation = await deps.store.sessions.step(token.handle, rotated, durable=False)
-    except NotFound:
-        raise InvalidGrant(_INVALID) from None
-    if rotation.outcome is RefreshOutcome.REUSED:
+    rotation = await _rotated(deps, caller, token, attempt, about)
+    if rotation.session is None:
         await deps.store.sessions.unlist(found.session.sub, [token.handle])
-        await audit(deps, caller, Event.TOKEN_REUSED, about, outcome="failure", reason=Reason.SPENT)
+    await _audited(deps, caller, rotation, about)
     if rotation.pair is None or rotation.session is None:
         raise InvalidGrant(_INVALID)
-    if rotation.outcome is RefreshOutcome.ROTATED:
-        # In the log only: every device refreshes all day long, and would push everything else out of the trail.
-        await audit(deps, caller, Event.TOKEN_REFRESHED, about, kept=False)
     return Grant.of(token.handle, rotation.session, rotation.pair, now)
+
+
+async def _rotated(deps: Deps, caller: Caller, token: Token, attempt: Attempt, about: About) -> Rotation:
+    def decide(session: Session, grace: Grace | None) -> Rotation:
+        return rotations.rotate(session, grace, token, attempt)
+
+    try:
+        async with audit_if_not_durable(deps, caller, Event.TOKEN_REUSED, about, reason=Reason.SPENT):
+            return await deps.store.sessions.rotate(token.handle, decide)
+    except NotFound:
+        raise InvalidGrant(_INVALID) from None
+
+
+async def _audited(deps: Deps, caller: Caller, rotation: Rotation, about: About) -> None:
+    match rotation.outcome:
+        case RefreshOutcome.ROTATED:
+            # In the log only: every device refreshes all day long, and would push everything else out of the trail.
+            await audit(deps, caller, Event.TOKEN_REFRESHED, about, kept=False)
+        case RefreshOutcome.REPEATED:
+            await audit(deps, caller, Event.TOKEN_REPEATED, about, kept=rotation.noted)
+        case RefreshOutcome.REUSED:
+            await audit(deps, caller, Event.TOKEN_REUSED, about, outcome="failure", reason=Reason.SPENT)
+        case RefreshOutcome.REUSED_ELSEWHERE:
+            await audit(deps, caller, Event.TOKEN_REUSED, about, outcome="failure", reason=_ELSEWHERE)
 
 
 async def _found(deps: Deps, client: Client, presented: str, now: float) -> tuple[Token, Found]:

@@ -23,6 +23,7 @@ _COUNTS: dict[Event, tuple[Count, ...]] = {
     Event.PASSWORD_CHANGE_THROTTLED: (Count("passwords_checked", ("password_change", "throttled")),),
     Event.TOKEN_ISSUED: (Count("sessions_issued", ("issue",)),),
     Event.TOKEN_REFRESHED: (Count("sessions_refreshed"),),
+    Event.TOKEN_REPEATED: (Count("refresh_repeats"),),
     Event.TOKEN_REUSED: (Count("refresh_reuse"), Count("sessions_ended", ("reuse",))),
 }
 

@@ -100,6 +100,7 @@ def families(calls: Sequence[Call]) -> tuple[Family, ...]:
                 ("client", "cut_off"), ("client", "deleted"), ("service", "cut_off"), (OTHER, OTHER),
             ),
         ),
+        Family("refresh_repeats", "counter", "Spent refresh tokens that got their pair again within the grace."),
         Family("refresh_reuse", "counter", "Sessions ended because a spent refresh token was presented."),
         Family(
             "passwords_checked", "counter", "Attempts with a password, by outcome.", ("what", "outcome"),

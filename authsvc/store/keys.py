@@ -1,19 +1,21 @@
 """Every key in the store: pattern, type, lifetime, and who deletes it.
 
-Keys of one user share a hash slot (`{sub}`). No operation needs two slots at once.
+Keys of one user share a hash slot (`{sub}`). A session and its grace share one too, because the tag of `grace:` is the
+whole key of the session. No operation needs two slots at once.
 
-| key                      | type          | lives                    | deleted by                          |
-| ------------------------ | ------------- | ------------------------ | ----------------------------------- |
-| `session:<handle>`       | JSON          | until the session's end  | logout, revocation, reuse, the cap  |
-| `user:{<sub>}`           | JSON          | the user's life          | deleting the user                   |
-| `credentials:{<sub>}`    | JSON          | the user's life          | deleting the user                   |
-| `sessions:{<sub>}`       | sorted set    | its last session's end   | drops its dead on every use         |
-| `login:<canonical name>` | sub [nonce]   | the user's life          | deleting or renaming the user       |
-| `client:<client_id>`     | JSON          | the client's life        | deleting the client                 |
-| `service`                | JSON          | for ever                 | nobody                              |
-| `audit`                  | stream        | its retention            | trims itself by age                 |
-| `code:<handle>`          | JSON          | minutes                  | its use                             |
-| `throttle:<what>`        | JSON          | minutes, a day at most   | a success                           |
+| key                        | type        | lives                   | deleted by                         |
+| -------------------------- | ----------- | ----------------------- | ---------------------------------- |
+| `session:<handle>`         | JSON        | until the session's end | logout, revocation, reuse, the cap |
+| `grace:{session:<handle>}` | JSON        | the grace of a refresh  | the next refresh                   |
+| `user:{<sub>}`             | JSON        | the user's life         | deleting the user                  |
+| `credentials:{<sub>}`      | JSON        | the user's life         | deleting the user                  |
+| `sessions:{<sub>}`         | sorted set  | its last session's end  | drops its dead on every use        |
+| `login:<canonical name>`   | sub [nonce] | the user's life         | deleting or renaming the user      |
+| `client:<client_id>`       | JSON        | the client's life       | deleting the client                |
+| `service`                  | JSON        | for ever                | nobody                             |
+| `audit`                    | stream      | its retention           | trims itself by age                |
+| `code:<handle>`            | JSON        | minutes                 | its use                            |
+| `throttle:<what>`          | JSON        | minutes, a day at most  | a success                          |
 
 The contract of `GET /events` includes the names of the keys that an introspection depends on: `session:`, `user:`,
 `client:` and `service`. A program that caches answers computes the digests of these names (docs/events.md).
@@ -33,6 +35,7 @@ TRACKED = (SESSION_PREFIX, USER_PREFIX, CLIENT_PREFIX, SERVICE)
 PATTERNS = (
     "session:*",
     "sessions:*",
+    "grace:*",
     "user:*",
     "credentials:*",
     "login:*",
@@ -46,6 +49,10 @@ PATTERNS = (
 
 def session(handle: str) -> str:
     return f"{SESSION_PREFIX}{handle}"
+
+
+def grace(handle: str) -> str:
+    return f"grace:{{{session(handle)}}}"
 
 
 def user(sub: str) -> str:

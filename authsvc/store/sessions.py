@@ -2,14 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from authsvc.core.grace import Grace
+from authsvc.core.rotation import Rotation
 from authsvc.core.session import Session
 from authsvc.driver.connection import Connection
 from authsvc.driver.deadline import request_budget
+from authsvc.driver.scripts import Change
 from authsvc.errors import AuthError, NotFound
 from authsvc.store import keys
+from authsvc.store.encoding import load_if, load_to_change
 from authsvc.store.records import Records
 from authsvc.store.turns import Turns
 
@@ -17,7 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class Sessions(Records[Session]):
-    """`session:<handle>` and `sessions:{<sub>}`. The index serves lists and the cap; no decision depends on it."""
+    """`session:<handle>`, `grace:{session:<handle>}` and `sessions:{<sub>}`.
+
+    The index `sessions:` serves lists and the cap; no decision depends on it.
+    """
 
     def __init__(self, connection: Connection, turns: Turns) -> None:
         super().__init__(connection, turns, Session, keys.session)
@@ -45,6 +52,45 @@ class Sessions(Records[Session]):
         encoded = await self._encoder.encode_unique(session)
         created = await self._connection.create(self.key(handle), encoded, session.end)
         return int(listed) if created else None
+
+    async def rotate(self, handle: str, decide: Callable[[Session, Grace | None], Rotation]) -> Rotation:
+        """Replace the session and its grace together, by what `decide` returns. It is called again as in `step`.
+
+        Losing a rotation in a failover is harmless. The end of a session is made durable. Raises NotFound, NotDurable.
+        """
+        # Not limited: each of many tabs that present one token at the same moment gets the pair.
+        turn = self._turns.of(keys.session(handle), limited=False)
+        while True:
+            async with turn:
+                swapped, rotation = await self._try_rotation(handle, decide)
+            if swapped:
+                return rotation
+
+    async def _try_rotation(
+        self, handle: str, decide: Callable[[Session, Grace | None], Rotation]
+    ) -> tuple[bool, Rotation]:
+        """One attempt. The first value is False if somebody else changed a record meanwhile."""
+        raw, raw_grace = await self._connection.call("MGET", keys.session(handle), keys.grace(handle))
+        if raw is None:
+            raise NotFound("no such session")
+        held, held_grace = load_to_change(Session, raw), load_if(Grace, raw_grace)
+        rotation = decide(held, held_grace)
+        changes = []
+        if rotation.session is not held:
+            changes.append(await self._session_change(handle, raw, held, rotation.session))
+        if rotation.grace is not held_grace:
+            changes.append(await self._grace_change(handle, raw_grace or b"", rotation))
+        return not changes or await self._connection.swap(changes, durable=rotation.session is None), rotation
+
+    async def _session_change(self, handle: str, raw: bytes, held: Session, new: Session | None) -> Change:
+        if new is None:
+            return Change(keys.session(handle), raw, b"")
+        return Change(keys.session(handle), raw, await self._encoder.encode(new, instead_of=held), new.expires_at())
+
+    async def _grace_change(self, handle: str, raw: bytes, rotation: Rotation) -> Change:
+        # The store counts the time itself: its clock may be ahead by more than the grace.
+        written = b"" if rotation.grace is None else await self._encoder.encode(rotation.grace)
+        return Change(keys.grace(handle), raw, written, lives_s=rotation.grace_s)
 
     async def listed(self, sub: str, now: float) -> list[tuple[str, Session]]:
         """The user's sessions that have a record, oldest first. Some may be cut off: `decide` says which."""
@@ -92,6 +138,16 @@ class Sessions(Records[Session]):
         await self.change(
             handle, lambda session: session.touched(now) if session.due_for_touch(now) else session, durable=False
         )
+
+    def note_answer(self, handle: str, access: str) -> None:
+        """Note that the answer of the last refresh arrived, in the background. If that fails, the next use notes it.
+
+        access: the digest of the current access token.
+        """
+        self._later(f"answer {handle}", self._note_answer(handle, access))
+
+    async def _note_answer(self, handle: str, access: str) -> None:
+        await self.change(handle, lambda session: session.with_answer(access), durable=False)
 
     def _later(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         if name in self._under_way:

@@ -163,11 +163,18 @@ async def _suspend(world: World, session: Session) -> Call:
     return call
 
 
-RANDOM_SUCCESSOR = Patch(
-    "core/issuing.py",
-    "        tokens.successor(session.seed, spent, Kind.REFRESH),\n",
-    "        tokens.new(Kind.REFRESH, spent.handle),\n",
-)
+RANDOM_SUCCESSOR = [
+    Patch(
+        "core/rotation.py",
+        "refresh_tokens.successor(rotation_seed, seed, spent)",
+        "refresh_tokens.new(seed, spent.handle)",
+    ),
+    Patch(
+        "core/rotation.py",
+        '    return tokens.is_same_digest(held, f"{pair.access.digest}{pair.refresh_digest}")\n',
+        "    return bool(held)\n",
+    ),
+]
 BLIND = Patch("driver/scripts.py", "  if held ~= ARGV[3*i-2] then unchanged = false end\n", "")
 
 EXPERIMENTS = (
@@ -182,7 +189,7 @@ EXPERIMENTS = (
             Control(
                 "new tokens are random, not derived",
                 ("Inv4", "pairs"),
-                Variation([RANDOM_SUCCESSOR]),
+                Variation(RANDOM_SUCCESSOR),
             )
         ],
     ),

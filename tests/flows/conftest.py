@@ -56,9 +56,16 @@ class World:
             client = await self.deps.store.clients.get(BUILT_IN)
         return await login(self.deps, caller, client, username=username, password=password, **fields)
 
-    async def refresh(self, presented: str | None, *, client: Client | None = None, scope: str | None = None) -> Grant:
+    async def refresh(
+        self,
+        presented: str | None,
+        *,
+        client: Client | None = None,
+        scope: str | None = None,
+        caller: Caller = HERE,
+    ) -> Grant:
         assert presented is not None
-        return await refresh(self.deps, HERE, client or self.app, presented, scope)
+        return await refresh(self.deps, caller, client or self.app, presented, scope)
 
     async def me(self, grant: Grant) -> Active:
         verdict = await use(self.deps, grant.access_token)

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authsvc.core.client import Client
-from authsvc.core.issuing import reissue_tokens, rotate
+from authsvc.core.grace import Previous
+from authsvc.core.issuing import reissue_tokens
 from authsvc.core.record import FORMAT, Record, Service
-from authsvc.core.session import Previous, Session
+from authsvc.core.rotation import Attempt, rotate
+from authsvc.core.session import Session
 from authsvc.core.throttle import PER_ACCOUNT, Attempts
 from authsvc.core.user import Credentials, ResetCode, User
 from authsvc.driver.connection import Connection
@@ -46,10 +48,10 @@ def every_change() -> list[Any]:
     session, pair = begun()
     user, client, service = a_user(), a_client(), Service(epoch=NOW * 1000)
     at, refresh = NOW + 100, refresh_of(pair)
-    rotation: dict[str, Any] = {"now": at, "access_ttl_s": 900, "grace_s": 10, "scope": None}
+    attempt = Attempt(at, access_ttl_s=900, grace_s=10)
     return [
         pytest.param(session, lambda held: held.touched(at), id="a use is noted"),
-        pytest.param(session, lambda held: rotate(held, refresh, **rotation).session, id="a refresh"),
+        pytest.param(session, lambda held: rotate(held, None, refresh, attempt).session, id="a refresh"),
         pytest.param(
             session, lambda held: reissue_tokens(held, HANDLE, now=at, lifetimes=LIFETIMES)[0], id="new tokens"
         ),
