@@ -86,12 +86,11 @@ def note_use(deps: Deps, active: Active, now: float) -> None:
 
 
 def described(active: Active, issuer: str, now: float) -> dict[str, Any]:
-    """The answer about an active token. Members without a value are absent (auth_time, username, aud, claims, amr)."""
+    """The answer about an active token. Members without a value are absent, such as an empty scope."""
     session, user = active.session, active.user
     answer: dict[str, Any] = {
         "active": True,
         "sub": session.sub,
-        "scope": active.scope,
         "client_id": session.client_id,
         "token_type": "Bearer",
         "exp": active.exp,
@@ -100,6 +99,8 @@ def described(active: Active, issuer: str, now: float) -> dict[str, Any]:
         "roles": user.roles,
         "session_id": active.handle,
     }
+    if active.scope:  # RFC 6749 section 3.3: at least one word
+        answer["scope"] = active.scope
     auth_time = session.auth_time
     if auth_time is not None:
         answer["auth_time"] = auth_time

@@ -192,13 +192,28 @@ async def test_scope(service: Service) -> None:
     granted = await service.login(client_id=client.client_id, scope="write")
     assert granted["scope"] == "write"
     assert (await service.introspect(granted["access_token"]))["scope"] == "write"
-    assert (await service.login(client_id=client.client_id))["scope"] == ""
+    assert "scope" not in await service.login(client_id=client.client_id)
     for scope in ("delete", "read delete", "admin", "read\u00a0write", "read "):
         answer = await service.http.post(
             "/login",
             json={"username": "ada", "password": PASSWORD, "client_id": client.client_id, "scope": scope},
         )
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope"), scope
+
+
+async def test_an_empty_scope_is_absent(service: Service) -> None:
+    """No answer has an empty scope (RFC 6749 section 3.3). `/verify` empties the header, which clients may send."""
+    await service.user()
+    granted = await service.login()
+    headers = bearer(granted["access_token"])
+    me = (await service.http.get("/me", headers=headers)).json()
+    listed = (await service.http.get("/sessions", headers=headers)).json()["items"][0]
+    refreshed = (await service.refresh(granted["refresh_token"])).json()
+    told = await service.introspect(refreshed["access_token"])
+    for answer in (granted, me, me["session"], listed, refreshed, told):
+        assert "scope" not in answer
+    verified = await service.http.get("/verify", headers=bearer(refreshed["access_token"]))
+    assert verified.headers["x-auth-scope"] == ""
 
 
 class TestAppScope:

@@ -41,7 +41,6 @@ async def test_a_user_lists_the_own_devices(service: Service, clock: Clock) -> N
             | {
                 "session_id": old["session_id"],
                 "device": "desk",
-                "scope": "",
                 "created_at": began - 100,
                 "last_seen": began // 60 * 60,
                 "expires_at": began - 100 + 30 * 86400,

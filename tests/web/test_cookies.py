@@ -83,7 +83,7 @@ async def test_no_token_in_the_body(service: Service) -> None:
     """The body names the session and no token; there is no refresh token in this mode."""
     await service.user()
     answer = await service.http.post("/login", json=LOGIN, headers={"Origin": ORIGIN})
-    assert set(answer.json()) == {"token_type", "expires_in", "scope", "session_id"}
+    assert set(answer.json()) == {"token_type", "expires_in", "session_id"}
     assert cookie_of(answer)[16:] not in answer.text
     assert (await service.http.get("/me", headers=cookie(cookie_of(answer)))).status_code == 200
     without = await service.http.post("/login", json=LOGIN | {"cookie": False})

@@ -33,7 +33,7 @@ class Tokens(Answer):
     refresh_token: str | None = Field(
         None, description="absent in cookie mode, and for clients without refresh", repr=False
     )
-    scope: str
+    scope: str | None = Field(None, description="absent if empty", exclude_if=lambda scope: not scope)
     session_id: Handle
 
     @classmethod
@@ -85,7 +85,7 @@ class SessionView(Answer):
     device: str | None
     ip: str | None
     user_agent: str | None
-    scope: str
+    scope: str | None = Field(None, description="absent if empty", exclude_if=lambda scope: not scope)
     created_at: int
     last_seen: int = Field(
         description="rounded down to a minute; of other sessions than this one, written at most once per twentieth of "
@@ -119,7 +119,7 @@ class MeView(Answer):
     username: str | None
     roles: list[str]
     claims: dict[str, Any]
-    scope: str
+    scope: str | None = Field(None, description="absent if empty", exclude_if=lambda scope: not scope)
     session: SessionView
 
 
