@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from authsvc.cli.state import run, settings
 from authsvc.cli.statuses import WrongSettings
 from authsvc.core.client import Client
+from authsvc.core.imported_hash_text import problem_of
 from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
 from authsvc.hashing.hasher import Hasher
@@ -55,12 +56,16 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The records in the store. `admins`: active users with that role; `locked_out`: those without a password."""
+    """The records in the store. `admins`: active users with that role; `locked_out`: those without a password.
+
+    uncheckable: how many users have a hash that no password is checked against.
+    """
 
     used: bool
     clients: tuple[Client, ...] = ()
     admins: tuple[str, ...] = ()
     locked_out: tuple[str, ...] = ()
+    uncheckable: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,10 @@ async def _records(deps: Deps) -> Records:
     credentials = await deps.store.credentials.find_all([user.sub for user in admins])
     names = [user.username or user.sub for user in admins]
     locked_out = [name for name, held in zip(names, credentials, strict=True) if held is None or held.hash is None]
-    return Records(True, tuple(_sorted(clients)), tuple(sorted(names)), tuple(sorted(locked_out)))
+    uncheckable = 0
+    async for one in deps.store.listing.every_credentials():
+        uncheckable += one.hash is not None and problem_of(one.hash) is not None
+    return Records(True, tuple(_sorted(clients)), tuple(sorted(names)), tuple(sorted(locked_out)), uncheckable)
 
 
 def _sorted(clients: Sequence[Client]) -> list[Client]:

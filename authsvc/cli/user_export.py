@@ -9,10 +9,12 @@ from typing import TextIO
 
 import click
 
+from authsvc.cli.checks import names
 from authsvc.cli.groups import user as group
 from authsvc.cli.output import say
 from authsvc.cli.progress import progress
 from authsvc.cli.state import run
+from authsvc.core.imported_hash_text import problem_of
 from authsvc.flows import export_users as exporting
 from authsvc.flows.deps import OPERATOR, Deps
 
@@ -31,17 +33,23 @@ def export(with_hashes: bool, output: Path | None) -> None:
         file: TextIO = sys.stdout if output is None else stack.enter_context(_create(output))
         update = stack.enter_context(progress("exporting"))
 
-        async def work(deps: Deps) -> int:
+        async def work(deps: Deps) -> tuple[int, list[str]]:
             count = 0
+            uncheckable: list[str] = []
             async with aclosing(exporting.export(deps, OPERATOR, with_hashes=with_hashes)) as users:
                 async for user in users:
                     file.write(json.dumps(user) + "\n")  # in ASCII: claims may hold what steers a terminal
                     count += 1
+                    if "password_hash" in user and problem_of(user["password_hash"]):
+                        uncheckable.append(user["sub"])
                     update(count, f"{count:,} users")
-            return count
+            return count, uncheckable
 
-        count = run(work)
+        count, uncheckable = run(work)
     say(f"{count} users exported")
+    if uncheckable:
+        shown = names(uncheckable)
+        say(f"{len(uncheckable)} of them can't log in, their hashes are damaged or over the bounds: {shown}")
     if with_hashes:
         say("The file holds password hashes: send it over nothing that others read, and delete it when it was used.")
 

@@ -18,8 +18,10 @@ import binascii
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
+from authsvc.core.hash_form import Form
 from authsvc.core.imported_hash import Argon2, Bcrypt, BcryptInput, ImportedHash, Pbkdf2, Scrypt, check_power_of_two
 from authsvc.errors import InvalidRequest
 
@@ -31,23 +33,27 @@ _B64 = r"[A-Za-z0-9+/.]{1,512}={0,2}"
 _NUMBER = r"[1-9][0-9]{0,9}"
 
 _ARGON2 = re.compile(
-    r"\$argon2(?:id|i|d)\$(?:v=(?:16|19)\$)?m=(?P<m>[0-9]{1,9}),t=(?P<t>[0-9]{1,9}),p=(?P<p>[0-9]{1,4})"
+    r"\$argon2(?P<kind>id|i|d)\$(?:v=(?:16|19)\$)?m=(?P<m>[0-9]{1,9}),t=(?P<t>[0-9]{1,9}),p=(?P<p>[0-9]{1,4})"
     rf"\$(?P<salt>{_B64})\$(?P<hash>{_B64})"
 )
 
 
-def accept(text: str) -> str:
-    """The form in which the service stores this hash. Raises InvalidRequest; its text never repeats the hash."""
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A hash in the text that the service stores, and its form."""
+
+    text: str = field(repr=False)
+    form: Form
+
+
+def accept(text: str) -> Accepted:
+    """Take a hash from another system. Raises InvalidRequest; its text never repeats the hash."""
     text = text.removeprefix("argon2$") if text.startswith("argon2$argon2") else text
     if text.startswith("argon2"):  # Django leaves the first dollar to the separator
         text = f"${text}"
-    (parse(text) if is_imported(text) else _parse_argon2(text)).check_cost()
-    return text
-
-
-def is_imported(stored: str) -> bool:
-    """Whether a stored hash is of another kind than argon2, which is the kind of the service itself."""
-    return not stored.startswith("$argon2")
+    parsed = parse(text)
+    parsed.check_parameters()
+    return Accepted(text, parsed.form)
 
 
 def parse(text: str) -> ImportedHash:
@@ -61,6 +67,15 @@ def parse(text: str) -> ImportedHash:
             except (binascii.Error, ValueError):
                 raise InvalidRequest("the hash is damaged: not base64") from None
     raise InvalidRequest("not a hash of a kind that is taken, or a damaged one")
+
+
+def problem_of(stored: str) -> str | None:
+    """Why no password can be checked against a stored hash; None if one can."""
+    try:
+        parse(stored).check_parameters()
+    except InvalidRequest as error:
+        return str(error)
+    return None
 
 
 def phc_pbkdf2(digest: str, iterations: int, salt: bytes, hash_: bytes) -> str:
@@ -78,15 +93,9 @@ def phc_argon2(kind: str, version: int, memory_kib: int, passes: int, lanes: int
     return f"$argon2{kind}$v={version}${parameters}${_encoded(salt)}${_encoded(hash_)}"
 
 
-def _parse_argon2(text: str) -> Argon2:
-    match = _ARGON2.fullmatch(text) if len(text) <= _MAX_TEXT else None
-    if match is None:
-        raise InvalidRequest("not a hash of a kind that is taken, or a damaged one")
-    try:
-        salt, hash_ = _decoded(match["salt"]), _decoded(match["hash"])
-    except (binascii.Error, ValueError):
-        raise InvalidRequest("the hash is damaged: not base64") from None
-    return Argon2(int(match["m"]), int(match["t"]), int(match["p"]), salt, hash_)
+def _argon2(match: re.Match[str]) -> Argon2:
+    salt, hash_ = _decoded(match["salt"]), _decoded(match["hash"])
+    return Argon2(match[0], match["kind"], int(match["m"]), int(match["t"]), int(match["p"]), salt, hash_)
 
 
 def _bcrypt(match: re.Match[str]) -> Bcrypt:
@@ -136,6 +145,7 @@ def _encoded(raw: bytes) -> str:
 
 # In the order of the table above. No text matches two of them.
 _FORMS: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], ImportedHash]], ...]] = (
+    (_ARGON2, _argon2),
     (re.compile(_BCRYPT), _bcrypt),
     (re.compile(rf"bcrypt\$(?P<inner>{_BCRYPT})"), _bcrypt_in_django("password")),
     (re.compile(rf"bcrypt_sha256\$(?P<inner>{_BCRYPT})"), _bcrypt_in_django("sha256 hex")),

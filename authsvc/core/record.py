@@ -72,10 +72,16 @@ class Service(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     store_format: the newest format that a record may be written in. Only an operator raises it, once every worker
     understands that format.
+
+    hash_forms: the forms of the imported hashes in use (`core/hash_form.py`), the costliest of each algorithm. A login
+    has to know them all, so that no refusal shows by its time which form a hash has. forms_counted_at: when a worker
+    last began to count them in all credentials, in epoch seconds; 0 is never.
     """
 
     epoch: int
     store_format: int = 1
+    hash_forms: tuple[str, ...] = ()
+    forms_counted_at: int = 0
 
     def cut_off(self, now: float) -> Self:
         """The service after every session begun so far has ended."""

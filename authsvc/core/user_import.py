@@ -1,13 +1,13 @@
 """A user as another system hands one over: which fields there are, and which values they may have."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
-from authsvc.core.imported_hash_text import accept
+from authsvc.core.imported_hash_text import Accepted, accept
 from authsvc.core.json_limits import check_json
 from authsvc.core.user import Credentials, Status, User, check_claims, check_roles, check_sub
 from authsvc.core.username import normalise
@@ -27,7 +27,7 @@ class ImportedUser:
     canonical: str | None
     username: str | None
     sub: str | None
-    hash: str | None = field(repr=False)
+    accepted: Accepted | None
     roles: tuple[str, ...]
     claims: dict[str, Any]
     status: Status
@@ -49,7 +49,7 @@ class ImportedUser:
             canonical=None if username is None else normalise(username),
             username=username,
             sub=None if sub is None else check_sub(sub),
-            hash=None if hash_ is None else accept(hash_),
+            accepted=None if hash_ is None else accept(hash_),
             roles=_roles(fields.get("roles")),
             claims=_claims(fields.get("claims")),
             status="suspended" if status == "suspended" else "active",
@@ -69,7 +69,7 @@ class ImportedUser:
         )
 
     def credentials(self, now: float) -> Credentials:
-        return Credentials(hash=self.hash, changed_at=int(now))
+        return Credentials(hash=self.accepted.text if self.accepted else None, changed_at=int(now))
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str | None:

@@ -34,7 +34,7 @@ async def first_start(deps: Deps) -> tuple[str, str] | None:
     )
     await deps.store.clients.create(admin.client_id, admin)
     # The service record comes last. If a start fails before that, the next one is a first start again.
-    if not await deps.store.service.create(Service(epoch=epoch)):
+    if not await deps.store.service.create(Service(epoch=epoch, forms_counted_at=created_at)):
         await deps.store.clients.delete(admin.client_id)  # another worker made the first start meanwhile
         return None
     await audit(deps, OPERATOR, Event.SERVICE_STARTED_FIRST, About(client_id=admin.client_id))

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from authsvc.core import token as tokens
 from authsvc.core.event import Event
@@ -12,8 +12,11 @@ from authsvc.core.user import ADMIN_ROLE
 from authsvc.core.user_import import ImportedUser
 from authsvc.errors import AuthError, CorruptRecord, FormatNotAllowed, InvalidRequest, NewerFormat, StoreUnavailable
 from authsvc.flows.deps import Caller, Deps, audit
+from authsvc.flows.imported_forms import ImportedForms
 from authsvc.store.bulk_users import InsertOutcome, NewUser
 from authsvc.waiting import until
+
+T = TypeVar("T")
 
 # How long an import waits for a store that does not answer, as during a failover.
 STORE_WAIT_S = 30.0
@@ -74,6 +77,7 @@ class Importer:
         self._allow_admins = allow_admins
         self._refused = refused
         self._names_in_work: set[str] = set()
+        self._forms = ImportedForms(deps)
         self.tally = Tally()
 
     async def run(self, caller: Caller, batches: AsyncIterator[Sequence[Row]], *, concurrency: int) -> Tally:
@@ -97,7 +101,7 @@ class Importer:
         return self.tally
 
     async def _add(self, batch: Sequence[Row]) -> None:
-        lines, new_users = self._checked(batch)
+        lines, new_users = await self._checked(batch)
         names = [new.canonical for new in new_users if new.canonical is not None]
         try:
             outcomes = await self._stored(new_users)
@@ -106,14 +110,14 @@ class Importer:
         for line, new, outcome in zip(lines, new_users, outcomes, strict=True):
             self._count(line, new, outcome)
 
-    def _checked(self, batch: Sequence[Row]) -> tuple[list[int], list[NewUser]]:
+    async def _checked(self, batch: Sequence[Row]) -> tuple[list[int], list[NewUser]]:
         """The users of a batch who may be added, and their lines. Counts the rest as refused."""
         lines, new_users = [], []
         now = self._deps.clock()
         for row in batch:
             self.tally.read += 1
             try:
-                new = self._new_user(row, now)
+                new = await self._new_user(row, now)
             except InvalidRequest as error:
                 self._refuse(row.line, str(error))
                 continue
@@ -121,12 +125,14 @@ class Importer:
             new_users.append(new)
         return lines, new_users
 
-    def _new_user(self, row: Row, now: float) -> NewUser:
+    async def _new_user(self, row: Row, now: float) -> NewUser:
         if row.fields is None:
             raise InvalidRequest(row.problem or "nothing to read")
         imported = ImportedUser.of(row.fields, now)
         if ADMIN_ROLE in imported.roles and not self._allow_admins:
             raise InvalidRequest("the role admin would let this user administer the service: --allow-admins, if meant")
+        if imported.accepted is not None:
+            await self._forms.check(imported.accepted)
         if imported.canonical is not None:
             if imported.canonical in self._names_in_work:
                 raise InvalidRequest("the same name as in another line shortly before")
@@ -136,16 +142,10 @@ class Importer:
 
     async def _stored(self, new_users: Sequence[NewUser]) -> list[InsertOutcome]:
         """Store the users, or look only in a dry run. Waits for a store that does not answer."""
+        if not self._dry_run:  # before any user has a hash of such a form
+            await _patiently(self._forms.register)
         bulk = self._deps.store.bulk
-        failure = StoreUnavailable("the store does not answer")
-        async for _ in until(STORE_WAIT_S, pause_s=_PAUSE_S):
-            try:
-                return await (bulk.look(new_users) if self._dry_run else bulk.add(new_users))
-            except (CorruptRecord, NewerFormat, FormatNotAllowed):
-                raise
-            except StoreUnavailable as error:
-                failure = error
-        raise failure
+        return await _patiently(lambda: bulk.look(new_users) if self._dry_run else bulk.add(new_users))
 
     def _count(self, line: int, new: NewUser, outcome: InsertOutcome) -> None:
         if outcome is InsertOutcome.THERE:
@@ -165,3 +165,15 @@ class Importer:
         # One event for all users: a million events would push everything else out of the trail.
         counts = {name: getattr(self.tally, name) for name in ("created", "there", "refused", "admins")}
         await audit(self._deps, caller, Event.USERS_IMPORTED, **counts)
+
+
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    failure = StoreUnavailable("the store does not answer")
+    async for _ in until(STORE_WAIT_S, pause_s=_PAUSE_S):
+        try:
+            return await work()
+        except (CorruptRecord, NewerFormat, FormatNotAllowed):
+            raise
+        except StoreUnavailable as error:
+            failure = error
+    raise failure

@@ -1,8 +1,7 @@
 """Logging in with a username and a password."""
 
-import time
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from authsvc.core import scope as scopes
 from authsvc.core import throttle
@@ -11,6 +10,7 @@ from authsvc.core.client import Client
 from authsvc.core.event import About, Event
 from authsvc.core.issuing import Opening
 from authsvc.core.password import MAX_BYTES, too_long
+from authsvc.core.record import Service
 from authsvc.core.user import Credentials, User
 from authsvc.core.username import normalise
 from authsvc.errors import (
@@ -23,6 +23,7 @@ from authsvc.errors import (
 )
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.grants import Grant, open_session
+from authsvc.flows.hash_forms import forms_in_use
 from authsvc.store.throttle import Window
 
 
@@ -47,7 +48,7 @@ async def login(
     # Read before the password is checked: a cut-off from here on ends the session of this login too.
     service = await deps.store.service.get()
     attempt = AttemptEvents(Event.LOGIN_FAILED, Event.LOGIN_THROTTLED)
-    user, credentials = await authenticate(deps, caller, username, password, attempt)
+    user, credentials = await authenticate(deps, caller, service, username, password, attempt)
     refreshable = client.refresh and not cookie
     opening = Opening(
         user=user,
@@ -76,7 +77,7 @@ class AttemptEvents(NamedTuple):
 
 
 async def authenticate(
-    deps: Deps, caller: Caller, username: str, password: str, events: AttemptEvents
+    deps: Deps, caller: Caller, service: Service, username: str, password: str, events: AttemptEvents
 ) -> tuple[User, Credentials]:
     """Check a password. The attempt is counted before the hash is computed, and taken back if it was right."""
     canonical = _canonical(username)
@@ -89,13 +90,18 @@ async def authenticate(
     async with deps.store.throttle.release_on_failure(attempt):
         found = await deps.store.users.find_by_name(canonical or "")
         user, credentials = found or (None, None)
-        began = time.monotonic()
-        right = await deps.hasher.verify(credentials.hash if credentials else None, password)
-    accepted = right and user is not None and user.status == "active"
-    await deps.store.throttle.settle(attempt, right=accepted)
-    if not accepted or user is None or credentials is None:
-        await deps.hasher.pad_to_slowest(began)
-        await audit(deps, caller, events.failed, About(user.sub if user else None), outcome="failure")
+        usable = credentials.hash if credentials and user and user.status == "active" else None
+        forms = await forms_in_use(deps, service, usable)
+        verdict = await deps.hasher.check(usable, password, name=canonical or username, forms=forms)
+    # The attempt stays undecided for as long as the check takes, for an unknown name too. An attempt that a full lane
+    # did not check counts: else such an answer would tell a name with an imported hash from all others.
+    await deps.store.throttle.settle(attempt, right=verdict.right)
+    if not verdict.checked:
+        raise Overloaded("too many passwords are being checked, try again")
+    if not verdict.right or user is None or credentials is None:
+        about = About(user.sub if user else None)
+        details: dict[str, Any] = {"unusable_hash": verdict.unusable} if verdict.unusable else {}
+        await audit(deps, caller, events.failed, about, outcome="failure", **details)
         raise InvalidCredentials("unknown username or wrong password")
     return user, credentials
 

@@ -47,7 +47,8 @@ async def change_password(
     check_policy(deps, new, username)
     try:
         events = AttemptEvents(Event.PASSWORD_CHANGE_FAILED, Event.PASSWORD_CHANGE_THROTTLED)
-        user, verified = await authenticate(deps, caller, username, current, events)
+        service = await deps.store.service.get()
+        user, verified = await authenticate(deps, caller, service, username, current, events)
     except InvalidCredentials:
         raise WrongPassword("the current password is wrong") from None
     if user.sub != me.user.sub:

@@ -9,24 +9,35 @@ import hmac
 from base64 import b64encode
 from typing import Final, assert_never
 
+import argon2
 import bcrypt
 
-from authsvc.core.imported_hash import Bcrypt, ImportedHash, Pbkdf2, Scrypt
-from authsvc.core.imported_hash_text import parse
+from authsvc.core.imported_hash import Argon2, Bcrypt, ImportedHash, Pbkdf2, Scrypt
+from authsvc.errors import InvalidRequest
 
 # bcrypt reads no more. The library refuses longer passwords; the other implementations cut them.
 _BCRYPT_MAX_BYTES: Final = 72
 
 
-def verify(stored: str, password: str) -> bool:
-    """Whether the stored hash is of this password. Takes a second at most. Raises InvalidRequest for a damaged hash."""
-    parsed = parse(stored)
-    parsed.check_cost()  # the hash may have come into the store without an import
-    return _is_of(parsed, password.encode("utf-8", "surrogatepass"))
+class Uncheckable(Exception):
+    """The hash is over the bounds, or the primitive refuses its parameters. The text says which."""
+
+
+def verify(parsed: ImportedHash, password: str) -> bool:
+    """Whether the hash is of this password. Raises Uncheckable; VerificationError if argon2 gets no memory."""
+    try:
+        parsed.check_parameters()  # the hash may have come into the store without an import, or with another version
+        return _is_of(parsed, password.encode("utf-8", "surrogatepass"))
+    except InvalidRequest as error:
+        raise Uncheckable(str(error)) from None
+    except (ValueError, OverflowError, argon2.exceptions.InvalidHashError) as error:
+        raise Uncheckable(f"{parsed.form}: {type(error).__name__}") from None
 
 
 def _is_of(parsed: ImportedHash, password: bytes) -> bool:
     match parsed:
+        case Argon2():
+            return _is_argon2_of(parsed, password)
         case Bcrypt():
             return bcrypt.checkpw(_bcrypt_input(parsed, password)[:_BCRYPT_MAX_BYTES], parsed.encoded.encode())
         case Pbkdf2(digest, iterations, salt, hash_):
@@ -37,6 +48,14 @@ def _is_of(parsed: ImportedHash, password: bytes) -> bool:
             return hmac.compare_digest(derived, hash_)
         case _:
             assert_never(parsed)
+
+
+def _is_argon2_of(parsed: Argon2, password: bytes) -> bool:
+    try:
+        return argon2.PasswordHasher().verify(parsed.encoded, password)
+    except argon2.exceptions.VerifyMismatchError:
+        return False
+    # Any other VerificationError, such as too little memory, says nothing about the password.
 
 
 def _bcrypt_input(parsed: Bcrypt, password: bytes) -> bytes:

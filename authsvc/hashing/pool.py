@@ -1,4 +1,4 @@
-"""A bounded pool of threads that computes password hashes and leaves the cores to the event loop."""
+"""Threads that compute password hashes and leave the cores to the event loop, and a bounded queue before them."""
 
 import asyncio
 import os
@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
@@ -22,14 +22,55 @@ QUEUE_PER_THREAD = 4
 LATE_S = 3.0
 
 
+class HashThreads:
+    """Runs hash computations on threads that leave the cores to the event loop."""
+
+    def __init__(self, threads: int, metrics: Metrics, *, late_s: float | None = None) -> None:
+        self.threads = threads
+        self._late_s = late_s
+        self._metrics = metrics
+        self._idle = ThreadPoolExecutor(threads, thread_name_prefix="hash", initializer=_use_idle_scheduling)
+        self._late = ThreadPoolExecutor(threads, thread_name_prefix="hash-late", initializer=_lower_priority)
+
+    async def run(self, work: Callable[[], T], done: Callable[[], object]) -> T:
+        """The result of `work`, which runs on a thread; twice if the first run is late.
+
+        done: called on the event loop when the thread is free again. A caller that has gone away leaves a hash that
+        still runs.
+        """
+        loop = asyncio.get_running_loop()
+        first = self._idle.submit(self._timed, work, loop)
+        first.add_done_callback(lambda _: _on_loop(loop, done))
+        runs = [asyncio.wrap_future(first)]
+        try:
+            ended, _ = await asyncio.wait(runs, timeout=self._late_s or LATE_S)
+            if not ended:
+                runs.append(asyncio.wrap_future(self._late.submit(self._timed, work, loop)))
+                ended, _ = await asyncio.wait(runs, return_when=asyncio.FIRST_COMPLETED)
+            return ended.pop().result()
+        finally:
+            for future in runs:
+                future.cancel()
+
+    def close(self) -> None:
+        for pool in (self._idle, self._late):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _timed(self, work: Callable[[], T], loop: asyncio.AbstractEventLoop) -> T:
+        started = time.perf_counter()
+        try:
+            return work()
+        finally:
+            took = time.perf_counter() - started
+            _on_loop(loop, lambda: self._metrics.hash_duration.observe(took))
+
+
 class HashPool:
-    """Runs hash computations on threads. Metrics tell how many run and how many wait."""
+    """Bounds how many hash computations run and wait. Metrics tell how many."""
 
     def __init__(self, threads: int, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._idle = ThreadPoolExecutor(threads, thread_name_prefix="argon2", initializer=_use_idle_scheduling)
-        self._late = ThreadPoolExecutor(threads, thread_name_prefix="argon2-late", initializer=_lower_priority)
-        self._threads = threads
+        self._threads = HashThreads(threads, metrics)
         self._capacity = self._free = threads * (1 + QUEUE_PER_THREAD)
         metrics.hash_capacity.set(self._capacity)
 
@@ -40,49 +81,24 @@ class HashPool:
             raise Overloaded("too many passwords are being checked, try again")
 
     async def run(self, work: Callable[[], T]) -> T:
-        """The result of `work`, which runs on a thread; twice if the first run is late. Raises Overloaded when full."""
-        runs = [asyncio.wrap_future(self._submit(work))]
-        try:
-            done, _ = await asyncio.wait(runs, timeout=LATE_S)
-            if not done:
-                runs.append(asyncio.wrap_future(self._late.submit(self._timed, work, asyncio.get_running_loop())))
-                done, _ = await asyncio.wait(runs, return_when=asyncio.FIRST_COMPLETED)
-            return done.pop().result()
-        finally:
-            for future in runs:
-                future.cancel()
+        """The result of `work`, which runs on a thread. Raises Overloaded when full."""
+        self.refuse_if_full()
+        self._take(1)
+        return await self._threads.run(work, lambda: self._take(-1))
 
     def close(self) -> None:
-        for pool in (self._idle, self._late):
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    def _submit(self, work: Callable[[], T]) -> Future[T]:
-        self.refuse_if_full()
-        loop = asyncio.get_running_loop()
-        self._take(1)
-        future = self._idle.submit(self._timed, work, loop)
-        # The place becomes free when the hash is done. A caller that has gone away leaves a hash that still runs.
-        future.add_done_callback(lambda _: self._free_one(loop))
-        return future
-
-    def _free_one(self, loop: asyncio.AbstractEventLoop) -> None:
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(self._take, -1)
+        self._threads.close()
 
     def _take(self, places: int) -> None:
         self._free -= places
         taken = self._capacity - self._free
-        self._metrics.hash_in_flight.set(min(taken, self._threads))
-        self._metrics.hash_waiting.set(max(taken - self._threads, 0))
+        self._metrics.hash_in_flight.set(min(taken, self._threads.threads))
+        self._metrics.hash_waiting.set(max(taken - self._threads.threads, 0))
 
-    def _timed(self, work: Callable[[], T], loop: asyncio.AbstractEventLoop) -> T:
-        started = time.perf_counter()
-        try:
-            return work()
-        finally:
-            took = time.perf_counter() - started
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._metrics.hash_duration.observe, took)
+
+def _on_loop(loop: asyncio.AbstractEventLoop, work: Callable[[], object]) -> None:
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(work)
 
 
 def _lower_priority() -> None:

@@ -48,6 +48,7 @@ class Metrics:
         self.hash_in_flight = self._gauge("hashes_in_flight")
         self.hash_duration = self._histogram("hash_duration_seconds")
         self.hash_refused = self._counter("hashes_refused")
+        self.imported_hashes_queued = self._gauge("imported_hashes_queued_seconds")
         self.lookups_per_round_trip = self._histogram("lookups_per_round_trip")
         self.round_trip = self._histogram("store_round_trip_duration_seconds")
         self.store_errors = self._counter("store_errors")

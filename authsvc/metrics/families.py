@@ -123,6 +123,7 @@ def families(calls: Sequence[Call]) -> tuple[Family, ...]:
         Family("hashes_in_flight", "gauge", "Password hashes that run."),
         Family("hash_duration_seconds", "histogram", "Duration of password hashes without waiting.", buckets=DURATIONS),
         Family("hashes_refused", "counter", "Password hashes refused because the queue was full."),
+        Family("imported_hashes_queued_seconds", "gauge", "Time that queued checks of imported hashes take."),
         Family(
             "lookups_per_round_trip", "histogram", "Lookups that shared one batch of round trips.", buckets=BATCHES
         ),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from authsvc.errors import AuthError
 from authsvc.flows.deps import Deps
+from authsvc.flows.hash_forms import count_forms
 from authsvc.flows.ready import ready
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 PARENT_CHECK_S = 0.5
 # How often a worker asks whether the store is fit, for the metrics.
 READINESS_S = 5
+# How often a worker looks whether it is time to count the forms of imported hashes.
+HASH_FORMS_S = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,21 @@ async def watch_readiness(deps: Deps) -> None:
         await asyncio.sleep(READINESS_S)
 
 
+async def watch_hash_forms(deps: Deps) -> None:
+    """Keep the list of the forms of imported hashes up to date. One worker of the installation counts."""
+    while True:
+        try:
+            await count_forms(deps)
+            service = await deps.store.service.find()
+            await deps.hasher.learn(service.hash_forms if service else ())
+        except AuthError as error:  # the next attempt comes soon enough: logins add what the list lacks
+            log.warning("the forms of imported hashes were not counted: %s", error)
+        await asyncio.sleep(HASH_FORMS_S)
+
+
 TASKS: tuple[BackgroundTask, ...] = (
     BackgroundTask("end_with_parent", end_with_parent, lambda _: multiprocessing.parent_process() is not None),
+    BackgroundTask("watch_hash_forms", watch_hash_forms, lambda _: True),
     BackgroundTask("watch_readiness", watch_readiness, lambda deps: deps.settings.metrics_port is not None),
 )
 

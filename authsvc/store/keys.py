@@ -28,6 +28,7 @@ SERVICE = "service"
 AUDIT = "audit"
 SESSION_PREFIX = "session:"
 USER_PREFIX = "user:"
+CREDENTIALS_PREFIX = "credentials:"
 CLIENT_PREFIX = "client:"
 # The names of all keys that an introspection depends on begin with one of these.
 TRACKED = (SESSION_PREFIX, USER_PREFIX, CLIENT_PREFIX, SERVICE)
@@ -60,7 +61,7 @@ def user(sub: str) -> str:
 
 
 def credentials(sub: str) -> str:
-    return f"credentials:{{{sub}}}"
+    return f"{CREDENTIALS_PREFIX}{{{sub}}}"
 
 
 def sessions(sub: str) -> str:

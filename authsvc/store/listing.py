@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from authsvc.core.client import Client
 from authsvc.core.record import Record
-from authsvc.core.user import User
+from authsvc.core.user import Credentials, User
 from authsvc.driver.connection import Connection
 from authsvc.store import keys
 from authsvc.store.encoding import load
@@ -47,6 +47,13 @@ class Listing:
             clients, cursor = await self.clients(cursor, _STEP)
             for client in clients:
                 yield client
+
+    async def every_credentials(self) -> AsyncIterator[Credentials]:
+        cursor: str | None = "0"
+        while cursor is not None:
+            page, cursor = await self._page(Credentials, keys.CREDENTIALS_PREFIX, cursor, _STEP)
+            for credentials in page:
+                yield credentials
 
     async def _page(self, model: type[R], prefix: str, cursor: str | None, limit: int) -> tuple[list[R], str | None]:
         position, _, after = (cursor or "0").partition("!")

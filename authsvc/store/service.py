@@ -31,6 +31,6 @@ class ServiceRecord:
         """Store the first record; False if there is one already."""
         return await self._records.create("", service)
 
-    async def change(self, change: Callable[[Service], Service]) -> Service:
+    async def change(self, change: Callable[[Service], Service], *, durable: bool = True) -> Service:
         """Replace the record by what `change` makes of it. Raises NotFound, NotDurable."""
-        return await self._records.change("", change, first=True)
+        return await self._records.change("", change, durable=durable, first=True)

@@ -60,8 +60,8 @@ CHECK_THEN_COUNT = [
     ),
     Patch(
         "flows/login.py",
-        "    await deps.store.throttle.settle(attempt, right=accepted)\n",
-        "    if not accepted:\n"
+        "    await deps.store.throttle.settle(attempt, right=verdict.right)\n",
+        "    if not verdict.right:\n"
         "        with suppress(TooManyAttempts):\n"
         "            await deps.store.throttle.reserve(windows, deps.clock())\n",
     ),

@@ -108,8 +108,8 @@ async def _compare(
 
 NO_DUMMY = Patch(
     "hashing/hasher.py",
-    "        verdict = await",
-    "        if stored is None:\n            return False\n        verdict = await",
+    "        verdict = await self._pool",
+    "        if stored is None:\n            return False\n        verdict = await self._pool",
 )
 
 # A slow hash is for passwords. For tokens its time reveals whether there was a record to compare with.

@@ -193,6 +193,7 @@ CASES: list[tuple[str, str, Facts]] = [
     ("client secrets", "pass", with_clients(rotating(60))),
     ("client secrets", "warn", with_clients(rotating(8 * 86400))),
     ("admin users", "warn", replace(GOOD, records=replace(RECORDS, locked_out=("ada",)))),
+    ("password hashes", "warn", replace(GOOD, records=replace(RECORDS, uncheckable=2))),
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Importing users: what is taken, what is refused and how that is told, and starting again after any end."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -19,11 +20,15 @@ from authsvc.cli.imports.files import InputFile
 from authsvc.cli.imports.rows import Format, rows
 from authsvc.cli.imports.systems import SYSTEMS
 from authsvc.cli.statuses import INTERRUPTED, OK, REFUSED
+from authsvc.core.hash_form import Form
 from authsvc.core.user_import import ImportedUser
 from authsvc.driver.connection import Connection
 from authsvc.errors import InvalidCredentials, InvalidRequest, StoreUnavailable
+from authsvc.flows import imported_forms
 from authsvc.flows.bootstrap import first_start
 from authsvc.flows.deps import Deps
+from authsvc.hashing import cost as hash_cost
+from authsvc.hashing.cost import Cost
 from authsvc.store.listing import Listing
 from tests.cli.test_cli import Cli, program
 from tests.conftest import PASSWORD as RIVER
@@ -50,9 +55,9 @@ def refusals(report: Path) -> list[tuple[int, str]]:
     return [(row["line"], row["reason"]) for row in map(json.loads, report.read_text().splitlines())]
 
 
-def counted(started: Cli, *arguments: str) -> dict[str, Any]:
+def counted(started: Cli, *arguments: str, stdin: str = "") -> dict[str, Any]:
     """The counts of an import, also if it refused a row."""
-    counts: dict[str, Any] = json.loads(started(*arguments, "--json").stdout)
+    counts: dict[str, Any] = json.loads(started(*arguments, "--json", stdin=stdin).stdout)
     return counts
 
 
@@ -261,6 +266,38 @@ def test_a_broken_document_is_one_line(started: Cli, text: str) -> None:
     done = started("user", "import", "--from", "keycloak", "-", stdin=text)
     assert done.exit_code == REFUSED
     assert "authsvc: not the JSON of a realm export, or it breaks off" in done.stderr
+
+
+def test_each_form_of_hashes_is_measured_once(started: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The costliest form of an algorithm is measured, and the list of forms has it before a user does."""
+    measured: list[str] = []
+
+    def cost(form: Form) -> Cost:
+        measured.append(str(form))
+        return Cost(0.1, 100)
+
+    monkeypatch.setattr(imported_forms, "cost_of", cost)
+    rows = [f"pbkdf2_sha256${n}$salt${'A' * 43}=" for n in (500, 300, 400, 500)] + [HASH] * 3
+    lines = [json.dumps({"username": f"u{n}", "password_hash": hash_}) for n, hash_ in enumerate(rows)]
+    started.ok("user", "import", "-", stdin="\n".join(lines))
+    assert measured == ["pbkdf2-sha256 i=500,l=32", "bcrypt cost=4"]
+
+    async def forms(deps: Deps) -> tuple[str, ...]:
+        return (await deps.store.service.get()).hash_forms
+
+    assert sorted(started.do(forms)) == sorted(measured)
+
+
+def test_a_form_that_takes_too_much_here_is_refused(started: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message has the form, the value and the limit. A dry run says the same."""
+    monkeypatch.setattr(hash_cost, "MAX_CHECK_S", 0.0)
+    hash_cost.cost_of.cache_clear()
+    row = json.dumps({"username": "ada", "password_hash": HASH})
+    for options in (["--dry-run"], []):
+        counts = counted(started, "user", "import", *options, "-", stdin=row)
+        (reason,) = counts["reasons"]
+        assert re.fullmatch(r"bcrypt cost=4: a check takes .* s of a core, at most 0.0 s is taken", reason)
+    assert started.lines("user", "list") == []
 
 
 # Any file at all

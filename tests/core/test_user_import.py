@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authsvc.core.imported_hash_text import accept
 from authsvc.core.user_import import FIELDS, ImportedUser
 from authsvc.errors import InvalidRequest
 from tests.hashes import SAMPLES
@@ -18,7 +19,7 @@ NOW = 1_700_000_000.0
 def test_all_fields() -> None:
     """Lists and objects are read from JSON, and from the texts of a table."""
     wanted = ImportedUser(
-        "ada", "Ada", "s-1", SAMPLES["devise"], ("a", "b"), {"team": ["blue"]}, "suspended", 1_600_000_000
+        "ada", "Ada", "s-1", accept(SAMPLES["devise"]), ("a", "b"), {"team": ["blue"]}, "suspended", 1_600_000_000
     )
     json = {"roles": ["a", "b"], "claims": {"team": ["blue"]}, "created_at": 1_600_000_000}
     table = {"roles": "a, b", "claims": '{"team": ["blue"]}', "created_at": "2020-09-13T12:26:40Z"}

@@ -326,7 +326,7 @@ class TestOverload:
         await world.user()
         monkeypatch.setattr(pool, "LATE_S", 0.05)
         starved = threading.Event()
-        world.deps.hasher._pool._idle.submit(starved.wait, 10)
+        world.deps.hasher._pool._threads._idle.submit(starved.wait, 10)
         async with asyncio.timeout(5):
             assert await world.alive(await world.login())
         starved.set()
