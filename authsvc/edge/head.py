@@ -14,8 +14,8 @@ def check_head(parser: httptools.HttpRequestParser, url: bytes, fields: Fields) 
     """Raise InvalidRequest or HeadTooLarge. fields: names in lower case, with their values, in order."""
     if len(fields) > limits.MAX_FIELDS:
         raise HeadTooLarge(f"there are more than {limits.MAX_FIELDS} header fields")
-    if parser.should_upgrade():  # the parser would skip the body
-        raise InvalidRequest("there is no CONNECT here, and no Upgrade: this is HTTP/1.1")
+    if parser.should_upgrade():  # `Upgrade` was removed before, see `edge/upgrade.py`
+        raise InvalidRequest("there is no CONNECT here: this is HTTP/1.1")
     version = parser.get_http_version()
     if version not in ("1.1", "1.0"):
         raise InvalidRequest("this is neither HTTP/1.1 nor HTTP/1.0")

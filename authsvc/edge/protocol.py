@@ -15,6 +15,7 @@ from authsvc.edge.errors import error_response
 from authsvc.edge.head import check_head, check_size
 from authsvc.edge.limits import Load
 from authsvc.edge.transport import CorkedTransport
+from authsvc.edge.upgrade import SetAside, feed, head_without_upgrade, new_parser
 from authsvc.errors import AuthError, Busy, HeadTooLarge, InvalidRequest, TooLarge
 from authsvc.metrics.families import OTHER
 from authsvc.web.errors import busy
@@ -40,6 +41,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._size = 0
         self._measured: object = None
         self._is_arriving = False
+        # The cycle before a request with Upgrade, and whether the head of such a request is being read again.
+        self._set_aside: Any = None
+        self._upgrade_ignored = False
         # After a refused request the rest is discarded. Its error may have to wait for earlier answers.
         self.discarding = False
         self._pending_error: Exception | None = None
@@ -66,7 +70,11 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
             before = self.cycle
             amid = before is not None and before.more_body
-            self.parser.feed_data(data)
+            head_ends = feed(self.parser, data)
+            while head_ends is not None:
+                data = data[head_ends:]
+                self._ignore_upgrade()
+                head_ends = feed(self.parser, data)
             cycle = self.cycle
             if cycle is None or cycle.scope is not self.scope or cycle.more_body:
                 self._measure(alone=cycle is before and not amid)
@@ -75,10 +83,21 @@ class BoundedProtocol(HttpToolsProtocol):
         except Exception as error:  # a fault of ours: asyncio would close the connection without an answer
             self._refuse(error)
 
+    def _ignore_upgrade(self) -> None:
+        """Read the head again, without the wish for another protocol."""
+        self.cycle, self._set_aside = self._set_aside, None
+        head = head_without_upgrade(self.parser, self.url, self.headers)
+        self.parser, self._upgrade_ignored = new_parser(self), True
+        self.parser.feed_data(head)
+        self._upgrade_ignored = False
+
     # Called by the parser
 
     def on_headers_complete(self) -> None:
         self._check_size()
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT" and not self._upgrade_ignored:
+            self._set_aside, self.cycle = self.cycle, cast(Any, SetAside())
+            return
         check_head(self.parser, self.url, self.headers)
         if len(self.pipeline) >= limits.MAX_PIPELINED:
             raise InvalidRequest("too many requests are waiting on this connection")

@@ -15,6 +15,8 @@ from tests.processes import resident_kib
 GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
 POST = b"POST /introspect HTTP/1.1\r\nHost: a\r\n"
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
+UPGRADE = b"Upgrade: h2c\r\nConnection: Upgrade\r\n"
+HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
 CHUNKED = POST + FORM + b"Transfer-Encoding: chunked\r\n\r\n"
 
 MALFORMED = {
@@ -66,9 +68,13 @@ MALFORMED = {
     "tab in the target": b"GET /a\tb HTTP/1.1\r\nHost: a\r\n\r\n",
     "CONNECT": b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\nraw",
     "CONNECT to a path": b"CONNECT /healthz HTTP/1.1\r\nHost: a\r\n\r\nraw",
-    "WebSocket": GET + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-    "h2c": GET + b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAM\r\n\r\n",
-    "h2c with a body": POST + b"Upgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 3\r\n\r\nabc",
+    "CONNECT with Upgrade": b"CONNECT /healthz HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\nraw",
+    "Upgrade and two lengths": POST + UPGRADE + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+    "Upgrade, a length and chunks": CHUNKED.removesuffix(b"\r\n") + UPGRADE + b"Content-Length: 5\r\n\r\n0\r\n\r\n",
+    "Upgrade in HTTP/1.0 with chunks": b"POST /introspect HTTP/1.0\r\n"
+    + UPGRADE
+    + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "Upgrade without Host": b"GET /healthz HTTP/1.1\r\n" + UPGRADE + b"\r\n",
     "a method in lower case": b"get /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
     "an unknown method": b"BREW /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
     "chunk size of no digits": CHUNKED + b"zz\r\n\r\n",
@@ -81,6 +87,46 @@ MALFORMED = {
     "chunk longer than its size": CHUNKED + b"1\r\nabc\r\n0\r\n\r\n",
     "CL in a trailer": CHUNKED + b"1\r\na\r\n0\r\nContent-Length: 5\r\n\r\n",
 }
+
+
+UPGRADED = {
+    "h2c": GET + b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAM\r\n\r\n",
+    "WebSocket": GET + b"Upgrade: websocket\r\nConnection: keep-alive, upgrade\r\nSec-WebSocket-Key: a\r\n\r\n",
+    "a body": GET + UPGRADE + b"Content-Length: 3\r\n\r\nabc",
+    "a body that looks like a request": GET + UPGRADE + b"Content-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN,
+    "chunks": GET + UPGRADE + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(HIDDEN), HIDDEN),
+    "a length of zero": GET + UPGRADE + b"Content-Length: 0\r\n\r\n",
+    "two Connection fields": GET + b"Connection: Upgrade\r\nUpgrade: a, b\r\nConnection: upgrade ,x\r\n\r\n",
+    "two Upgrade fields": GET + UPGRADE + b"Upgrade: websocket\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("pieces", [1, 0])
+@pytest.mark.parametrize("name", UPGRADED)
+def test_upgrade_is_ignored(edge: Server, name: str, pieces: int) -> None:
+    """The request is answered as HTTP/1.1 with its body, in one piece or byte by byte; the next one is in step."""
+    with Wire(edge.port) as wire:
+        request = UPGRADED[name] * 2
+        for at in range(0, len(request), pieces or len(request)):
+            wire.send(request[at : at + (pieces or len(request))])
+        for _ in range(2):
+            answer = wire.answer()
+            assert answer is not None
+            assert answer.status == 200
+        wire.send(b"GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert [answer.status for answer in wire.rest()] == [404]
+
+
+def test_upgrade_with_a_body(edge: Server) -> None:
+    """The body of a request with Upgrade reaches its call, which names the wrong field in it."""
+    ask = b"POST /password/reset HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" + UPGRADE
+    body = b'{"reset_code": 1}'
+    with Wire(edge.port) as wire:
+        wire.send(ask + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        answer = wire.answer()
+        assert answer is not None
+        assert answer.status == 400
+        assert b"reset_code" in answer.body
 
 
 @pytest.fixture(scope="module")
