@@ -1,7 +1,7 @@
 """Middleware that protects any ASGI application. It imports no framework."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -69,7 +69,10 @@ class AuthMiddleware:
 
         try:
             await self._authenticate(scope)
-            async with _watched(scope):
+            if scope["type"] == "websocket" and _WATCH in scope:
+                async with while_active(scope):
+                    await self._app(scope, receive, sending)
+            else:  # a request is over in a moment, and watching costs more than its check
                 await self._app(scope, receive, sending)
         except Refused as refused:
             if begun and scope["type"] == "http":
@@ -128,11 +131,6 @@ def while_active(connection: Mapping[str, Any]) -> AbstractAsyncContextManager[A
     authorized(connection)
     watch: Callable[[], AbstractAsyncContextManager[Active]] = connection[_WATCH]
     return watch()
-
-
-def _watched(scope: Scope) -> AbstractAsyncContextManager[Active | None]:
-    # A request is over in a moment, and watching costs more than its check.
-    return while_active(scope) if scope["type"] == "websocket" and _WATCH in scope else nullcontext()
 
 
 def _is_preflight(scope: Scope, headers: "_Headers") -> bool:
