@@ -147,7 +147,7 @@ def _user_token(ctx: RequestContext, method: str | None, source: Source) -> tupl
     if cookie is None:
         raise MissingToken("log in first")
     if (request.method if method is None else method) not in ("GET", "HEAD"):
-        cookies.refuse_cross_site(request, ctx.deps)
+        cookies.refuse_cross_site(request, ctx.deps, forwarded=method is not None)
     return cookie, True
 
 

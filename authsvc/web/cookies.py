@@ -71,11 +71,15 @@ def _values(fields: Iterable[str]) -> list[str]:
     ]
 
 
-def refuse_cross_site(request: Request, deps: Deps) -> None:
+def refuse_cross_site(request: Request, deps: Deps, *, forwarded: bool = False) -> None:
     """Raise CrossSite unless the browser says that the request comes from our own pages or an allowed origin.
 
     Browsers send cookies with requests that other sites cause. Such a site can't forge these headers.
+    forwarded: a gateway asks about the request, and may name the host of that request in X-Forwarded-Host.
     """
+    hosts = [request.headers.get("host", "")]
+    if forwarded:
+        hosts += request.headers.getlist("x-forwarded-host")
     origin = request.headers.get("origin")
     if origin in deps.settings.allowed_origins:
         return
@@ -83,7 +87,7 @@ def refuse_cross_site(request: Request, deps: Deps) -> None:
     if site is not None:
         if site == "same-origin":
             return
-    elif origin is not None and _is_own(origin, request.headers.get("host", ""), deps.settings.base_url):
+    elif origin is not None and any(_is_own(origin, host, deps.settings.base_url) for host in hosts):
         return
     raise CrossSite("a call with the session cookie has to come from this origin or an allowed one")
 

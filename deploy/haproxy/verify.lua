@@ -1,6 +1,6 @@
 -- Asks the service about a request: HAProxy has no subrequests of its own.
 
-local ASKED_WITH = { "authorization", "cookie", "origin", "sec-fetch-site" }
+local ASKED_WITH = { "authorization", "cookie", "origin", "sec-fetch-site", "sec-websocket-key" }
 local IDENTITY = { "x-auth-subject", "x-auth-username", "x-auth-roles", "x-auth-scope", "x-auth-session" }
 local HANDED_ON = { "www-authenticate", "content-type", "retry-after", "cache-control", "set-cookie" }
 local UNDECIDED = '{"error": "temporarily_unavailable", "error_description": "it is not known whether this may pass"}'

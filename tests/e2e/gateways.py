@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.e2e.conftest import free_port
@@ -21,7 +22,9 @@ from tests.processes import until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 # Where the configurations have the gateway, the service and the application.
-PORTS = ("8080", "8000", "9000")
+PORTS = ("8080", "8000", "9000", "8081")
+# What `tools/install_gateways.sh` has built or fetched, outside of the repository: it takes minutes.
+CACHE = Path(os.environ.get("AUTHSVC_GATEWAYS", Path.home() / ".cache" / "authsvc-gateways"))
 NGINX = """\
 daemon off;
 worker_processes 1;
@@ -105,11 +108,19 @@ def _envoy(directory: Path) -> list[str]:
     return [envoy, "--config-path", str(directory / "envoy.yaml"), "--concurrency", "1", "--use-dynamic-base-id"]
 
 
+def _traefik(directory: Path) -> list[str]:
+    for name in ("traefik.yml", "dynamic.yml"):
+        configuration = directory / name
+        configuration.write_text(configuration.read_text().replace("/etc/traefik", str(directory)))
+    return [cached("traefik-3.7.9"), f"--configFile={directory / 'traefik.yml'}"]
+
+
 COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     "nginx": _nginx,
     "caddy": _caddy,
     "haproxy": _haproxy,
     "envoy": _envoy,
+    "traefik": _traefik,
 }
 
 
@@ -120,25 +131,44 @@ def program(name: str, package: str) -> str:
     return found
 
 
+def cached(name: str) -> str:
+    """The path of something that is not packaged."""
+    if not (CACHE / name).exists():
+        pytest.skip(f"no {name} in {CACHE}: tools/install_gateways.sh")
+    return str(CACHE / name)
+
+
 @contextmanager
 def gateway(name: str, directory: Path, service: int, behind: int) -> Iterator[int]:
     """The port of a gateway, set up as `deploy/` has it but for the ports."""
+    for _ in range(3):  # somebody else may have taken one of the free ports
+        port, process = _start(name, directory, service, behind)
+        until(lambda: process.poll() is not None or routes(port), 20)  # noqa: B023 - called at once
+        if process.poll() is None:
+            break
+    assert process.poll() is None, (directory / "output").read_text()
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _start(name: str, directory: Path, service: int, behind: int) -> "tuple[int, subprocess.Popen[bytes]]":
     shutil.copytree(DEPLOY / name, directory, dirs_exist_ok=True)
     port = free_port()
-    ports = dict(zip(PORTS, (port, service, behind), strict=True))
+    ports = dict(zip(PORTS, (port, service, behind, free_port()), strict=True))
     for path in [path for path in directory.rglob("*") if path.is_file()]:
         path.write_text(re.sub("|".join(ports), lambda found: str(ports[found[0]]), path.read_text()))
     command = COMMANDS[name](directory)
     environment = {**os.environ, "HOME": str(directory), "XDG_DATA_HOME": str(directory)}
     with (directory / "output").open("wb") as output:
-        process = subprocess.Popen(command, cwd=directory, env=environment, stdout=output, stderr=output)
-    try:
-        until(lambda: process.poll() is not None or listens(port), 20)
-        assert process.poll() is None, (directory / "output").read_text()
-        yield port
-    finally:
-        process.terminate()
-        process.wait(10)
+        return port, subprocess.Popen(command, cwd=directory, env=environment, stdout=output, stderr=output)
+
+
+def routes(port: int) -> bool:
+    """Whether a gateway has read its rules. Traefik listens before it has, and answers 404 until then."""
+    return listens(port) and httpx.get(f"http://127.0.0.1:{port}/").status_code != 404
 
 
 def listens(port: int) -> bool:

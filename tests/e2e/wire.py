@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 WITHIN_S = 10.0
 
@@ -35,7 +35,7 @@ class Wire:
         self.socket.settimeout(within_s)
         self._received = b""
 
-    def __enter__(self) -> "Wire":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -61,6 +61,13 @@ class Wire:
             assert self._more(), "the answer broke off"
         answer.body, self._received = self._received[:length], self._received[length:]
         return answer
+
+    def read(self, length: int) -> bytes:
+        """The next bytes."""
+        while len(self._received) < length:
+            assert self._more(), "the connection broke off"
+        piece, self._received = self._received[:length], self._received[length:]
+        return piece
 
     def rest(self) -> list[Answer]:
         """All answers until the connection ends."""

@@ -305,6 +305,23 @@ async def test_a_cookie_changes_nothing_for_other_sites(service: Service, kept: 
             assert (answer.status_code, answer.headers["x-auth-username"]) == (200, "cookie.monster")
 
 
+async def test_the_gateway_may_name_the_host(service: Service, kept: str) -> None:
+    """`X-Forwarded-Host` names the host whose pages may use the cookie for a change, at `/verify` and nowhere else."""
+    fields = {**cookie(kept), "X-Forwarded-Host": "app.test", "X-Forwarded-Method": "POST"}
+    for origin, status in (
+        ("https://app.test", 200),
+        ("https://evil.test", 403),
+        ("https://sub.app.test", 403),
+        ("null", 403),
+        ("https://", 403),
+    ):
+        fields |= {"Origin": origin}
+        fields.pop("Sec-Fetch-Site", None)
+        assert (await service.http.get("/verify", headers=fields)).status_code == status, origin
+    fields |= {"Origin": "https://app.test"}
+    assert_problem(await service.http.post("/logout", headers=fields), 403, "access_denied")
+
+
 @pytest.mark.parametrize("method", OTHER_METHODS)
 async def test_the_own_method_counts_first(service: Service, kept: str, method: str) -> None:
     """Where the gateway asks with the user's method, no header makes a change look harmless."""
@@ -330,7 +347,7 @@ async def test_what_names_another_request_means_nothing(service: Service, login:
     beside = await service.http.get("/verify", headers=headers | said)
     assert [beside.headers[name] for name in IDENTITY] == [alone.headers[name] for name in IDENTITY]
     for path in ("//verify", "/verify/", "/verify/x", "/verify;x", "/VERIFY"):
-        assert (await service.http.get(path, headers=headers)).status_code == 404
+        assert (await service.http.get(f"{ORIGIN}{path}", headers=headers)).status_code == 404
 
 
 async def test_other_methods_get_no_yes(deps: Deps, service: Service, login: dict[str, Any]) -> None:

@@ -1,27 +1,39 @@
 // A Node application. Usage: node files.js PORT url|files
-// url: routes on what `new URL` makes of the target. files: decodes and normalises the path, as servers of files do.
+// url: routes on what `new URL` makes of the target. files: serves files as small servers of files do, which decode the
+// target, cut it at `?` and `#`, and join the rest to a folder.
+const fs = require('fs');
 const http = require('http');
 const path = require('path');
 
 const [port, kind] = process.argv.slice(2);
+const site = fs.mkdtempSync('site-');
+for (const name of ['public', 'edit', 'orders']) {
+  fs.mkdirSync(path.join(site, name));
+  fs.writeFileSync(path.join(site, name, 'a'), name);
+  fs.writeFileSync(path.join(site, name, 'index.html'), name);
+}
 
-function taken(target) {
-  if (kind === 'url') return new URL(target, 'http://application').pathname;
-  try {
-    return path.normalize(decodeURIComponent(target.split(/[?#]/)[0]).replace(/\\/g, '/'));
-  } catch {
-    return target;
-  }
+function area(name) {
+  return ['edit', 'public', 'orders'].includes(name) ? name : 'other';
+}
+
+function routed(target) {
+  return area(new URL(target, 'http://application').pathname.split('/')[1].toLowerCase());
+}
+
+function served(target) {
+  const file = path.join(site, path.normalize(decodeURIComponent(target.split(/[?]/)[0]).replace(/\\/g, '/')));
+  const found = [file, path.join(file, 'index.html')].find((one) => fs.existsSync(one) && fs.statSync(one).isFile());
+  return found ? area(path.relative(site, found).split(path.sep)[0]) : null;
 }
 
 http.createServer((request, response) => {
-  let where;
   try {
-    where = taken(request.url);
+    const where = kind === 'url' ? routed(request.url) : served(request.url);
+    if (where) response.setHeader('X-Area', where);
+    response.statusCode = where ? 200 : 404;
   } catch {
-    where = '/malformed';
+    response.statusCode = 400;
   }
-  const [first] = where.replace(/^\/+/, '').toLowerCase().split('/');
-  response.setHeader('X-Area', ['edit', 'public'].includes(first) ? first : 'other');
   response.end();
 }).listen(Number(port), '127.0.0.1');

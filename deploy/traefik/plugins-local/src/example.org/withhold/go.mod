@@ -1,0 +1,3 @@
+module example.org/withhold
+
+go 1.22
