@@ -9,7 +9,7 @@ from authsvc.api.routes import ROUTES
 from tests.outages.proxy import Fault, Plan, Proxy
 from tests.outages.world import BY_NAME, CALLS, World, difference, events_of, restore, save, state_of
 
-WITHOUT_STORE = {"GET /.well-known/oauth-authorization-server", "GET /healthz", "GET /openapi.yaml"}
+WITHOUT_STORE = {"GET /.well-known/oauth-authorization-server", "GET /", "GET /healthz", "GET /openapi.yaml"}
 
 # The fault at command n, and the fault at all later commands. None: the retry of the driver works.
 PLANS: list[tuple[Fault, Fault | None]] = [
