@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib.auth import hashers
 from passlib.hash import argon2 as passlib_argon2
 from passlib.hash import bcrypt as passlib_bcrypt
-from passlib.hash import bcrypt_sha256, pbkdf2_sha1, pbkdf2_sha256, pbkdf2_sha512, scrypt
+from passlib.hash import bcrypt_sha256, pbkdf2_sha1, pbkdf2_sha256, pbkdf2_sha512, phpass, scrypt, sha512_crypt
 
 PASSWORD = "a pässword of old"
 
@@ -48,6 +48,10 @@ SAMPLES: dict[str, str] = {
     "passlib pbkdf2 sha256": pbkdf2_sha256.using(rounds=20).hash(PASSWORD),
     "passlib pbkdf2 sha512": pbkdf2_sha512.using(rounds=20).hash(PASSWORD),
     "passlib scrypt": scrypt.using(rounds=4).hash(PASSWORD),
+    "sha512 crypt": sha512_crypt.using(rounds=1000).hash(PASSWORD),
+    "sha512 crypt default": sha512_crypt.using(rounds=5000).hash(PASSWORD),
+    "phpass": phpass.using(rounds=7).hash(PASSWORD),
+    "phpbb": phpass.using(rounds=7, ident="H").hash(PASSWORD),
     "passlib argon2": passlib_argon2.using(rounds=1, memory_cost=64).hash(PASSWORD),
 }
 

@@ -5,7 +5,6 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -15,15 +14,17 @@ import click
 from authsvc.cli.groups import user as group
 from authsvc.cli.imports.batches import BATCH, batches
 from authsvc.cli.imports.files import InputFile
+from authsvc.cli.imports.reader import Reader
+from authsvc.cli.imports.role_names import RoleNames
 from authsvc.cli.imports.rows import Format, format_of, rows
-from authsvc.cli.imports.systems import SYSTEMS, System
+from authsvc.cli.imports.systems import SYSTEMS
 from authsvc.cli.options import as_json
 from authsvc.cli.output import say
 from authsvc.cli.progress import progress
 from authsvc.cli.state import run
-from authsvc.errors import InvalidRequest, StoreUnavailable
+from authsvc.errors import StoreUnavailable
 from authsvc.flows.deps import OPERATOR, Deps
-from authsvc.flows.import_users import Importer, Row, Tally
+from authsvc.flows.import_users import Importer, Tally
 
 _SHOWN_REASONS = 10
 _AGAIN = "Start it again with the same file: it passes over users who exist already."
@@ -47,6 +48,14 @@ _AGAIN = "Start it again with the same file: it passes over users who exist alre
 )
 @click.option("--username", metavar="FIELD", help="The field that has the name to log in with, such as email.")
 @click.option("--ignore-unknown", is_flag=True, help="Leave out unknown fields instead of refusing the row.")
+@click.option(
+    "--role",
+    "renamed",
+    multiple=True,
+    metavar="THEIRS=OURS",
+    help='Another name for a role, such as "Content editor=content-editor". May be repeated.',
+)
+@click.option("--no-roles", is_flag=True, help="Leave all roles out.")
 @click.option("--allow-admins", is_flag=True, help="Let the role admin be among the roles.")
 @click.option("--dry-run", is_flag=True, help="Check everything and change nothing.")
 @click.option("--report", type=click.File("w", lazy=False), help="Write a line of JSON here for each row refused.")
@@ -66,6 +75,8 @@ def import_(
     form: Format | None,
     username: str | None,
     ignore_unknown: bool,
+    renamed: tuple[str, ...],
+    no_roles: bool,
     allow_admins: bool,
     dry_run: bool,
     report: TextIO | None,
@@ -78,6 +89,7 @@ def import_(
     docs/import.md has the fields, and how to export from other systems.
     """
     shape: Format = form or ("document" if source == "keycloak" else format_of(None if str(file) == "-" else file))
+    roles = RoleNames.of(renamed, none=no_roles)
     began = time.monotonic()
     tally = Tally()
 
@@ -88,7 +100,8 @@ def import_(
     with ExitStack() as stack:
         opened, total = _open(file, stack)
         read = InputFile(opened)
-        found = _translated(rows(read, shape), SYSTEMS[source], username=username, ignore_unknown=ignore_unknown)
+        reader = Reader(SYSTEMS[source], username, roles, ignore_unknown=ignore_unknown)
+        found = reader.translated(rows(read, shape))
         update = stack.enter_context(progress("checking" if dry_run else "importing", total))
 
         async def work(deps: Deps) -> Tally:
@@ -110,18 +123,6 @@ def import_(
     else:
         _show(tally, time.monotonic() - began, dry_run=dry_run, numbered="user" if shape == "document" else "line")
     ctx.exit(1 if tally.refused else 0)
-
-
-def _translated(found: Iterator[Row], system: System, *, username: str | None, ignore_unknown: bool) -> Iterator[Row]:
-    """The rows in the fields of our own format."""
-    for row in found:
-        try:
-            if row.fields is not None:
-                fields = system.read(row.fields, username=username, ignore_unknown=ignore_unknown)
-                row = Row(row.line, fields)
-        except InvalidRequest as error:
-            row = Row(row.line, problem=str(error))
-        yield row
 
 
 def _open(file: Path, stack: ExitStack) -> tuple[BinaryIO, int | None]:

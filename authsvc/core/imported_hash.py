@@ -30,6 +30,9 @@ _MAX_SCRYPT_P: Final = 32
 _MAX_ARGON2_WORK: Final = 1024 * 1024  # KiB times passes
 _MAX_PASSES: Final = 64
 _MAX_LANES: Final = 16
+_MAX_CRYPT_ROUNDS: Final = 500_000
+# Python computes phpass, and other threads wait meanwhile. phpass itself never used more than 2^13 by default.
+_MAX_PHPASS_ROUNDS: Final = 2**15
 _MIN_SALT: Final = 8
 _MIN_DIGEST: Final = 16  # many passwords match a shorter digest
 
@@ -137,7 +140,41 @@ class Argon2:
         return Form.of(f"argon2{self.kind}", m=self.memory_kib, t=self.passes, p=self.lanes, l=len(self.hash))
 
 
-ImportedHash = Bcrypt | Pbkdf2 | Scrypt | Argon2
+@dataclass(frozen=True, slots=True)
+class Sha512Crypt:
+    """`encoded`: the text that the C library takes."""
+
+    encoded: str = field(repr=False)
+    rounds: int
+
+    def check_parameters(self) -> None:
+        _check_bounds("SHA-512-crypt", ("rounds", self.rounds, _MAX_CRYPT_ROUNDS))
+        if self.rounds < 1000:
+            raise InvalidRequest("the hash is damaged: SHA-512-crypt has at least 1000 rounds")
+
+    @property
+    def form(self) -> Form:
+        return Form.of("sha512-crypt", rounds=self.rounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Phpass:
+    """MD5 again and again, as WordPress and phpBB had it."""
+
+    rounds: int
+    salt: bytes
+    hash: bytes = field(repr=False)
+
+    def check_parameters(self) -> None:
+        _check_bounds("phpass", ("rounds", self.rounds, _MAX_PHPASS_ROUNDS))
+        _check_length(self.hash)
+
+    @property
+    def form(self) -> Form:
+        return Form.of("phpass", rounds=self.rounds)
+
+
+ImportedHash = Bcrypt | Pbkdf2 | Scrypt | Argon2 | Sha512Crypt | Phpass
 
 
 def check_power_of_two(n: int) -> None:

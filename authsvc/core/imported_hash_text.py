@@ -10,6 +10,10 @@
 | `pbkdf2_sha256$<iterations>$<salt>$…`, also sha1         | Django                                  |
 | `$pbkdf2-sha256$<iterations>$…$…`, also `$pbkdf2$`, sha512 | Passlib                               |
 | `$pbkdf2-sha512$i=<iterations>,l=64$…$…`                 | PHC strings, as Auth0 takes them        |
+| `$6$rounds=<rounds>$…$…`, also without rounds            | SHA-512-crypt: Linux, dovecot, Passlib  |
+| `$P$B…`, also `$H$`                                      | phpass: WordPress, phpBB                |
+| base64 of a byte 0 or 1 and more                         | ASP.NET Core; stored as `$pbkdf2-…$i=…` |
+| `{bcrypt}$2b$…`, `{argon2}$argon2id$…`                   | Spring; stored without the prefix       |
 | `scrypt$<n>$<salt>$<r>$<p>$…`                            | Django                                  |
 | `$scrypt$ln=16,r=8,p=1$…$…`                              | Passlib                                 |
 """
@@ -22,7 +26,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from authsvc.core.hash_form import Form
-from authsvc.core.imported_hash import Argon2, Bcrypt, BcryptInput, ImportedHash, Pbkdf2, Scrypt, check_power_of_two
+from authsvc.core.imported_hash import (
+    Argon2,
+    Bcrypt,
+    BcryptInput,
+    ImportedHash,
+    Pbkdf2,
+    Phpass,
+    Scrypt,
+    Sha512Crypt,
+    check_power_of_two,
+)
 from authsvc.errors import InvalidRequest
 
 _MAX_TEXT: Final = 1024
@@ -31,6 +45,12 @@ _MAX_TEXT: Final = 1024
 _BCRYPT = r"\$2[aby]\$(?P<cost>[0-9]{2})\$(?P<salt>[./A-Za-z0-9]{21}[.Oeu])(?P<digest>[./A-Za-z0-9]{31})"
 _B64 = r"[A-Za-z0-9+/.]{1,512}={0,2}"
 _NUMBER = r"[1-9][0-9]{0,9}"
+
+_SPRING: Final = ("{bcrypt}", "{argon2@SpringSecurity_v5_8}", "{argon2}")
+_ASPNET: Final = re.compile(r"A[A-Za-z0-9+/]{65,510}={0,2}")
+_ASPNET_DIGESTS: Final = ("sha1", "sha256", "sha512")
+
+_CRYPT64: Final = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 _ARGON2 = re.compile(
     r"\$argon2(?P<kind>id|i|d)\$(?:v=(?:16|19)\$)?m=(?P<m>[0-9]{1,9}),t=(?P<t>[0-9]{1,9}),p=(?P<p>[0-9]{1,4})"
@@ -48,12 +68,46 @@ class Accepted:
 
 def accept(text: str) -> Accepted:
     """Take a hash from another system. Raises InvalidRequest; its text never repeats the hash."""
+    text = _without_prefix(text)
     text = text.removeprefix("argon2$") if text.startswith("argon2$argon2") else text
     if text.startswith("argon2"):  # Django leaves the first dollar to the separator
         text = f"${text}"
+    text = _aspnet(text) or text
     parsed = parse(text)
     parsed.check_parameters()
     return Accepted(text, parsed.form)
+
+
+def _without_prefix(text: str) -> str:
+    """Spring writes the kind of a hash before it."""
+    if text.startswith("{noop}"):
+        raise InvalidRequest("{noop}: a password in the clear, which is never taken; give the user a reset code")
+    for prefix in _SPRING:
+        text = text.removeprefix(prefix)
+    return text
+
+
+def _aspnet(text: str) -> str | None:
+    """The PHC text of a hash of ASP.NET Core Identity; None if this is not one.
+
+    Its versions 2 and 3 are base64 of a byte 0 or 1, then for version 3 three big-endian numbers (digest, iterations,
+    length of the salt), then the salt and 32 bytes of PBKDF2.
+    """
+    if not _ASPNET.fullmatch(text):
+        return None
+    try:
+        raw = b64decode(text, validate=True)
+    except binascii.Error:
+        return None
+    if raw[0] == 0 and len(raw) == 49:
+        return phc_pbkdf2("sha1", 1000, raw[1:17], raw[17:])
+    if raw[0] != 1 or len(raw) < 13:
+        return None
+    digest, iterations, salt_length = (int.from_bytes(raw[at : at + 4]) for at in (1, 5, 9))
+    salt, hash_ = raw[13 : 13 + salt_length], raw[13 + salt_length :]
+    if digest >= len(_ASPNET_DIGESTS) or len(salt) != salt_length or not hash_:
+        raise InvalidRequest("the hash is damaged: ASP.NET has no such parameters")
+    return phc_pbkdf2(_ASPNET_DIGESTS[digest], iterations, salt, hash_)
 
 
 def parse(text: str) -> ImportedHash:
@@ -128,6 +182,20 @@ def _scrypt_in_django(match: re.Match[str]) -> Scrypt:
     return Scrypt(n, r, p, match["salt"].encode(), _decoded(match["hash"]))
 
 
+def _sha512_crypt(match: re.Match[str]) -> Sha512Crypt:
+    return Sha512Crypt(match[0], int(match["rounds"] or 5000))
+
+
+def _phpass(match: re.Match[str]) -> Phpass:
+    return Phpass(2 ** _CRYPT64.index(match["log2"]), match["salt"].encode(), _crypt64_decoded(match["hash"]))
+
+
+def _crypt64_decoded(text: str) -> bytes:
+    """The base64 of crypt, which begins with the lowest bits."""
+    bits = sum(_CRYPT64.index(char) << 6 * place for place, char in enumerate(text))
+    return bits.to_bytes(-(-len(text) * 6 // 8), "little")[: len(text) * 6 // 8]
+
+
 def _scrypt(match: re.Match[str]) -> Scrypt:
     n, r, p = 2 ** int(match["ln"]), int(match["r"]), int(match["p"])
     return Scrypt(n, r, p, _decoded(match["salt"]), _decoded(match["hash"]))
@@ -155,6 +223,11 @@ _FORMS: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], ImportedHas
             r"\$(?P<salt>[./A-Za-z0-9]{21}[.Oeu])\$(?P<digest>[./A-Za-z0-9]{31})"
         ),
         _bcrypt_in_passlib,
+    ),
+    (re.compile(r"\$6\$(?:rounds=(?P<rounds>[0-9]{1,9})\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{86}"), _sha512_crypt),
+    (
+        re.compile(r"\$[PH]\$(?P<log2>[./0-9A-Za-z])(?P<salt>[./0-9A-Za-z]{8})(?P<hash>[./0-9A-Za-z]{22})"),
+        _phpass,
     ),
     (
         re.compile(rf"pbkdf2_(?P<digest>sha1|sha256)\$(?P<n>{_NUMBER})\$(?P<salt>[^$]{{1,256}})\$(?P<hash>{_B64})"),

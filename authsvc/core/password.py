@@ -14,7 +14,7 @@ from authsvc.errors import WeakPassword
 MAX_BYTES: Final = 1024  # in UTF-8; the standard asks for at least 64 characters
 
 _MIN_WORD: Final = 3  # a shorter name, such as "j", refuses no password
-_MAX_WORD: Final = 128  # as the longest username; it bounds the work for a long password
+_MAX_WORD: Final = 254  # as the longest username; it bounds the work for a long password
 _MAX_EDGE: Final = 8  # a listed word may begin or end with digits and punctuation itself, as in "trustno1"
 
 _PUNCTUATION: Final = string.punctuation + string.whitespace

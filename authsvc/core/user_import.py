@@ -10,7 +10,7 @@ import msgspec
 from authsvc.core.imported_hash_text import Accepted, accept
 from authsvc.core.json_limits import check_json
 from authsvc.core.user import Credentials, Status, User, check_claims, check_roles, check_sub
-from authsvc.core.username import normalise
+from authsvc.core.username import normalise, trimmed
 from authsvc.errors import InvalidRequest
 
 FIELDS: Final = ("username", "password_hash", "roles", "claims", "status", "created_at", "sub")
@@ -47,7 +47,7 @@ class ImportedUser:
             raise InvalidRequest("status: active or suspended")
         return cls(
             canonical=None if username is None else normalise(username),
-            username=username,
+            username=None if username is None else trimmed(username),
             sub=None if sub is None else check_sub(sub),
             accepted=None if hash_ is None else accept(hash_),
             roles=_roles(fields.get("roles")),

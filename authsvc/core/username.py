@@ -10,7 +10,7 @@ from typing import Final
 
 from authsvc.errors import InvalidRequest
 
-MAX_LENGTH: Final = 128  # code points, both as received and in the canonical form
+MAX_LENGTH: Final = 254  # code points, both as received and in the canonical form; as the longest mail address
 
 # Refusing Cn (unassigned) keeps the form stable. Unicode may give an unassigned code point a case or a decomposition,
 # but never changes those of an assigned one. So workers on different Pythons agree on every name that both accept.
@@ -51,13 +51,14 @@ _PLAIN: Final = re.compile(rf"(?!\.)[!-z|~]{{1,{MAX_LENGTH}}}(?<!\.)")
 
 
 def normalise(name: str) -> str:
-    """The canonical form: NFKC and case folding. Applied again, they change nothing.
+    """The canonical form: NFKC and case folding, without spaces at the ends. Applied again, they change nothing.
 
-    Raises InvalidRequest for a name that is empty or too long, has a leading or trailing dot, or holds a brace, white
-    space or an invisible character. The error text never repeats the name.
+    Raises InvalidRequest for a name that is empty or too long, has a leading or trailing dot, or holds a brace, other
+    white space or an invisible character. The error text never repeats the name.
     """
     if _PLAIN.fullmatch(name):
         return name.lower()
+    name = trimmed(name)
     # Check before folding, which may hide a refused character, and after folding, which may produce one.
     _check(name)
     canonical = _fold(name)
@@ -66,6 +67,11 @@ def normalise(name: str) -> str:
     if _fold(canonical) != canonical:
         raise InvalidRequest("the username has no stable normal form")
     return canonical
+
+
+def trimmed(name: str) -> str:
+    """The name without spaces at its ends. Keyboards add them, and other systems have stored them."""
+    return name.strip(" ")
 
 
 def _fold(name: str) -> str:

@@ -24,6 +24,7 @@ from authsvc.errors import (
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.grants import Grant, open_session
 from authsvc.flows.hash_forms import forms_in_use
+from authsvc.hashing.imported import read_whole
 from authsvc.store.throttle import Window
 
 
@@ -64,7 +65,7 @@ async def login(
         user_agent=caller.user_agent,
     )
     grant = await open_session(deps, caller, Event.LOGIN_SUCCEEDED, opening)
-    if credentials.hash and deps.hasher.outdated(credentials.hash):
+    if credentials.hash and deps.hasher.outdated(credentials.hash) and read_whole(credentials.hash, password):
         await _rehash(deps, user.sub, credentials.hash, password)
     return grant
 

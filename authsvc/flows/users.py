@@ -5,7 +5,7 @@ from typing import Any
 from authsvc.core import token as tokens
 from authsvc.core.event import About, Event
 from authsvc.core.user import ADMIN_ROLE, Credentials, User, check_claims, check_roles
-from authsvc.core.username import normalise
+from authsvc.core.username import normalise, trimmed
 from authsvc.errors import InvalidRequest, NotFound
 from authsvc.flows.admins import require_another_admin
 from authsvc.flows.deps import Caller, Deps, audit
@@ -29,6 +29,7 @@ async def create(
 
     Raises UsernameTaken, WeakPassword, InvalidRequest, Overloaded.
     """
+    username = trimmed(username)
     normalise(username)
     check_claims(claims)
     if password is not None and code_life_s is not None:
@@ -70,6 +71,7 @@ async def update(
     Raises NotFound, UsernameTaken, LastAdmin, InvalidRequest.
     """
     check_claims(claims)
+    username = None if username is None else trimmed(username)
     now = deps.clock()
     wanted = {"status": status, "roles": None if roles is None else check_roles(roles), "claims": claims}
     changes: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}

@@ -16,7 +16,16 @@ from typing import Final
 from argon2.exceptions import VerificationError
 
 from authsvc.core.hash_form import Form
-from authsvc.core.imported_hash import MAX_CHECK_S, MAX_MEMORY_KIB, Bcrypt, ImportedHash, Pbkdf2, Scrypt
+from authsvc.core.imported_hash import (
+    MAX_CHECK_S,
+    MAX_MEMORY_KIB,
+    Bcrypt,
+    ImportedHash,
+    Pbkdf2,
+    Phpass,
+    Scrypt,
+    Sha512Crypt,
+)
 from authsvc.core.imported_hash_text import parse, phc_argon2
 from authsvc.errors import InvalidRequest, StartupError
 from authsvc.hashing.imported import Uncheckable, verify
@@ -81,6 +90,10 @@ def _specimen(algorithm: str, of: dict[str, int]) -> ImportedHash:
         return Scrypt(of["n"], of["r"], of["p"], salt, bytes(of["l"]))
     if algorithm.startswith("argon2"):
         return parse(phc_argon2(algorithm.removeprefix("argon2"), 19, of["m"], of["t"], of["p"], salt, bytes(of["l"])))
+    if algorithm == "sha512-crypt":
+        return Sha512Crypt(f"$6$rounds={of['rounds']}${'.' * 16}${'.' * 86}", of["rounds"])
+    if algorithm == "phpass":
+        return Phpass(of["rounds"], bytes(8), bytes(16))
     raise KeyError(algorithm)
 
 

@@ -12,8 +12,10 @@ from typing import Final, assert_never
 import argon2
 import bcrypt
 
-from authsvc.core.imported_hash import Argon2, Bcrypt, ImportedHash, Pbkdf2, Scrypt
+from authsvc.core.imported_hash import Argon2, Bcrypt, ImportedHash, Pbkdf2, Phpass, Scrypt, Sha512Crypt
+from authsvc.core.imported_hash_text import parse
 from authsvc.errors import InvalidRequest
+from authsvc.hashing.libcrypt import NoCrypt, crypt
 
 # bcrypt reads no more. The library refuses longer passwords; the other implementations cut them.
 _BCRYPT_MAX_BYTES: Final = 72
@@ -30,8 +32,21 @@ def verify(parsed: ImportedHash, password: str) -> bool:
         return _is_of(parsed, password.encode("utf-8", "surrogatepass"))
     except InvalidRequest as error:
         raise Uncheckable(str(error)) from None
-    except (ValueError, OverflowError, argon2.exceptions.InvalidHashError) as error:
+    except (ValueError, OverflowError, NoCrypt, argon2.exceptions.InvalidHashError) as error:
         raise Uncheckable(f"{parsed.form}: {type(error).__name__}") from None
+
+
+def read_whole(stored: str, password: str) -> bool:
+    """Whether the check of a hash has read all of this password.
+
+    bcrypt reads 72 bytes. What the user typed after them may be wrong, and must not become the password.
+    """
+    parsed = parse(stored)
+    return not (
+        isinstance(parsed, Bcrypt)
+        and parsed.input == "password"
+        and len(password.encode("utf-8", "surrogatepass")) > _BCRYPT_MAX_BYTES
+    )
 
 
 def _is_of(parsed: ImportedHash, password: bytes) -> bool:
@@ -46,8 +61,20 @@ def _is_of(parsed: ImportedHash, password: bytes) -> bool:
             memory = 128 * r * (n + p + 2) + 65536  # what OpenSSL counts, and a little
             derived = hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=len(hash_))
             return hmac.compare_digest(derived, hash_)
+        case Sha512Crypt(encoded):
+            return b"\0" not in password and hmac.compare_digest(crypt(password, encoded), encoded.encode())
+        case Phpass(rounds, salt, hash_):
+            return hmac.compare_digest(_phpass(password, salt, rounds), hash_)
         case _:
             assert_never(parsed)
+
+
+def _phpass(password: bytes, salt: bytes, rounds: int) -> bytes:
+    """No maintained library has this alone, and libpass brings all of Passlib. The algorithm is these three lines."""
+    digest = hashlib.md5(salt + password, usedforsecurity=False).digest()
+    for _ in range(rounds):
+        digest = hashlib.md5(digest + password, usedforsecurity=False).digest()
+    return digest
 
 
 def _is_argon2_of(parsed: Argon2, password: bytes) -> bool:

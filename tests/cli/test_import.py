@@ -165,6 +165,35 @@ def test_the_name_may_be_another_field(started: Cli) -> None:
     started.login("ada@example.org", PASSWORD)
 
 
+@pytest.mark.parametrize(
+    ("options", "roles"),
+    [
+        (["--role", "Content editor=content-editor", "--role", "staff=team"], [["content-editor", "team", "x"]] * 2),
+        (["--no-roles"], [[], []]),
+    ],
+)
+def test_roles_get_the_names_of_this_service(
+    started: Cli, tmp_path: Path, options: list[str], roles: list[list[str]]
+) -> None:
+    """A name with spaces is translated as a whole, from a list and from a table. Without roles, none is refused."""
+    file = tmp_path / "users.csv"
+    file.write_text('username,roles\nada,"Content editor, staff x"\n')
+    started.ok("user", "import", str(file), *options)
+    row = {"username": "bea", "roles": ["Content editor", "staff", "x"]}
+    started.ok("user", "import", "-", *options, stdin=json.dumps(row))
+    assert [started.json("user", "show", name)["roles"] for name in ("ada", "bea")] == roles
+
+
+def test_a_role_becomes_admin_only_with_both_options(started: Cli) -> None:
+    """Another name is no way around --allow-admins. A name that no role may have is refused at once."""
+    row = json.dumps({"username": "ada", "password_hash": HASH, "roles": ["Boss"]})
+    assert started.code("user", "import", "-", "--role", "Boss=admin", stdin=row) == REFUSED
+    assert started.code("user", "import", "-", "--role", "Boss=two words", stdin=row) == REFUSED
+    assert started.code("user", "import", "-", "--role", "Boss", stdin=row) == REFUSED
+    assert started.lines("user", "list") == []
+    assert started.code("user", "import", "-", "--role", "Boss=admin", "--allow-admins", stdin=row) == OK
+
+
 # Refused rows
 
 

@@ -1,9 +1,11 @@
 """The first login with a password that another system hashed."""
 
+import bcrypt
 import pytest
 
 from authsvc.core.imported_hash_text import accept
 from authsvc.core.user import Credentials
+from authsvc.core.user_import import ImportedUser
 from authsvc.errors import CorruptRecord, InvalidCredentials, TooManyAttempts, WrongPassword
 from authsvc.flows.deps import Deps
 from authsvc.flows.password import change_password
@@ -90,3 +92,24 @@ async def test_a_damaged_hash_is_not_a_wrong_password(world: World) -> None:
     for _ in range(8):
         with pytest.raises(CorruptRecord):
             await world.login(password=PASSWORD)
+
+
+async def test_a_password_that_bcrypt_did_not_read_whole_stays(world: World) -> None:
+    """bcrypt reads 72 bytes. A typing error after them must not become the password; 72 bytes are read whole."""
+    long = "a walk by the river, " * 5
+    text = bcrypt.hashpw(long.encode()[:72], bcrypt.gensalt(4)).decode()
+    sub = await imported(world, text)
+    for typed in (long + "with an error", long):
+        await world.login(password=typed)
+        assert await stored(world, sub) == text
+    await world.login(password=long[:72])
+    assert (await stored(world, sub)).startswith("$argon2id$")
+
+
+async def test_spaces_around_a_name_do_not_matter(world: World) -> None:
+    """A user of another system whose name ends in a space logs in with the space and without it."""
+    user = ImportedUser.of({"username": "ada ", "password_hash": SAMPLES["devise"]}, world.deps.clock())
+    assert (user.username, user.canonical) == ("ada", "ada")
+    await imported(world, SAMPLES["devise"])
+    for name in ("ada ", " ada", "ada"):
+        await world.login(name, PASSWORD)
