@@ -450,7 +450,12 @@ async def test_the_gateway_chooses_what_separates_roles(service: Service, login:
 
 @pytest.mark.parametrize(
     "handshake",
-    [{"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}, {"Sec-WebSocket-Version": "13"}, {"Sec-WebSocket-Key": ""}],
+    [
+        {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="},
+        {"Sec-WebSocket-Version": "13"},
+        {"Sec-WebSocket-Key": ""},
+        {"Upgrade": "WebSocket"},
+    ],
 )
 @pytest.mark.parametrize("place", ELSEWHERE)
 async def test_a_handshake_by_cookie_comes_from_our_own_pages(
