@@ -23,7 +23,7 @@ from authsvc.web.errors import answer, answer_http, answer_unexpected
 from authsvc.web.middleware.access_log import AccessLog
 from authsvc.web.middleware.headers import ResponseHeaders
 from authsvc.web.middleware.metrics import RequestMetrics
-from authsvc.web.scope import ROUTE
+from authsvc.web.scope import ROUTE, SPENT
 
 Endpoint = Callable[[RequestContext], Awaitable[Response]]
 
@@ -64,7 +64,7 @@ def _bound(deps: Deps, route: Route) -> Callable[[Request], Awaitable[Response]]
 
     async def endpoint(request: Request) -> Response:
         request.scope[ROUTE] = route
-        with request_budget(request_s):
+        with request_budget(request_s - request.scope.get(SPENT, 0)):
             return await function(RequestContext(deps, request))
 
     return endpoint

@@ -11,7 +11,7 @@ from authsvc.edge.fast_path import FastHead, FastPath, Headers
 from authsvc.edge.fast_requests import FastRequest
 from authsvc.edge.protocol import BoundedProtocol
 from authsvc.store.lookup import Answer, Question
-from authsvc.web.scope import SAMPLED
+from authsvc.web.scope import SAMPLED, SPENT
 
 
 class _Event:
@@ -154,6 +154,7 @@ class FastProtocol(BoundedProtocol):
             cycle.head, cycle.request, found, servers, cycle.began, last=not cycle.keep_alive
         )
         if answer is None:
+            cycle.scope[SPENT] = time.perf_counter() - cycle.began  # type: ignore[literal-required]  # as below
             self._hand_over(cycle, sampled=False)
             return
         cycle.response_started = cycle.response_complete = True

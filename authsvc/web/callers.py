@@ -10,6 +10,7 @@ from urllib.parse import unquote_plus
 from starlette.requests import Request
 
 from authsvc.api.schemas.requests import ClientForm
+from authsvc.core.address import OWS
 from authsvc.core.client import Client, Permission
 from authsvc.core.session import Active, Inactive
 from authsvc.core.user import ADMIN_ROLE
@@ -34,8 +35,8 @@ FOR_OTHERS = "the audience of this token lacks the URL of this service"
 # Where a token is read. None: in either of the two, and both are one too many.
 Source = Literal["bearer", "cookie"] | None
 
-_BEARER = re.compile(r"bearer ([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
-_BASIC = re.compile(r"basic ([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
+_BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
+_BASIC = re.compile(r"basic +([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +167,23 @@ async def client_or_admin_of(ctx: RequestContext, form: ClientForm | None = None
     """Authenticate any client, or a user who is an admin."""
     header = _authorization(ctx.request)
     by_basic = header is not None and header[:6].lower() == "basic "
-    by_secret = form is not None and form.client_secret is not None
-    named = header is None and form is not None and form.client_id is not None
-    if by_basic or by_secret or (named and cookies.session_token(ctx.request) is None):
-        # Beside HTTP Basic or a cookie, a form's client_id alone names the client whose sessions are to end.
-        client = await client_of(ctx, form if by_secret or not by_basic else None)
+    by_form = form is not None and names_caller(ctx.request, form)
+    if by_basic or by_form:
+        client = await client_of(ctx, form if by_form else None)
         return AdminPrincipal(ctx.caller_as(f"client:{client.client_id}"), client)
     user = await user_of(ctx)
     _check_admin(user.active, ctx.deps.settings.base_url)
     return AdminPrincipal(user.caller, None)
+
+
+def names_caller(request: Request, form: ClientForm) -> bool:
+    """Whether the form's client_id names the client that is calling.
+
+    Beside HTTP Basic, a bearer token or a cookie, client_id alone names the client whose sessions are to end.
+    """
+    if form.client_secret is not None:
+        return True
+    return form.client_id is not None and _authorization(request) is None and cookies.session_token(request) is None
 
 
 def _check_admin(active: Active, base_url: str) -> None:
@@ -193,7 +202,8 @@ def _authorization(request: Request) -> str | None:
     headers = request.headers.getlist("authorization")
     if len(headers) > 1:
         raise InvalidRequest("more than one Authorization header")
-    return headers[0] if headers else None
+    # The parser leaves spaces at the end, which are no part of the value (RFC 9110 section 5.5).
+    return headers[0].strip(OWS) if headers else None
 
 
 def _basic(request: Request) -> ClientCredentials | None:

@@ -12,6 +12,9 @@ from authsvc.web.scope import ROUTE
 
 M = TypeVar("M", bound=BaseModel)
 
+# The names of UTF-8 (WHATWG Encoding, section 4.2), and Python's.
+_UTF_8 = ("utf-8", "utf8", "utf_8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8", "x-unicode20utf8")
+
 
 async def json_body(request: Request, model: type[M]) -> M:
     """Parse a JSON object and refuse unlisted fields. Raises InvalidRequest, TooLarge, UnsupportedMediaType."""
@@ -67,8 +70,17 @@ async def _capped(request: Request) -> bytes:
 
 def _check_type(request: Request, media_type: str) -> None:
     types = request.headers.getlist("content-type")
-    essence, _, parameter = (types[0] if len(types) == 1 else "").lower().partition(";")
-    if essence.strip(OWS) != media_type or parameter.strip(OWS).replace('"', "") not in ("", "charset=utf-8"):
+    if not types:
+        raise InvalidRequest(f"Content-Type: missing; the body has to be {media_type}")
+    essence, *parameters = [part.strip(OWS) for part in types[0].lower().split(";")]
+    if len(types) > 1 or essence != media_type or not all(_is_fit(parameter, media_type) for parameter in parameters):
         raise UnsupportedMediaType(f"the body has to be {media_type} in UTF-8")
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaType("the body must not be compressed")
+
+
+def _is_fit(parameter: str, media_type: str) -> bool:
+    """Whether a parameter of the content type leaves its meaning as it is. Only `charset` could change it."""
+    name, _, value = parameter.partition("=")
+    # The octets of a form are ASCII, and its escapes are UTF-8 (RFC 6749 appendix B), whatever it says.
+    return name.strip(OWS) != "charset" or media_type == FORM or value.strip(OWS).strip('"') in _UTF_8

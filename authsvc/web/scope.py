@@ -6,3 +6,5 @@ ROUTE = "authsvc.route"
 END = "authsvc.end"
 # Whether the access log gets this request, where that is decided already.
 SAMPLED = "authsvc.sampled"
+# Seconds that the fast path has waited for the store before it gave the request to the application.
+SPENT = "authsvc.spent"

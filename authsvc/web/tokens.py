@@ -87,13 +87,13 @@ async def _introspected(
 async def revoke(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     form = await form_body(ctx.request, requests.RevokeForm)
+    # Without a token, client_id names the client whose sessions end, unless it names the caller.
+    target = form.client_id if form.token is None and not callers.names_caller(ctx.request, form) else None
+    given = [name for name in (form.token, form.session_id, form.sub, target, form.all) if name is not None]
+    if len(given) != 1:  # whoever the caller is
+        raise InvalidRequest("give one of: token, and for admins session_id, sub, client_id or all")
     by = await callers.client_or_admin_of(ctx, form)
     caller, admin = by.caller, by.may("admin")
-    # Without a token, client_id names the client whose sessions end, unless the caller authenticates by it.
-    target = form.client_id if form.token is None and form.client_secret is None else None
-    given = [name for name in (form.token, form.session_id, form.sub, target, form.all) if name is not None]
-    if len(given) != 1:
-        raise InvalidRequest("give one of: token, and for admins session_id, sub, client_id or all")
     if form.token is not None:
         if by.client and form.client_id not in (None, by.client.client_id):
             raise InvalidRequest("client_id: not the client that is calling")

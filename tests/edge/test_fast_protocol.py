@@ -15,6 +15,7 @@ from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.edge import fast_path
 from authsvc.edge.fast_path import FastPath
+from authsvc.edge.fast_protocol import FastCycle
 from authsvc.edge.fast_requests import FastRequest, IntrospectRequest
 from authsvc.errors import StoreUnavailable
 from authsvc.settings import Settings
@@ -394,6 +395,25 @@ async def test_the_store_is_asked_for_as_long_as_one_request_may_take(
 
 
 # Logs, traces and metrics
+
+
+@pytest.mark.parametrize(("waited", "status"), [(0, 403), (1, 503)])
+async def test_a_refused_client_has_one_budget(
+    service: Service, monkeypatch: pytest.MonkeyPatch, waited: float, status: int
+) -> None:
+    """The time for which the fast path waited is missing on the general way. When nothing is left, that way is 503."""
+    client, credentials = await service.client()
+    served, asked = Served(service), Asked()
+    monkeypatch.setattr(served.fast_path, "ask", asked)
+    request = request_of([(b"Content-Type", FORM), (b"Authorization", basic(*credentials))], b"token=x")
+    async with served.connected() as connection:
+        connection.writer.write(request)
+        await eventually(lambda: len(asked.questions) == 1)
+        cycle = served.protocols[0].cycle
+        assert isinstance(cycle, FastCycle)
+        cycle.began -= waited * PATIENT.request_s
+        asked.answer(0, Answer(client.client_id, {client.client_id: client}, {}))
+        assert (await connection.answer())[0] == status
 
 
 async def test_the_access_log_has_its_share(

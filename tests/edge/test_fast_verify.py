@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from itertools import product
 
 import pytest
@@ -11,6 +12,7 @@ from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.edge.fast_path import Headers
 from authsvc.edge.fast_requests import FAST_CALLS
+from authsvc.sdk.bearer import Refused, token_in
 from authsvc.web.cookies import NAME
 from tests.conftest import Clock, Service
 from tests.edge.served import Connection, Served
@@ -137,6 +139,32 @@ async def test_same_answers(service: Service, held: Tokens) -> None:
                 assert (fast.answered_fast > before) is (own and query not in UNPLAIN), request
             seen.add(answer[0])
     assert seen == {200, 401, 403}
+
+
+SCHEMES = (b"Bearer", b"bearer", b"BEARER", b"Basic", b"Bearer:", b"")
+SPACES = (b"", b" ", b"  ", b"\t", b" \t", b"\xa0", b"\x85")
+
+
+async def test_spaces_in_the_authorization_field(service: Service, held: Tokens) -> None:
+    """Fast path, general way and SDK take the same bearer tokens, however many spaces stand where (RFC 9110 11.4)."""
+    fast, general = Served(service), Served(service, fast=False)
+    live, dead = held.live.encode(), held.dead.encode()
+    texts = (live, dead, b"", b"a", live + b"=", live + b"," + live, b'"' + live + b'"', b"Bearer " + live, live[:-1])
+    seen = Counter[int]()
+    async with fast.connected() as one, general.connected() as other:
+        for before, scheme, between, text, after in product(SPACES[:3], SCHEMES, SPACES, texts, SPACES):
+            value = before + scheme + between + text + after
+            request = asked([(b"Authorization", value), SAFE], b"")
+            answer, expected = await asyncio.gather(one.ask(request), other.ask(request))
+            assert answer == expected, request
+            try:
+                told = token_in([value.decode("latin-1")])
+            except Refused:
+                told = None
+            assert (answer[0] == 200) is (told == held.live), request
+            seen[answer[0]] += 1
+    assert set(seen) == {200, 401}
+    assert seen[200] > 50
 
 
 async def test_one_source(service: Service, held: Tokens) -> None:

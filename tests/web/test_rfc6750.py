@@ -100,7 +100,6 @@ async def test_the_scheme_is_case_insensitive(service: Service, token: str, sche
 @pytest.mark.parametrize(
     "template",
     [
-        "Bearer  %s",
         "Bearer\t%s",
         "Bearer %s,",
         "Bearer %s, Bearer %s",
@@ -126,6 +125,13 @@ async def test_what_is_no_bearer_token(service: Service, token: str, store_calls
         answer = await service.http.get(path, headers=[(b"Authorization", header)])
         assert_problem(answer, 400, "invalid_request")
     assert store_calls.made() == {}
+
+
+@pytest.mark.parametrize("template", ["Bearer %s", "bearer   %s", "BEARER  %s ", " Bearer %s\t"])
+async def test_spaces_of_a_bearer_token(service: Service, token: str, template: str) -> None:
+    """One or more spaces follow the scheme (RFC 9110 section 11.4); white space around the value is no part of it."""
+    answer = await service.http.get("/me", headers={"Authorization": template.replace("%s", token)})
+    assert answer.status_code == 200
 
 
 async def test_a_token_of_16_kib(service: Service, store_calls: StoreCalls) -> None:

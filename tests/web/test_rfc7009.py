@@ -167,3 +167,25 @@ async def test_an_admin_user_revokes_a_client(service: Service, mine: dict[str, 
     answer = await service.http.post("/revoke", data={"client_id": "app"}, headers=headers)
     assert answer.status_code == 200
     assert not await service.active(mine["access_token"])
+
+
+async def test_without_a_token_every_caller_gets_the_same(service: Service) -> None:
+    """Whoever calls, and even without credentials: nothing to revoke is 400 `invalid_request`."""
+    await service.user()
+    token = (await service.login())["access_token"]
+    _, auth = await service.client()
+    bodies = []
+    for options in (
+        {"data": {"x": "y"}},
+        {"data": {"client_id": "app"}},
+        {"data": {"client_id": auth[0], "client_secret": auth[1]}},
+        {"data": {"client_id": service.admin[0], "client_secret": service.admin[1]}},
+        {"data": {"x": "y"}, "auth": auth},
+        {"data": {"x": "y"}, "auth": service.admin},
+        {"data": {"token": ""}, "headers": bearer(token)},
+        {"data": {"token": ""}, "headers": cookie(token)},
+    ):
+        answer = await service.http.post("/revoke", **options)
+        assert_problem(answer, 400, "invalid_request")
+        bodies.append(answer.text)
+    assert len(set(bodies)) == 1
