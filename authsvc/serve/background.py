@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 PARENT_CHECK_S = 0.5
 # How often a worker asks whether the store is fit, for the metrics.
 READINESS_S = 5
-# How often a worker looks whether it is time to count the forms of imported hashes.
-HASH_FORMS_S = 600
+# How often a worker looks for new forms of imported hashes, to measure them before a login waits for that.
+HASH_FORMS_S = 15
 
 
 @dataclass(frozen=True, slots=True)
