@@ -16,7 +16,8 @@ from authsvc.errors import InvalidRequest
 M = TypeVar("M", bound=BaseModel)
 
 MAX_BODY = 64 * 1024
-# For calls that anybody can make. A password of 1,024 bytes takes 6 KiB if all of its characters are escaped.
+# For bodies that are read before anybody has authenticated, all forms among them. A password of 1,024 bytes takes 6 KiB
+# if all of its characters are escaped.
 MAX_ANONYMOUS_BODY = 16 * 1024
 MAX_FORM_FIELDS = 100
 MAX_DIGITS = 19

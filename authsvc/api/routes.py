@@ -54,13 +54,14 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/token", "tokens.token", "Refresh (RFC 6749)", "tokens", CLIENT_BY_FORM,
           about="The only grant is `refresh_token`. Each use replaces the refresh token. For some seconds the previous "
                 "refresh token gets the same answer again; any older one ends the session.",
-          takes=requests.TokenForm, gives=answers.Tokens,
+          takes=requests.TokenForm, max_body=MAX_ANONYMOUS_BODY, gives=answers.Tokens,
           errors=(e.InvalidGrant, e.InvalidScope, e.UnsupportedGrantType, e.TooManyChanges)),
     Route("POST", "/introspect", "tokens.introspect", "Who is this, right now? (RFC 7662)", "tokens", CLIENT_BY_FORM,
           about="Unknown tokens, expired tokens, revoked tokens and tokens for other audiences get the same answer: "
                 "`active: false` and nothing else. So does anything that is no access token, such as a refresh token, "
                 "whatever `token_type_hint` says.",
-          takes=requests.IntrospectForm, gives=answers.Introspection, errors=(e.UnauthorizedClient,)),
+          takes=requests.IntrospectForm, max_body=MAX_ANONYMOUS_BODY, gives=answers.Introspection,
+          errors=(e.UnauthorizedClient,)),
     Route("POST", "/introspect/batch", "tokens.introspect_batch", "The same for up to 1,000 tokens", "tokens", CLIENT,
           about="One answer for each token, in the order of the request.",
           takes=requests.IntrospectBatch, gives=answers.Introspections, errors=(e.UnauthorizedClient,)),
@@ -68,7 +69,7 @@ ROUTES: tuple[Route, ...] = (
           CLIENT_OR_ADMIN,
           about="With a `token`: 200 also if the token is unknown. Admins may name exactly one of `session_id`, `sub`, "
                 "`client_id` or `all` instead.",
-          takes=requests.RevokeForm, errors=(e.NotFound,)),
+          takes=requests.RevokeForm, max_body=MAX_ANONYMOUS_BODY, errors=(e.NotFound,)),
     Route("POST", "/tokens", "tokens.issue", "Issue a token for a user authenticated elsewhere", "tokens", CLIENT,
           about="For a client with the permission `issue`. A new subject gets a user record. The answer has no "
                 "refresh token.",
