@@ -44,6 +44,7 @@ PUBLIC = {
     "Metadata.token_endpoint_auth_methods_supported": "names methods",
     "Pbkdf2.digest": "names a hash function",
     "RevokeForm.token_type_hint": "names a kind of token",
+    "Service.hash_forms": "names of algorithms with their parameters",
     "Settings.password_context": "words that no password may contain",
 }
 
@@ -119,9 +120,11 @@ FOUND = classes()
 @pytest.mark.parametrize("cls", FOUND, ids=lambda cls: f"{cls.__module__.removeprefix('authsvc.')}.{cls.__qualname__}")
 def test_no_secret_in_a_representation(cls: type) -> None:
     """A field with the name of a secret is in no repr, str or format of its object."""
-    made = filled(cls)
-    shown = f"{made!r} {made!s} {[made]}"
-    assert [name for name in secrets_of(cls) if canary(name) in shown] == []
+    secrets = secrets_of(cls)
+    if secrets:
+        made = filled(cls)
+        shown = f"{made!r} {made!s} {[made]}"
+        assert [name for name in secrets if canary(name) in shown] == []
 
 
 def test_the_classes_are_found() -> None:
