@@ -29,6 +29,7 @@ AuthError
 ├── Busy
 ├── StoreUnavailable
 │   ├── NotDurable
+│   ├── AdminsUnknown
 │   ├── CorruptRecord
 │   ├── NewerFormat        found, understood
 │   └── FormatNotAllowed   needed, allowed
@@ -169,6 +170,10 @@ class StoreUnavailable(AuthError):
 
 class NotDurable(StoreUnavailable):
     """The store made the change, and too few replicas or disks have it, so it may be lost. Repeating it is safe."""
+
+
+class AdminsUnknown(StoreUnavailable):
+    """The index of admins is still being filled, so nobody can say whether another admin would be left."""
 
 
 class CorruptRecord(StoreUnavailable):

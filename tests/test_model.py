@@ -424,7 +424,7 @@ class Sessions(RuleBasedStateMachine):
             self.clock.forward(200 * 86400)
             contents.expire(self.valkey, self.clock())
             left = contents.keys(self.valkey)
-            expected = {key for key in self.empty if key.startswith((b"client:", b"service"))}
+            expected = {key for key in self.empty if key.startswith((b"client:", b"service", b"admins:"))}
             for person in self.model.people.values():
                 expected.add(f"user:{{{person.sub}}}".encode())
                 if person.name is not None:

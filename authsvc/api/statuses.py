@@ -32,6 +32,7 @@ STATUSES: dict[type[e.AuthError], tuple[int, str]] = {
     e.StoreUnavailable: (503, "temporarily_unavailable"),  # RFC 7009 section 2.2.1
     e.NotReady: (503, "temporarily_unavailable"),
     e.NotDurable: (503, "temporarily_unavailable"),
+    e.AdminsUnknown: (503, "temporarily_unavailable"),
     e.CorruptRecord: (503, "temporarily_unavailable"),
     e.NewerFormat: (503, "temporarily_unavailable"),
     e.FormatNotAllowed: (503, "temporarily_unavailable"),

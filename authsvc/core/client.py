@@ -81,6 +81,9 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
         """The client after all its sessions have ended."""
         return self.but(epoch=raised(self.epoch, now))
 
+    def admin_entry(self) -> str | None:
+        return f"client:{self.client_id}" if self.may("admin") else None
+
     def may(self, permission: Permission) -> bool:
         return permission in self.permissions
 

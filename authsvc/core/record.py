@@ -51,6 +51,10 @@ class Record(Part, frozen=True, kw_only=True, omit_defaults=True):
         """
         return 1
 
+    def admin_entry(self) -> str | None:
+        """The entry of this record in the index of admins; None if the record gives no power over others."""
+        return None
+
     def expires_at(self) -> int | None:
         """Epoch seconds at which the store may drop the record; None: never."""
         return None

@@ -56,6 +56,10 @@ class User(Record, frozen=True, kw_only=True, omit_defaults=True):
         names = (self.username, self.renaming_to)
         return any(name is not None and normalise(name) == canonical_name for name in names)
 
+    def admin_entry(self) -> str | None:
+        # A suspended admin has the entry too: reinstating gives the power back.
+        return f"user:{self.sub}" if ADMIN_ROLE in self.roles else None
+
     @property
     def is_admin(self) -> bool:
         return self.status == "active" and ADMIN_ROLE in self.roles

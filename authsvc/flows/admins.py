@@ -1,20 +1,61 @@
-"""The guard against losing the last admin."""
+"""The guard against losing the last admin, and the index of admins that it reads."""
 
-from authsvc.errors import LastAdmin
+import asyncio
+
+from authsvc.core.client import Client
+from authsvc.core.user import User
+from authsvc.errors import AdminsUnknown, LastAdmin, StoreUnavailable
 from authsvc.flows.deps import Deps
+
+# How often a worker looks whether the index is filled, and how long it pauses between two steps of filling it.
+LOOK_AGAIN_S = 2.0
+PAUSE_S = 0.01
 
 
 async def require_another_admin(deps: Deps, *, client_id: str | None = None, sub: str | None = None) -> None:
     """Raise LastAdmin unless there is an admin besides this one: a client, or an active user who can log in.
 
     The guard is against mistakes. Two admins who remove each other in the same moment can both succeed.
+    Raises AdminsUnknown if the index of admins is not filled yet and does not name another admin.
     """
-    async for client in deps.store.listing.every_client():
-        if client.client_id != client_id and client.may("admin") and client.secrets:
+    this = f"client:{client_id}" if sub is None else f"user:{sub}"
+    if await _is_there_another(deps, this):
+        return
+    if await deps.store.admins.filled_at() is None:
+        try:
+            await deps.store.admins.fill(deps.clock())
+        except StoreUnavailable as error:  # too many keys for the time of one request
+            raise AdminsUnknown("the index of admins is still being filled") from error
+        if await _is_there_another(deps, this):
             return
-    async for user in deps.store.listing.every_user():
-        if user.sub != sub and user.is_admin and user.username is not None:
-            credentials = await deps.store.credentials.find(user.sub)
-            if credentials is not None and credentials.hash is not None:
-                return
     raise LastAdmin("nobody would be left to administer the service")
+
+
+async def _is_there_another(deps: Deps, this: str) -> bool:
+    async for page in deps.store.admins.pages():
+        others = [admin for admin in page if admin.admin_entry() != this]
+        if any(isinstance(admin, Client) and admin.secrets for admin in others):
+            return True
+        users = [admin.sub for admin in others if isinstance(admin, User) and admin.is_admin and admin.username]
+        if any(held is not None and held.hash for held in await deps.store.credentials.find_all(users)):
+            return True
+    return False
+
+
+async def fill_admins(deps: Deps) -> None:
+    """Fill the index of admins, unless another worker does so from now on.
+
+    Every start fills it again: workers of an older version, which do not know the index, may have made admins.
+    """
+    started = deps.clock()
+    while True:
+        try:
+            if (await deps.store.admins.filled_at() or 0) >= started:
+                return
+            if await deps.store.admins.lease():
+                await deps.store.admins.fill(deps.clock(), pause_s=PAUSE_S)
+                await deps.store.admins.release()
+                return
+        except StoreUnavailable:
+            pass  # the store may be back soon
+        await asyncio.sleep(LOOK_AGAIN_S)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from authsvc.errors import AuthError
+from authsvc.flows.admins import fill_admins
 from authsvc.flows.deps import Deps
 from authsvc.flows.hash_forms import count_forms
 from authsvc.flows.ready import ready
@@ -26,7 +27,7 @@ HASH_FORMS_S = 15
 
 @dataclass(frozen=True, slots=True)
 class BackgroundTask:
-    """`run` goes on until it is cancelled. `needed`: whether this worker needs the task."""
+    """`run` goes on until its work is done or it is cancelled. `needed`: whether this worker needs the task."""
 
     name: str
     run: Callable[[Deps], Awaitable[None]]
@@ -68,6 +69,7 @@ async def watch_hash_forms(deps: Deps) -> None:
 TASKS: tuple[BackgroundTask, ...] = (
     BackgroundTask("end_with_parent", end_with_parent, lambda _: multiprocessing.parent_process() is not None),
     BackgroundTask("watch_hash_forms", watch_hash_forms, lambda _: True),
+    BackgroundTask("fill_admins", fill_admins, lambda _: True),
     BackgroundTask("watch_readiness", watch_readiness, lambda deps: deps.settings.metrics_port is not None),
 )
 

@@ -7,6 +7,7 @@ from authsvc.core.client import Client
 from authsvc.core.user import Credentials, ResetCode
 from authsvc.driver.connection import Connection
 from authsvc.store import keys
+from authsvc.store.admins import Admins
 from authsvc.store.audit import Audit
 from authsvc.store.bulk_users import BulkInsert
 from authsvc.store.changes import Changes
@@ -38,6 +39,7 @@ class Store:
         self.codes = Records(connection, turns, ResetCode, keys.code)
         self.lookup = Lookup(connection)
         self.listing = Listing(connection)
+        self.admins = Admins(connection)
         self.throttle = Throttle(connection, turns)
         self.changes = Changes(connection)
         self.audit = Audit(connection, retention_s=audit_retention_s, max_events=audit_max_events)

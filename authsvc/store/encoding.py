@@ -15,6 +15,7 @@ from authsvc.driver.connection import Connection
 from authsvc.driver.scripts import stamped
 from authsvc.errors import CorruptRecord, FormatNotAllowed, NewerFormat, StoreUnavailable
 from authsvc.store import keys
+from authsvc.store.admin_entries import enter
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class Encoder:
 
     async def encode_unique(self, record: Record, *, instead_of: Record | None = None) -> bytes:
         """Like `encode`, for a record that is unlike any other by itself, and needs no write id."""
+        await self._enter_admin(record, instead_of)
         if instead_of is not None and record.unknown is None:
             record = record.but(unknown=instead_of.unknown)
         needed = record.needs_format()
@@ -100,6 +102,12 @@ class Encoder:
         encoded = record.to_json()
         # The bytes may also stand in a user's claims; then the slow way writes the same JSON.
         return _with_members_of(record) if _UNKNOWN in encoded else encoded
+
+    async def _enter_admin(self, record: Record, instead_of: Record | None) -> None:
+        """Enter a new admin into the index of admins. Every writer encodes, so the entry is there before the record."""
+        entry = record.admin_entry()
+        if entry is not None and (instead_of is None or instead_of.admin_entry() is None):
+            await enter(self._connection, [entry])
 
     async def _ask_for(self, needed: int) -> None:
         """Read how far an operator has raised the store's format. It never falls, so that the answer stays good."""

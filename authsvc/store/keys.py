@@ -14,6 +14,9 @@ whole key of the session. No operation needs two slots at once.
 | `client:<client_id>`       | JSON        | the client's life       | deleting the client                |
 | `service`                  | JSON        | for ever                | nobody                             |
 | `audit`                    | stream      | its retention           | trims itself by age                |
+| `admins:index`             | sorted set  | for ever                | readers drop entries without power |
+| `admins:filled`            | time        | for ever                | nobody                             |
+| `admins:filling`           | a lease     | seconds                 | the worker that fills the index    |
 | `code:<handle>`            | JSON        | minutes                 | its use                            |
 | `throttle:<what>`          | JSON        | minutes, a day at most  | a success                          |
 
@@ -24,6 +27,9 @@ The contract of `GET /events` includes the names of the keys that an introspecti
 from base64 import urlsafe_b64encode
 from hashlib import sha256
 
+ADMINS = "admins:index"
+ADMINS_FILLED = "admins:filled"
+ADMINS_FILLING = "admins:filling"
 SERVICE = "service"
 AUDIT = "audit"
 SESSION_PREFIX = "session:"
@@ -43,6 +49,7 @@ PATTERNS = (
     "client:*",
     SERVICE,
     AUDIT,
+    "admins:*",
     "code:*",
     "throttle:*",
 )

@@ -21,6 +21,7 @@ RETRY_AFTER_S = 1
 _UNAVAILABLE = "the store can't be asked right now"
 _DESCRIPTIONS: dict[type[Exception], str] = {
     e.StoreUnavailable: _UNAVAILABLE,
+    e.AdminsUnknown: "the index of admins is still being filled; try again in a minute",
     e.CorruptRecord: _UNAVAILABLE,
     e.NewerFormat: _UNAVAILABLE,
     e.FormatNotAllowed: _UNAVAILABLE,

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import redis
 
-from authsvc.core.client import Client
 from authsvc.core.user import Credentials, User
 from authsvc.errors import InvalidCredentials, InvalidRequest, LastAdmin, NotFound, UsernameTaken
 from authsvc.flows import clients, users
 from authsvc.flows.deps import OPERATOR
+from authsvc.store.admins import Admin
 from tests.conftest import PASSWORD, Clock, Service
 from tests.flows.conftest import World
 from tests.flows.contents import expire, keys
@@ -293,17 +293,17 @@ class TestLastAdmin:
     ) -> None:
         """The last admin stays the last one when its record changes during the search for another."""
         last = await world.user("root", roles=("admin",)) if kind == "user" else await world.client("admin")
-        every_client = world.deps.store.listing.every_client
+        pages = world.deps.store.admins.pages
 
-        async def changed_meanwhile() -> AsyncIterator[Client]:
+        async def changed_meanwhile() -> AsyncIterator[list[Admin]]:
             if isinstance(last, User):
                 await users.update(world.deps, OPERATOR, last.sub, claims={"renamed": True})
             else:
                 await clients.update(world.deps, OPERATOR, last.client_id, name="renamed")
-            async for client in every_client():
-                yield client
+            async for page in pages():
+                yield page
 
-        monkeypatch.setattr(world.deps.store.listing, "every_client", changed_meanwhile)
+        monkeypatch.setattr(world.deps.store.admins, "pages", changed_meanwhile)
         deleting = (
             users.delete(world.deps, OPERATOR, last.sub)
             if isinstance(last, User)

@@ -1,0 +1,104 @@
+"""The index of admins: who may administer the service, found without a walk over all keys.
+
+The index may list too many: an entry is written before its record gives power, and it is dropped when a reader finds
+that the record gives none. So every reader looks at the records too. A missing entry can only refuse a change that
+needs another admin, never allow one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from authsvc.core.client import Client
+from authsvc.core.user import User
+from authsvc.driver.connection import Connection
+from authsvc.errors import StoreUnavailable
+from authsvc.store import keys
+from authsvc.store.admin_entries import drop, enter
+from authsvc.store.encoding import load
+
+Admin = User | Client
+
+PAGE = 100
+# How many keys one step of the filling looks at, and how long it may take before another worker fills the index.
+STEP = 1000
+LEASE_S = 30
+# The names of users and clients. One pattern for both halves the time of the walk.
+_NAMES = "[cu][ls][ei][er]*"
+
+
+class Admins:
+    """`admins:index`: `user:<sub>` and `client:<client_id>`, each with the time at which it was entered."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def pages(self) -> AsyncIterator[list[Admin]]:
+        """The records of all entries that give power, the newest entries first. Drops the entries that are stale."""
+        start, stale = 0, list[str]()
+        while page := await self._connection.call("ZRANGE", keys.ADMINS, start, start + PAGE - 1, "REV"):
+            entries = [entry.decode() for entry in page]
+            raws = await self._connection.batch([("GET", _key_of(entry)) for entry in entries])
+            admins = list[Admin]()
+            for entry, raw in zip(entries, raws, strict=True):
+                record = _read(entry, raw) if raw else None
+                if record is not None and record.admin_entry() == entry:
+                    admins.append(record)
+                elif record is not None or not raw:  # a newer version may find power in what this one can't read
+                    stale.append(entry)
+            yield admins
+            start += PAGE
+        await drop(self._connection, stale)
+
+    async def filled_at(self) -> float | None:
+        """When the last walk began that entered all admins; None: there was none, so entries may be missing."""
+        raw = await self._connection.call("GET", keys.ADMINS_FILLED)
+        return None if raw is None else float(raw)
+
+    async def lease(self) -> bool:
+        """Whether this worker may fill the index now; no other worker does so meanwhile."""
+        return bool(await self._connection.call("SET", keys.ADMINS_FILLING, "", "NX", "EX", LEASE_S))
+
+    async def release(self) -> None:
+        await self._connection.call("DEL", keys.ADMINS_FILLING)
+
+    async def fill(self, now: float, *, pause_s: float = 0) -> None:
+        """Enter all admins that there are, by a walk over all keys. A walk that breaks off leaves what it entered.
+
+        pause_s: between two steps, to leave time for others.
+        """
+        position = "0"
+        while True:
+            position, names = await self._connection.scan(position, _NAMES, STEP)
+            await self._enter([name.decode() for name in names])
+            if position == "0":
+                break
+            await asyncio.sleep(pause_s)
+        await self._connection.call("SET", keys.ADMINS_FILLED, str(now))
+
+    async def _enter(self, names: Sequence[str]) -> None:
+        commands = [("GET", name) for name in names if name.startswith((keys.USER_PREFIX, keys.CLIENT_PREFIX))]
+        *raws, _ = await self._connection.batch([*commands, ("EXPIRE", keys.ADMINS_FILLING, LEASE_S)])
+        found = [_entry_of(name, raw) for (_, name), raw in zip(commands, raws, strict=True)]
+        entries = [entry for entry in found if entry is not None]
+        if entries:
+            await enter(self._connection, entries)
+
+
+def _entry_of(name: str, raw: bytes | None) -> str | None:
+    if raw is None or b'"admin"' not in raw:  # the word of the role and of the permission; most records lack it
+        return None
+    record = _read(name, raw)
+    return None if record is None else record.admin_entry()
+
+
+def _read(name: str, raw: bytes) -> Admin | None:
+    """The record under this key or entry; None if this version can't read it. Then it gives no power here."""
+    try:
+        return load(User, raw) if name.startswith(keys.USER_PREFIX) else load(Client, raw)
+    except StoreUnavailable:
+        return None
+
+
+def _key_of(entry: str) -> str:
+    kind, _, id_ = entry.partition(":")
+    return keys.user(id_) if kind == "user" else keys.client(id_)
