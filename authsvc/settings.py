@@ -15,6 +15,7 @@ from authsvc.core.argon2_profiles import RECOMMENDED, Argon2Profile
 from authsvc.core.client import BUILT_IN
 from authsvc.core.durability import DurabilityLevel
 from authsvc.core.scope import SCOPE
+from authsvc.core.throttle import LIMITS, Limits
 from authsvc.errors import StartupError
 
 PREFIX = "AUTHSVC_"
@@ -41,6 +42,9 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split)]
 # Whole origins only. With credentials, a wildcard would allow every site, and `null` any sandboxed frame.
 Origins = Annotated[tuple[Annotated[str, Field(pattern=r"^https?://[^\s/*@?#\\]+$")], ...], BeforeValidator(_split)]
+Attempts = Annotated[int, Field(ge=1, le=100_000)]
+# NIST SP 800-63B-4 section 3.2.2 allows 100.
+InARow = Annotated[int, Field(ge=1, le=100)]
 Seconds = Annotated[int, Field(ge=1)]
 
 
@@ -107,6 +111,22 @@ class Settings(BaseModel):
     trusted_proxies: Networks = Field(
         (), description="addresses or networks of the proxies whose X-Forwarded-For the service believes"
     )
+    limit_per_pair: InARow = Field(5, description="wrong passwords in a row for one account from one address")
+    limit_per_known_network: InARow = Field(
+        100, description="wrong passwords in a row for one account from a network from which its owner logged in before"
+    )
+    limit_per_source: InARow = Field(
+        20, description="wrong passwords for one account from one IPv4 /24 or IPv6 /48; then the source waits longer"
+    )
+    limit_per_account: InARow = Field(
+        100, description="wrong passwords for one account from all unknown networks; then the account waits longer"
+    )
+    limit_per_address: Attempts = Field(20, description="wrong guesses from one address (IPv6: /64) in 5 minutes")
+    limit_per_network: Attempts = Field(200, description="wrong guesses from one IPv6 /48 in 5 minutes")
+    limit_per_client: Attempts = Field(10, description="wrong secrets of one client in a minute")
+    unlimited_networks: Networks = Field(
+        (), description="addresses or networks without a limit of their own; the limits of each account still hold"
+    )
     refresh_grace_s: int = Field(
         10, ge=0, le=300, description="how long a spent refresh token returns the same pair of tokens again; 0: never"
     )
@@ -170,6 +190,18 @@ class Settings(BaseModel):
     def but(self, **changes: object) -> Self:
         """The same settings with some replaced."""
         return type(self).model_validate(self.model_dump() | changes)
+
+    @cached_property
+    def limits(self) -> Limits:
+        return LIMITS.allowing(
+            pair=self.limit_per_pair,
+            known=self.limit_per_known_network,
+            source=self.limit_per_source,
+            account=self.limit_per_account,
+            address=self.limit_per_address,
+            network=self.limit_per_network,
+            client=self.limit_per_client,
+        )
 
     @property
     def argon2_profile(self) -> Argon2Profile:

@@ -44,6 +44,12 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
     return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
 
 
+def is_within(ip: str | None, networks: Sequence[Network]) -> bool:
+    """Whether an address is in one of these networks."""
+    address = _parsed((ip or "").partition("%")[0])
+    return address is not None and any(address in network for network in networks)
+
+
 def prefixes(ip: str | None) -> tuple[str, str | None]:
     """The prefixes for rate limits. IPv4: the address and None. IPv6: its /64 and its /48.
 
@@ -67,3 +73,14 @@ def neighbourhood(ip: str | None) -> str:
     if isinstance(address, IPv6Address):
         address = address.ipv4_mapped or address
     return str(ip_network((address, 56 if isinstance(address, IPv6Address) else 24), strict=False))
+
+
+def source_of(ip: str | None) -> str:
+    """The network that counts as one source of guesses at an account. IPv4: its /24. IPv6: its /48.
+
+    One customer of a provider has up to a /48, and a small server often has neighbours in its /24.
+    """
+    address = _parsed((ip or "").partition("%")[0])
+    if address is None:
+        return "unknown"
+    return str(ip_network((address, 48 if isinstance(address, IPv6Address) else 24), strict=False))

@@ -4,15 +4,14 @@ import re
 from typing import Any
 
 from authsvc.core import scope as scopes
-from authsvc.core import throttle
 from authsvc.core import token as tokens
-from authsvc.core.address import prefixes
 from authsvc.core.client import BUILT_IN, CLIENT_ID, Client, Permission, Secret
 from authsvc.core.event import About, Event
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidClient, InvalidRequest
 from authsvc.flows.admins import require_another_admin
 from authsvc.flows.deps import Caller, Deps, audit
+from authsvc.flows.login import address_windows
 from authsvc.store.throttle import Window
 
 _AUDIENCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
@@ -32,10 +31,9 @@ async def authenticate(deps: Deps, caller: Caller, client_id: str, secret: str |
             return client
     if secret is not None:
         # Unknown ids count for the address. Otherwise each invented id would store a record.
-        limit = (
-            Window(throttle.PER_CLIENT, client_id) if client else Window(throttle.PER_ADDRESS, prefixes(caller.ip)[0])
-        )
-        attempt = await deps.store.throttle.reserve([limit], deps.clock())
+        of_client = [Window(deps.settings.limits.client, client_id)]
+        windows = of_client if client else address_windows(deps.settings, caller.ip)[:1]
+        attempt = await deps.store.throttle.reserve(windows, deps.clock())
         await deps.store.throttle.settle(attempt, right=False)
         about = About(client_id=client.client_id if client else None)
         await audit(deps, caller, Event.CLIENT_REFUSED, about, outcome="failure", kept=client is not None)

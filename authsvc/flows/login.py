@@ -4,8 +4,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from authsvc.core import scope as scopes
-from authsvc.core import throttle
-from authsvc.core.address import prefixes
+from authsvc.core.address import is_within, prefixes, source_of
 from authsvc.core.client import Client
 from authsvc.core.event import About, Event
 from authsvc.core.issuing import Opening
@@ -25,7 +24,8 @@ from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.grants import Grant, open_session
 from authsvc.flows.hash_forms import forms_in_use
 from authsvc.hashing.imported import read_whole
-from authsvc.store.throttle import Window
+from authsvc.settings import Settings
+from authsvc.store.throttle import Place, Window
 
 
 async def login(
@@ -82,9 +82,10 @@ async def authenticate(
 ) -> tuple[User, Credentials]:
     """Check a password. The attempt is counted before the hash is computed, and taken back if it was right."""
     canonical = _canonical(username)
-    windows = login_windows(canonical or username, caller.ip)
+    windows = login_windows(deps.settings, canonical or username, caller.ip)
+    place = place_of(canonical or username, caller.ip)
     try:
-        attempt = await deps.store.throttle.reserve(windows, deps.clock())
+        attempt = await deps.store.throttle.reserve(windows, deps.clock(), place)
     except TooManyAttempts:
         await audit(deps, caller, events.throttled, outcome="failure", kept=False)
         raise
@@ -107,15 +108,34 @@ async def authenticate(
     return user, credentials
 
 
-def login_windows(name: str, ip: str | None) -> list[Window]:
-    """The windows in which a guess at this account from this address counts. `name`: canonical if it can be."""
-    address, network = prefixes(ip)
+def place_of(name: str, ip: str | None) -> Place:
+    """The network that becomes known after a right password. `name`: canonical if it can be."""
+    return Place(name, prefixes(ip)[0])
+
+
+def login_windows(settings: Settings, name: str, ip: str | None) -> list[Window]:
+    """The windows in which a guess at this account from this address counts. `name`: canonical if it can be.
+
+    Guesses from a known network do not count for the account, and its lock does not hold there. They have a limit of
+    their own.
+    """
+    limits, (address, _) = settings.limits, prefixes(ip)
     windows = [
-        Window(throttle.PER_ACCOUNT_AND_ADDRESS, f"{name}\n{address}"),
-        Window(throttle.PER_ACCOUNT, name),
-        Window(throttle.PER_ADDRESS, address),
+        Window(limits.pair, f"{name}\n{address}"),
+        Window(limits.known, f"{name}\n{address}", known=True),
+        Window(limits.source, f"{name}\n{source_of(ip)}", known=False),
+        Window(limits.account, name, known=False),
     ]
-    return windows if network is None else [*windows, Window(throttle.PER_NETWORK, network)]
+    return windows + address_windows(settings, ip)
+
+
+def address_windows(settings: Settings, ip: str | None) -> list[Window]:
+    """The windows of an address, for whatever is guessed. None for a network that the settings exempt."""
+    limits, (address, network) = settings.limits, prefixes(ip)
+    if is_within(ip, settings.unlimited_networks):
+        return []
+    windows = [Window(limits.address, address)]
+    return windows if network is None else [*windows, Window(limits.network, network)]
 
 
 def refuse_long(password: str) -> None:

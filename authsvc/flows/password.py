@@ -1,9 +1,8 @@
 """Changing a password, and setting one with a reset code."""
 
-from authsvc.core import issuing, throttle
+from authsvc.core import issuing
 from authsvc.core import password as passwords
 from authsvc.core import token as tokens
-from authsvc.core.address import prefixes
 from authsvc.core.event import About, Event
 from authsvc.core.issuing import Pair
 from authsvc.core.session import Active, Session
@@ -20,9 +19,15 @@ from authsvc.errors import (
 )
 from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable
 from authsvc.flows.grants import Grant
-from authsvc.flows.login import AttemptEvents, authenticate, login_windows, refuse_long
+from authsvc.flows.login import (
+    AttemptEvents,
+    address_windows,
+    authenticate,
+    login_windows,
+    place_of,
+    refuse_long,
+)
 from authsvc.flows.sessions import refuse_if_cut_off
-from authsvc.store.throttle import Window
 
 _INVALID_CODE = "the reset code is not valid"
 
@@ -134,8 +139,8 @@ async def store_reset_code(
 
 async def _check_code(deps: Deps, caller: Caller, code: Token) -> ResetCode:
     """Return the record of a valid code. Throttled. Raises InvalidGrant, TooManyAttempts."""
-    address, _ = prefixes(caller.ip)
-    attempt = await deps.store.throttle.reserve([Window(throttle.PER_ADDRESS, address)], deps.clock())
+    # Not the /48: invented codes have no hope, so that they only count for the address that sends them.
+    attempt = await deps.store.throttle.reserve(address_windows(deps.settings, caller.ip)[:1], deps.clock())
     async with deps.store.throttle.release_on_failure(attempt):
         # A store that was emptied holds no codes either, which says nothing about this code.
         await deps.store.service.get()
@@ -178,6 +183,13 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
         raise InvalidGrant(_INVALID_CODE) from None
     await deps.store.codes.delete(code.handle)
     if changed.username is not None:
-        await deps.store.throttle.clear(login_windows(normalise(changed.username), caller.ip)[:2])
+        await _open_here(deps, caller, normalise(changed.username))
     deps.store.sessions.delete_cut_off(changed.sub, changed.epoch)
     await audit(deps, caller, Event.PASSWORD_RESET, About(changed.sub), epoch=changed.epoch)
+
+
+async def _open_here(deps: Deps, caller: Caller, name: str) -> None:
+    """Let the user log in from this network at once. Elsewhere locks stay, or they would tell of the reset."""
+    windows = login_windows(deps.settings, name, caller.ip)
+    await deps.store.throttle.clear(windows[:2])
+    await deps.store.throttle.note(place_of(name, caller.ip), deps.clock())

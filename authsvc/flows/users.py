@@ -9,8 +9,9 @@ from authsvc.core.username import normalise, trimmed
 from authsvc.errors import InvalidRequest, NotFound
 from authsvc.flows.admins import require_another_admin
 from authsvc.flows.deps import Caller, Deps, audit
-from authsvc.flows.login import login_windows
+from authsvc.flows.login import place_of
 from authsvc.flows.password import check_policy, store_reset_code
+from authsvc.store.throttle import Window
 
 
 async def create(
@@ -87,17 +88,24 @@ async def update(
     if username is not None and username != user.username:
         normalise(username)
         updated = await deps.store.users.rename(sub, username, change)
+        await _forget_networks(deps, user)
         changes["username"] = username
     else:
         updated = await deps.store.users.change(sub, change, first=True)
     if updated.status == "suspended":
         deps.store.sessions.delete_cut_off(sub, updated.epoch)
     if status == "active" and updated.username:
-        await deps.store.throttle.clear(login_windows(normalise(updated.username), None)[1:2])
+        await deps.store.throttle.clear([Window(deps.settings.limits.account, normalise(updated.username))])
     details: dict[str, Any] = {"fields": sorted(changes), "epoch": updated.epoch}
     details |= {name: changes[name] for name in ("status", "roles") if name in changes}
     await audit(deps, caller, _event(user, updated), About(sub), **details)
     return updated
+
+
+async def _forget_networks(deps: Deps, user: User) -> None:
+    """Forget the known networks of a name that is given up. The next user of the name has other networks."""
+    if user.username is not None:
+        await deps.store.throttle.clear([place_of(normalise(user.username), None)])
 
 
 def _event(before: User, after: User) -> Event:
@@ -112,6 +120,7 @@ async def delete(deps: Deps, caller: Caller, sub: str) -> None:
     if user.is_admin:
         await require_another_admin(deps, sub=sub)
     await deps.store.users.remove(sub)
+    await _forget_networks(deps, user)
     # Every session of a deleted user is inactive. The epoch only has to be above the epochs of all of them.
     deps.store.sessions.delete_cut_off(sub, user.cut_off(deps.clock()).epoch)
     await audit(deps, caller, Event.USER_DELETED, About(sub))

@@ -18,7 +18,7 @@ whole key of the session. No operation needs two slots at once.
 | `admins:filled`            | time        | for ever                | nobody                             |
 | `admins:filling`           | a lease     | seconds                 | the worker that fills the index    |
 | `code:<handle>`            | JSON        | minutes                 | its use                            |
-| `throttle:<what>`          | JSON        | minutes, a day at most  | a success                          |
+| `throttle:<what>`          | JSON        | 90 days at most         | a success, giving up the name      |
 
 The contract of `GET /events` includes the names of the keys that an introspection depends on: `session:`, `user:`,
 `client:` and `service`. A program that caches answers computes the digests of these names (docs/events.md).

@@ -6,16 +6,17 @@ check and given back after a right secret, the wait doubles, and compare-and-swa
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from authsvc.core.known_networks import KnownNetworks, network_digest
 from authsvc.core.throttle import Attempts, Limit
 from authsvc.driver.connection import Connection
 from authsvc.driver.scripts import Change, swap_command
 from authsvc.errors import Overloaded, StoreUnavailable, TooManyAttempts
 from authsvc.store import keys
-from authsvc.store.encoding import Encoder, load_to_change
+from authsvc.store.encoding import Encoder, load, load_to_change
 from authsvc.store.turns import Turn, Turns
 
 # How long an attempt waits for its turn and for the results of others: a full queue of hashes takes that long.
@@ -26,18 +27,50 @@ LOOK_AGAIN_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One limit applied to one thing, such as an address."""
+    """One limit applied to one thing, such as an address.
+
+    known: the window counts only attempts from a known network of the account, or only others. None: all attempts.
+    """
 
     limit: Limit
     of: str
+    known: bool | None = None
 
     @property
     def key(self) -> str:
         return keys.throttle(self.limit.name, self.of)
 
+    def applies(self, *, known: bool) -> bool:
+        return self.known is None or self.known == known
 
-# A counted attempt: its windows, and the value written to each. Mostly the window still has that value at the end.
-Reservation = dict[Window, bytes]
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An account, and the network from which somebody tries to log in to it."""
+
+    account: str
+    network: str
+
+    @property
+    def key(self) -> str:
+        return keys.throttle("networks", self.account)
+
+    @property
+    def digest(self) -> str:
+        return network_digest(self.account, self.network)
+
+
+@dataclass(slots=True)
+class Reservation:
+    """A counted attempt: its windows, and the value written to each. Mostly a window still has that value at the end.
+
+    known: the networks of the account, as they were read with the windows.
+    """
+
+    now: float
+    place: Place | None = None
+    counted: dict[Window, bytes] = field(default_factory=dict)
+    known: bytes | None = None
 
 
 class Throttle:
@@ -48,34 +81,58 @@ class Throttle:
         self._turns = turns
         self._encoder = Encoder(connection)
 
-    async def reserve(self, windows: Sequence[Window], now: float) -> Reservation:
+    async def reserve(self, windows: Sequence[Window], now: float, place: Place | None = None) -> Reservation:
         """Count an attempt in all windows. Raises TooManyAttempts, counting nothing, if any of them is full.
 
         A window may be full of attempts that are still being checked. Then this waits, because right ones make room.
+        place: decides which windows apply. The known networks are read together with the windows.
         """
-        counted: Reservation = {}
+        reservation = Reservation(now, place)
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + WAIT_S
-        while todo := [window for window in windows if window not in counted]:
+        while True:
             # A new turn for each look: an attempt that waits for results goes behind those that came meanwhile.
+            todo = [window for window in windows if window not in reservation.counted]
             async with self._turn(todo, max(give_up_at - loop.time(), 0)):
-                raws = await self._read(todo)
-                held = [Attempts() if raw is None else load_to_change(Attempts, raw) for raw in raws]
-                full = [(w, a) for w, a in zip(todo, held, strict=True) if a.wait_s(w.limit, now) > 0]
+                found = await self._read_for(reservation, todo)
+                if not found:
+                    return reservation
+                held = {w: Attempts() if raw is None else load_to_change(Attempts, raw) for w, raw in found.items()}
+                full = {window: attempts for window, attempts in held.items() if attempts.wait_s(window.limit, now) > 0}
                 if not full:
-                    news = [a.counted(w.limit, now) for w, a in zip(todo, held, strict=True)]
-                    counted |= await self._swap(todo, raws, news)
+                    counts = {window: attempts.counted(window.limit, now) for window, attempts in held.items()}
+                    reservation.counted |= await self._swap(found, counts)
                     continue
-            if loop.time() >= give_up_at or not all(attempts.undecided(w.limit, now) for w, attempts in full):
-                await self.settle(counted, right=None)
-                for window, _ in full:
-                    self._connection.metrics.throttled.add(window.limit.name)
-                raise TooManyAttempts(math.ceil(max(attempts.wait_s(window.limit, now) for window, attempts in full)))
+            if loop.time() >= give_up_at or not all(a.undecided(w.limit, now) for w, a in full.items()):
+                await self.settle(reservation, right=None)
+                raise self._too_many(full, now)
             await asyncio.sleep(LOOK_AGAIN_S)
-        return counted
 
-    def _turn(self, windows: Sequence[Window], within_s: float, *, first: bool = False) -> Turn:
+    def _turn(self, windows: Iterable[Window], within_s: float, *, first: bool = False) -> Turn:
         return self._turns.of(*(window.key for window in windows), within_s=within_s, first=first, limited=False)
+
+    def _too_many(self, full: Mapping[Window, Attempts], now: float) -> TooManyAttempts:
+        for window in full:
+            self._connection.metrics.throttled.add(window.limit.name)
+        return TooManyAttempts(math.ceil(max(attempts.wait_s(window.limit, now) for window, attempts in full.items())))
+
+    async def _read_for(self, reservation: Reservation, todo: Sequence[Window]) -> dict[Window, bytes | None]:
+        """Those of the windows that apply, with their values."""
+        if reservation.place is None:
+            return await self._read(todo)
+        # Once the windows are chosen, a network that becomes known meanwhile changes nothing.
+        if reservation.counted:
+            todo = [window for window in todo if window.applies(known=self._known(reservation))]
+            return await self._read(todo)
+        commands = [("GET", key) for key in (*(window.key for window in todo), reservation.place.key)]
+        *raws, reservation.known = await self._connection.batch(commands)
+        known = self._known(reservation)
+        return {w: raw for w, raw in zip(todo, raws, strict=True) if w.applies(known=known)}
+
+    @staticmethod
+    def _known(reservation: Reservation) -> bool:
+        known, place = reservation.known, reservation.place
+        return place is not None and known is not None and load(KnownNetworks, known).has(place.digest, reservation.now)
 
     @asynccontextmanager
     async def release_on_failure(self, reservation: Reservation) -> AsyncIterator[None]:
@@ -88,33 +145,52 @@ class Throttle:
             raise
 
     async def settle(self, reservation: Reservation, *, right: bool | None) -> None:
-        """Record the result of a reserved attempt. None: the secret was not checked."""
-        todo = list(reservation)
-        raws: list[bytes | None] = list(reservation.values())
-        turn = self._turn(todo, WAIT_S, first=True)  # first, because other attempts wait for the result
-        while todo:
+        """Record the result of a reserved attempt. None: the secret was not checked.
+
+        A right secret makes the network known, from which it came.
+        """
+        found: dict[Window, bytes | None] = dict(reservation.counted)
+        turn = self._turn(found, WAIT_S, first=True)  # first, because other attempts wait for the result
+        while found:
             async with turn:
-                held = [(w, raw) for w, raw in zip(todo, raws, strict=True) if raw is not None]  # the rest has expired
-                judged = [load_to_change(Attempts, raw).judged(window.limit, right=right) for window, raw in held]
-                settled = await self._swap([window for window, _ in held], [raw for _, raw in held], judged)
-                todo = [window for window, _ in held if window not in settled]
-                raws = await self._read(todo)
+                held = {window: raw for window, raw in found.items() if raw is not None}  # the rest has expired
+                judged = {w: load_to_change(Attempts, raw).judged(w.limit, right=right) for w, raw in held.items()}
+                settled = await self._swap(held, judged)
+                found = await self._read([window for window in held if window not in settled])
+        if right and reservation.place is not None:
+            await self._note(reservation.place, reservation.known, reservation.now)
 
-    async def clear(self, windows: Sequence[Window]) -> None:
-        """Forget the counted attempts: somebody proved the secret, or there is a new one."""
-        await self._connection.batch([("DEL", window.key) for window in windows])
+    async def note(self, place: Place, now: float) -> None:
+        """Make a network known, because the owner of the account has proved a secret there."""
+        await self._note(place, await self._connection.call("GET", place.key), now)
 
-    async def _read(self, windows: Sequence[Window]) -> list[bytes | None]:
-        return await self._connection.batch([("GET", window.key) for window in windows])
+    async def _note(self, place: Place, raw: bytes | None, now: float) -> None:
+        turn = self._turns.of(place.key, within_s=WAIT_S, limited=False)
+        while True:
+            held = KnownNetworks() if raw is None else load_to_change(KnownNetworks, raw)
+            if not held.due(place.digest, now):
+                return
+            noted = held.with_login(place.digest, now)
+            change = Change(place.key, raw or b"", await self._encoder.encode(noted), noted.expires_at())
+            async with turn:
+                if await self._connection.call(*swap_command([change])):
+                    return
+                raw = await self._connection.call("GET", place.key)
 
-    async def _swap(
-        self, windows: Sequence[Window], old: Sequence[bytes | None], new: Sequence[Attempts]
-    ) -> Reservation:
+    async def clear(self, kept: Sequence[Window | Place]) -> None:
+        """Forget counted attempts, or the known networks of an account."""
+        await self._connection.batch([("DEL", of.key) for of in kept])
+
+    async def _read(self, windows: Sequence[Window]) -> dict[Window, bytes | None]:
+        raws = await self._connection.batch([("GET", window.key) for window in windows]) if windows else []
+        return dict(zip(windows, raws, strict=True))
+
+    async def _swap(self, old: Mapping[Window, bytes | None], new: Mapping[Window, Attempts]) -> dict[Window, bytes]:
         """Write the new counts. Returns the written ones; another attempt changed the other windows meanwhile."""
-        written = [await self._encoder.encode(attempts) for attempts in new]
-        changes = [
-            Change(window.key, raw or b"", value, attempts.expires_at())
-            for window, raw, attempts, value in zip(windows, old, new, written, strict=True)
+        written = {window: await self._encoder.encode(attempts) for window, attempts in new.items()}
+        commands = [
+            swap_command([Change(window.key, old[window] or b"", value, new[window].expires_at())])
+            for window, value in written.items()
         ]
-        done = await self._connection.batch([swap_command([change]) for change in changes])
-        return {window: value for window, value, applied in zip(windows, written, done, strict=True) if applied}
+        done = await self._connection.batch(commands)
+        return {window: value for (window, value), applied in zip(written.items(), done, strict=True) if applied}

@@ -50,20 +50,21 @@ async def brute_force(lab: Lab) -> None:
 CHECK_THEN_COUNT = [
     Patch(
         "flows/login.py",
-        "        attempt = await deps.store.throttle.reserve(windows, deps.clock())\n",
+        "        attempt = await deps.store.throttle.reserve(windows, deps.clock(), place)\n",
         "        from authsvc.core.throttle import Attempts\n"
+        "        from authsvc.store.throttle import Reservation\n"
         "        from authsvc.store.encoding import load\n"
-        "        for window, raw in zip(windows, await deps.store.throttle._read(windows)):\n"
+        "        for window, raw in (await deps.store.throttle._read(windows)).items():\n"
         "            if raw is not None and load(Attempts, raw).wait_s(window.limit, deps.clock()) > 0:\n"
         "                raise TooManyAttempts(1)\n"
-        "        attempt = {}\n",
+        "        attempt = Reservation(deps.clock())\n",
     ),
     Patch(
         "flows/login.py",
         "    await deps.store.throttle.settle(attempt, right=verdict.right)\n",
         "    if not verdict.right:\n"
         "        with suppress(TooManyAttempts):\n"
-        "            await deps.store.throttle.reserve(windows, deps.clock())\n",
+        "            await deps.store.throttle.reserve(windows, deps.clock(), place)\n",
     ),
 ]
 EXPERIMENTS = (

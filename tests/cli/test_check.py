@@ -21,7 +21,7 @@ from tests.e2e.conftest import PASSWORD, Server, free_port, run
 from tests.stores import StoreProcess, debian_redis, rights_of_the_service, running_store
 
 NOW = 1_800_000_000.0
-SOUND = {"issuer": "https://auth.example.org"}
+SOUND = {"issuer": "https://auth.example.org", "trusted_proxies": "10.0.0.5"}
 INFO = {
     "redis_version": "7.2.4", "valkey_version": "9.1.2", "role": "master", "loading": "0", "maxmemory": "1073741824",
     "maxmemory_policy": "noeviction", "aof_enabled": "1", "aof_last_write_status": "ok", "connected_slaves": "1",
@@ -107,6 +107,8 @@ CASES: list[tuple[str, str, Facts]] = [
     ("issuer", "fail", configured(issuer="https://auth.example.org/#a")),
     ("cookie", "warn", configured(issuer="http://localhost:8000")),
     ("HSTS", "n/a", configured(issuer="http://localhost:8000")),
+    ("trusted proxies", "warn", configured(trusted_proxies="")),
+    ("trusted proxies", "pass", configured(trusted_proxies="", issuer="http://localhost:8000")),
     ("trusted proxies", "fail", configured(trusted_proxies="10.0.0.0/8 0.0.0.0/0")),
     ("trusted proxies", "fail", configured(trusted_proxies="::/0")),
     ("trusted proxies", "warn", configured(trusted_proxies="0.0.0.0/4")),
@@ -280,6 +282,7 @@ def checked(url: str, cwd: Path, *options: str, **environment: str) -> tuple[int
 
 
 SOUNDLY = {
+    "AUTHSVC_TRUSTED_PROXIES": "10.0.0.5",
     "AUTHSVC_ISSUER": "https://auth.example.org",
     "AUTHSVC_ARGON2_MEMORY_KIB": "19456",
     "AUTHSVC_ARGON2_TIME_COST": "2",

@@ -8,6 +8,8 @@ from authsvc.core.throttle import (
     PENDING_S,
     PER_ACCOUNT,
     PER_ACCOUNT_AND_ADDRESS,
+    PER_ACCOUNT_AND_KNOWN_NETWORK,
+    PER_ACCOUNT_AND_SOURCE,
     PER_ADDRESS,
     Attempts,
     Limit,
@@ -29,10 +31,12 @@ def test_every_limit_is_registered() -> None:
 
 
 def test_the_limits() -> None:
-    """5 for an account from one address, 100 for the account, 20 for an address in 5 minutes, 200 for its /48."""
+    """The numbers of docs/security.md. A lock of an account is forgotten later than it ends."""
     assert [(limit.free, limit.memory_s) for limit in LIMITS] == [
         (5, 3600),
-        (100, 86400),
+        (100, 172800),
+        (20, 172800),
+        (100, 172800),
         (20, 300),
         (200, 300),
         (10, 60),
@@ -70,8 +74,8 @@ def test_waiting_remembers_from_the_last_attempt_a_window_from_its_first() -> No
 
 
 def test_a_right_attempt_ends_a_row_of_wrong_ones() -> None:
-    """For an account only wrong attempts in a row count. Pending attempts stay reserved."""
-    limit = PER_ACCOUNT
+    """From a known network only wrong attempts in a row count. Pending attempts stay reserved."""
+    limit = PER_ACCOUNT_AND_KNOWN_NETWORK
     attempts = wrong(limit, 99).counted(limit, NOW).counted(limit, NOW)
     assert (attempts.count, attempts.pending) == (101, 2)
     cleared = attempts.judged(limit, right=True)
@@ -104,7 +108,7 @@ def test_attempts_under_way_may_be_waited_for() -> None:
     assert not wrong(limit, limit.free).counted(limit, NOW).undecided(limit, NOW)
 
 
-@pytest.mark.parametrize("limit", [PER_ACCOUNT_AND_ADDRESS, PER_ACCOUNT], ids=lambda limit: limit.name)
+@pytest.mark.parametrize("limit", [limit for limit in LIMITS if limit.in_a_row], ids=lambda limit: limit.name)
 def test_a_right_attempt_clears_attempts_of_a_dead_worker(limit: Limit) -> None:
     """Attempts of a dead worker count as wrong. A right attempt clears them."""
     died = Attempts()
@@ -121,3 +125,31 @@ def test_verdicts_never_count_below_nothing() -> None:
     for right in (True, False, None):
         attempts = Attempts().judged(PER_ADDRESS, right=right)
         assert (attempts.count, attempts.pending) == (0, 0)
+
+
+@pytest.mark.parametrize("limit", [PER_ACCOUNT, PER_ACCOUNT_AND_SOURCE, PER_ACCOUNT_AND_KNOWN_NETWORK])
+def test_locks_are_short_first_and_grow_to_a_day(limit: Limit) -> None:
+    """The first lock lasts a minute. Each wrong attempt after a lock makes the next one longer, up to a day."""
+    now, locks, attempts = float(NOW), [], wrong(limit, limit.free)
+    for _ in range(7):
+        locks.append(attempts.wait_s(limit, now))
+        now += locks[-1]
+        assert attempts.wait_s(limit, now) == 0
+        attempts = attempts.counted(limit, now).judged(limit, right=False)
+    assert locks == [60, 300, 1500, 7500, 37500, 86400, 86400]
+
+
+@pytest.mark.parametrize("limit", [PER_ACCOUNT, PER_ACCOUNT_AND_SOURCE])
+def test_a_right_attempt_opens_no_lock_of_others(limit: Limit) -> None:
+    """A right attempt leaves the count of an account and of a source as it was, so that no lock tells who is active."""
+    before = wrong(limit, limit.free - 1)
+    after = before.counted(limit, NOW).judged(limit, right=True)
+    assert (after.count, after.pending) == (before.count, 0)
+
+
+def test_a_few_mistakes_a_day_never_lock_an_account() -> None:
+    """Below the limit the count is forgotten two days after its first attempt, though nothing clears it."""
+    attempts = Attempts()
+    for day in range(200):
+        attempts = attempts.counted(PER_ACCOUNT, NOW + day * 86400).judged(PER_ACCOUNT, right=False)
+        assert attempts.count <= 2

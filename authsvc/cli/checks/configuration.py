@@ -50,6 +50,11 @@ def _https(facts: Facts) -> bool:
 
 def proxies(facts: Facts) -> Verdict:
     trusted = facts.settings.trusted_proxies
+    if not trusted and _https(facts):
+        return warned(
+            "no proxy is trusted, but one serves https: all users share the limits of its address",
+            "name the proxy in AUTHSVC_TRUSTED_PROXIES",
+        )
     if not trusted:
         return passed("nobody's X-Forwarded-For is believed: right if no proxy is in front")
     everybody = [str(network) for network in trusted if network.prefixlen == 0]
