@@ -15,6 +15,7 @@ class Event(StrEnum):
     docs/logs.md describes each event. Other programs store these names, so a name never changes its meaning.
     """
 
+    AUDIT_LEFT_OUT = "audit.left_out"
     CLIENT_CHANGED = "client.changed"
     CLIENT_CREATED = "client.created"
     CLIENT_CUT_OFF = "client.cut_off"

@@ -30,7 +30,7 @@ class Deps:
 class Caller:
     """The caller of a flow and its address, for the audit trail.
 
-    actor: `user:<sub>`, `client:<client_id>`, `operator` (on the command line) or `anonymous`.
+    actor: `user:<sub>`, `client:<client_id>`, `operator` (on the command line), `service` or `anonymous`.
     """
 
     actor: str = "anonymous"
@@ -40,6 +40,7 @@ class Caller:
 
 
 OPERATOR = Caller("operator")
+SERVICE = Caller("service")
 _NOTHING = About()
 
 
@@ -56,7 +57,8 @@ async def audit(
 ) -> None:
     """Write one event to the audit trail and count it.
 
-    kept: False writes the event to the log only. details: members that only this event has.
+    kept: False writes the event to the log only, as for events of a user above `core/event_limit.py`.
+    details: members that only this event has.
     """
     deps.metrics.count_event(event, outcome, reason)
     entry = Entry(
@@ -72,8 +74,9 @@ async def audit(
         request_id=caller.request_id,
         details=details or None,
     )
-    if kept:
-        await deps.store.audit.write(entry, deps.clock())
+    now = deps.clock()
+    if kept and deps.store.audit.limit.admits(entry, now):
+        await deps.store.audit.write(entry, now)
     else:
         deps.store.audit.log(entry)
 

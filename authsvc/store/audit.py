@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from authsvc.core.event import Entry
+from authsvc.core.event_limit import EventLimit
 from authsvc.driver.connection import Connection
 from authsvc.errors import StoreUnavailable
 from authsvc.store import keys
@@ -35,6 +36,7 @@ class Audit:
         self._connection = connection
         self._retention_s = retention_s
         self._max_events = max_events
+        self.limit = EventLimit()
 
     async def write(self, entry: Entry, now: float) -> None:
         """Record an entry. The log line comes first. A store that fails now does not undo the change itself."""

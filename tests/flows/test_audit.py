@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ import redis
 
 from authsvc.cli.trail import view
 from authsvc.core import token as tokens
-from authsvc.core.event import Entry
+from authsvc.core.event import Entry, Event
+from authsvc.core.event_limit import HOUR_S, MOST
+from authsvc.core.session import Active
 from authsvc.core.token import Kind
 from authsvc.core.user import User
 from authsvc.errors import AuthError
@@ -18,6 +21,8 @@ from authsvc.flows import clients, issue, password, revoke, sessions, users
 from authsvc.flows.deps import Caller
 from authsvc.flows.explain import explain
 from authsvc.flows.grants import Grant
+from authsvc.flows.introspect import look_up
+from authsvc.flows.left_out import write_left_out
 from authsvc.settings import Settings
 from tests.conftest import CHEAP, PASSWORD, Clock, Service
 from tests.flows.conftest import HERE, World
@@ -299,3 +304,48 @@ class TestRetention:
         await world.user()
         assert valkey.xlen("audit") <= 100
         assert "user.created" in repr(valkey.xrevrange("audit", count=1))
+
+
+FLOODS: dict[str, Callable[[World, Grant], Awaitable[Any]]] = {
+    "ending the other sessions": lambda world, grant: end_the_others(world, grant),
+    "wrong passwords": lambda world, grant: wrong_password(world),
+    "refreshing and repeating": lambda world, grant: refresh_and_repeat(world, grant),
+}
+
+
+async def end_the_others(world: World, grant: Grant) -> None:
+    active = await look_up(world.deps, grant.access_token)
+    assert isinstance(active, Active)
+    await sessions.end_others(world.deps, Caller(actor=f"user:{active.user.sub}"), active)
+
+
+async def wrong_password(world: World) -> None:
+    with suppress(AuthError):
+        await world.login(password="no")
+
+
+async def refresh_and_repeat(world: World, grant: Grant) -> None:
+    for _ in range(4):
+        await world.refresh(grant.refresh_token)
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_a_user_does_not_wash_out_the_trail(world: World, clock: Clock, flood: str) -> None:
+    """What a user can cause without end is in the trail up to a bound, and the trail says how much it left out."""
+    ada = await world.user()
+    await users.update(world.deps, ADMIN, ada.sub, roles=("editor",))
+    grant = await world.login()
+    for _ in range(MOST + 20):
+        await FLOODS[flood](world, grant)
+    kept = [stored.entry async for stored in world.deps.store.audit.backwards()]
+    assert len([entry for entry in kept if entry.sub == ada.sub]) <= MOST + 10
+    assert any(entry.event == Event.USER_CHANGED and entry.actor == ADMIN.actor for entry in kept)
+    clock.forward(HOUR_S)
+    await write_left_out(world.deps, clock())
+    newest = [stored.entry async for stored in world.deps.store.audit.backwards()][: len(kept) + 1]
+    told = [entry for entry in newest if entry.event == Event.AUDIT_LEFT_OUT]
+    assert (len(told) == 1) is (len(kept) > MOST)
+    for entry in told:
+        assert (entry.actor, entry.sub) == ("service", ada.sub)
+        assert entry.details is not None
+        assert entry.details["events"] > 0
