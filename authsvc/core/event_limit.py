@@ -1,52 +1,70 @@
-"""How many events a user can cause in the audit trail, which has a bound: a flood of one user must not push out others.
+"""How many events others than admins can cause in the audit trail, which has a bound: no flood may push out the rest.
 
-Events that ended a session or changed a password are not counted: each of them took a login or a password hash.
+The log has all of them.
 """
 
 from typing import NamedTuple
 
 from authsvc.core.event import Entry, Event
 
-# Events of one user that one worker keeps in one hour. The log has all of them.
+# Events that one worker keeps in one hour: those that one caller causes about one user, and those about nobody who is
+# known, such as logins with invented names.
 MOST = 100
+MOST_ABOUT_NOBODY = 1000
 HOUR_S = 3600
-# Users that are counted at the same time in one worker.
-_MAX_USERS = 10_000
+# Callers and users that are counted at the same time in one worker.
+_MAX_COUNTS = 10_000
 
-_UNBOUNDED = frozenset(
-    {Event.SESSION_ENDED, Event.TOKEN_REUSED, Event.TOKEN_ISSUED, Event.PASSWORD_CHANGED, Event.PASSWORD_RESET}
-)
+# Each of these took a login, a password hash or a reset code when it succeeded.
+_COSTLY = frozenset({Event.SESSION_ENDED, Event.TOKEN_REUSED, Event.PASSWORD_CHANGED, Event.PASSWORD_RESET})
+TOO_MANY_SESSIONS = "too many sessions"
+
+# The actor, the user, and the beginning of the hour in epoch seconds.
+Key = tuple[str, str | None, int]
 
 
 class LeftOut(NamedTuple):
-    """Events of a user that are not in the trail. hour: its beginning, epoch seconds."""
+    """Events that are not in the trail. hour: its beginning, epoch seconds. sub: None if they are about nobody."""
 
-    sub: str
+    actor: str
+    sub: str | None
     hour: int
     events: int
 
 
 class EventLimit:
-    """Counts the events that users cause about themselves, in hours of the clock."""
+    """Counts the events that users, strangers and issuing clients cause, in hours of the clock."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, int], int] = {}
+        self._counts: dict[Key, int] = {}
 
     def admits(self, entry: Entry, now: float) -> bool:
-        """Whether the trail keeps this event. Events that another user, a client or the operator caused always stay."""
-        sub = entry.sub
-        if sub is None or entry.event in _UNBOUNDED or entry.actor not in ("anonymous", f"user:{sub}"):
+        """Whether the trail keeps this event, which ended nothing."""
+        if not _is_bounded(entry):
             return True
-        key = sub, int(now) // HOUR_S * HOUR_S
-        if key not in self._counts and len(self._counts) >= _MAX_USERS:
-            self._counts = {held: count for held, count in self._counts.items() if count > MOST}
-            if len(self._counts) >= _MAX_USERS:  # that many users above the bound had as many logins
+        key = entry.actor, entry.sub, int(now) // HOUR_S * HOUR_S
+        if key not in self._counts and len(self._counts) >= _MAX_COUNTS:
+            self._counts = {held: count for held, count in self._counts.items() if count > _most(held)}
+            if len(self._counts) >= _MAX_COUNTS:  # that many users above the bound had as many logins
                 return True
         self._counts[key] = count = self._counts.get(key, 0) + 1
-        return count <= MOST
+        return count <= _most(key)
 
     def left_out(self, until: float) -> list[LeftOut]:
-        """The users of whom events were left out in the hours that have ended by then. They are told once."""
-        ended = [key for key in self._counts if key[1] + HOUR_S <= until]
-        found = [(key, self._counts.pop(key)) for key in ended]
-        return [LeftOut(sub, hour, count - MOST) for (sub, hour), count in found if count > MOST]
+        """What was left out in the hours that have ended by then. It is told once."""
+        ended = [key for key in self._counts if key[2] + HOUR_S <= until]
+        found = [(key, self._counts.pop(key) - _most(key)) for key in ended]
+        return [LeftOut(*key, events) for key, events in found if events > 0]
+
+
+def _most(key: Key) -> int:
+    return MOST_ABOUT_NOBODY if key[1] is None else MOST
+
+
+def _is_bounded(entry: Entry) -> bool:
+    """Whether somebody can cause such an event again and again at no cost. Admins and the operator are trusted."""
+    if entry.actor.startswith("client:"):
+        return entry.event == Event.TOKEN_ISSUED or entry.reason == TOO_MANY_SESSIONS
+    if entry.actor not in ("anonymous", f"user:{entry.sub}"):
+        return False
+    return entry.event not in _COSTLY or (entry.event == Event.PASSWORD_RESET and entry.outcome == "failure")

@@ -53,11 +53,13 @@ async def audit(
     outcome: str = "success",
     reason: str | None = None,
     kept: bool = True,
+    ended: bool = False,
     **details: Any,
 ) -> None:
     """Write one event to the audit trail and count it.
 
-    kept: False writes the event to the log only, as for events of a user above `core/event_limit.py`.
+    kept: False writes the event to the log only, as `core/event_limit.py` does for floods.
+    ended: whether the event ended something. Such an event is kept in a flood too.
     details: members that only this event has.
     """
     deps.metrics.count_event(event, outcome, reason)
@@ -75,7 +77,7 @@ async def audit(
         details=details or None,
     )
     now = deps.clock()
-    if kept and deps.store.audit.limit.admits(entry, now):
+    if kept and (ended or deps.store.audit.limit.admits(entry, now)):
         await deps.store.audit.write(entry, now)
     else:
         deps.store.audit.log(entry)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from authsvc.core import issuing
 from authsvc.core import token as tokens
 from authsvc.core.event import About, Event
+from authsvc.core.event_limit import TOO_MANY_SESSIONS
 from authsvc.core.issuing import Opening, Pair
 from authsvc.core.session import Session
 from authsvc.errors import StoreUnavailable
@@ -61,7 +62,7 @@ async def _keep_to_the_cap(deps: Deps, caller: Caller, newest: str, opened: Sess
     # worker, so parallel logins together end exactly the surplus.
     present.sort(key=lambda one: (one.reason is None, _last_used(one.session), one.handle == newest, one.handle))
     for one in present[: max(len(present) - deps.settings.max_sessions, 0)]:
-        await end_session(deps, caller, one.handle, one.session, "too many sessions")
+        await end_session(deps, caller, one.handle, one.session, TOO_MANY_SESSIONS)
 
 
 def _counts_with(one: Session, other: Session) -> bool:

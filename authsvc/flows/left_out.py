@@ -22,5 +22,5 @@ async def record_left_out(deps: Deps) -> None:
 
 async def write_left_out(deps: Deps, until: float) -> None:
     """Record what was left out in the hours that have ended by then."""
-    for sub, hour, events in deps.store.audit.limit.left_out(until):
-        await audit(deps, SERVICE, Event.AUDIT_LEFT_OUT, About(sub), events=events, hour=hour)
+    for actor, sub, hour, events in deps.store.audit.limit.left_out(until):
+        await audit(deps, SERVICE, Event.AUDIT_LEFT_OUT, About(sub), by=actor, events=events, hour=hour)

@@ -139,8 +139,7 @@ async def store_reset_code(
 
 async def _check_code(deps: Deps, caller: Caller, code: Token) -> ResetCode:
     """Return the record of a valid code. Throttled. Raises InvalidGrant, TooManyAttempts."""
-    # Not the /48: invented codes have no hope, so that they only count for the address that sends them.
-    attempt = await deps.store.throttle.reserve(address_windows(deps.settings, caller.ip)[:1], deps.clock())
+    attempt = await deps.store.throttle.reserve(address_windows(deps.settings, caller.ip), deps.clock())
     async with deps.store.throttle.release_on_failure(attempt):
         # A store that was emptied holds no codes either, which says nothing about this code.
         await deps.store.service.get()

@@ -73,10 +73,14 @@ async def end_others(deps: Deps, caller: Caller, me: Active) -> None:
         refuse_if_cut_off(me, user)
         return user.cut_off(now, sparing=me.handle)
 
+    ended = await deps.store.sessions.count(me.user.sub) > 1
     user = await _change(deps, me, change)
     deps.store.sessions.delete_cut_off(user.sub, user.epoch, keep=me.handle)
     about = About(user.sub)
-    await audit(deps, caller, Event.USER_CUT_OFF, about, reason="the others", epoch=user.epoch, spared=me.handle)
+    spared = me.handle
+    await audit(
+        deps, caller, Event.USER_CUT_OFF, about, reason="the others", ended=ended, epoch=user.epoch, spared=spared
+    )
 
 
 async def end_all(deps: Deps, caller: Caller, me: Active) -> None:
@@ -86,7 +90,7 @@ async def end_all(deps: Deps, caller: Caller, me: Active) -> None:
     async with audit_if_not_durable(deps, caller, Event.USER_CUT_OFF, about, reason="everywhere"):
         user = await _change(deps, me, lambda user: user.cut_off(now))
     deps.store.sessions.delete_cut_off(user.sub, user.epoch)
-    await audit(deps, caller, Event.USER_CUT_OFF, about, reason="everywhere", epoch=user.epoch)
+    await audit(deps, caller, Event.USER_CUT_OFF, about, reason="everywhere", ended=True, epoch=user.epoch)
 
 
 async def _change(deps: Deps, me: Active, change: Callable[[User], User]) -> User:
