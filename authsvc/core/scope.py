@@ -26,6 +26,11 @@ def parse(text: str) -> str:
     return " ".join(words)
 
 
+def covers(granted: str, wanted: str) -> bool:
+    """Whether `granted` has every word of `wanted`."""
+    return set(wanted.split(" ")) <= set(granted.split())
+
+
 def within(requested: str, granted: str | None) -> str:
     """The requested scope, if all of it is granted (None grants any). Raises InvalidScope."""
     scope = parse(requested)

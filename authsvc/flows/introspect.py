@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from authsvc.core import scope as scopes
 from authsvc.core import token as tokens
 from authsvc.core.client import CLIENT_ID
 from authsvc.core.session import Active, Found, Inactive, Reason, decide
@@ -26,24 +27,27 @@ async def look_up(deps: Deps, presented: str) -> Active | Inactive:
 
 
 async def introspect(
-    deps: Deps, client_id: str, secret: str | None, presented: Sequence[str]
+    deps: Deps, client_id: str, secret: str | None, presented: Sequence[str], scope: str = ""
 ) -> list[dict[str, Any]] | None:
     """Answer a resource server about tokens, in order (RFC 7662 section 2.2).
 
     Refresh tokens are inactive here: resource servers do not look at `token_type`, and would take them for access
-    tokens. Unknown, expired, revoked and not-for-this-caller are one indistinguishable answer. The record of the client
-    is read in the same round trip. Returns None if the secret is wrong or the client may not introspect. Raises
-    StoreUnavailable if the store could not be asked, which is not the same as inactive.
+    tokens. Unknown, expired, revoked and not-for-this-caller are one indistinguishable answer. A token without a word
+    of `scope` gets it too. The record of the client is read in the same round trip. Returns None if the secret is wrong
+    or the client may not introspect. Raises StoreUnavailable if the store could not be asked, which is not the same as
+    inactive.
     """
     if secret is None or not CLIENT_ID.fullmatch(client_id):
         return None
     # Malformed tokens and tokens of other kinds are not looked up.
     parsed = [tokens.parse(text, Kind.ACCESS) for text in presented]
     found = await deps.store.lookup.sessions(client_id, [token.handle for token in parsed if token])
-    return answers(deps, found, secret, parsed)
+    return answers(deps, found, secret, parsed, scope)
 
 
-def answers(deps: Deps, found: Answer, secret: str, asked: Sequence[Token | None]) -> list[dict[str, Any]] | None:
+def answers(
+    deps: Deps, found: Answer, secret: str, asked: Sequence[Token | None], scope: str = ""
+) -> list[dict[str, Any]] | None:
     """Answer as `introspect` does, from records that were read. Raises StoreUnavailable for a damaged record."""
     now, client = deps.clock(), found.client()
     if client is None or not client.opens_with(secret, now) or not client.may("introspect"):
@@ -52,7 +56,11 @@ def answers(deps: Deps, found: Answer, secret: str, asked: Sequence[Token | None
     for token in asked:
         verdict = judge(deps, token, found.session(token.handle), now) if token else _malformed(deps)
         # An answer of "inactive" does not count as use, or a client outside the audience could keep a session alive.
-        if isinstance(verdict, Active) and client.covers(verdict.session.aud):
+        if (
+            isinstance(verdict, Active)
+            and client.covers(verdict.session.aud)
+            and (not scope or scopes.covers(verdict.scope, scope))
+        ):
             note_use(deps, verdict, now)
             told.append(described(verdict, deps.settings.base_url, now))
         else:
@@ -109,7 +117,8 @@ def described(active: Active, issuer: str, now: float) -> dict[str, Any]:
     if user.username is not None:
         answer["username"] = user.username
     if session.aud:
-        answer["aud"] = session.aud
+        # RFC 7519 section 4.1.3: many resource servers read one audience as a string only.
+        answer["aud"] = session.aud[0] if len(session.aud) == 1 else session.aud
     if session.amr:
         answer["amr"] = session.amr
     if user.claims:

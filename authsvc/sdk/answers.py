@@ -114,7 +114,7 @@ def _active(body: Mapping[str, Any]) -> Active:
         username=None if username is None else _text(username),
         roles=frozenset(_texts(body.get("roles", []))),
         amr=_texts(body.get("amr", [])),
-        aud=_texts(body.get("aud", [])),
+        aud=_audience(body.get("aud", [])),
         version=_number(body.get("version", 0)),
         claims=_frozen(dict(body.get("claims", {}))),
     )
@@ -130,6 +130,11 @@ def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise TypeError("not a list")
     return tuple(_text(item) for item in value)
+
+
+def _audience(value: object) -> tuple[str, ...]:
+    # RFC 7519 section 4.1.3: one audience may be a string.
+    return (value,) if isinstance(value, str) else _texts(value)
 
 
 def _number(value: object) -> int:

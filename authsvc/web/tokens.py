@@ -61,7 +61,8 @@ async def token(ctx: RequestContext) -> Response:
 async def introspect(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     form = await form_body(ctx.request, requests.IntrospectForm)
-    (answer,) = await _introspected(ctx, callers.client_credentials(ctx.request, form), [form.token])
+    credentials = callers.client_credentials(ctx.request, form)
+    (answer,) = await _introspected(ctx, credentials, [form.token], form.scope)
     return Response(encode(answer), media_type=JSON)
 
 
@@ -75,9 +76,9 @@ async def introspect_batch(ctx: RequestContext) -> Response:
 
 
 async def _introspected(
-    ctx: RequestContext, credentials: callers.ClientCredentials, presented: list[str]
+    ctx: RequestContext, credentials: callers.ClientCredentials, presented: list[str], scope: str = ""
 ) -> list[dict[str, Any]]:
-    answered = await introspection.introspect(ctx.deps, credentials.client_id, credentials.secret, presented)
+    answered = await introspection.introspect(ctx.deps, credentials.client_id, credentials.secret, presented, scope)
     if answered is None:
         await callers.authenticate(ctx, credentials)
         raise UnauthorizedClient("this client may not introspect")

@@ -34,6 +34,8 @@ async def cases(service: Service) -> list[tuple[str, bytes, bool]]:
     return [
         ("live", request_of(plain, body), True),
         ("hint", request_of(plain, body + b"&token_type_hint=access_token"), True),
+        ("covered scope", request_of(plain, body + b"&scope=read"), False),
+        ("scope that is not covered", request_of(plain, body + b"&scope=delete"), False),
         ("refresh token", request_of(plain, b"token=" + live["refresh_token"].encode()), True),
         ("refresh token with a hint", request_of(plain, b"token=" + live["refresh_token"].encode() + HINT), True),
         ("client secret", request_of(plain, b"token=" + service.admin[1].encode()), True),

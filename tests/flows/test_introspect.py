@@ -32,7 +32,7 @@ async def test_what_is_told(service: Service, clock: Clock) -> None:
         "iat": clock(),
         "exp": clock() + 900,
         "iss": service.deps.settings.base_url,
-        "aud": ["orders"],
+        "aud": "orders",
         "roles": ["ops", "dev"],
         "claims": {"team": "blue"},
         "session_id": granted["session_id"],
@@ -147,6 +147,49 @@ async def test_audience(service: Service, audience: tuple[str, ...], caller: tup
     _, auth = await service.client("introspect", audience=caller)
     granted = await service.login(client_id=issuer.client_id)
     assert (await service.introspect(granted["access_token"], auth))["active"] is active
+
+
+@pytest.mark.parametrize(
+    ("audience", "told"),
+    [((), None), (("orders",), "orders"), (("a", "b"), ["a", "b"])],
+)
+async def test_one_audience_is_a_string_and_several_are_a_list(
+    service: Service, audience: tuple[str, ...], told: object
+) -> None:
+    """RFC 7519 section 4.1.3, alone and in a batch."""
+    await service.user()
+    client, _ = await service.client(public=True, audience=audience)
+    token = (await service.login(client_id=client.client_id))["access_token"]
+    assert (await service.introspect(token)).get("aud") == told
+    batch = await service.http.post("/introspect/batch", json={"tokens": [token]}, auth=service.admin)
+    assert batch.json()[0].get("aud") == told
+
+
+@pytest.mark.parametrize(
+    ("granted", "asked", "active"),
+    [
+        ("read write", "", True),
+        ("read write", "write", True),
+        ("read write", "write read", True),
+        ("read write", "read delete", False),
+        ("read write", "rea", False),
+        ("read write", "read  write", False),
+        ("", "read", False),
+        ("", " ", False),
+    ],
+)
+async def test_a_token_has_to_cover_the_scope_that_is_asked_for(
+    service: Service, granted: str, asked: str, active: bool
+) -> None:
+    """With the field `scope` a token is active only if it has every word of it."""
+    await service.user()
+    client, _ = await service.client(public=True)
+    tokens = await service.login(client_id=client.client_id, scope=granted)
+    form = {"token": tokens["access_token"], "scope": asked}
+    answer = await service.http.post("/introspect", data=form, auth=service.admin)
+    assert answer.json()["active"] is active
+    if not active:
+        assert answer.content == INACTIVE
 
 
 async def test_who_may_ask(service: Service) -> None:

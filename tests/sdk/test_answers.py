@@ -102,4 +102,5 @@ def test_the_audience(audience: str) -> None:
     """A resource server with an audience accepts only tokens that name this audience."""
     meant = read(GOOD | {"aud": ["orders"]}, TOKEN, audience)
     assert isinstance(meant.answer, Active) == (audience == "orders")
+    assert read(GOOD | {"aud": "orders"}, TOKEN, audience) == meant
     assert read(GOOD, TOKEN, audience).answer is INACTIVE

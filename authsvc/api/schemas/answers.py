@@ -59,7 +59,7 @@ class Introspection(Answer):
     exp: int | None = None
     iat: int | None = None
     iss: str | None = None
-    aud: list[str] | None = None
+    aud: str | list[str] | None = Field(None, description="one audience as a string, several as a list")
     roles: list[str] | None = None
     claims: dict[str, Any] | None = None
     session_id: str | None = None

@@ -136,6 +136,7 @@ class TokenForm(ClientForm):
 class IntrospectForm(ClientForm):
     token: str = Field(examples=["tok_…"], repr=False)
     token_type_hint: str | None = Field(None, description="not needed")
+    scope: str = Field("", description="a token that lacks one of these scopes is inactive", examples=["orders:read"])
 
 
 class IntrospectBatch(Body):
