@@ -51,7 +51,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
         "type": "http",
         "scheme": "basic",
         "description": "client_id and client_secret, each form-urlencoded (RFC 6749 section 2.3.1); "
-        "a form may carry them as fields instead, never both",
+        "a form may carry them as fields instead. Both may carry the same ones",
     },
 }
 # By their names in path templates.

@@ -68,14 +68,15 @@ class ClientCredentials:
 
 
 def client_credentials(request: Request, form: ClientForm | None = None) -> ClientCredentials:
-    """Read a client's credentials (RFC 6749 section 2.3): HTTP Basic, or the form's fields; never both.
+    """Read a client's credentials (RFC 6749 section 2.3): HTTP Basic, or the form's fields.
 
-    Raises InvalidClient if there are none, and InvalidRequest.
+    Some clients send the same credentials in both. Raises InvalidClient if there are none, and InvalidRequest if they
+    differ.
     """
     basic = _basic(request)
     if basic is not None:
-        if form and (form.client_secret is not None or form.client_id not in (None, basic.client_id)):
-            raise InvalidRequest("more than one way of client authentication")
+        if form and not (form.client_id in (None, basic.client_id) and form.client_secret in (None, basic.secret)):
+            raise InvalidRequest("HTTP Basic and the form have different client credentials")
         return basic
     if form is None or form.client_id is None:
         raise InvalidClient()
@@ -220,4 +221,5 @@ def _basic(request: Request) -> ClientCredentials | None:
     if not colon:
         raise InvalidClient("Authorization: not HTTP Basic")
     # RFC 6749 section 2.3.1: both are form-urlencoded before they are joined.
-    return ClientCredentials(unquote_plus(client_id), unquote_plus(secret))
+    # Section 2.3.1, client_secret: an empty secret is the same as none, so it is no guess.
+    return ClientCredentials(unquote_plus(client_id), unquote_plus(secret) or None)

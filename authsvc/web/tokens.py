@@ -19,6 +19,8 @@ from authsvc.web import callers, cookies
 from authsvc.web.context import RequestContext
 from authsvc.web.reading import form_body, json_body, refuse_query
 
+_NOTHING_TO_REVOKE = "give one of: token, and for admins session_id, sub, client_id or all"
+
 
 async def login(ctx: RequestContext) -> Response:
     # A storm is thousands of logins a second. Refuse before their bodies are read and the store is asked.
@@ -92,7 +94,7 @@ async def revoke(ctx: RequestContext) -> Response:
     target = form.client_id if form.token is None and not callers.names_caller(ctx.request, form) else None
     given = [name for name in (form.token, form.session_id, form.sub, target, form.all) if name is not None]
     if len(given) != 1:  # whoever the caller is
-        raise InvalidRequest("give one of: token, and for admins session_id, sub, client_id or all")
+        raise InvalidRequest(_NOTHING_TO_REVOKE)
     by = await callers.client_or_admin_of(ctx, form)
     caller, admin = by.caller, by.may("admin")
     if form.token is not None:
@@ -100,6 +102,9 @@ async def revoke(ctx: RequestContext) -> Response:
             raise InvalidRequest("client_id: not the client that is calling")
         await revocation.revoke_token(ctx.deps, caller, None if admin else by.client, form.token)
         return Response(status_code=200)
+    if not admin and by.client and target == by.client.client_id:
+        # The client has named itself once more, as many do beside HTTP Basic.
+        raise InvalidRequest(_NOTHING_TO_REVOKE)
     if not admin:
         raise UnauthorizedClient("without a token, revoking takes an admin")
     if form.session_id is not None:

@@ -188,7 +188,8 @@ async def test_a_confidential_client_has_to_authenticate(service: Service) -> No
     for wrong in ({"client_id": auth[0]}, {"client_id": auth[0], "client_secret": tokens.new(Kind.SECRET).text}, {}):
         answer = await service.http.post("/token", data=form | wrong)
         assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
-    both = await service.http.post("/token", data=form | {"client_id": auth[0], "client_secret": auth[1]}, auth=auth)
+    wrong = {"client_id": auth[0], "client_secret": tokens.new(Kind.SECRET).text}
+    both = await service.http.post("/token", data=form | wrong, auth=auth)
     assert (both.status_code, both.json()["error"]) == (400, "invalid_request")
     posted = await service.http.post("/token", data=form | {"client_id": auth[0], "client_secret": auth[1]})
     assert posted.status_code == 200

@@ -59,15 +59,41 @@ async def test_empty_is_omitted_and_unknown_is_ignored(service: Service, tokens:
     assert_problem(answer, 400, "invalid_request")
 
 
-async def test_one_way_of_authentication(service: Service) -> None:
-    """HTTP Basic together with a secret, or another id, in the form is invalid_request; the same id is fine."""
+@pytest.mark.parametrize("path", ["/introspect", "/revoke"])
+async def test_basic_and_the_form_have_the_same_credentials(service: Service, path: str) -> None:
+    """HTTP Basic and the form may both have the credentials, or a part of them. Different ones are invalid_request."""
     _, auth = await service.client("introspect")
-    both = {"token": "x", "client_id": auth[0], "client_secret": auth[1]}
-    assert_problem(await service.http.post("/introspect", data=both, auth=auth), 400, "invalid_request")
-    other = {"token": "x", "client_id": "app"}
-    assert_problem(await service.http.post("/introspect", data=other, auth=auth), 400, "invalid_request")
-    same = {"token": "x", "client_id": auth[0]}
-    assert (await service.http.post("/introspect", data=same, auth=auth)).status_code == 200
+    _, other = await service.client("introspect")
+
+    async def post(**fields: str) -> httpx.Response:
+        return await service.http.post(path, data={"token": "x"} | fields, auth=auth)
+
+    for same in ({"client_id": auth[0]}, {"client_secret": auth[1]}, {"client_id": auth[0], "client_secret": auth[1]}):
+        assert (await post(**same)).status_code == 200
+    for different in (
+        {"client_id": other[0]},
+        {"client_secret": other[1]},
+        {"client_id": auth[0], "client_secret": other[1]},
+        {"client_id": other[0], "client_secret": auth[1]},
+        {"client_id": other[0], "client_secret": other[1]},
+    ):
+        assert_problem(await post(**different), 400, "invalid_request")
+
+
+async def test_an_empty_secret_is_none(service: Service, tokens: dict[str, str]) -> None:
+    """HTTP Basic with an empty secret is client_id alone: enough for a public client, and never a guess."""
+    form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    for _ in range(30):
+        answer = await service.http.post("/token", data=form, auth=("app", ""))
+        assert answer.status_code == 200
+        form["refresh_token"] = answer.json()["refresh_token"]
+    _, auth = await service.client("introspect")
+    for _ in range(30):
+        for client_id in (auth[0], "nobody"):
+            answer = await service.http.post("/introspect", data={"token": "x"}, auth=(client_id, ""))
+            assert_problem(answer, 401, "invalid_client")
+    secret = {"token": "x", "client_secret": auth[1]}
+    assert_problem(await service.http.post("/introspect", data=secret, auth=(auth[0], "")), 400, "invalid_request")
 
 
 async def test_secret_in_the_form(service: Service) -> None:

@@ -182,6 +182,9 @@ async def test_without_a_token_every_caller_gets_the_same(service: Service) -> N
         {"data": {"client_id": service.admin[0], "client_secret": service.admin[1]}},
         {"data": {"x": "y"}, "auth": auth},
         {"data": {"x": "y"}, "auth": service.admin},
+        {"data": {"client_id": auth[0]}, "auth": auth},
+        {"data": {"client_id": auth[0], "client_secret": auth[1]}, "auth": auth},
+        {"data": {"client_id": "app"}, "auth": ("app", "")},
         {"data": {"token": ""}, "headers": bearer(token)},
         {"data": {"token": ""}, "headers": cookie(token)},
     ):
