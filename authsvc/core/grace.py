@@ -33,7 +33,7 @@ class Previous(Part, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Grace(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """The record `grace:{session:<handle>}`, which gives the pair of the last refresh again.
+    """The record `grace:{session:<handle>}:<refresh>`, which gives the pair of the last refresh again.
 
     It lives as long as the grace. Without it nobody can derive that pair, also with a copy of the whole store.
 

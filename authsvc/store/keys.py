@@ -6,7 +6,7 @@ whole key of the session. No operation needs two slots at once.
 | key                        | type        | lives                   | deleted by                         |
 | -------------------------- | ----------- | ----------------------- | ---------------------------------- |
 | `session:<handle>`         | JSON        | until the session's end | logout, revocation, reuse, the cap |
-| `grace:{session:<handle>}` | JSON        | the grace of a refresh  | the next refresh                   |
+| `grace:{session:<handle>}…`| JSON        | the grace of a refresh  | nobody                             |
 | `user:{<sub>}`             | JSON        | the user's life         | deleting the user                  |
 | `credentials:{<sub>}`      | JSON        | the user's life         | deleting the user                  |
 | `sessions:{<sub>}`         | sorted set  | its last session's end  | drops its dead on every use        |
@@ -59,8 +59,9 @@ def session(handle: str) -> str:
     return f"{SESSION_PREFIX}{handle}"
 
 
-def grace(handle: str) -> str:
-    return f"grace:{{{session(handle)}}}"
+def grace(handle: str, refresh: str) -> str:
+    """Each refresh has a grace of its own. refresh: the digest of the refresh token that it issued."""
+    return f"grace:{{{session(handle)}}}:{refresh[:8]}"
 
 
 def user(sub: str) -> str:

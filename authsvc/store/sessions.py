@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Sessions(Records[Session]):
-    """`session:<handle>`, `grace:{session:<handle>}` and `sessions:{<sub>}`.
+    """`session:<handle>`, `grace:{session:<handle>}:<refresh>` and `sessions:{<sub>}`.
 
     The index `sessions:` serves lists and the cap; no decision depends on it.
     """
@@ -69,28 +69,38 @@ class Sessions(Records[Session]):
     async def _try_rotation(
         self, handle: str, decide: Callable[[Session, Grace | None], Rotation]
     ) -> tuple[bool, Rotation]:
-        """One attempt. The first value is False if somebody else changed a record meanwhile."""
-        raw, raw_grace = await self._connection.call("MGET", keys.session(handle), keys.grace(handle))
+        """One attempt. The first value is False if somebody else changed a record meanwhile.
+
+        Each command has one key. While a slot moves, a node of a cluster refuses a command with two keys of which one
+        is absent. So the grace is written first, under a key that only this rotation has.
+        """
+        raw = await self._connection.call("GET", keys.session(handle))
         if raw is None:
             raise NotFound("no such session")
-        held, held_grace = load_to_change(Session, raw), load_if(Grace, raw_grace)
+        held = load_to_change(Session, raw)
+        key = keys.grace(handle, held.refresh or "")
+        raw_grace = await self._connection.call("GET", key) if held.previous else None
+        held_grace = load_if(Grace, raw_grace)
         rotation = decide(held, held_grace)
-        changes = []
-        if rotation.session is not held:
-            changes.append(await self._session_change(handle, raw, held, rotation.session))
-        if rotation.grace is not held_grace:
-            changes.append(await self._grace_change(handle, raw_grace or b"", rotation))
-        return not changes or await self._connection.swap(changes, durable=rotation.session is None), rotation
-
-    async def _session_change(self, handle: str, raw: bytes, held: Session, new: Session | None) -> Change:
+        new = rotation.session
+        if new is held:
+            unchanged = rotation.grace is held_grace
+            return unchanged or await self._write_grace(key, raw_grace or b"", rotation), rotation
         if new is None:
-            return Change(keys.session(handle), raw, b"")
-        return Change(keys.session(handle), raw, await self._encoder.encode(new, instead_of=held), new.expires_at())
+            return await self._connection.swap([Change(keys.session(handle), raw, b"")], durable=True), rotation
+        if rotation.grace is not None:
+            await self._write_grace(keys.grace(handle, new.refresh or ""), b"", rotation)
+        encoded = await self._encoder.encode(new, instead_of=held)
+        change = Change(keys.session(handle), raw, encoded, new.expires_at())
+        return await self._connection.swap([change], durable=False), rotation
 
-    async def _grace_change(self, handle: str, raw: bytes, rotation: Rotation) -> Change:
+    async def _write_grace(self, key: str, old: bytes, rotation: Rotation) -> bool:
+        if rotation.grace is None:
+            return True
         # The store counts the time itself: its clock may be ahead by more than the grace.
-        written = b"" if rotation.grace is None else await self._encoder.encode(rotation.grace)
-        return Change(keys.grace(handle), raw, written, lives_s=rotation.grace_s)
+        written = await self._encoder.encode(rotation.grace)
+        change = Change(key, old, written, lives_s=rotation.grace_s)
+        return await self._connection.swap([change], durable=False)
 
     async def listed(self, sub: str, now: float) -> list[tuple[str, Session]]:
         """The user's sessions that have a record, oldest first. Some may be cut off: `decide` says which."""

@@ -76,7 +76,8 @@ async def test_forged_tokens_end_nothing(world: World, valkey: "redis.Redis") ->
     """A stranger who knows the handle ends no session, with a thousand secrets at `/token` and at `/revoke`."""
     await world.user()
     grant = await world.refresh((await world.login()).refresh_token)
-    session, grace = keys.session(grant.session_id), keys.grace(grant.session_id)
+    session, grace = keys.session(grant.session_id), grace_of(grant)
+    assert valkey.exists(session, grace) == 2
     before = (valkey.get(session), valkey.get(grace))
     genuine = tokens.parse(grant.refresh_token or "")
     assert genuine is not None
@@ -197,8 +198,7 @@ async def test_the_seed_of_a_rotation_is_gone_when_its_grace_is_over(world: Worl
     """The key has its TTL from birth, by the store's own clock, and a repeat does not prolong it."""
     await world.user()
     first = await world.login()
-    key = keys.grace(first.session_id)
-    await world.refresh(first.refresh_token)
+    key = grace_of(await world.refresh(first.refresh_token))
     ends = int(valkey.pexpiretime(key))
     seconds, microseconds = valkey.time()
     assert 0 < ends - (seconds * 1000 + microseconds // 1000) <= GRACE_S * 1000
@@ -207,12 +207,15 @@ async def test_the_seed_of_a_rotation_is_gone_when_its_grace_is_over(world: Worl
 
 
 async def test_a_session_and_its_grace_share_a_slot(world: World, valkey: "redis.Redis") -> None:
-    """The grace is on the hash slot of its session, whatever the handle. So one swap changes both on a cluster."""
+    """The grace is on the hash slot of its session, whatever the handle."""
     for handle in (tokens.new_handle() for _ in range(50)):
-        slots = {
-            valkey.execute_command("CLUSTER", "KEYSLOT", key) for key in (keys.session(handle), keys.grace(handle))
-        }
-        assert len(slots) == 1
+        both = (keys.session(handle), keys.grace(handle, "digest"))
+        assert len({valkey.execute_command("CLUSTER", "KEYSLOT", key) for key in both}) == 1
+
+
+def grace_of(grant: Grant) -> str:
+    """The key of the grace of the refresh that issued these tokens."""
+    return keys.grace(grant.session_id, tokens.digest(grant.refresh_token or ""))
 
 
 class TestStrict:
@@ -227,7 +230,7 @@ class TestStrict:
         await world.user()
         first = await world.login()
         second = await world.refresh(first.refresh_token)
-        assert not valkey.exists(keys.grace(first.session_id))
+        assert not valkey.exists(grace_of(second))
         found = {digest_of(body) for body in derived(seeds(valkey), first.refresh_token or "", first.session_id)}
         assert not found & living(valkey, first.session_id)
         await refused(world, first.refresh_token)

@@ -21,7 +21,7 @@ async def test_all_that_expires_has_its_ttl_from_birth(service: Service, valkey:
     kinds = {key.partition(b":")[0] for key in keys(valkey)}
     assert kinds == {
         *(b"user", b"login", b"credentials", b"client", b"service"),
-        *(b"session", b"grace", b"sessions", b"code", b"throttle", b"audit"),
+        *(b"session", b"grace", b"sessions", b"code", b"throttle", b"audit", b"admins"),
     }
     clock.forward(100 * 86400)
     expire(valkey, clock())
