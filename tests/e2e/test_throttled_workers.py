@@ -100,15 +100,15 @@ async def test_thirty_logins_at_two_workers_all_succeed(workers: Server) -> None
 
 
 async def test_a_locked_accounts_sessions_go_on(workers: Server) -> None:
-    """A hundred wrong guesses from twenty addresses close the account for passwords, and for nothing else."""
+    """A hundred wrong guesses from twenty networks close the account for strangers' passwords, and for nothing else."""
     (grant,) = await at_once(workers, [login(workers)])
     session = grant.json()
     for n in range(20):
-        for answer in await at_once(workers, [login(workers, WRONG, f"198.51.100.{n}") for _ in range(5)]):
+        for answer in await at_once(workers, [login(workers, WRONG, f"198.51.{n}.1") for _ in range(5)]):
             assert answer.status_code == 401, answer.text
     (refused,) = await at_once(workers, [login(workers, ip="203.0.113.1")])
     assert refused.status_code == 429
-    assert int(refused.headers["retry-after"]) > 3600
+    assert 0 < int(refused.headers["retry-after"]) <= 60
     async with httpx.AsyncClient(base_url=workers.url) as http:
         bearer = {"Authorization": f"Bearer {session['access_token']}"}
         assert (await http.get("/me", headers=bearer)).status_code == 200

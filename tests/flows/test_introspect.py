@@ -117,7 +117,7 @@ async def test_inactive_says_nothing_else(service: Service, clock: Clock) -> Non
         (live["session_id"], service.admin),
         (user.sub, service.admin),
         (service.admin[1], service.admin),
-        ("\x7f\u202e" * 3000, service.admin),
+        ("\x7f\u202e" * 1500, service.admin),
     ]
     answers = []
     for token, auth in cases:

@@ -204,7 +204,7 @@ CALLS = [
     Call("introspect many", "POST /introspect/batch", _at("/introspect/batch"), auth=_admin, reads=True,
          json=lambda w: {"tokens": [_phone(w), w.outsider]}),
     Call("introspect an idle session", "POST /introspect", _at("/introspect"), auth=lambda w: w.web,
-         form=lambda w: {"token": w.phone["refresh_token"]}, later_s=86400, reads=True),
+         form=lambda w: {"token": w.outsider}, later_s=120, reads=True),
     Call("listen", "GET /events", _at("/events"), auth=lambda w: w.web, reads=True),
     _revoking("by token", lambda w: {"token": _phone(w)}),
     _revoking("by session", lambda w: {"session_id": w.phone["session_id"]}),
