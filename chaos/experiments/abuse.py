@@ -108,7 +108,7 @@ async def _sent(port: int, probe: bytes) -> list[int]:
 
 
 NO_CAP = [
-    Patch("api/parsing.py", "MAX_BODY = 64 * 1024\n", "MAX_BODY = 64 * 1024 * 1024\n"),
+    Patch("api/parsing.py", "MAX_ANONYMOUS_BODY = 20 * 1024\n", "MAX_ANONYMOUS_BODY = 64 * 1024 * 1024\n"),
 ]
 
 EXPERIMENTS = (
