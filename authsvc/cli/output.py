@@ -28,7 +28,7 @@ def coloured() -> bool:
 
 
 def say(message: str) -> None:
-    click.echo("\n".join(map(printable, message.split("\n"))), err=True)
+    click.echo(printable_lines(message), err=True)
 
 
 def show(document: Mapping[str, Any], *, as_json: bool) -> None:
@@ -95,6 +95,11 @@ def cell(name: str, value: Any) -> str:
 def printable(text: str) -> str:
     """The text with control and other invisible characters escaped: a user agent must not steer the terminal."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def printable_lines(text: str) -> str:
+    """Like `printable`, for a text of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def _add(table: Any, *cells: str, style: str = "") -> None:

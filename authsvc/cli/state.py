@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from authsvc.cli.output import printable, say
+from authsvc.cli.output import printable_lines, say
 from authsvc.cli.statuses import NotReached, WrongSettings
 from authsvc.composition import open_deps
 from authsvc.errors import CorruptRecord, FormatNotAllowed, NewerFormat, NotDurable, StartupError, StoreUnavailable
@@ -140,7 +140,7 @@ class _Printable(logging.Formatter):
     """Escapes what could steer the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(printable, super().format(record).split("\n")))
+        return printable_lines(super().format(record))
 
 
 def _log_to_stderr() -> None:

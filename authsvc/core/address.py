@@ -67,12 +67,7 @@ def prefixes(ip: str | None) -> tuple[str, str | None]:
 
 def neighbourhood(ip: str | None) -> str:
     """The network in which a device keeps its place when its address changes: the /24 of IPv4, the /56 of IPv6."""
-    if ip is None:
-        return "unknown"
-    address = ip_address(ip.partition("%")[0])
-    if isinstance(address, IPv6Address):
-        address = address.ipv4_mapped or address
-    return str(ip_network((address, 56 if isinstance(address, IPv6Address) else 24), strict=False))
+    return _network_of(ip, v4=24, v6=56)
 
 
 def source_of(ip: str | None) -> str:
@@ -80,7 +75,11 @@ def source_of(ip: str | None) -> str:
 
     One customer of a provider has up to a /48, and a small server often has neighbours in its /24.
     """
+    return _network_of(ip, v4=24, v6=48)
+
+
+def _network_of(ip: str | None, *, v4: int, v6: int) -> str:
     address = _parsed((ip or "").partition("%")[0])
     if address is None:
         return "unknown"
-    return str(ip_network((address, 48 if isinstance(address, IPv6Address) else 24), strict=False))
+    return str(ip_network((address, v6 if isinstance(address, IPv6Address) else v4), strict=False))

@@ -57,13 +57,9 @@ class Records(Generic[R]):
         Raises NotFound, NotDurable, TooManyChanges.
         """
         turn = self._turns.of(self.key(id_), first=first)
-        while True:
-            async with turn:
-                swapped, new, decided = await self._try(self.key(id_), decide, durable=durable)
-            if swapped:
-                return new, decided
+        return await turn.until_swapped(lambda: self._try(self.key(id_), decide, durable=durable))
 
-    async def _try(self, key: str, decide: Callable[[R], tuple[N, D]], *, durable: bool) -> tuple[bool, N, D]:
+    async def _try(self, key: str, decide: Callable[[R], tuple[N, D]], *, durable: bool) -> tuple[bool, tuple[N, D]]:
         """One attempt at a step. The first value is False if somebody else changed the record meanwhile."""
         raw = await self._connection.call("GET", key)
         if raw is None:
@@ -73,13 +69,13 @@ class Records(Generic[R]):
         unchanged = new is old
         # Write a durable change again although it is made already: its maker may have got NotDurable.
         if unchanged and not (durable and self._connection.waits):
-            return True, new, decided
+            return True, (new, decided)
         if new is None:
             change = Change(key, raw, b"")
         else:
             written = raw if unchanged else await self._encoder.encode(new, instead_of=old)
             change = Change(key, raw, written, new.expires_at())
-        return await self._connection.swap([change], durable=durable or new is None), new, decided
+        return await self._connection.swap([change], durable=durable or new is None), (new, decided)
 
     async def change(self, id_: str, change: Callable[[R], R], *, durable: bool = True, first: bool = False) -> R:
         """Replace the record by what `change` makes of it, as `step` does. Returns the new record."""

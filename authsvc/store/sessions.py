@@ -54,17 +54,13 @@ class Sessions(Records[Session]):
         return int(listed) if created else None
 
     async def rotate(self, handle: str, decide: Callable[[Session, Grace | None], Rotation]) -> Rotation:
-        """Replace the session and its grace together, by what `decide` returns. It is called again as in `step`.
+        """Replace the session, and write its grace, by what `decide` returns. It is called again as in `step`.
 
         Losing a rotation in a failover is harmless. The end of a session is made durable. Raises NotFound, NotDurable.
         """
         # Not limited: each of many tabs that present one token at the same moment gets the pair.
         turn = self._turns.of(keys.session(handle), limited=False)
-        while True:
-            async with turn:
-                swapped, rotation = await self._try_rotation(handle, decide)
-            if swapped:
-                return rotation
+        return await turn.until_swapped(lambda: self._try_rotation(handle, decide))
 
     async def _try_rotation(
         self, handle: str, decide: Callable[[Session, Grace | None], Rotation]

@@ -7,12 +7,15 @@ the connections and the time of all other users.
 
 import asyncio
 import itertools
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from authsvc.errors import StoreUnavailable, TooManyChanges
+
+R = TypeVar("R")
 
 # How many changes of one key may wait in a worker. Changes that go first are not counted and not limited.
 MAX_WAITING = 32
@@ -91,6 +94,14 @@ class Turn:
         self._held: list[str] = []
         self._deadline = deadline
         self._tried = False
+
+    async def until_swapped(self, attempt: Callable[[], Awaitable[tuple[bool, R]]]) -> R:
+        """Make attempts at a swap, each in a turn, until the first value of one is True. Returns the second value."""
+        while True:
+            async with self:
+                swapped, result = await attempt()
+            if swapped:
+                return result
 
     async def __aenter__(self) -> Self:
         if self._tried and asyncio.get_running_loop().time() >= self._deadline:

@@ -131,14 +131,10 @@ class Users(Records[User]):
     async def swap_both(self, sub: str, change: ChangeOfBoth, *, first: bool = False) -> User:
         """Replace user and credentials together, or neither, as `step` does. Raises NotFound, TooManyChanges."""
         turn = self._turns.of(keys.user(sub), keys.credentials(sub), first=first)
-        while True:
-            async with turn:
-                user = await self._try_both(sub, change)
-            if user is not None:
-                return user
+        return await turn.until_swapped(lambda: self._try_both(sub, change))
 
-    async def _try_both(self, sub: str, change: ChangeOfBoth) -> User | None:
-        """One attempt. None if somebody else changed one of the records meanwhile."""
+    async def _try_both(self, sub: str, change: ChangeOfBoth) -> tuple[bool, User]:
+        """One attempt. The first value is False if somebody else changed one of the records meanwhile."""
         user_key, credentials_key = keys.user(sub), keys.credentials(sub)
         raw_user, raw_credentials = await self._connection.call("MGET", user_key, credentials_key)
         if raw_user is None:
@@ -150,7 +146,7 @@ class Users(Records[User]):
         if credentials is not None:
             written = await self._encoder.encode(credentials, instead_of=held_credentials)
             changes.append(Change(credentials_key, raw_credentials or b"", written))
-        return user if await self._connection.swap(changes) else None
+        return await self._connection.swap(changes), user
 
     async def remove(self, sub: str) -> User:
         """Delete a user, the credentials and the name. Raises NotFound."""
