@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.conftest import free_port
+from tests.e2e.conftest import Server, free_port
 from tests.processes import until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -152,6 +152,31 @@ def gateway(name: str, directory: Path, service: int, behind: int) -> Iterator[i
     finally:
         process.terminate()
         process.wait(10)
+
+
+@contextmanager
+def real_application(command: Sequence[str], directory: Path, port: int) -> Iterator[int]:
+    """A real application, which listens on this port."""
+    with (directory / "output").open("wb") as output:
+        process = subprocess.Popen(command, cwd=directory, stdout=output, stderr=output)
+    try:
+        until(lambda: process.poll() is not None or listens(port), 30)
+        assert process.poll() is None, (directory / "output").read_text()
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def service_with(directory: Path, **user: Any) -> Iterator[Server]:
+    """A service with this user."""
+    server = Server(directory, free_port(), {}).start()
+    try:
+        assert httpx.post(f"{server.url}/admin/users", json=user, auth=server.admin).status_code == 201
+        yield server
+    finally:
+        server.clean_up()
 
 
 def _start(name: str, directory: Path, service: int, behind: int) -> "tuple[int, subprocess.Popen[bytes]]":

@@ -19,7 +19,6 @@ import pytest
 from tests.e2e import gateways
 from tests.e2e.conftest import PASSWORD, Server, free_port
 from tests.e2e.wire import Answer, Wire
-from tests.processes import until
 
 PROGRAMS = Path(__file__).parent / "applications"
 
@@ -190,26 +189,14 @@ def behind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """The port of a real application."""
     port, directory = free_port(), tmp_path_factory.mktemp("application")
     command = APPLICATIONS[request.param](directory, port)
-    with (directory / "output").open("wb") as output:
-        process = subprocess.Popen(command, cwd=directory, stdout=output, stderr=output)
-    try:
-        until(lambda: process.poll() is not None or gateways.listens(port), 30)
-        assert process.poll() is None, (directory / "output").read_text()
+    with gateways.real_application(command, directory, port):
         yield port
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("service"), free_port(), {}).start()
-    user = {"username": "guest", "password": PASSWORD}
-    try:
-        assert httpx.post(f"{server.url}/admin/users", json=user, auth=server.admin).status_code == 201
+    with gateways.service_with(tmp_path_factory.mktemp("service"), username="guest", password=PASSWORD) as server:
         yield server
-    finally:
-        server.clean_up()
 
 
 def token_of(service: Server) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,6 @@ import pytest
 from tests.e2e import gateways
 from tests.e2e.conftest import PASSWORD, Server, free_port
 from tests.e2e.wire import Answer, Wire
-from tests.processes import until
 
 ECHO = Path(__file__).parent / "applications" / "websocket.py"
 HANDSHAKE = [
@@ -80,25 +78,15 @@ class Setting:
 def echo(directory: Path) -> Iterator[int]:
     pytest.importorskip("tornado", reason="no tornado here: pip install tornado")
     port = free_port()
-    with (directory / "echo").open("wb") as output:
-        process = subprocess.Popen([sys.executable, str(ECHO), str(port)], stdout=output, stderr=output)
-    try:
-        until(lambda: gateways.listens(port), 20)
+    with gateways.real_application([sys.executable, str(ECHO), str(port)], directory, port):
         yield port
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("service"), free_port(), {}).start()
-    user = {"username": "ada", "password": PASSWORD, "roles": ["author"]}
-    try:
-        assert httpx.post(f"{server.url}/admin/users", json=user, auth=server.admin).status_code == 201
+    directory = tmp_path_factory.mktemp("service")
+    with gateways.service_with(directory, username="ada", password=PASSWORD, roles=["author"]) as server:
         yield server
-    finally:
-        server.clean_up()
 
 
 @pytest.fixture(scope="module", params=sorted(gateways.COMMANDS))

@@ -8,7 +8,6 @@ import pytest
 import redis
 
 from authsvc.core.known_networks import MEMORY_S, MOST
-from authsvc.errors import InvalidCredentials, TooManyAttempts
 from authsvc.flows import users
 from authsvc.flows.deps import OPERATOR, Caller
 from authsvc.flows.login import place_of
@@ -17,8 +16,8 @@ from authsvc.settings import Settings
 from tests.conftest import CHEAP, PASSWORD, Clock, Service
 from tests.flows.conftest import World
 from tests.flows.contents import Commands
+from tests.flows.test_throttling import WRONG, guess
 
-WRONG = "a walk by the sea shore"
 HOME, ELSEWHERE = "192.0.2.1", "203.0.113.9"
 
 
@@ -28,21 +27,11 @@ def settings() -> Settings:
     return Settings(**CHEAP | {"trusted_proxies": "192.0.2.1"})
 
 
-async def guess(world: World, ip: str, password: str = WRONG, username: str = "ada") -> Any:
-    """One login. Returns the seconds to wait if it was throttled, None if it was wrong, and else the grant."""
-    try:
-        return await world.login(username, password, caller=Caller(ip=ip))
-    except InvalidCredentials:
-        return None
-    except TooManyAttempts as error:
-        return error.retry_after_s
-
-
 async def lock(world: World) -> None:
     """A hundred guesses from a hundred sources."""
     for n in range(100):
-        assert await guess(world, f"10.{n}.0.1") is None
-    assert await guess(world, ELSEWHERE) == 60
+        assert await guess(world, ip=f"10.{n}.0.1") is None
+    assert await guess(world, ip=ELSEWHERE) == 60
 
 
 ONE_56 = [f"2001:db8:1:{n:x}::1" for n in range(64)]
@@ -54,9 +43,9 @@ ONE_24 = [f"198.51.100.{n}" for n in range(64)]
 async def test_one_source_locks_no_account(world: World, source: list[str]) -> None:
     """Of all guesses from one source twenty are checked. The owner logs in from a network that is not known yet."""
     await world.user()
-    answers = [await guess(world, ip) for ip in source for _ in range(5)]
+    answers = [await guess(world, ip=ip) for ip in source for _ in range(5)]
     assert answers.count(None) == 20
-    assert (await guess(world, ELSEWHERE, PASSWORD)).access_token
+    assert (await guess(world, ip=ELSEWHERE, password=PASSWORD)).access_token
 
 
 async def test_parallel_guesses_from_one_source_are_counted_exactly(world: World) -> None:
@@ -64,41 +53,41 @@ async def test_parallel_guesses_from_one_source_are_counted_exactly(world: World
     await world.user()
     answers: list[Any] = []
     for start in range(0, len(ONE_56), 8):
-        answers += await asyncio.gather(*(guess(world, ip) for ip in ONE_56[start : start + 8]))
+        answers += await asyncio.gather(*(guess(world, ip=ip) for ip in ONE_56[start : start + 8]))
     assert answers.count(None) == 20
 
 
 async def test_an_owner_passes_the_lock_from_a_known_network(world: World) -> None:
     """A lock that strangers brought about stops nobody in a network where the account was used before."""
     await world.user()
-    assert (await guess(world, HOME, PASSWORD)).access_token
+    assert (await guess(world, ip=HOME, password=PASSWORD)).access_token
     await lock(world)
-    assert (await guess(world, HOME, PASSWORD)).access_token
-    assert await guess(world, ELSEWHERE, PASSWORD) == 60
+    assert (await guess(world, ip=HOME, password=PASSWORD)).access_token
+    assert await guess(world, ip=ELSEWHERE, password=PASSWORD) == 60
 
 
 async def test_a_full_source_does_not_stop_a_known_network_in_it(world: World) -> None:
     """A neighbour of the owner, in the same /48, cannot lock the owner out."""
     await world.user()
-    assert (await guess(world, "2001:db8:1:ffff::1", PASSWORD)).access_token
+    assert (await guess(world, ip="2001:db8:1:ffff::1", password=PASSWORD)).access_token
     for ip in ONE_48:
-        await guess(world, ip)
-    assert (await guess(world, "2001:db8:1:ffff::2", PASSWORD)).access_token
+        await guess(world, ip=ip)
+    assert (await guess(world, ip="2001:db8:1:ffff::2", password=PASSWORD)).access_token
 
 
 async def test_a_known_network_has_limits_of_its_own(world: World, clock: Clock) -> None:
     """Guesses from a known network wait like others, end at a hundred in a row, and lock nobody elsewhere."""
     await world.user()
-    assert (await guess(world, HOME, PASSWORD)).access_token
+    assert (await guess(world, ip=HOME, password=PASSWORD)).access_token
     for _ in range(100):
-        assert await guess(world, HOME) is None
+        assert await guess(world, ip=HOME) is None
         clock.forward(61)
     for pause in (300, 1500, 7500):
-        assert await guess(world, HOME) is None
-        assert await guess(world, HOME, PASSWORD) == pause
+        assert await guess(world, ip=HOME) is None
+        assert await guess(world, ip=HOME, password=PASSWORD) == pause
         clock.forward(pause)
     await world.deps.store.throttle.clear([])
-    assert (await guess(world, ELSEWHERE, PASSWORD)).access_token
+    assert (await guess(world, ip=ELSEWHERE, password=PASSWORD)).access_token
 
 
 async def test_the_last_eight_networks_pass_the_lock(world: World, clock: Clock) -> None:
@@ -106,32 +95,32 @@ async def test_the_last_eight_networks_pass_the_lock(world: World, clock: Clock)
     await world.user()
     homes = [f"192.0.{n}.1" for n in range(MOST + 1)]
     for home in homes:
-        assert (await guess(world, home, PASSWORD)).access_token
+        assert (await guess(world, ip=home, password=PASSWORD)).access_token
         clock.forward(1)
     await lock(world)
-    assert await guess(world, homes[0], PASSWORD) == 60
+    assert await guess(world, ip=homes[0], password=PASSWORD) == 60
     for home in homes[1:]:
-        assert (await guess(world, home, PASSWORD)).access_token
+        assert (await guess(world, ip=home, password=PASSWORD)).access_token
 
 
 async def test_parallel_logins_make_all_their_networks_known(world: World) -> None:
     """Logins at once from several networks lose none of them."""
     await world.user()
     homes = [f"192.0.{n}.1" for n in range(MOST)]
-    await asyncio.gather(*(guess(world, home, PASSWORD) for home in homes))
+    await asyncio.gather(*(guess(world, ip=home, password=PASSWORD) for home in homes))
     await lock(world)
     for home in homes:
-        assert (await guess(world, home, PASSWORD)).access_token
+        assert (await guess(world, ip=home, password=PASSWORD)).access_token
 
 
 async def test_a_known_network_is_forgotten_after_90_days(world: World, clock: Clock, valkey: "redis.Redis") -> None:
     """A network is known for 90 days after the last login there. Its key expires with it."""
     await world.user()
-    assert (await guess(world, HOME, PASSWORD)).access_token
+    assert (await guess(world, ip=HOME, password=PASSWORD)).access_token
     assert valkey.pexpiretime(place_of("ada", HOME).key) == (int(clock()) + MEMORY_S) * 1000
     clock.forward(MEMORY_S)
     await lock(world)
-    assert await guess(world, HOME, PASSWORD) == 60
+    assert await guess(world, ip=HOME, password=PASSWORD) == 60
 
 
 async def test_a_login_from_a_known_network_writes_no_network(world: World, commands: Commands) -> None:
@@ -140,7 +129,7 @@ async def test_a_login_from_a_known_network_writes_no_network(world: World, comm
     counts = []
     for _ in range(3):
         commands.reset()
-        await guess(world, HOME, PASSWORD)
+        await guess(world, ip=HOME, password=PASSWORD)
         counts.append(commands.seen())
     assert counts[1] == counts[2]
     # Known: three windows, each reserved and settled. Unknown: a window more, and the network.
@@ -150,14 +139,14 @@ async def test_a_login_from_a_known_network_writes_no_network(world: World, comm
 async def test_a_wrong_password_makes_no_network_known(world: World) -> None:
     """Only a right password of an active user makes a network known."""
     user = await world.user()
-    assert await guess(world, HOME) is None
+    assert await guess(world, ip=HOME) is None
     await users.update(world.deps, OPERATOR, user.sub, status="suspended")
-    assert await guess(world, HOME, PASSWORD) is None
+    assert await guess(world, ip=HOME, password=PASSWORD) is None
     await users.update(world.deps, OPERATOR, user.sub, status="active")
     for n in range(98):
-        assert await guess(world, f"10.{n}.0.1") is None
-    await guess(world, "10.99.0.1"), await guess(world, "10.98.0.1")
-    assert await guess(world, HOME, PASSWORD) == 60
+        assert await guess(world, ip=f"10.{n}.0.1") is None
+    await guess(world, ip="10.99.0.1"), await guess(world, ip="10.98.0.1")
+    assert await guess(world, ip=HOME, password=PASSWORD) == 60
 
 
 async def test_a_reset_makes_the_network_known(world: World) -> None:
@@ -166,15 +155,15 @@ async def test_a_reset_makes_the_network_known(world: World) -> None:
     await lock(world)
     code, _ = await new_reset_code(world.deps, OPERATOR, user.sub)
     await reset_password(world.deps, Caller(ip=HOME), code, "seven quiet herons wading")
-    assert await guess(world, ELSEWHERE) == 60
-    assert (await guess(world, HOME, "seven quiet herons wading")).access_token
+    assert await guess(world, ip=ELSEWHERE) == 60
+    assert (await guess(world, ip=HOME, password="seven quiet herons wading")).access_token
 
 
 @pytest.mark.parametrize("ends", ["delete", "rename"])
 async def test_a_name_that_is_given_up_has_no_known_network(world: World, valkey: "redis.Redis", ends: str) -> None:
     """The networks of a deleted or renamed user are not those of the next user of the name."""
     user = await world.user()
-    await guess(world, HOME, PASSWORD)
+    await guess(world, ip=HOME, password=PASSWORD)
     assert valkey.exists(place_of("ada", HOME).key)
     if ends == "delete":
         await users.delete(world.deps, OPERATOR, user.sub)
