@@ -70,7 +70,7 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All facts. `problem`: why the store could not be asked; what is asked after that is empty.
+    """All facts. `problem`: why the store could not be asked. The facts that come after it are empty then.
 
     denied: None where our rights could not be tried.
     address: None for the embedded store. data_mode: permissions of its directory, None where there is none.
@@ -119,7 +119,7 @@ def gather() -> Facts:
 
 @dataclass(slots=True)
 class Seen:
-    """What the store told until it answered no more."""
+    """The facts that the store has told so far. A store may fail in between."""
 
     denied: Denied | None = None
     servers: tuple[Inspection, ...] = ()

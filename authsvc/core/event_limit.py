@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from authsvc.core.event import Entry, Event
 
-# Events that one worker keeps in one hour: those that one caller causes about one user, and those about nobody who is
-# known, such as logins with invented names.
+# How many events one worker keeps in one hour. MOST: of one caller about one user. MOST_ABOUT_NOBODY: about no user,
+# such as logins with invented names.
 MOST = 100
 MOST_ABOUT_NOBODY = 1000
 HOUR_S = 3600
@@ -51,7 +51,7 @@ class EventLimit:
         return count <= _most(key)
 
     def left_out(self, until: float) -> list[LeftOut]:
-        """What was left out in the hours that have ended by then. It is told once."""
+        """The events that were left out in hours that ended before `until`. Each is returned once."""
         ended = [key for key in self._counts if key[2] + HOUR_S <= until]
         found = [(key, self._counts.pop(key) - _most(key)) for key in ended]
         return [LeftOut(*key, events) for key, events in found if events > 0]

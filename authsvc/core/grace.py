@@ -1,4 +1,4 @@
-"""What remains of the last refresh while its grace lasts: the tokens before it, and how to give its pair again."""
+"""The record of the last refresh during its grace: the tokens before it, and the seed that gives its pair again."""
 
 from typing import Final, Self
 

@@ -90,8 +90,8 @@ def _without_prefix(text: str) -> str:
 def _aspnet(text: str) -> str | None:
     """The PHC text of a hash of ASP.NET Core Identity; None if this is not one.
 
-    Its versions 2 and 3 are base64 of a byte 0 or 1, then for version 3 three big-endian numbers (digest, iterations,
-    length of the salt), then the salt and 32 bytes of PBKDF2.
+    There are two versions, 2 and 3. Both are base64, and begin with a byte 0 or 1. In version 3 three big-endian
+    numbers follow: digest, iterations, length of the salt. Both end with the salt and 32 bytes of PBKDF2.
     """
     if not _ASPNET.fullmatch(text):
         return None

@@ -37,7 +37,7 @@ class KnownNetworks(Record, frozen=True, kw_only=True, omit_defaults=True):
         return now >= self.noted.get(network, -NOTED_EACH_S) + NOTED_EACH_S
 
     def with_login(self, network: str, now: float) -> Self:
-        """The networks after a login from this one. The one that was noted first gives way."""
+        """The networks after a login from this one. If there are too many, the oldest is dropped."""
         noted = {known: at for known, at in self.noted.items() if known != network and self.has(known, now)}
         latest = sorted(noted.items(), key=lambda one: one[1])[-(MOST - 1) :]
         return self.but(noted={**dict(latest), network: int(now)})

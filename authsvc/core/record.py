@@ -78,8 +78,9 @@ class Service(Record, frozen=True, kw_only=True, omit_defaults=True):
     understands that format.
 
     hash_forms: the forms of the imported hashes in use (`core/hash_form.py`), the costliest of each algorithm. A login
-    has to know them all, so that no refusal shows by its time which form a hash has. forms_counted_at: when a worker
-    last began to count them in all credentials, in epoch seconds; 0 is never.
+    has to know all of them: every refusal takes as long as the costliest form.
+
+    forms_counted_at: when a worker last began to count the forms in all credentials. Epoch seconds; 0 is never.
     """
 
     epoch: int

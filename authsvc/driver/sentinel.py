@@ -64,7 +64,7 @@ class SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
 
 
 def _doubt(named: Sequence[str], asked: int, ours: str) -> str:
-    """Why the sentinels do not vouch for the server at the address `ours`. named: what those that answered named."""
+    """Why the sentinels do not vouch for the server at the address `ours`. named: the addresses in their answers."""
     if 2 * len(named) <= asked:
         return f"{len(named)} of {asked} sentinels know it"
     found = ", ".join(f"{name} ({named.count(name)})" for name in sorted(set(named)))

@@ -67,7 +67,7 @@ class FastProtocol(BoundedProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._fast_path: FastPath = self.app_state["fast_path"]
-        # What the store is asked for the request whose turn it is.
+        # The question to the store for the current request.
         self._question: Question | None = None
 
     # Called by the parser
