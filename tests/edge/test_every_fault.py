@@ -18,8 +18,8 @@ from tests.conftest import PASSWORD, Service
 from tests.edge.faults import Site, fault_at, name, recorded
 from tests.edge.served import FORM, Connection, Served, basic, request_of, turns
 
-# The longest time for an answer; most take a millisecond.
-WITHIN_S = 1.0
+# The longest time for an answer. Most take a millisecond; a login hashes, and another test may hold the core.
+WITHIN_S = 5.0
 
 
 @dataclass

@@ -98,7 +98,8 @@ async def test_who_may_listen(service: Service) -> None:
     assert_problem(await get("/events"), 401, "invalid_client")
     assert_problem(await get("/events", auth=(listener[0], other[1])), 401, "invalid_client")
     assert_problem(await get("/events", auth=("nobody", other[1])), 401, "invalid_client")
-    assert_problem(await get("/events", auth=("app", "")), 401, "invalid_client")
+    # Basic without a secret counts as the name of a public client, which has no permission.
+    assert_problem(await get("/events", auth=("app", "")), 403, "unauthorized_client")
     assert_problem(await get("/events", auth=other), 403, "unauthorized_client")
     assert_problem(await get("/events?since=1", auth=listener), 400, "invalid_request")
     assert (await service.http.head("/events", auth=listener)).content == b""
