@@ -11,7 +11,18 @@ from django.conf import settings
 from django.contrib.auth import hashers
 from passlib.hash import argon2 as passlib_argon2
 from passlib.hash import bcrypt as passlib_bcrypt
-from passlib.hash import bcrypt_sha256, pbkdf2_sha1, pbkdf2_sha256, pbkdf2_sha512, phpass, scrypt, sha512_crypt
+from passlib.hash import (
+    bcrypt_sha256,
+    ldap_salted_sha1,
+    ldap_salted_sha256,
+    ldap_salted_sha512,
+    pbkdf2_sha1,
+    pbkdf2_sha256,
+    pbkdf2_sha512,
+    phpass,
+    scrypt,
+    sha512_crypt,
+)
 
 PASSWORD = "a pässword of old"
 
@@ -52,6 +63,9 @@ SAMPLES: dict[str, str] = {
     "sha512 crypt default": sha512_crypt.using(rounds=5000).hash(PASSWORD),
     "phpass": phpass.using(rounds=7).hash(PASSWORD),
     "phpbb": phpass.using(rounds=7, ident="H").hash(PASSWORD),
+    "ldap sha1": ldap_salted_sha1.hash(PASSWORD),
+    "ldap sha256": ldap_salted_sha256.hash(PASSWORD),
+    "ldap sha512": ldap_salted_sha512.hash(PASSWORD),
     "passlib argon2": passlib_argon2.using(rounds=1, memory_cost=64).hash(PASSWORD),
 }
 

@@ -44,6 +44,7 @@ PUBLIC = {
     "Metadata.token_endpoint_auth_methods_supported": "names methods",
     "Pbkdf2.digest": "names a hash function",
     "RevokeForm.token_type_hint": "names a kind of token",
+    "SaltedSha.digest": "names a hash function",
     "Service.hash_forms": "names of algorithms with their parameters",
     "Settings.password_context": "words that no password may contain",
 }

@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from authsvc.cli.state import run, settings
 from authsvc.cli.statuses import WrongSettings
 from authsvc.core.client import Client
+from authsvc.core.hash_form import Form
+from authsvc.core.imported_hash import is_weak
 from authsvc.core.imported_hash_text import problem_of
 from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
@@ -58,7 +60,8 @@ class Address:
 class Records:
     """The records in the store. `admins`: active users with that role; `locked_out`: those without a password.
 
-    uncheckable: how many users have a hash that no password is checked against.
+    uncheckable: how many users have a hash that no password is checked against. weak_forms: forms of imported hashes
+    in use that are guessed fast.
     """
 
     used: bool
@@ -66,6 +69,7 @@ class Records:
     admins: tuple[str, ...] = ()
     locked_out: tuple[str, ...] = ()
     uncheckable: int = 0
+    weak_forms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,8 @@ async def _look(seen: Seen, deps: Deps) -> None:
 
 
 async def _records(deps: Deps) -> Records:
-    if await deps.store.service.find() is None:
+    service = await deps.store.service.find()
+    if service is None:
         return Records(used=False)
     clients = [client async for client in deps.store.listing.every_client()]
     admins = [user async for user in deps.store.listing.every_user() if user.is_admin]
@@ -143,7 +148,14 @@ async def _records(deps: Deps) -> Records:
     uncheckable = 0
     async for one in deps.store.listing.every_credentials():
         uncheckable += one.hash is not None and problem_of(one.hash) is not None
-    return Records(True, tuple(_sorted(clients)), tuple(sorted(names)), tuple(sorted(locked_out)), uncheckable)
+    return Records(
+        used=True,
+        clients=tuple(_sorted(clients)),
+        admins=tuple(sorted(names)),
+        locked_out=tuple(sorted(locked_out)),
+        uncheckable=uncheckable,
+        weak_forms=tuple(form for form in service.hash_forms if is_weak(Form.parse(form))),
+    )
 
 
 def _sorted(clients: Sequence[Client]) -> list[Client]:

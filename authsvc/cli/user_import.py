@@ -57,6 +57,12 @@ _AGAIN = "Start it again with the same file: it passes over users who exist alre
 )
 @click.option("--no-roles", is_flag=True, help="Leave all roles out.")
 @click.option("--allow-admins", is_flag=True, help="Let the role admin be among the roles.")
+@click.option(
+    "--accept-weak-hashes",
+    "accept_weak",
+    is_flag=True,
+    help="Take salted SHA hashes, though an attacker who reads the store guesses such passwords fast.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything and change nothing.")
 @click.option("--report", type=click.File("w", lazy=False), help="Write a line of JSON here for each row refused.")
 @click.option(
@@ -78,6 +84,7 @@ def import_(
     renamed: tuple[str, ...],
     no_roles: bool,
     allow_admins: bool,
+    accept_weak: bool,
     dry_run: bool,
     report: TextIO | None,
     concurrency: int,
@@ -106,7 +113,9 @@ def import_(
 
         async def work(deps: Deps) -> Tally:
             nonlocal tally
-            importer = Importer(deps, dry_run=dry_run, allow_admins=allow_admins, refused=refused)
+            importer = Importer(
+                deps, dry_run=dry_run, allow_admins=allow_admins, accept_weak=accept_weak, refused=refused
+            )
             tally = importer.tally
             each = batches(found, lambda: update(read.read_bytes, _so_far(tally, began)))
             return await importer.run(OPERATOR, each, concurrency=concurrency)

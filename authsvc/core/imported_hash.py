@@ -34,6 +34,8 @@ _MAX_CRYPT_ROUNDS: Final = 500_000
 # Python computes phpass, and other threads wait meanwhile. phpass itself never used more than 2^13 by default.
 _MAX_PHPASS_ROUNDS: Final = 2**15
 _MIN_SALT: Final = 8
+_WEAK: Final = "salted-"
+_MIN_SHA_SALT: Final = 4  # as early LDAP servers wrote it
 _MIN_DIGEST: Final = 16  # many passwords match a shorter digest
 
 # How Django and Passlib digest a password before bcrypt, which reads only 72 bytes.
@@ -174,7 +176,29 @@ class Phpass:
         return Form.of("phpass", rounds=self.rounds)
 
 
-ImportedHash = Bcrypt | Pbkdf2 | Scrypt | Argon2 | Sha512Crypt | Phpass
+@dataclass(frozen=True, slots=True)
+class SaltedSha:
+    """One SHA of the password and then the salt, as LDAP servers have it: see `is_weak`."""
+
+    digest: str
+    salt: bytes
+    hash: bytes = field(repr=False)
+
+    def check_parameters(self) -> None:
+        if len(self.salt) < _MIN_SHA_SALT:
+            raise InvalidRequest(f"salted SHA: the salt has fewer than {_MIN_SHA_SALT} bytes, or the hash is damaged")
+
+    @property
+    def form(self) -> Form:
+        return Form.of(f"{_WEAK}{self.digest}")
+
+
+ImportedHash = Bcrypt | Pbkdf2 | Scrypt | Argon2 | Sha512Crypt | Phpass | SaltedSha
+
+
+def is_weak(form: Form) -> bool:
+    """Whether a check is one fast hash. An attacker who reads the store tries billions of passwords a second."""
+    return form.algorithm.startswith(_WEAK)
 
 
 def check_power_of_two(n: int) -> None:

@@ -14,11 +14,13 @@
 | `$P$B…`, also `$H$`                                      | phpass: WordPress, phpBB                |
 | base64 of a byte 0 or 1 and more                         | ASP.NET Core; stored as `$pbkdf2-…$i=…` |
 | `{bcrypt}$2b$…`, `{argon2}$argon2id$…`                   | Spring; stored without the prefix       |
+| `{SSHA}…`, also `{SSHA256}`, `{SSHA512}`                 | LDAP servers, dovecot, Passlib          |
 | `scrypt$<n>$<salt>$<r>$<p>$…`                            | Django                                  |
 | `$scrypt$ln=16,r=8,p=1$…$…`                              | Passlib                                 |
 """
 
 import binascii
+import hashlib
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable
@@ -33,6 +35,7 @@ from authsvc.core.imported_hash import (
     ImportedHash,
     Pbkdf2,
     Phpass,
+    SaltedSha,
     Scrypt,
     Sha512Crypt,
     check_power_of_two,
@@ -190,6 +193,12 @@ def _phpass(match: re.Match[str]) -> Phpass:
     return Phpass(2 ** _CRYPT64.index(match["log2"]), match["salt"].encode(), _crypt64_decoded(match["hash"]))
 
 
+def _salted_sha(match: re.Match[str]) -> SaltedSha:
+    digest = f"sha{match['bits'] or 1}"
+    raw, size = _decoded(match["raw"]), hashlib.new(digest).digest_size
+    return SaltedSha(digest, raw[size:], raw[:size])
+
+
 def _crypt64_decoded(text: str) -> bytes:
     """The base64 of crypt, which begins with the lowest bits."""
     bits = sum(_CRYPT64.index(char) << 6 * place for place, char in enumerate(text))
@@ -229,6 +238,7 @@ _FORMS: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], ImportedHas
         re.compile(r"\$[PH]\$(?P<log2>[./0-9A-Za-z])(?P<salt>[./0-9A-Za-z]{8})(?P<hash>[./0-9A-Za-z]{22})"),
         _phpass,
     ),
+    (re.compile(rf"\{{(?i:SSHA)(?P<bits>256|512)?\}}(?P<raw>{_B64})"), _salted_sha),
     (
         re.compile(rf"pbkdf2_(?P<digest>sha1|sha256)\$(?P<n>{_NUMBER})\$(?P<salt>[^$]{{1,256}})\$(?P<hash>{_B64})"),
         _pbkdf2_in_django,

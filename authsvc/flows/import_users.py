@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from authsvc.core import token as tokens
 from authsvc.core.event import Event
+from authsvc.core.imported_hash import is_weak
 from authsvc.core.user import ADMIN_ROLE
 from authsvc.core.user_import import ImportedUser
 from authsvc.errors import AuthError, CorruptRecord, FormatNotAllowed, InvalidRequest, NewerFormat, StoreUnavailable
@@ -23,6 +24,10 @@ STORE_WAIT_S = 30.0
 _PAUSE_S = 0.25
 # How many reasons are counted each by itself. A file of garbage may have as many reasons as lines.
 _MAX_REASONS = 100
+_WEAK = (
+    "salted SHA is weak, an attacker who reads the store tries billions of passwords a second: "
+    "--accept-weak-hashes, if meant"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +72,25 @@ class Tally:
 class Importer:
     """Adds batch after batch. `refused` is called with the line and the reason of each row that is refused.
 
+    accept_weak: whether to take weak hashes (`imported_hash.is_weak`).
+
     The importer remembers only the batches that it is working on. The index of names knows who exists, so an import
     that was killed can start again with the same file.
     """
 
-    def __init__(self, deps: Deps, *, dry_run: bool, allow_admins: bool, refused: Callable[[int, str], None]) -> None:
+    def __init__(
+        self,
+        deps: Deps,
+        *,
+        dry_run: bool,
+        allow_admins: bool,
+        accept_weak: bool,
+        refused: Callable[[int, str], None],
+    ) -> None:
         self._deps = deps
         self._dry_run = dry_run
         self._allow_admins = allow_admins
+        self._accept_weak = accept_weak
         self._refused = refused
         self._names_in_work: set[str] = set()
         self._forms = ImportedForms(deps)
@@ -132,6 +148,8 @@ class Importer:
         if ADMIN_ROLE in imported.roles and not self._allow_admins:
             raise InvalidRequest("the role admin would let this user administer the service: --allow-admins, if meant")
         if imported.accepted is not None:
+            if is_weak(imported.accepted.form) and not self._accept_weak:
+                raise InvalidRequest(_WEAK)
             await self._forms.check(imported.accepted)
         if imported.canonical is not None:
             if imported.canonical in self._names_in_work:

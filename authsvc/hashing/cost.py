@@ -4,6 +4,7 @@ A formula would be wrong on some machine. Another process has a peak of memory o
 process if a check takes far too long. `python -m authsvc.hashing.cost FORM` measures one form.
 """
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from authsvc.core.imported_hash import (
     ImportedHash,
     Pbkdf2,
     Phpass,
+    SaltedSha,
     Scrypt,
     Sha512Crypt,
 )
@@ -94,6 +96,9 @@ def _specimen(algorithm: str, of: dict[str, int]) -> ImportedHash:
         return Sha512Crypt(f"$6$rounds={of['rounds']}${'.' * 16}${'.' * 86}", of["rounds"])
     if algorithm == "phpass":
         return Phpass(of["rounds"], bytes(8), bytes(16))
+    if algorithm.startswith("salted-"):
+        digest = algorithm.removeprefix("salted-")
+        return SaltedSha(digest, salt, bytes(hashlib.new(digest).digest_size))
     raise KeyError(algorithm)
 
 

@@ -12,7 +12,7 @@ from typing import Final, assert_never
 import argon2
 import bcrypt
 
-from authsvc.core.imported_hash import Argon2, Bcrypt, ImportedHash, Pbkdf2, Phpass, Scrypt, Sha512Crypt
+from authsvc.core.imported_hash import Argon2, Bcrypt, ImportedHash, Pbkdf2, Phpass, SaltedSha, Scrypt, Sha512Crypt
 from authsvc.core.imported_hash_text import parse
 from authsvc.errors import InvalidRequest
 from authsvc.hashing.libcrypt import NoCrypt, crypt
@@ -65,6 +65,8 @@ def _is_of(parsed: ImportedHash, password: bytes) -> bool:
             return b"\0" not in password and hmac.compare_digest(crypt(password, encoded), encoded.encode())
         case Phpass(rounds, salt, hash_):
             return hmac.compare_digest(_phpass(password, salt, rounds), hash_)
+        case SaltedSha(digest, salt, hash_):
+            return hmac.compare_digest(hashlib.new(digest, password + salt, usedforsecurity=False).digest(), hash_)
         case _:
             assert_never(parsed)
 

@@ -196,6 +196,7 @@ CASES: list[tuple[str, str, Facts]] = [
     ("client secrets", "warn", with_clients(rotating(8 * 86400))),
     ("admin users", "warn", replace(GOOD, records=replace(RECORDS, locked_out=("ada",)))),
     ("password hashes", "warn", replace(GOOD, records=replace(RECORDS, uncheckable=2))),
+    ("password hashes", "warn", replace(GOOD, records=replace(RECORDS, weak_forms=("salted-sha1",)))),
 ]  # fmt: skip
 
 

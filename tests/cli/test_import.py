@@ -69,6 +69,7 @@ def counted(started: Cli, *arguments: str, stdin: str = "") -> dict[str, Any]:
     [
         (["users.jsonl"], {"mary": "active", "nina": "suspended", None: "active"}),
         (["users.csv"], {"olga": "active", "petra": "active"}),
+        (["--accept-weak-hashes", "ldap.jsonl"], {"sue": "active"}),
         (
             ["--from", "django", "django.jsonl"],
             {"ada": "active", "bea": "active", "cyn": "suspended", "dora": "active", "eve": "active"},
@@ -121,7 +122,7 @@ def test_every_kind_of_hash_from_a_table(started: Cli, tmp_path: Path) -> None:
     lines = ["username,password_hash", *(f'"{name.replace(" ", "-")}","{hash_}"' for name, hash_ in SAMPLES.items())]
     file = tmp_path / "all.csv"
     file.write_bytes(("\ufeff" + "\r\n".join(lines)).encode())
-    assert started.json("user", "import", str(file))["created"] == len(SAMPLES)
+    assert started.json("user", "import", "--accept-weak-hashes", str(file))["created"] == len(SAMPLES)
     for name in SAMPLES:
         started.login(name.replace(" ", "-"), PASSWORD)
 
@@ -231,6 +232,28 @@ def test_a_refusal_names_the_line_and_never_shows_a_hash(started: Cli, tmp_path:
     (event,) = started.lines("audit", "--event", "users.imported")
     assert started.lines("audit", "--event", "users.import_started")
     assert event["details"] == {"created": 2, "there": 0, "refused": 10, "admins": 0}
+
+
+def test_weak_hashes_are_imported_only_with_the_option(started: Cli, tmp_path: Path) -> None:
+    """The reason names the option and the danger. A stored hash works without the option, until it is argon2id."""
+    names = [name for name in SAMPLES if name.startswith("ldap")]
+    rows = [{"username": name.replace(" ", "-"), "password_hash": SAMPLES[name]} for name in names]
+    file = written(tmp_path / "users.jsonl", *rows)
+    for options in (["--dry-run"], []):
+        counts = counted(started, "user", "import", *options, str(file))
+        assert (counts["created"], counts["refused"]) == (0, 3)
+        (reason,) = counts["reasons"]
+        assert "billions of passwords a second: --accept-weak-hashes" in reason
+    assert started.lines("user", "list") == []
+    assert started.json("user", "import", "--accept-weak-hashes", str(file))["created"] == 3
+    assert "salted-sha1, salted-sha256, salted-sha512: an attacker" in started("check").output
+    for row in rows:
+        sub = started.json("user", "show", row["username"])["sub"]
+        assert hash_of(started, sub) == row["password_hash"]
+        with pytest.raises(InvalidCredentials):
+            started.login(row["username"], PASSWORD + "!")
+        started.login(row["username"], PASSWORD)
+        assert hash_of(started, sub).startswith("$argon2id$")
 
 
 def test_unknown_fields_can_be_left_out(started: Cli) -> None:

@@ -72,6 +72,10 @@ def test_a_costly_hash_is_refused_at_once(text: str) -> None:
         "$P$I" + "a" * 30,
         "{noop}hunter2",
         "{MD5}5f4dcc3b5aa765d61d8327deb882cf99",
+        "{SHA}" + b64encode(bytes(20)).decode(),
+        "{SSHA}" + b64encode(bytes(20)).decode(),  # one guess would try all users without a salt
+        "{SSHA}" + b64encode(bytes(23)).decode(),
+        "{SSHA384}" + b64encode(bytes(64)).decode(),
         "$2x$04$" + "a" * 21 + "O" + "a" * 31,
         "$2b$04$" + "a" * 21 + "O" + "a" * 30,
         "$2b$04$" + "a" * 22 + "a" * 31,
@@ -144,6 +148,9 @@ def test_spring_s_prefixes() -> None:
             "3RnOaw5v.",
             "Hello world!",
         ),
+        # A hash of an LDAP server, as Passlib tests it. RFC 2307 reads the scheme in either case.
+        ("{SSHA}0c0blFTXXNuAMHECS4uxrj3ZieMoWImr", "testing123"),
+        ("{ssha}0c0blFTXXNuAMHECS4uxrj3ZieMoWImr", "testing123"),
         # The test vector of phpass.
         ("$P$9IQRaTwmfeRo7ud9Fh4E2PdI0S3r.L0", "test12345"),
     ],

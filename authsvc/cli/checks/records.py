@@ -144,6 +144,10 @@ def imported_hashes(facts: Facts, records: Records) -> Verdict:
     if records.uncheckable:
         todo = "authsvc user export --with-hashes names them; give them reset codes"
         return warned(f"{records.uncheckable} can't log in: their hashes are damaged or over the bounds", todo)
+    if records.weak_forms:
+        todo = "authsvc user require-reset NAME for those who do not log in soon: a login replaces the hash"
+        why = f"{names(records.weak_forms)}: an attacker who reads the store tries billions of passwords a second"
+        return warned(why, todo)
     return passed("every stored hash can be checked")
 
 
