@@ -193,7 +193,9 @@ class FormatNotAllowed(StoreUnavailable):
     """A record needs the format `needed`, and an operator has raised the store's format only to `allowed`."""
 
     def __init__(self, needed: int, allowed: int) -> None:
-        super().__init__(f"this needs format {needed}, and the store's format is {allowed}")
+        super().__init__(
+            f"this needs format {needed}, and the store's format is {allowed}: authsvc service raise-format"
+        )
         self.needed = needed
         self.allowed = allowed
 

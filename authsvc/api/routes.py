@@ -46,11 +46,12 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/login", "tokens.login", "Log in", "tokens", ANYONE_OR_CLIENT,
           about="An unknown user, a suspended user and a wrong password get the same answer. With `cookie: true` the "
                 "token is in the cookie only, and the call has to come from an allowed origin. A confidential client "
-                "authenticates by HTTP Basic.",
+                "authenticates by HTTP Basic. A web server that logs its users in needs the permission `client_ip` and "
+                "names the user's address in `ip`.",
           takes=requests.Login, max_body=MAX_ANONYMOUS_BODY, gives=answers.Tokens,
           sets_cookie=SetsCookie(200, _COOKIE + "in cookie mode; Max-Age is the session's end"),
-          errors=(e.InvalidCredentials, e.InvalidScope, e.InvalidClient, e.CrossSite, e.Overloaded,
-                  e.TooManyAttempts)),
+          errors=(e.InvalidCredentials, e.InvalidScope, e.InvalidClient, e.UnauthorizedClient, e.CrossSite,
+                  e.Overloaded, e.TooManyAttempts)),
     Route("POST", "/token", "tokens.token", "Refresh (RFC 6749)", "tokens", CLIENT_BY_FORM,
           about="The only grant is `refresh_token`. Each use replaces the refresh token. For some seconds the previous "
                 "refresh token gets the same answer again; any older one ends the session.",
@@ -104,9 +105,11 @@ ROUTES: tuple[Route, ...] = (
           takes=requests.PasswordChange, gives=answers.Tokens, errors=(e.WrongPassword, *_NEW_PASSWORD),
           sets_cookie=SetsCookie(204, _COOKIE + "the new one")),
     Route("POST", "/password/reset", "account.reset_password", "Set a password with a reset code", "account",
-          about="The code works once. Every session of the user ends.",
+          ANYONE_OR_CLIENT,
+          about="The code works once. Every session of the user ends. Only with `ip` a client authenticates, by HTTP "
+                "Basic, as at `/login`.",
           takes=requests.PasswordReset, max_body=MAX_ANONYMOUS_BODY, status=204,
-          errors=(e.InvalidGrant, *_NEW_PASSWORD)),
+          errors=(e.InvalidGrant, e.InvalidClient, e.UnauthorizedClient, *_NEW_PASSWORD)),
     Route("POST", "/admin/users", "users.create_user", "Register a user", "users", ADMIN,
           takes=requests.NewUser, gives=answers.NewUserView, status=201,
           errors=(e.UsernameTaken, e.WeakPassword, e.Overloaded)),

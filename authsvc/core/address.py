@@ -30,6 +30,12 @@ def behind(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network
     return peer if address is None else str(address)
 
 
+def canonical(text: str) -> str | None:
+    """The usual form of an address without brackets, port and zone; None if the text is anything else."""
+    address = None if "%" in text else _parsed(text)
+    return None if address is None else str(address)
+
+
 def _without_port(hop: str) -> str:
     """The address of an entry such as `203.0.113.77:51234`, `[2001:db8::1]:443` or `[2001:db8::1]`."""
     match = _WITH_PORT.fullmatch(hop)

@@ -12,7 +12,7 @@ BUILT_IN = "app"
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-Permission = Literal["introspect", "revoke", "issue", "reset", "admin"]
+Permission = Literal["introspect", "revoke", "issue", "reset", "client_ip", "admin"]
 
 
 class Lifetimes(NamedTuple):
@@ -83,6 +83,9 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     def admin_entry(self) -> str | None:
         return f"client:{self.client_id}" if self.may("admin") else None
+
+    def needs_format(self) -> int:
+        return 2 if self.may("client_ip") else 1  # a version that understands format 1 only does not know `client_ip`
 
     def may(self, permission: Permission) -> bool:
         return permission in self.permissions

@@ -9,7 +9,7 @@ import msgspec
 
 # The newest format of records that this version understands. Raise it with a field that an older version must not
 # ignore: see `Record.needs_format` and docs/decisions/013-two-versions-share-a-store.md.
-FORMAT = 1
+FORMAT = 2
 Format = Annotated[int, msgspec.Meta(ge=1, le=FORMAT)]
 
 # Where `Part.unknown` stands in the JSON while a record is being encoded; it is never stored under this name.
@@ -74,8 +74,8 @@ def raised(epoch: int, now: float) -> int:
 class Service(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The service-wide cut-off, and the store's format. `epoch`: milliseconds.
 
-    store_format: the newest format that a record may be written in. Only an operator raises it, once every worker
-    understands that format.
+    store_format: the newest format that a record may be written in. A new store has the format of the version that made
+    it. Only an operator raises it, once every worker understands that format.
 
     hash_forms: the forms of the imported hashes in use (`core/hash_form.py`), the costliest of each algorithm. A login
     has to know all of them: every refusal takes as long as the costliest form.

@@ -3,7 +3,7 @@
 from authsvc.core import token as tokens
 from authsvc.core.client import BUILT_IN, Client, Secret
 from authsvc.core.event import About, Event
-from authsvc.core.record import Service
+from authsvc.core.record import FORMAT, Service
 from authsvc.core.token import Kind
 from authsvc.flows.deps import OPERATOR, Deps, audit
 from authsvc.flows.store_format import refuse_newer_format
@@ -34,7 +34,9 @@ async def first_start(deps: Deps) -> tuple[str, str] | None:
     )
     await deps.store.clients.create(admin.client_id, admin)
     # The service record comes last. If a start fails before that, the next one is a first start again.
-    if not await deps.store.service.create(Service(epoch=epoch, forms_counted_at=created_at)):
+    # No older version uses a new store, so the store may have the newest format.
+    service = Service(epoch=epoch, store_format=FORMAT, forms_counted_at=created_at)
+    if not await deps.store.service.create(service):
         await deps.store.clients.delete(admin.client_id)  # another worker made the first start meanwhile
         return None
     await audit(deps, OPERATOR, Event.SERVICE_STARTED_FIRST, About(client_id=admin.client_id))

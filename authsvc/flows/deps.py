@@ -31,12 +31,15 @@ class Caller:
     """The caller of a flow and its address, for the audit trail.
 
     actor: `user:<sub>`, `client:<client_id>`, `operator` (on the command line), `service` or `anonymous`.
+    ip: of the user. A web server that may do so names it; else it is the address from which the request came.
+    named_by: the client_id of the web server that named `ip`. None: nobody did.
     """
 
     actor: str = "anonymous"
     ip: str | None = None
     user_agent: str | None = None
     request_id: str | None = None
+    named_by: str | None = None
 
 
 OPERATOR = Caller("operator")
@@ -69,7 +72,7 @@ async def audit(
         outcome=outcome,
         sub=about.sub,
         session_id=about.session_id,
-        client_id=about.client_id,
+        client_id=about.client_id or caller.named_by,
         reason=reason,
         ip=caller.ip,
         user_agent=caller.user_agent and caller.user_agent[:120],

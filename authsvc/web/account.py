@@ -3,6 +3,7 @@
 from starlette.responses import JSONResponse, Response
 
 from authsvc.api.schemas import answers, requests
+from authsvc.core.client import BUILT_IN
 from authsvc.flows import password, revoke, sessions
 from authsvc.web import callers, cookies
 from authsvc.web.context import RequestContext
@@ -81,7 +82,11 @@ async def change_password(ctx: RequestContext) -> Response:
 async def reset_password(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     body = await json_body(ctx.request, requests.PasswordReset)
-    await password.reset_password(ctx.deps, ctx.caller, body.reset_code, body.new_password)
+    caller = ctx.caller
+    if body.ip is not None:  # the only reason to authenticate a client here: the code alone sets the password
+        client = await callers.login_client(ctx, None, BUILT_IN)
+        caller = callers.origin_of_user(ctx, client, body.ip)
+    await password.reset_password(ctx.deps, caller, body.reset_code, body.new_password)
     return Response(status_code=204)
 
 

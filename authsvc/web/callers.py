@@ -3,7 +3,7 @@
 import binascii
 import re
 from base64 import b64decode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import unquote_plus
 
@@ -101,6 +101,18 @@ async def login_client(ctx: RequestContext, client_id: str | None, default: str)
     if client_id not in (None, basic.client_id):
         raise InvalidRequest("client_id: not the client that is calling")
     return await authenticate(ctx, basic)
+
+
+def origin_of_user(ctx: RequestContext, client: Client, ip: str | None) -> Caller:
+    """The origin of a call of this client. A web server calls for its user, and names the user's address.
+
+    ip: as the client named it; None: the call comes from the user. Raises UnauthorizedClient.
+    """
+    if ip is None:
+        return ctx.caller
+    if not client.may("client_ip"):
+        raise UnauthorizedClient("ip: only for a confidential client with the permission client_ip")
+    return replace(ctx.caller, ip=ip, named_by=client.client_id)
 
 
 async def user_of(ctx: RequestContext) -> UserPrincipal:

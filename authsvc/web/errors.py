@@ -24,7 +24,7 @@ _DESCRIPTIONS: dict[type[Exception], str] = {
     e.AdminsUnknown: "the index of admins is still being filled; try again in a minute",
     e.CorruptRecord: _UNAVAILABLE,
     e.NewerFormat: _UNAVAILABLE,
-    e.FormatNotAllowed: _UNAVAILABLE,
+    e.FormatNotAllowed: "this needs a newer format of the store; an operator runs: authsvc service raise-format",
     e.NotDurable: "the change may not last: what was to end may still be alive, or come back; repeat the request",
 }
 

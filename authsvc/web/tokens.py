@@ -33,9 +33,10 @@ async def login(ctx: RequestContext) -> Response:
     # planted, and both sessions end.
     replaced = cookies.session_tokens(ctx.request) if body.cookie else []
     client = await callers.login_client(ctx, body.client_id, BUILT_IN)
+    caller = callers.origin_of_user(ctx, client, body.ip)
     grant = await logins.login(
         ctx.deps,
-        ctx.caller,
+        caller,
         client,
         username=body.username,
         password=body.password,
@@ -44,7 +45,7 @@ async def login(ctx: RequestContext) -> Response:
         cookie=body.cookie,
     )
     for old in replaced:
-        await revocation.revoke_token(ctx.deps, ctx.caller, None, old)
+        await revocation.revoke_token(ctx.deps, caller, None, old)
     return granted(grant, by_cookie=body.cookie)
 
 

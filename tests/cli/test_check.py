@@ -186,6 +186,7 @@ CASES: list[tuple[str, str, Facts]] = [
     ("account calls", "warn", with_clients(client("phones", public=True, audience=("orders",)))),
     ("account calls", "warn", with_clients(client("web", audience=("orders",)))),
     ("account calls", "warn", with_clients(client("i", permissions=("introspect", "issue"), audience=("orders",)))),
+    ("account calls", "warn", with_clients(client("web", permissions=("client_ip",), audience=("orders",)))),
     ("account calls", "pass", with_clients(client("phones", public=True, audience=("orders", SOUND["issuer"])))),
     ("account calls", "warn", with_clients(client("all", permissions=("introspect",), audience=(SOUND["issuer"],)))),
     ("admin clients", "warn", with_clients(*(client(f"c{n}", permissions=("admin",)) for n in range(3)))),

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 import httpx
@@ -29,6 +29,8 @@ from authsvc.cli.output import cell, show_list
 from authsvc.cli.statuses import INACTIVE, INTERRUPTED, MISUSED, NOT_FOUND, OK, REFUSED, STATUSES, UNAVAILABLE
 from authsvc.composition import open_deps
 from authsvc.core import token as tokens
+from authsvc.core.client import Permission
+from authsvc.core.record import FORMAT
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidCredentials, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
@@ -234,16 +236,17 @@ def test_deleting_has_to_be_confirmed(started: Cli) -> None:
 
 def test_the_format_of_the_store(started: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """`service format` shows the format; only `raise-format` raises it, after a question, once, with an event."""
-    assert started.json("service", "format") == {"store_format": 1, "understood": 1}
+    newer = FORMAT + 1
+    assert started.json("service", "format") == {"store_format": FORMAT, "understood": FORMAT}
     for module in ("authsvc.cli.service", "authsvc.flows.store_format"):
-        monkeypatch.setattr(f"{module}.FORMAT", 2)
+        monkeypatch.setattr(f"{module}.FORMAT", newer)
     assert started.code("service", "raise-format", stdin="y\n") == MISUSED
-    assert started.json("service", "format") == {"store_format": 1, "understood": 2}
+    assert started.json("service", "format") == {"store_format": FORMAT, "understood": newer}
     for _ in range(2):
         started.ok("service", "raise-format", "--yes")
-        assert started.json("service", "format") == {"store_format": 2, "understood": 2}
+        assert started.json("service", "format") == {"store_format": newer, "understood": newer}
     (event,) = started.lines("audit", "--event", "service.format_raised")
-    assert event["details"] == {"format": 2}
+    assert event["details"] == {"format": newer}
 
 
 def test_an_ambiguous_user_is_not_guessed(started: Cli) -> None:
@@ -287,6 +290,24 @@ def test_a_client_is_made_changed_and_given_a_new_secret(started: Cli) -> None:
     assert started.code("client", "update", client_id) == MISUSED
     assert started.code("client", "update", client_id, "--scope", "read", "--any-scope") == MISUSED
     assert started.code("client", "update", client_id, "--idle-ttl-s", "0") == REFUSED
+
+
+@pytest.mark.parametrize("permission", get_args(Permission))
+def test_each_permission_can_be_given(started: Cli, permission: str) -> None:
+    """A client can be made with each permission, and get it later."""
+    made = started.json("client", "create", "web", "--permission", permission)
+    other = started.json("client", "create", "other")["client_id"]
+    changed = started.json("client", "update", other, "--permission", permission)
+    assert made["permissions"] == changed["permissions"] == [permission]
+
+
+def test_a_permission_of_a_newer_format(started: Cli) -> None:
+    """A store whose format knows no `client_ip` refuses it, and names the command that raises the format."""
+    started.do(lambda deps: deps.store.service.change(lambda held: held.but(store_format=1)))
+    refused = started("client", "create", "web", "--permission", "client_ip")
+    assert (refused.exit_code, "authsvc service raise-format" in refused.stderr) == (UNAVAILABLE, True)
+    started.ok("service", "raise-format", "--yes")
+    assert started.json("client", "create", "web", "--permission", "client_ip")["permissions"] == ["client_ip"]
 
 
 def test_a_public_client_has_no_secret_and_no_permissions(started: Cli) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from authsvc.core.address import prefixes
+from authsvc.core.address import canonical, prefixes
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,18 @@ from authsvc.core.address import prefixes
 def test_prefixes(ip: str | None, expected: tuple[str, str | None]) -> None:
     """An IPv4 address counts alone, also when mapped into IPv6. An IPv6 address counts as its /64 and its /48."""
     assert prefixes(ip) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:DB8:0::7", "2001:db8::7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        *((text, None) for text in ("", " 192.0.2.7", "192.0.2.7:80", "[2001:db8::7]", "fe80::1%eth0", "fe80::1%")),
+        *((text, None) for text in ("192.0.2.0/24", "192.0.2.256", "192.0.02.7", "a.example", "\u0661.0.2.7")),
+    ],
+)
+def test_canonical(text: str, expected: str | None) -> None:
+    """An address has one form. A text with a port, brackets, a zone or anything else is no address."""
+    assert canonical(text) == expected

@@ -10,10 +10,11 @@ import httpx
 import pytest
 import redis
 
+from authsvc.core.record import FORMAT
 from authsvc.store import keys
 from chaos.variation import Patch, Variation
 from tests.e2e.conftest import PASSWORD, Server, run
-from tests.e2e.versions import NEXT, NEXT_FORMAT, Crowd, Rotation, record, replace
+from tests.e2e.versions import BEFORE_CLIENT_IP, NEWER, NEXT, NEXT_FORMAT, Crowd, Rotation, record, replace
 from tests.processes import until
 from tests.stores import StoreProcess, running_store
 
@@ -46,8 +47,8 @@ def following(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def with_format_2(tmp_path: Path) -> dict[str, str]:
-    return packaged(NEXT_FORMAT, tmp_path / "format2")
+def with_newer_format(tmp_path: Path) -> dict[str, str]:
+    return packaged(NEXT_FORMAT, tmp_path / "newer")
 
 
 @pytest.fixture
@@ -201,14 +202,14 @@ def test_the_older_version_keeps_what_it_does_not_know(
 def test_a_format_that_only_the_newer_version_understands(
     start: Callable[..., Server],
     new_server: Starts,
-    with_format_2: dict[str, str],
+    with_newer_format: dict[str, str],
     valkey: "redis.Redis",
     shared: StoreProcess,
     tmp_path: Path,
 ) -> None:
     """Only after an operator raised the store's format are records written that the older version answers with 503."""
     old = start()
-    new, admin = start(with_format_2), old.admin
+    new, admin = start(with_newer_format), old.admin
 
     def login(server: Server) -> dict[str, Any]:
         with server.http() as http:
@@ -226,14 +227,14 @@ def test_a_format_that_only_the_newer_version_understands(
     assert asked(old, earlier).json()["active"]
 
     environment = {"AUTHSVC_REDIS_URL": shared.url}
-    shown = run("service", "format", "--json", cwd=tmp_path, **environment, **with_format_2)
-    assert shown.stdout == '{"store_format": 1, "understood": 2}\n', shown.stderr
-    raised = run("service", "raise-format", "--yes", cwd=tmp_path, **environment, **with_format_2)
+    shown = run("service", "format", "--json", cwd=tmp_path, **environment, **with_newer_format)
+    assert shown.stdout == f'{{"store_format": {FORMAT}, "understood": {NEWER}}}\n', shown.stderr
+    raised = run("service", "raise-format", "--yes", cwd=tmp_path, **environment, **with_newer_format)
     assert raised.returncode == 0, raised.stderr
 
     later = login(new)
     stored = record(valkey, keys.session(later["session_id"]))
-    assert (stored["v"], stored["bound_to"]) == (2, "key")
+    assert (stored["v"], stored["bound_to"]) == (NEWER, "key")
     assert asked(new, later).json()["active"]
     assert asked(new, earlier).json()["active"]
     # The older version is not ready. Until it is stopped it answers about the records that it understands.
@@ -254,7 +255,7 @@ def test_a_format_that_only_the_newer_version_understands(
         ]
     assert [answer.status_code for answer in refused] == [503] * len(refused), [answer.text for answer in refused]
     assert record(valkey, keys.session(later["session_id"])) == stored
-    assert len(re.findall("refused a record of format 2", old.log)) == 1
+    assert len(re.findall(f"refused a record of format {NEWER}", old.log)) == 1
     assert asked(new, later).json()["active"]
 
     # The older version still ends a session that it cannot read: it understands the record with the user's cut-off.
@@ -265,4 +266,30 @@ def test_a_format_that_only_the_newer_version_understands(
     late = new_server(**environment)
     with pytest.raises(AssertionError, match="it ended"):
         late.start()
-    assert "the store has format 2, and this version understands formats up to 1" in late.log
+    assert f"the store has format {NEWER}, and this version understands formats up to {FORMAT}" in late.log
+
+
+def test_a_client_with_a_permission_that_only_the_newer_version_knows(
+    start: Callable[..., Server], shared: StoreProcess, tmp_path: Path
+) -> None:
+    """The permission `client_ip` waits for the format of the store. The older version answers 503 about the client."""
+    old = start(packaged(BEFORE_CLIENT_IP, tmp_path / "before"))
+    new, admin = start(), old.admin
+    web = {"name": "web server", "permissions": ["client_ip"]}
+    with new.http(auth=admin) as http:
+        ok(http.post("/admin/users", json={"username": "ada", "password": PASSWORD}))
+        early = http.post("/admin/clients", json=web)
+        assert (early.status_code, "authsvc service raise-format" in early.text) == (503, True), early.text
+    raised = run("service", "raise-format", "--yes", cwd=tmp_path, AUTHSVC_REDIS_URL=shared.url)
+    assert raised.returncode == 0, raised.stderr
+    with new.http(auth=admin) as http:
+        made = ok(http.post("/admin/clients", json=web))
+    login = {"username": "ada", "password": PASSWORD, "ip": "203.0.113.77"}
+    with new.http(auth=(made["client_id"], made["client_secret"])) as http:
+        token = ok(http.post("/login", json=login))["access_token"]
+    asked = []
+    for server in (new, old):
+        with server.http(auth=admin) as http:
+            asked.append(http.post("/introspect", data={"token": token}))
+    assert [answer.status_code for answer in asked] == [200, 503], [answer.text for answer in asked]
+    assert asked[0].json()["active"]

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import redis
 
+from authsvc.core.record import FORMAT
 from authsvc.store import keys
 from chaos.variation import Patch
 from tests.e2e.conftest import PASSWORD, Server
@@ -46,20 +47,29 @@ NEXT = (
         "    await audit(deps, caller, Event.DEVICE_SEEN)\n",
     ),
 )
+# The format of the next version below.
+NEWER = FORMAT + 1
 # A version with a field of a session that nobody may ignore. It is used where the store's format allows it.
 NEXT_FORMAT = (
-    Patch("core/record.py", "\nFORMAT = 1\n", "\nFORMAT = 2\n"),
+    Patch("core/record.py", f"\nFORMAT = {FORMAT}\n", f"\nFORMAT = {NEWER}\n"),
     _after(
         "core/session.py",
         '    spent: str = ""\n',
         "    bound_to: str | None = None\n\n"
-        "    def needs_format(self) -> int:\n        return 2 if self.bound_to else 1\n",
+        f"    def needs_format(self) -> int:\n        return {NEWER} if self.bound_to else 1\n",
     ),
     _after(
         "core/issuing.py",
         "        aud=opening.client.audience,\n",
-        "        bound_to='key' if opening.service.store_format >= 2 else None,\n",
+        f"        bound_to='key' if opening.service.store_format >= {NEWER} else None,\n",
     ),
+)
+
+
+# The version before the permission `client_ip`, which understands format 1 only.
+BEFORE_CLIENT_IP = (
+    Patch("core/record.py", f"\nFORMAT = {FORMAT}\n", "\nFORMAT = 1\n"),
+    Patch("core/client.py", '"client_ip", ', ""),
 )
 
 

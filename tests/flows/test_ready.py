@@ -183,6 +183,8 @@ async def test_a_store_of_a_newer_format_is_not_started_on(deps: Deps) -> None:
 
 async def test_a_start_never_raises_the_format(deps: Deps) -> None:
     """Only an operator raises the store's format: a new version starts on it and leaves it as it is."""
+    assert (await deps.store.service.get()).store_format == FORMAT, "a new store has the newest format"
+    await deps.store.service.change(lambda held: held.but(store_format=1))
     assert await first_start(deps) is None
     assert (await deps.store.service.get()).store_format == 1
 

@@ -171,7 +171,7 @@ async def test_a_newer_format_is_written_once_the_store_allows_it(deps: Deps) ->
     plain = NewerUser(sub="u", epoch=1, created_at=1)
     with pytest.raises(FormatNotAllowed) as refused:
         await encoder.encode(plain.but(ward="w"))
-    assert (refused.value.needed, refused.value.allowed) == (NEWER, 1)
+    assert (refused.value.needed, refused.value.allowed) == (NEWER, FORMAT)
     assert "v" not in json.loads(await encoder.encode(plain))
     await deps.store.service.change(lambda service: service.with_format(NEWER))
     assert json.loads(await encoder.encode(plain.but(ward="w")))["v"] == NEWER

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from authsvc.core.address import canonical
 from authsvc.core.client import Permission
 from authsvc.core.scope import MAX_LENGTH, SCOPE
 from authsvc.core.user import MAX_ROLES, ROLE, SUB
@@ -68,6 +69,13 @@ def _digits(text: object) -> object:
     return text
 
 
+def _address(text: str) -> str:
+    address = canonical(text)
+    if address is None:
+        raise PydanticCustomError("address", "Input should be an IPv4 or IPv6 address, without brackets, port or zone")
+    return address
+
+
 # One line of visible text, by which people recognise something.
 Label = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")]
 Ttl = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
@@ -80,6 +88,15 @@ Text = Annotated[str, StringConstraints(max_length=4096)]
 Subject = Annotated[str, StringConstraints(pattern=f"^{SUB.pattern}$")]
 # Words as a scope has them, with single spaces between (RFC 6749 section 3.3).
 Words = Annotated[str, StringConstraints(max_length=MAX_LENGTH, pattern=f"^{SCOPE.pattern}$")]
+UserAddress = Annotated[
+    str,
+    AfterValidator(_address),
+    Field(
+        description="the user's address, if a web server calls for its user: guesses count against this address. For a "
+        "confidential client with the permission `client_ip`",
+        examples=["203.0.113.77"],
+    ),
+]
 # Decimal digits: pydantic would also take " 5", "+5", "5.0" and "1_0".
 Digits = Annotated[int, BeforeValidator(_digits)]
 

@@ -24,6 +24,7 @@ from authsvc.api.schemas.fields import (
     Subject,
     Text,
     Ttl,
+    UserAddress,
     Words,
 )
 
@@ -38,6 +39,7 @@ class Login(Body):
     scope: Text = ""
     device: Label | None = Field(None, description="shown in the user's list of sessions", examples=["Ada's phone"])
     cookie: bool = Field(False, description="set the session cookie and return no token")
+    ip: UserAddress | None = None
 
 
 class PasswordChange(Body):
@@ -48,6 +50,7 @@ class PasswordChange(Body):
 class PasswordReset(Body):
     reset_code: Text = Field(examples=["rst_…"], repr=False)
     new_password: str = Field(examples=["four herons at dawn"], json_schema_extra=_PASSWORD, repr=False)
+    ip: UserAddress | None = None
 
 
 class Issue(Body):

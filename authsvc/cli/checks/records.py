@@ -84,7 +84,7 @@ def issued_roles(facts: Facts, records: Records) -> Verdict:
 @of_records
 def account_calls(facts: Facts, records: Records) -> Verdict:
     def logs_in(client: Client) -> bool:
-        return client.public or client.may("issue") or not client.permissions
+        return client.public or client.may("issue") or client.may("client_ip") or not client.permissions
 
     issuer = facts.settings.base_url
     lacking = [_name(c) for c in records.clients if logs_in(c) and c.audience and issuer not in c.audience]
