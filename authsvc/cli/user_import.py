@@ -95,7 +95,8 @@ def import_(
     The import leaves existing users as they are. If it breaks off, start it again with the same file.
     docs/import.md has the fields, and how to export from other systems.
     """
-    shape: Format = form or ("document" if source == "keycloak" else format_of(None if str(file) == "-" else file))
+    system = SYSTEMS[source]
+    shape: Format = form or ("document" if system.document else format_of(None if str(file) == "-" else file))
     roles = RoleNames.of(renamed, none=no_roles)
     began = time.monotonic()
     tally = Tally()
@@ -107,7 +108,7 @@ def import_(
     with ExitStack() as stack:
         opened, total = _open(file, stack)
         read = InputFile(opened)
-        reader = Reader(SYSTEMS[source], username, roles, ignore_unknown=ignore_unknown)
+        reader = Reader(system, username, roles, ignore_unknown=ignore_unknown)
         found = reader.translated(rows(read, shape))
         update = stack.enter_context(progress("checking" if dry_run else "importing", total))
 

@@ -317,7 +317,7 @@ def test_a_broken_document_is_one_line(started: Cli, text: str) -> None:
     """The message holds nothing of the file."""
     done = started("user", "import", "--from", "keycloak", "-", stdin=text)
     assert done.exit_code == REFUSED
-    assert "authsvc: not the JSON of a realm export, or it breaks off" in done.stderr
+    assert "authsvc: not a JSON document with a list of users, or it breaks off" in done.stderr
 
 
 def test_each_form_of_hashes_is_measured_once(started: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -437,7 +437,7 @@ def test_memory_does_not_grow_with_the_file(piece: bytes, form: Format, found: i
 def test_a_value_that_never_ends_is_refused(beginning: bytes) -> None:
     """A document may hold any number of users. One value has a limit, and so has its depth."""
     file = InputFile(_Endless(b"[" if beginning.endswith(b"[") else b"x", beginning))
-    with pytest.raises(InvalidRequest, match="not the JSON of a realm export"):
+    with pytest.raises(InvalidRequest, match="not a JSON document with a list of users"):
         list(rows(file, "document"))
     assert file.read_bytes < 20 * 1024 * 1024
 

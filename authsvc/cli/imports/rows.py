@@ -1,4 +1,4 @@
-"""Reads a file of users row by row, however large it is: CSV, JSON lines, or the JSON document of a Keycloak realm."""
+"""Reads a file of users row by row, however large it is: CSV, JSON lines, or one JSON document."""
 
 import csv
 import re
@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from authsvc.cli.imports.document import document_rows
 from authsvc.cli.imports.files import InputFile
-from authsvc.cli.imports.realm import realm_rows
 from authsvc.errors import InvalidRequest
 from authsvc.flows.import_users import Row
 
@@ -30,7 +30,7 @@ def rows(file: InputFile, form: Format) -> Iterator[Row]:
     """Each user of the file, or what is wrong in its place. Raises InvalidRequest if the file has another format."""
     if form == "csv":
         return _csv(file)
-    return _jsonl(file) if form == "jsonl" else realm_rows(file)
+    return _jsonl(file) if form == "jsonl" else document_rows(file)
 
 
 def printable_name(name: object) -> str:

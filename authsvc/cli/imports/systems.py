@@ -19,12 +19,13 @@ class System:
     """One kind of export. `translate`: from its fields to ours, but for the username.
 
     `usernames`: the fields that may hold the username; the first one with a value does. `known`: all fields of the
-    export. docs/import.md says which of them are left out.
+    export. docs/import.md says which of them are left out. `document`: whether the export is one JSON document.
     """
 
     translate: Callable[[dict[str, Any]], dict[str, Any]]
     usernames: tuple[str, ...]
     known: frozenset[str] = frozenset()
+    document: bool = False
 
     def read(self, fields: Fields, *, username: str | None, ignore_unknown: bool) -> dict[str, Any]:
         """The fields in our own format. `username`: the field to take it from. Raises InvalidRequest."""
@@ -110,5 +111,6 @@ SYSTEMS: dict[str, System] = {
             "requiredActions disableableCredentialTypes notBefore groups attributes clientRoles federatedIdentities "
             "clientConsents serviceAccountClientId access origin self federationLink"
         ),
+        document=True,
     ),
 }

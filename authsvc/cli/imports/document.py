@@ -1,4 +1,4 @@
-"""Reads the users of a Keycloak realm export, which is one JSON document of any size.
+"""Reads the users of an export that is one JSON document of any size, as Keycloak and Firebase write it.
 
 A row has the number of its user in the list: a parser that reads piece by piece tells no lines.
 """
@@ -13,7 +13,7 @@ from authsvc.cli.imports.files import InputFile
 from authsvc.errors import InvalidRequest
 from authsvc.flows.import_users import Row
 
-# The most that one user, or one setting of the realm, may hold.
+# The most that one user, or one other member of the document, may hold.
 MAX_VALUE: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 100
 _PIECE: Final = 64 * 1024
@@ -22,7 +22,7 @@ _PIECE: Final = 64 * 1024
 Event = tuple[str, Any]
 
 
-def realm_rows(file: InputFile) -> Iterator[Row]:
+def document_rows(file: InputFile) -> Iterator[Row]:
     """The objects of the list `users` in the outermost object. Raises InvalidRequest, at once if ijson is missing."""
     return _rows(_ijson(), file)
 
@@ -31,7 +31,7 @@ def _ijson() -> ModuleType:
     try:
         return import_module("ijson")
     except ModuleNotFoundError:
-        raise InvalidRequest("a Keycloak export needs ijson: pip install 'authsvc[import]'") from None
+        raise InvalidRequest("an export in one JSON document needs ijson: pip install 'authsvc[import]'") from None
 
 
 def _rows(ijson: ModuleType, file: InputFile) -> Iterator[Row]:
@@ -41,12 +41,12 @@ def _rows(ijson: ModuleType, file: InputFile) -> Iterator[Row]:
         users = _users(ijson.basic_parse(bounded, buf_size=_PIECE), ijson.ObjectBuilder, bounded.value_begins)
         for number, user in enumerate(users, 1):
             yield Row(number, user) if isinstance(user, dict) else Row(number, problem="not a JSON object")
-    except (ijson.JSONError, _NoRealm):
+    except (ijson.JSONError, _NoDocument):
         where = f" after user {number}" if number else ""
-        raise InvalidRequest(f"not the JSON of a realm export, or it breaks off{where}") from None
+        raise InvalidRequest(f"not a JSON document with a list of users, or it breaks off{where}") from None
 
 
-class _NoRealm(Exception):
+class _NoDocument(Exception):
     """The document is JSON of another kind, or a value in it is too large or nested too deeply."""
 
 
@@ -62,14 +62,14 @@ class _BoundedFile:
 
     def read(self, size: int) -> bytes:
         if self._file.read_bytes - self._began > MAX_VALUE:
-            raise _NoRealm
+            raise _NoDocument
         return self._file.read(size)
 
 
 def _users(events: Iterator[Event], builder: Callable[[], Any], value_begins: Callable[[], None]) -> Iterator[Any]:
     """Each member of the list `users`. `value_begins` is called before each value that is read as a whole."""
     if next(events)[0] != "start_map":
-        raise _NoRealm
+        raise _NoDocument
     for event, key in events:
         if event == "end_map":  # of the document; the parser has yet to see that nothing follows
             continue
@@ -97,5 +97,5 @@ def _value(first: Event, following: Iterator[Event], builder: Any) -> Any:
         if depth == 0:
             break
         if depth > MAX_DEPTH:
-            raise _NoRealm
+            raise _NoDocument
     return builder.value
