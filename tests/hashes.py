@@ -1,12 +1,14 @@
 """Password hashes of other systems, made by the libraries of those systems with the cheapest parameters."""
 
 import json
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from hashlib import pbkdf2_hmac
+from hashlib import scrypt as scrypt_of
 from typing import Any
 
 import argon2.low_level
 import bcrypt
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from django.conf import settings
 from django.contrib.auth import hashers
 from passlib.hash import argon2 as passlib_argon2
@@ -24,6 +26,8 @@ from passlib.hash import (
     sha512_crypt,
 )
 
+from authsvc.cli.imports.firebase import FirebaseParameters
+
 PASSWORD = "a pässword of old"
 
 if not settings.configured:
@@ -39,6 +43,29 @@ def _django(kind: Any, **cheap: int) -> str:
 
 def _bcrypt(version: bytes) -> str:
     return (b"$" + version + bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4))[3:]).decode()
+
+
+# The hash parameters of a Firebase project, which are cheaper than those of a real one.
+FIREBASE = {
+    "base64_signer_key": b64encode(bytes(range(100, 164))).decode(),
+    "base64_salt_separator": "Bw==",
+    "rounds": 8,
+    "mem_cost": 4,
+}
+
+
+def firebase(password: str, separator: bytes = b"\7") -> dict[str, str]:
+    """The salt and the hash of a user, as `firebase auth:export` writes them."""
+    salt, signer = b"ten bytes.", bytes(range(100, 164))
+    key = scrypt_of(password.encode(), salt=salt + separator, n=2**4, r=8, p=1, dklen=64)[:32]
+    hash_ = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor().update(signer)
+    return {"passwordHash": b64encode(hash_).decode(), "salt": b64encode(salt).decode()}
+
+
+def _firebase() -> str:
+    parameters = FirebaseParameters(bytes(range(100, 164)), b"\7", 8, 4)
+    exported = firebase(PASSWORD)
+    return parameters.text_of(b64decode(exported["passwordHash"]), b64decode(exported["salt"]))
 
 
 # Hashes by their origin. The bcrypt of Devise writes `2a`, and PHP writes `2y`.
@@ -63,6 +90,7 @@ SAMPLES: dict[str, str] = {
     "sha512 crypt default": sha512_crypt.using(rounds=5000).hash(PASSWORD),
     "phpass": phpass.using(rounds=7).hash(PASSWORD),
     "phpbb": phpass.using(rounds=7, ident="H").hash(PASSWORD),
+    "firebase": _firebase(),
     "ldap sha1": ldap_salted_sha1.hash(PASSWORD),
     "ldap sha256": ldap_salted_sha256.hash(PASSWORD),
     "ldap sha512": ldap_salted_sha512.hash(PASSWORD),

@@ -45,6 +45,7 @@ ONLY_IN = {
     "uvicorn": {"edge", "serve"},
     "argon2": {"hashing"},
     "bcrypt": {"hashing"},
+    "cryptography": {"hashing"},
     "click": {"cli"},
     "httpx": {"sdk"},
     "prometheus_client": {"metrics"},

@@ -14,8 +14,9 @@ from authsvc.core.client import Client
 from authsvc.core.hash_form import Form
 from authsvc.core.imported_hash import is_weak
 from authsvc.core.imported_hash_text import problem_of
-from authsvc.errors import StartupError, StoreUnavailable
+from authsvc.errors import InvalidRequest, StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
+from authsvc.hashing.cost import cost_of
 from authsvc.hashing.hasher import Hasher
 from authsvc.ops.data_dir import foreign_part
 from authsvc.ops.inspection import Denied, Inspection, denied, inspect
@@ -61,7 +62,7 @@ class Records:
     """The records in the store. `admins`: active users with that role; `locked_out`: those without a password.
 
     uncheckable: how many users have a hash that no password is checked against. weak_forms: forms of imported hashes
-    in use that are guessed fast.
+    in use that are guessed fast. unfit_forms: why hashes of other forms in use cannot be checked on this machine.
     """
 
     used: bool
@@ -70,6 +71,7 @@ class Records:
     locked_out: tuple[str, ...] = ()
     uncheckable: int = 0
     weak_forms: tuple[str, ...] = ()
+    unfit_forms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +156,18 @@ async def _records(deps: Deps) -> Records:
         admins=tuple(sorted(names)),
         locked_out=tuple(sorted(locked_out)),
         uncheckable=uncheckable,
+        unfit_forms=tuple([why for form in service.hash_forms if (why := await asyncio.to_thread(_unfit, form))]),
         weak_forms=tuple(form for form in service.hash_forms if is_weak(Form.parse(form))),
     )
+
+
+def _unfit(form: str) -> str | None:
+    """Why a hash of this form is not checked as it should be here; None if it is. Blocks."""
+    try:
+        cost_of(Form.parse(form))
+    except (InvalidRequest, StartupError) as error:
+        return str(error)
+    return None
 
 
 def _sorted(clients: Sequence[Client]) -> list[Client]:

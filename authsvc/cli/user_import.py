@@ -14,10 +14,11 @@ import click
 from authsvc.cli.groups import user as group
 from authsvc.cli.imports.batches import BATCH, batches
 from authsvc.cli.imports.files import InputFile
+from authsvc.cli.imports.firebase import FirebaseParameters
 from authsvc.cli.imports.reader import Reader
 from authsvc.cli.imports.role_names import RoleNames
 from authsvc.cli.imports.rows import Format, format_of, rows
-from authsvc.cli.imports.systems import SYSTEMS
+from authsvc.cli.imports.systems import SYSTEMS, system_of
 from authsvc.cli.options import as_json
 from authsvc.cli.output import say
 from authsvc.cli.progress import progress
@@ -47,6 +48,11 @@ _AGAIN = "Start it again with the same file: it passes over users who exist alre
     help="By default what the file's name says, else JSON lines.",
 )
 @click.option("--username", metavar="FIELD", help="The field that has the name to log in with, such as email.")
+@click.option(
+    "--firebase-parameters",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A JSON file with the hash parameters of the Firebase project, which hold a secret.",
+)
 @click.option("--ignore-unknown", is_flag=True, help="Leave out unknown fields instead of refusing the row.")
 @click.option(
     "--role",
@@ -80,6 +86,7 @@ def import_(
     source: str,
     form: Format | None,
     username: str | None,
+    firebase_parameters: Path | None,
     ignore_unknown: bool,
     renamed: tuple[str, ...],
     no_roles: bool,
@@ -95,7 +102,7 @@ def import_(
     The import leaves existing users as they are. If it breaks off, start it again with the same file.
     docs/import.md has the fields, and how to export from other systems.
     """
-    system = SYSTEMS[source]
+    system = system_of(source, FirebaseParameters.read(firebase_parameters) if firebase_parameters else None)
     shape: Format = form or ("document" if system.document else format_of(None if str(file) == "-" else file))
     roles = RoleNames.of(renamed, none=no_roles)
     began = time.monotonic()

@@ -193,7 +193,28 @@ class SaltedSha:
         return Form.of(f"{_WEAK}{self.digest}")
 
 
-ImportedHash = Bcrypt | Pbkdf2 | Scrypt | Argon2 | Sha512Crypt | Phpass | SaltedSha
+@dataclass(frozen=True, slots=True)
+class FirebaseScrypt:
+    """scrypt with p=1, whose result is a key of AES-256.
+
+    `salt`: that of the user, then the separator of the project. `keystream`: the first bytes that AES in counter mode
+    adds to a text. Firebase stores the signer key of the project, encrypted so.
+    """
+
+    n: int
+    r: int
+    salt: bytes
+    keystream: bytes = field(repr=False)
+
+    def check_parameters(self) -> None:
+        Scrypt(self.n, self.r, 1, self.salt, self.keystream).check_parameters()
+
+    @property
+    def form(self) -> Form:
+        return Form.of("firebase-scrypt", n=self.n, r=self.r)
+
+
+ImportedHash = Bcrypt | Pbkdf2 | Scrypt | Argon2 | Sha512Crypt | Phpass | SaltedSha | FirebaseScrypt
 
 
 def is_weak(form: Form) -> bool:

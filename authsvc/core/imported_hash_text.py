@@ -17,6 +17,7 @@
 | `{SSHA}…`, also `{SSHA256}`, `{SSHA512}`                 | LDAP servers, dovecot, Passlib          |
 | `scrypt$<n>$<salt>$<r>$<p>$…`                            | Django                                  |
 | `$scrypt$ln=16,r=8,p=1$…$…`                              | Passlib                                 |
+| `$firebase-scrypt$ln=14,r=8$…$…`                         | `firebase_scrypt`, from Firebase's export |
 """
 
 import binascii
@@ -32,6 +33,7 @@ from authsvc.core.imported_hash import (
     Argon2,
     Bcrypt,
     BcryptInput,
+    FirebaseScrypt,
     ImportedHash,
     Pbkdf2,
     Phpass,
@@ -150,6 +152,11 @@ def phc_argon2(kind: str, version: int, memory_kib: int, passes: int, lanes: int
     return f"$argon2{kind}$v={version}${parameters}${_encoded(salt)}${_encoded(hash_)}"
 
 
+def firebase_scrypt(mem_cost: int, rounds: int, salt: bytes, keystream: bytes) -> str:
+    """The text of a hash of Firebase; `FirebaseScrypt` says what the parts are."""
+    return f"$firebase-scrypt$ln={mem_cost},r={rounds}${_encoded(salt)}${_encoded(keystream)}"
+
+
 def _argon2(match: re.Match[str]) -> Argon2:
     salt, hash_ = _decoded(match["salt"]), _decoded(match["hash"])
     return Argon2(match[0], match["kind"], int(match["m"]), int(match["t"]), int(match["p"]), salt, hash_)
@@ -210,6 +217,10 @@ def _scrypt(match: re.Match[str]) -> Scrypt:
     return Scrypt(n, r, p, _decoded(match["salt"]), _decoded(match["hash"]))
 
 
+def _firebase_scrypt(match: re.Match[str]) -> FirebaseScrypt:
+    return FirebaseScrypt(2 ** int(match["ln"]), int(match["r"]), _decoded(match["salt"]), _decoded(match["hash"]))
+
+
 def _decoded(text: str) -> bytes:
     """Passlib writes a dot for a plus, and most systems leave the padding out."""
     bare = text.rstrip("=").replace(".", "+")
@@ -261,5 +272,11 @@ _FORMS: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], ImportedHas
             rf"\$scrypt\$ln=(?P<ln>[0-9]{{1,2}}),r=(?P<r>{_NUMBER}),p=(?P<p>{_NUMBER})\$(?P<salt>{_B64})\$(?P<hash>{_B64})"
         ),
         _scrypt,
+    ),
+    (
+        re.compile(
+            rf"\$firebase-scrypt\$ln=(?P<ln>[0-9]{{1,2}}),r=(?P<r>{_NUMBER})\$(?P<salt>{_B64})\$(?P<hash>{_B64})"
+        ),
+        _firebase_scrypt,
     ),
 )

@@ -21,6 +21,7 @@ from authsvc.core.imported_hash import (
     MAX_CHECK_S,
     MAX_MEMORY_KIB,
     Bcrypt,
+    FirebaseScrypt,
     ImportedHash,
     Pbkdf2,
     Phpass,
@@ -96,6 +97,8 @@ def _specimen(algorithm: str, of: dict[str, int]) -> ImportedHash:
         return Sha512Crypt(f"$6$rounds={of['rounds']}${'.' * 16}${'.' * 86}", of["rounds"])
     if algorithm == "phpass":
         return Phpass(of["rounds"], bytes(8), bytes(16))
+    if algorithm == "firebase-scrypt":
+        return FirebaseScrypt(of["n"], of["r"], salt, bytes(64))
     if algorithm.startswith("salted-"):
         digest = algorithm.removeprefix("salted-")
         return SaltedSha(digest, salt, bytes(hashlib.new(digest).digest_size))

@@ -1,6 +1,7 @@
 """Hashes passwords with argon2id, and verifies them against its hashes and imported ones."""
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from authsvc.hashing.cost import cost_of
 from authsvc.hashing.lane import ImportedLane, Job, Verdict
 from authsvc.hashing.pool import HashPool
 from authsvc.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 
 class Hasher:
@@ -126,5 +129,6 @@ def _not_checked() -> Overloaded:
 def _measured_s(form: str) -> float:
     try:
         return cost_of(Form.parse(form)).seconds
-    except (InvalidRequest, StartupError):  # over the bounds on this machine, or of a newer version
+    except (InvalidRequest, StartupError) as error:  # over the bounds on this machine, or of a newer version
+        log.warning("imported hashes of the form %s are not checked as they should be on this machine: %s", form, error)
         return MAX_CHECK_S

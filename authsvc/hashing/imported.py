@@ -1,7 +1,7 @@
 """Verifies passwords against the hashes that other systems made.
 
-The standard library and `bcrypt` do the work. `passlib` is no longer maintained, and its successors add formats and
-policies of their own that the service does not need.
+The standard library and `bcrypt` do the work, and `cryptography` does AES. `passlib` is no longer maintained, and its
+successors add formats and policies of their own that the service does not need.
 """
 
 import hashlib
@@ -12,9 +12,20 @@ from typing import Final, assert_never
 import argon2
 import bcrypt
 
-from authsvc.core.imported_hash import Argon2, Bcrypt, ImportedHash, Pbkdf2, Phpass, SaltedSha, Scrypt, Sha512Crypt
+from authsvc.core.imported_hash import (
+    Argon2,
+    Bcrypt,
+    FirebaseScrypt,
+    ImportedHash,
+    Pbkdf2,
+    Phpass,
+    SaltedSha,
+    Scrypt,
+    Sha512Crypt,
+)
 from authsvc.core.imported_hash_text import parse
 from authsvc.errors import InvalidRequest
+from authsvc.hashing.aes import NoAes, keystream
 from authsvc.hashing.libcrypt import NoCrypt, crypt
 
 # bcrypt reads no more. The library refuses longer passwords; the other implementations cut them.
@@ -22,7 +33,7 @@ _BCRYPT_MAX_BYTES: Final = 72
 
 
 class Uncheckable(Exception):
-    """The hash is over the bounds, or the primitive refuses its parameters. The text says which."""
+    """The hash is over the bounds, the primitive refuses its parameters, or it is missing here. The text says which."""
 
 
 def verify(parsed: ImportedHash, password: str) -> bool:
@@ -32,7 +43,9 @@ def verify(parsed: ImportedHash, password: str) -> bool:
         return _is_of(parsed, password.encode("utf-8", "surrogatepass"))
     except InvalidRequest as error:
         raise Uncheckable(str(error)) from None
-    except (ValueError, OverflowError, NoCrypt, argon2.exceptions.InvalidHashError) as error:
+    except (NoCrypt, NoAes) as error:
+        raise Uncheckable(f"{parsed.form}: {error}") from None
+    except (ValueError, OverflowError, argon2.exceptions.InvalidHashError) as error:
         raise Uncheckable(f"{parsed.form}: {type(error).__name__}") from None
 
 
@@ -58,9 +71,9 @@ def _is_of(parsed: ImportedHash, password: bytes) -> bool:
         case Pbkdf2(digest, iterations, salt, hash_):
             return hmac.compare_digest(hashlib.pbkdf2_hmac(digest, password, salt, iterations, len(hash_)), hash_)
         case Scrypt(n, r, p, salt, hash_):
-            memory = 128 * r * (n + p + 2) + 65536  # what OpenSSL counts, and a little
-            derived = hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=len(hash_))
-            return hmac.compare_digest(derived, hash_)
+            return hmac.compare_digest(_scrypt(password, salt, n, r, p, len(hash_)), hash_)
+        case FirebaseScrypt(n, r, salt, stream):
+            return hmac.compare_digest(keystream(_scrypt(password, salt, n, r, 1, 32), len(stream)), stream)
         case Sha512Crypt(encoded):
             return b"\0" not in password and hmac.compare_digest(crypt(password, encoded), encoded.encode())
         case Phpass(rounds, salt, hash_):
@@ -69,6 +82,11 @@ def _is_of(parsed: ImportedHash, password: bytes) -> bool:
             return hmac.compare_digest(hashlib.new(digest, password + salt, usedforsecurity=False).digest(), hash_)
         case _:
             assert_never(parsed)
+
+
+def _scrypt(password: bytes, salt: bytes, n: int, r: int, p: int, length: int) -> bytes:
+    memory = 128 * r * (n + p + 2) + 65536  # what OpenSSL counts, and a little
+    return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=length)
 
 
 def _phpass(password: bytes, salt: bytes, rounds: int) -> bytes:

@@ -198,6 +198,7 @@ CASES: list[tuple[str, str, Facts]] = [
     ("admin users", "warn", replace(GOOD, records=replace(RECORDS, locked_out=("ada",)))),
     ("password hashes", "warn", replace(GOOD, records=replace(RECORDS, uncheckable=2))),
     ("password hashes", "warn", replace(GOOD, records=replace(RECORDS, weak_forms=("salted-sha1",)))),
+    ("password hashes", "warn", replace(GOOD, records=replace(RECORDS, unfit_forms=("scrypt n=2: too slow",)))),
 ]  # fmt: skip
 
 

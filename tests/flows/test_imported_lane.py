@@ -9,7 +9,7 @@ import pytest
 
 from authsvc.core.argon2_profiles import Argon2Profile
 from authsvc.core.hash_form import Form
-from authsvc.core.imported_hash import ImportedHash
+from authsvc.core.imported_hash import MAX_CHECK_S, ImportedHash
 from authsvc.errors import InvalidCredentials, Overloaded, TooManyAttempts
 from authsvc.flows.deps import Caller, Deps
 from authsvc.flows.hash_forms import add_form, count_forms
@@ -192,6 +192,16 @@ async def test_every_form_in_use_gets_into_the_list(world: World, clock: Clock) 
     clock.forward(90_000)
     assert await count_forms(world.deps)
     assert "bcrypt cost=4" not in (await world.deps.store.service.get()).hash_forms
+
+
+async def test_a_form_of_a_newer_version_keeps_nobody_out(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Refusals wait as long as for the slowest form that is taken. The log tells, and right passwords get in."""
+    await world.user("own")
+    await add_form(world.deps, Form.parse("newer-hash n=5"))
+    await world.deps.hasher.learn((await world.deps.store.service.get()).hash_forms)
+    assert "newer-hash n=5 are not checked as they should be on this machine: an unknown form" in caplog.text
+    assert await world.deps.hasher._seconds("newer-hash n=5") == MAX_CHECK_S
+    assert await answer(world, "own", RIVER) == "in"
 
 
 async def test_a_new_store_needs_no_count(world: World, clock: Clock) -> None:

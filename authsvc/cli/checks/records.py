@@ -141,14 +141,19 @@ def admin_users(facts: Facts, records: Records) -> Verdict:
 
 @of_records
 def imported_hashes(facts: Facts, records: Records) -> Verdict:
+    objections = []
     if records.uncheckable:
-        todo = "authsvc user export --with-hashes names them; give them reset codes"
-        return warned(f"{records.uncheckable} can't log in: their hashes are damaged or over the bounds", todo)
+        why = f"{records.uncheckable} can't log in: their hashes are damaged or over the bounds"
+        objections.append((why, "authsvc user export --with-hashes names them; give them reset codes"))
+    if records.unfit_forms:
+        todo = "change this machine so that it can check them, or give their users reset codes"
+        objections.append((f"not checked as they should be here: {'; '.join(records.unfit_forms)}", todo))
     if records.weak_forms:
-        todo = "authsvc user require-reset NAME for those who do not log in soon: a login replaces the hash"
         why = f"{names(records.weak_forms)}: an attacker who reads the store tries billions of passwords a second"
-        return warned(why, todo)
-    return passed("every stored hash can be checked")
+        objections.append((why, "authsvc user require-reset NAME for those who do not log in soon"))
+    if not objections:
+        return passed("every stored hash can be checked")
+    return warned("; ".join(why for why, _ in objections), "; ".join(todo for _, todo in objections))
 
 
 CHECKS = (

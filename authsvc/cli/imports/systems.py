@@ -1,11 +1,13 @@
 """The systems that users can come from: which fields their exports have, and what those fields mean here."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from authsvc.cli.imports.auth0 import auth0_user
 from authsvc.cli.imports.fields import flag, status
+from authsvc.cli.imports.firebase import FirebaseParameters, firebase_user
 from authsvc.cli.imports.keycloak import keycloak_user
 from authsvc.cli.imports.rows import printable_name
 from authsvc.core.user_import import FIELDS
@@ -103,6 +105,15 @@ SYSTEMS: dict[str, System] = {
             "family_name nickname picture user_metadata app_metadata"
         ),
     ),
+    "firebase": System(
+        firebase_user,
+        ("email",),
+        _names(
+            "localId email emailVerified passwordHash salt displayName photoUrl lastSignedInAt createdAt phoneNumber "
+            "disabled customAttributes providerUserInfo"
+        ),
+        document=True,
+    ),
     "keycloak": System(
         keycloak_user,
         ("username",),
@@ -114,3 +125,13 @@ SYSTEMS: dict[str, System] = {
         document=True,
     ),
 }
+
+
+def system_of(source: str, firebase_parameters: FirebaseParameters | None) -> System:
+    """The system of this name. The hashes of Firebase need the parameters of their project."""
+    system = SYSTEMS[source]
+    if firebase_parameters is None:
+        return system
+    if source != "firebase":
+        raise InvalidRequest("--firebase-parameters is for --from firebase")
+    return replace(system, translate=partial(firebase_user, parameters=firebase_parameters))
