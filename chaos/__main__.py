@@ -19,6 +19,10 @@ def main() -> None:
         print("\n".join(f"{one.number:>2}  {one.name:<20} {one.injected}" for one in ALL))
         return
     wanted = [one for one in ALL if _is_wanted(one, arguments)]
+    left_out = {one.name: reason for one in wanted if (reason := one.needs()) is not None}
+    for name, reason in left_out.items():
+        print(f"left out: {name} ({reason})", flush=True)
+    wanted = [one for one in wanted if one.name not in left_out]
     try:
         nginx.found()
         directory = Path(tempfile.mkdtemp(prefix="authsvc-chaos-"))
@@ -30,7 +34,7 @@ def main() -> None:
         sys.exit(128 + signal.SIGTERM)
     failed = [outcome for outcome in outcomes if not outcome.passed]
     print(f"\n{len(outcomes)} experiments, {len(failed)} failed" + (f"; logs in {directory}" if failed else ""))
-    if (arguments.long or arguments.write) and not arguments.only and not failed:
+    if (arguments.long or arguments.write) and not (arguments.only or left_out or failed):
         page.write(outcomes, long=arguments.long)
         print("wrote docs/chaos.md")
     sys.exit(1 if failed else 0)

@@ -25,7 +25,7 @@ USERS = 24
 # Codes that a busy machine can cause: exceeded times, and trouble of the rig. An experiment that found only these runs
 # again, and the second run counts. A broken promise needs no second run.
 OF_THE_MOMENT = {"rig", "setup", "time", "unanswered", "p99", "slow", "recovery", "respawn", "outage", "held", "exit"}
-OF_THE_MOMENT |= {"descriptors", "starved", "late", "moved", "failed"}
+OF_THE_MOMENT |= {"descriptors", "starved", "late", "moved", "failed", "unchecked"}
 # How long an experiment may take, short and long, on busy cores. The soak adds its own time.
 LIMIT_S = (600, 1800)
 
@@ -101,7 +101,10 @@ class Control:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One kind of fault. number: the row in the table. long_only: too slow for the short form."""
+    """One kind of fault. number: the row in the table. long_only: too slow for the short form.
+
+    needs: why the experiment cannot run here, None if it can.
+    """
 
     name: str
     number: int
@@ -110,6 +113,7 @@ class Experiment:
     run: Callable[[Lab], Awaitable[None]]
     controls: Sequence[Control] = ()
     long_only: bool = False
+    needs: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True)

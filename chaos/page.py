@@ -19,7 +19,8 @@ INTRODUCTION = """\
 
 `make chaos` runs the service as an operator runs it: two groups of two workers behind nginx, and one Valkey that syncs
 each change to its disk. An experiment breaks something and records each call in a journal. Then a checker replays the
-journal and compares each answer with the promises of the service.
+journal and compares each answer with the promises of the service. The journal of experiment 25 is a history, which
+[Porcupine](https://github.com/anishathalye/porcupine) checks for linearizability.
 
 An experiment that cannot fail shows nothing. So each one has controls: the same experiment with one guarantee taken
 out, by a patch of a copy of the package or by a setting. The run fails unless each control is red.
@@ -46,6 +47,9 @@ NOT_SHOWN = """\
   shows the 8 s.
 - **A node without a file.** If it is started again and promoted, the store is empty. Then each call gets 503, because
   there is no service record. The nodes of the experiments keep a file.
+- **Linearizability beyond one server.** Experiment 25 has one store on one server. A Cluster promises no
+  linearizability: the records of one answer can be on several nodes, which are not read at one moment. After a failover
+  changes can be missing, as in experiments 4 to 7.
 - **An exact end of a token.** A worker whose clock is behind accepts an expired token for the length of the skew.
 - **Every race.** A race may exist that no round has met. The controls show that the checks see such races.
 - **Other machines.** The durations are those of this machine, on which all processes compete for the cores.

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from chaos.variation import Patch, Variation
+from chaos.stale import RECORDS, kept_for_ever
+from chaos.variation import Variation
 from tests.e2e.conftest import PASSWORD
 from tests.e2e.fleet import (
     BATCH,
@@ -157,49 +158,19 @@ def test_a_refresh_shows_at_once_and_its_grace_ends_in_time(fleet: Fleet) -> Non
                 assert all(question.is_answered(answer, wanted) for answer in answers), answers
 
 
-# The control of each record: the lookup answers from the bytes that it read first, for this record alone.
-KEEPS_FIRST = Patch(
-    "store/lookup.py",
-    "\ndef _parse(",
-    "\n_first: dict[str, Value] = {}\n\n\n"
-    "def _kept(ids: Collection[str], raws: Sequence[Value]) -> list[Value]:\n"
-    "    return [_first.setdefault(id_, raw) for id_, raw in zip(ids, raws, strict=True)]\n\n\n"
-    "def _parse(",
-)
-# By record: the text that reads it, the text that keeps it, and a change that only this record shows.
-CONTROLS = {
-    "session": (
-        "_parse(handles, raws[len(callers) :], _session)",
-        "_parse(handles, _kept(handles, raws[len(callers) :]), _session)",
-        "revoke session",
-    ),
-    "user": (
-        "_parse(subs, read[: len(subs)], _user)",
-        "_parse(subs, _kept(subs, read[: len(subs)]), _user)",
-        "roles changed",
-    ),
-    "client": (
-        "_parse(ids, read[len(subs) :], _client)",
-        "_parse(ids, _kept(ids, read[len(subs) :]), _client)",
-        "revoke client",
-    ),
-    "asking client": (
-        "_parse(callers, raws[: len(callers)], _client)",
-        "_parse(callers, _kept(callers, raws[: len(callers)]), _client)",
-        "permissions taken away",
-    ),
-    "service": (
-        "_service(raw_service)\n    asking",
-        '_service(_kept(["service"], [raw_service])[0])\n    asking',
-        "revoke all",
-    ),
+# A change that shows in this record alone.
+SHOWN_BY = {
+    "session": "revoke session",
+    "user": "roles changed",
+    "client": "revoke client",
+    "asking client": "permissions taken away",
+    "service": "revoke all",
 }
 
 
-@pytest.mark.parametrize("record", CONTROLS)
+@pytest.mark.parametrize("record", RECORDS)
 def test_each_of_the_five_records_matters(record: str, tmp_path: Path) -> None:
     """A worker that does not read one of the records again gives a stale answer on every connection."""
-    old, new, kind = CONTROLS[record]
-    package = Variation([KEEPS_FIRST, Patch("store/lookup.py", old, new)]).package(tmp_path)
+    package = Variation(kept_for_ever(record)).package(tmp_path)
     with running_store() as store, running_fleet(tmp_path, store.url, 1, PYTHONPATH=str(package)) as fleet:
-        assert stale_answers(fleet, CHANGES[kind], 0) >= 8
+        assert stale_answers(fleet, CHANGES[SHOWN_BY[record]], 0) >= 8
