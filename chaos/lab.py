@@ -83,7 +83,8 @@ class Lab:
         counted = {name: sum(violation.code == code for violation in found) for name, code in counts.items()}
         away = sum(call.status == 503 for call in self.calls)
         all_of_them = {"calls": len(self.calls), **counted, "503s": away, "unanswered": unanswered(self.calls)}
-        self.figures = {name: str(value) for name, value in all_of_them.items()} | self.figures
+        if self.calls:  # an experiment that keeps a history has no journal, in which nothing can be found
+            self.figures = {name: str(value) for name, value in all_of_them.items()} | self.figures
 
 
 @dataclass(frozen=True)
