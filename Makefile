@@ -35,11 +35,11 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-# Needs wrk, node and nginx; takes a quarter of an hour on an otherwise idle machine of two cores or more.
+# Needs wrk, node, go and nginx; takes more than twenty minutes on an otherwise idle machine of two cores or more.
 bench: $(VENV)/installed
 	$(BIN)/python -m bench
 
-# Breaks things on purpose (docs/chaos.md); needs nginx and libfaketime, takes half an hour. --short: ten minutes.
+# Breaks things on purpose (docs/chaos.md); needs nginx and libfaketime, takes more than twenty minutes. --short: ten minutes.
 chaos: $(VENV)/installed
 	$(BIN)/python -m chaos --long
 

@@ -1,6 +1,7 @@
 """`make bench`: measures all rows, prints the table, writes docs/performance.md.
 
-`--against PATH` compares rows of this checkout with those of the checkout at PATH, which has a .venv of its own.
+`--against PATH` compares rows of this checkout with those of the checkout at PATH, which has a .venv of its own. Both
+run on the same stores.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import against, install, machine, page, report
+from bench import against, goals, install, machine, page
 from bench.context import Bench, Options
 from bench.report import Results
 from bench.rounds import ROWS, measured
@@ -45,15 +46,15 @@ def main() -> None:
     busy = machine.busy()
     if busy > BUSY:
         print(f"other programs use {busy:.0%} of the machine: the figures are noise", file=sys.stderr)
-    if arguments.against:
-        _compare(arguments.against, wanted, options)
-        return
     install.CACHE.mkdir(parents=True, exist_ok=True)
     # In memory, where the system has such a folder, so that no peer waits for a disk.
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     try:
         with tempfile.TemporaryDirectory(prefix="authsvc-bench-", dir=place) as directory, ExitStack() as stack:
             bench = Bench(stack, Path(directory), options)
+            if arguments.against:
+                against.compare(bench, arguments.against, sorted(wanted & against.COMPARABLE))
+                return
             figures = measured(bench, wanted)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -70,16 +71,8 @@ def main() -> None:
     _tell(results, write=whole)
 
 
-def _compare(other: Path, wanted: frozenset[int], options: Options) -> None:
-    try:
-        against.compare(other, sorted(wanted & against.COMPARABLE), options.rounds, options.seconds)
-    except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
 def _tell(results: Results, *, write: bool) -> None:
-    print("\n" + report.table(results))
+    print("\n" + goals.table(results))
     if write:
         page.write(results)
         print("wrote docs/performance.md")

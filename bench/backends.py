@@ -4,7 +4,6 @@ import json
 import random
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +14,7 @@ from typing import Any
 from bench import loads, servers
 from bench.context import Bench, Turn, say
 from bench.crowd import revoked_at
-from bench.servers import BOTH_CORES, OTHER_CORE, ROOT, BenchError, Service
+from bench.servers import BOTH_CORES, OTHER_CORE, ROOT, BenchError, Service, clean_environment
 from bench.wrk import Figures
 
 PROCESSES = 16
@@ -56,10 +55,18 @@ def backend(
 ) -> Iterator[Backend]:
     log = bench.directory / f"backend-{what}.log"
     arguments = [what, service.url, *bench.parties.resource, str(tokens), *more]
-    command = ["taskset", "-c", cores, sys.executable, "-m", "bench.backend", *arguments]
+    # -P: the packages are those of the checkout.
+    program = [str(servers.python(bench.checkout)), "-P", str(ROOT / "bench" / "backend.py")]
+    environment = clean_environment() | {"PYTHONPATH": str(bench.checkout)}
     with log.open("ab") as sink:
         process = subprocess.Popen(
-            command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink
+            ["taskset", "-c", cores, *program, *arguments],
+            cwd=bench.checkout,
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=sink,
         )
     try:
         yield Backend(process, log)
@@ -94,9 +101,7 @@ def costs(bench: Bench) -> Figures:
     tokens = _file(bench, "crowd", random.sample(bench.live, 1000))
     with ExitStack() as stack:
         # This service logs every request.
-        service = stack.enter_context(
-            servers.authsvc(bench.directory, "authsvc-counting", bench.store, access_log_share=1)
-        )
+        service = stack.enter_context(bench.serving("authsvc-counting", bench.store, access_log_share=1))
         log = bench.directory / "authsvc-counting.log"
         processes = [stack.enter_context(backend(bench, "crowd", service, tokens)) for _ in range(PROCESSES)]
         for each in processes:
@@ -120,7 +125,7 @@ def row_13(bench: Bench) -> dict[str, list[Figures]]:
     count = bench.options.refusals
     parties = bench.parties
     subs = loads.fill_users([bench.store], count, parties.now)
-    presented = loads.fill_sessions([bench.store], subs, loads.under(bench.store, parties.app), parties.now)
+    presented = loads.fill_sessions([bench.store], subs, loads.under(bench.store, parties.app[0]), parties.now)
     found, left_out = [], 0
     connection = HTTPConnection("127.0.0.1", parties.service.port)
     tokens = _file(bench, "refusals", presented)

@@ -4,7 +4,8 @@ import json
 import random
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from http.client import HTTPConnection
 from statistics import mean
 from typing import Any
@@ -32,10 +33,11 @@ class Crowd:
     heavy: list[tuple[str, str]]  # users with HEAVY sessions each, and an access token of theirs
 
 
+@cache
 def crowd(bench: Bench) -> Crowd:
     """Fill a store with many sessions, and measure their memory. A second server is filled and measured, too."""
     store = bench.start(servers.store(bench.directory, "crowd"))
-    service = bench.start(servers.authsvc(bench.directory, "authsvc-crowd", store))
+    service = bench.start(bench.serving("authsvc-crowd", store))
     parties = registered(store, service)
     with httpx.Client(base_url=service.url, auth=service.admin) as http:
         other_app = created(http, name="another app", audience=[AUDIENCE], access_ttl_s=86400)["client_id"]
@@ -46,7 +48,7 @@ def crowd(bench: Bench) -> Crowd:
         filled = _measured_fill(bench, stores, parties, other_app)
     presented, others = filled
     heavies = loads.fill_users([store], bench.options.revocations, parties.now)
-    of_heavies = loads.fill_sessions([store], heavies, loads.under(store, parties.app), parties.now, each=HEAVY)
+    of_heavies = loads.fill_sessions([store], heavies, loads.under(store, parties.app[0]), parties.now, each=HEAVY)
     return Crowd(parties, presented, other_app, others, list(zip(heavies, of_heavies[::HEAVY], strict=True)))
 
 
@@ -58,7 +60,7 @@ def _measured_fill(bench: Bench, stores: list[Store], parties: Parties, other_ap
     with_users = [_used(store) for store in stores]
     say(f"and with {count:,} sessions")
     split = count - count // 10
-    first, second = loads.under(parties.store, parties.app), loads.under(parties.store, other_app)
+    first, second = loads.under(parties.store, parties.app[0]), loads.under(parties.store, other_app)
     presented = loads.fill_sessions(stores, subs[:split], first, parties.now)
     others = loads.fill_sessions(stores, subs[split:], second, parties.now)
     bench.facts["memory"] = [
@@ -110,15 +112,26 @@ def _used(store: Store) -> Figures:
             time.sleep(1.5)
 
 
-def row_9(bench: Bench, crowded: Crowd) -> list[Turn]:
+def row_9(bench: Bench) -> list[Turn]:
     """The same introspection at 10k and at 1M live sessions. The requests ask about all sessions."""
     few = bench.introspection(bench.parties, bodies_of(bench.live), "few")
-    many = bench.introspection(crowded.parties, bodies_of(crowded.presented + crowded.others), "many")
-    return [bench.turn("few", few), bench.turn("many", many)]
+    return [bench.turn("few", few), bench.turn("many", _about_all(bench, "many"))]
 
 
-def row_10(bench: Bench, crowded: Crowd) -> dict[str, list[Figures]]:
+def row_19(bench: Bench) -> list[Turn]:
+    """The introspection of row 9 at 1M live sessions, with a choice that prefers some of them (Zipf)."""
+    return [bench.turn("zipf", replace(_about_all(bench, "zipf"), choice="zipf"))]
+
+
+def _about_all(bench: Bench, name: str) -> Target:
+    crowded = crowd(bench.host)
+    parties = bench.joining(crowded.parties, f"authsvc-{name}")
+    return bench.introspection(parties, bodies_of(crowded.presented + crowded.others), name)
+
+
+def row_10(bench: Bench) -> dict[str, list[Figures]]:
     """Revoke one session, one user, one client and everybody, in turn."""
+    crowded = crowd(bench)
     service, store = crowded.parties.service, crowded.parties.store
     singles = random.sample(crowded.presented, bench.options.revocations + 1)
     witness, found = singles.pop(), {"one": [], "user": [], "client": [], "everybody": []}  # type: ignore[var-annotated]

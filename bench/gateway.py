@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench import servers, wrk
 from bench.context import Bench, Turn
-from bench.servers import OTHER_CORE, ROOT, free_port, process
+from bench.servers import OTHER_CORE, free_port, process
 from bench.wrk import Target
 
 # The ports of the gateway, the service and the application in deploy/nginx.
@@ -38,24 +38,22 @@ http {{
 
 def row_14(bench: Bench) -> list[Turn]:
     """nginx with `/verify`, and the same nginx with an application that answers a constant."""
-    constant = bench.start(servers.asgi(bench.directory, "yes", {}))
+    constant = bench.start(servers.asgi(bench.directory, "yes", {}, checkout=bench.checkout))
     rights = {
         "gateway": (bench.parties.service.port, lambda answer, token: answer["session"] == token[4:16]),
         "gateway_ceiling": (constant, lambda answer, token: answer["session"] == "x" * 12),
     }
-    return [
-        bench.turn(
-            name,
-            Target(name, bench.start(nginx(bench.directory / name, port)), "/", "", bench.live, right, wrk.BEARER),
-        )
-        for name, (port, right) in rights.items()
-    ]
+    turns = []
+    for name, (port, right) in rights.items():
+        gateway = bench.start(nginx(bench.directory / name, port, bench.checkout))
+        turns.append(bench.turn(name, Target(name, gateway, "/", "", bench.live, right, wrk.BEARER)))
+    return turns
 
 
 @contextmanager
-def nginx(directory: Path, service: int) -> Iterator[int]:
-    """The port of a gateway with the configuration of `deploy/nginx` and other ports."""
-    shutil.copytree(ROOT / "deploy" / "nginx", directory)
+def nginx(directory: Path, service: int, checkout: Path) -> Iterator[int]:
+    """The port of a gateway with the checkout's configuration of `deploy/nginx` and other ports."""
+    shutil.copytree(checkout / "deploy" / "nginx", directory)
     gateway, application = free_port(), free_port()
     configuration = directory / "gateway.conf"
     text = configuration.read_text()

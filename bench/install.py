@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.servers import ROOT, BenchError, run
@@ -11,6 +12,7 @@ CACHE = ROOT / "bench" / ".cache"
 PEERS = ROOT / "bench" / "peers"
 TOOLS = {
     "wrk": "the load generator (Debian and Ubuntu: apt install wrk)",
+    "go": "builds the hand-tuned server, which is one of the peers",
     "node": "runs oidc-provider, which is one of the peers",
     "nginx": "the gateway in front of /verify (apt install nginx-light)",
     "npm": "installs oidc-provider",
@@ -56,19 +58,34 @@ def obvious() -> Path:
     return target
 
 
-def _changed(target: Path, wanted: Path) -> bool:
+def go_introspect() -> Path:
+    """The hand-tuned Go server."""
+    source, target = PEERS / "go_introspect", CACHE / "go_introspect"
+    program, wanted = target / "go_introspect", sorted(source.iterdir())
+    if _changed(target, *wanted):
+        _say("the hand-tuned Go server (the first build takes minutes)")
+        target.mkdir(parents=True, exist_ok=True)
+        run(["go", "build", "-trimpath", "-o", str(program), "."], cwd=source)
+        _done(target, *wanted)
+    return program
+
+
+def _changed(target: Path, *wanted: Path) -> bool:
     stamp = target / "installed"
     return not stamp.exists() or stamp.read_text() != _digest(wanted)
 
 
-def _done(target: Path, wanted: Path) -> None:
+def _done(target: Path, *wanted: Path) -> None:
     (target / "installed").write_text(_digest(wanted))
 
 
-def _digest(file: Path) -> str:
-    if not file.exists():
-        raise BenchError(f"{file.relative_to(ROOT)} is missing")
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _digest(files: Sequence[Path]) -> str:
+    found = hashlib.sha256()
+    for file in files:
+        if not file.exists():
+            raise BenchError(f"{file.relative_to(ROOT)} is missing")
+        found.update(file.read_bytes())
+    return found.hexdigest()
 
 
 def _say(what: str) -> None:

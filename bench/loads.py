@@ -91,10 +91,15 @@ def fill_users(stores: Sequence[Store], count: int, now: float) -> list[str]:
     return _fill(stores, _users, jobs)
 
 
-def fill_sessions(stores: Sequence[Store], subs: Sequence[str], by: Under, now: float, each: int = 1) -> list[str]:
-    """Begin sessions for users that fill_users has made with the same `now`. Returns access tokens."""
+def fill_sessions(
+    stores: Sequence[Store], subs: Sequence[str], by: Under, now: float, *, each: int = 1, pairs: bool = False
+) -> list[str]:
+    """Begin sessions for users that fill_users has made with the same `now`.
+
+    Returns access tokens; with `pairs`, each is followed by a space and the refresh token.
+    """
     step = max(CHUNK // each, 1)
-    jobs = [(list(subs[at : at + step]), by, now, each) for at in range(0, len(subs), step)]
+    jobs = [(list(subs[at : at + step]), by, now, each, pairs) for at in range(0, len(subs), step)]
     return _fill(stores, _sessions, jobs)
 
 
@@ -148,7 +153,7 @@ def _users(start: int, count: int, now: float) -> Filled:
     return asyncio.run(make())
 
 
-def _sessions(subs: list[str], by: Under, now: float, each: int) -> Filled:
+def _sessions(subs: list[str], by: Under, now: float, each: int, pairs: bool) -> Filled:
     async def make() -> Filled:
         packing = Packing()
         records = Sessions(packing, Turns(0))
@@ -169,7 +174,7 @@ def _sessions(subs: list[str], by: Under, now: float, each: int) -> Filled:
             )
             session, pair = issuing.begin(handle, opening, now=now)
             await records.add(handle, session, now)
-            made.append(pair.access.text)
+            made.append(f"{pair.access.text} {pair.refresh.text}" if pairs and pair.refresh else pair.access.text)
         return packing.filled(made)
 
     return asyncio.run(make())

@@ -21,9 +21,7 @@ def row_7(bench: Bench) -> list[Turn]:
     """Logins and bare argon2id: with one thread on one core, and with two threads on both cores."""
     stored, turns = bench.password_hash, []
     for name, cores, threads in (("1", SERVER_CORE, 1), ("2", BOTH_CORES, 2)):
-        service = bench.start(
-            servers.authsvc(bench.directory, f"logins-{name}", bench.store, cores=cores, hash_threads=threads)
-        )
+        service = bench.start(bench.serving(f"logins-{name}", bench.store, cores=cores, hash_threads=threads))
         turns.append(_logins(bench, f"logins_{name}", service, threads))
         turns.append(_argon2(bench, f"argon2_{name}", stored, cores, threads))
     return turns

@@ -20,6 +20,8 @@ def described() -> dict[str, str]:
     django = dict(
         re.findall(r"^(\S+)==(\S+)$", (PEERS / "django_oauth_toolkit" / "requirements.txt").read_text(), re.M)
     )
+    go = (PEERS / "go_introspect" / "go.mod").read_text()
+    modules = dict(re.findall(r"/(fasthttp|rueidis|sonic) v(\S+)$", go, re.M))
     found = re.search(r"v=([\d.]+).*?malloc=(\S+)", run([find_binary(), "--version"]))
     return {
         "Date": datetime.now(UTC).strftime("%d %B %Y").lstrip("0"),
@@ -33,6 +35,8 @@ def described() -> dict[str, str]:
         else "unknown",
         "oidc-provider": f"{node['oidc-provider']} with ioredis {node['ioredis']} on node "
         + (run(["node", "--version"]).strip().lstrip("v") if shutil.which("node") else "?"),
+        "Go server": f"fasthttp {modules['fasthttp']}, rueidis {modules['rueidis']} and sonic {modules['sonic']} on "
+        + (run(["go", "version"]).split()[2] if shutil.which("go") else "Go ?"),
         "django-oauth-toolkit": f"{django['django-oauth-toolkit']} with Django {django['Django']}, SQLite in memory, "
         f"gunicorn {django['gunicorn']}, one gthread worker",
         "argon2id": f"t=2, m=19456 KiB, p=1, by argon2-cffi {version('argon2-cffi')}",

@@ -2,14 +2,41 @@
 
 from bench.backends import costs, row_12, row_13
 from bench.context import Bench, Turn, say
-from bench.crowd import crowd, row_9, row_10
+from bench.crowd import row_9, row_10, row_19
+from bench.disturbed import row_20
 from bench.gateway import row_14
 from bench.logins import row_7, row_8
-from bench.rows import row_1, row_2, row_3, row_4, row_5, row_6, row_11
+from bench.rows import row_1, row_2, row_3, row_4, row_5, row_6, row_11, row_15, row_16, row_17, row_18, row_21
 from bench.wrk import Figures
 
-ALTERNATING = {1: row_1, 2: row_2, 3: row_3, 4: row_4, 5: row_5, 6: row_6, 11: row_11}
-ROWS = frozenset(range(1, 15))
+INTROSPECTION = {
+    1: row_1,
+    2: row_2,
+    3: row_3,
+    4: row_4,
+    5: row_5,
+    6: row_6,
+    11: row_11,
+    15: row_15,
+    16: row_16,
+    17: row_17,
+    18: row_18,
+    21: row_21,
+}
+CROWDED = {9: row_9, 19: row_19}
+# The rows that are measured in rounds, in groups that take turns, with the name of each group. Row 10 ends the sessions
+# of row 9, so it comes after that group.
+GROUPS = (
+    ("introspection", INTROSPECTION),
+    ("logins", {7: row_7}),
+    ("a login storm", {8: row_8}),
+    ("many sessions", CROWDED),
+    ("cached checks", {12: row_12}),
+    ("/verify behind nginx", {14: row_14}),
+    ("beside changes", {20: row_20}),
+)
+IN_ROUNDS = {number: row for _, rows in GROUPS for number, row in rows.items()}
+ROWS = frozenset(IN_ROUNDS) | {10, 13}
 
 
 def alternate(turns: list[Turn], rounds: int, found: dict[str, list[Figures]]) -> None:
@@ -25,32 +52,16 @@ def alternate(turns: list[Turn], rounds: int, found: dict[str, list[Figures]]) -
 def measured(bench: Bench, wanted: frozenset[int]) -> dict[str, list[Figures]]:
     """The figures of the wanted rows."""
     found: dict[str, list[Figures]] = {}
-    rounds = bench.options.rounds
-    if turns := [turn for number, row in ALTERNATING.items() if number in wanted for turn in row(bench)]:
-        say("introspection, rows " + ", ".join(str(number) for number in ALTERNATING if number in wanted))
-        alternate(turns, rounds, found)
-    if 7 in wanted:
-        say("logins, row 7")
-        alternate(row_7(bench), rounds, found)
-    if 8 in wanted:
-        say("a login storm, row 8")
-        alternate(row_8(bench), rounds, found)
-    if wanted & {9, 10}:
-        crowded = crowd(bench)
-        if 9 in wanted:
-            say("many sessions, row 9")
-            alternate(row_9(bench, crowded), rounds, found)
-        if 10 in wanted:
-            say("revoking, row 10")
-            found |= row_10(bench, crowded)
+    for name, rows in GROUPS:
+        if chosen := sorted(wanted & rows.keys()):
+            say(f"{name}, rows " + ", ".join(map(str, chosen)))
+            alternate([turn for number in chosen for turn in rows[number](bench)], bench.options.rounds, found)
     if 12 in wanted:
-        say("cached checks, row 12")
-        alternate(row_12(bench), rounds, found)
         found["backends"] = [costs(bench)]
     if 13 in wanted:
         say("revocation to refusal, row 13")
         found |= row_13(bench)
-    if 14 in wanted:
-        say("/verify behind nginx, row 14")
-        alternate(row_14(bench), rounds, found)
+    if 10 in wanted:
+        say("revoking, row 10")
+        found |= row_10(bench)
     return found

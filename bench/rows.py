@@ -2,10 +2,13 @@
 
 import json
 import random
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
-from bench import install, loads, servers, wrk
+from bench import install, loads, same_answers, servers, wrk
 from bench.context import LIVE, Bench, Turn, bodies_of
 from bench.wrk import Target
 
@@ -17,7 +20,7 @@ def row_1(bench: Bench) -> list[Turn]:
     """The ceiling: a bare ASGI application."""
     ours = wrk.prepared(bench.introspection(bench.parties, bodies_of(bench.live)), bench.directory)
     size = {"BENCH_ANSWER_BYTES": str(round(ours.content_bytes))}
-    port = bench.start(servers.asgi(bench.directory, "ceiling", size))
+    port = bench.start(servers.asgi(bench.directory, "ceiling", size, checkout=bench.checkout))
     target = Target("ceiling", port, "/introspect", ":".join(bench.parties.resource), bodies_of(bench.live), wrk.active)
     return [bench.turn("ceiling", target)]
 
@@ -55,19 +58,25 @@ def row_5(bench: Bench) -> list[Turn]:
 
 
 def row_6(bench: Bench) -> list[Turn]:
-    """authsvc, 500 tokens a request."""
-    bodies = [json.dumps({"tokens": random.sample(bench.live, BATCH)}, separators=(",", ":")) for _ in range(40)]
-    target = bench.introspection(
+    """authsvc, 500 tokens a request: of the same 10,000 again and again, and of tokens that are asked for once."""
+    again = bench.prepared(_batches(bench, "batch", [random.sample(bench.live, BATCH) for _ in range(40)]))
+    tokens = bench.once_in_batches
+    once = _batches(bench, "batch_once", [tokens[at : at + BATCH] for at in range(0, len(tokens), BATCH)])
+    turn = Turn("batch", partial(wrk.measure, again, bench.options.seconds))
+    return [turn, bench.turn_once("batch_once", once, again.answer_bytes)]
+
+
+def _batches(bench: Bench, name: str, batches: Sequence[Sequence[str]]) -> Target:
+    return bench.introspection(
         bench.parties,
-        bodies,
-        "batch",
+        [json.dumps({"tokens": tokens}, separators=(",", ":")) for tokens in batches],
+        name,
         path="/introspect/batch",
         right=_batch_is_right,
         content_type=wrk.JSON,
         connections=8,
         tokens_each=BATCH,
     )
-    return [bench.turn("batch", target)]
 
 
 def _batch_is_right(answer: object, body: str) -> bool:
@@ -85,3 +94,46 @@ def row_11(bench: Bench) -> list[Turn]:
         bench.turn(name, bench.introspection(bench.parties, bodies_of(presented), name, right=wrk.inactive))
         for name, presented in (("garbage", garbage), ("missing", missing))
     ]
+
+
+def row_15(bench: Bench) -> list[Turn]:
+    """A hand-tuned Go server on the same records. The bench checks that its answers are those of authsvc."""
+    ours = bench.introspection(bench.parties, bodies_of(bench.live))
+    program = install.go_introspect()
+    port = bench.start(servers.go_introspect(bench.directory, program, bench.store, bench.parties.service.url))
+
+    def same(answer: object, body: str) -> bool:
+        return bool(answer == wrk.answer(ours, body))
+
+    target = replace(ours, name="go", port=port, right=same)
+    wrk.check(replace(target, bodies=bodies_of(["tok_" + "x" * 45, tokens.new(Kind.ACCESS).text])))
+    same_answers.check(bench, ours, target)
+    return [bench.turn("go", target)]
+
+
+def row_16(bench: Bench) -> list[Turn]:
+    """authsvc, with another request id and trace in the head of each request."""
+    target = bench.introspection(bench.parties, bodies_of(bench.live), "own_ids", own_ids=True)
+    return [bench.turn("own_ids", target)]
+
+
+def row_17(bench: Bench) -> list[Turn]:
+    """authsvc, on one connection."""
+    return [bench.turn("alone", bench.introspection(bench.parties, bodies_of(bench.live), "alone", connections=1))]
+
+
+def row_18(bench: Bench) -> list[Turn]:
+    """authsvc, with tokens that are asked for once."""
+    others = bench.prepared(bench.introspection(bench.parties, bodies_of(bench.live), "before_once"))
+    target = bench.introspection(bench.parties, bodies_of(bench.once), "once")
+    return [bench.turn_once("once", target, others.answer_bytes)]
+
+
+def row_21(bench: Bench) -> list[Turn]:
+    """/verify, without a gateway."""
+
+    def right(fields: dict[str, str], token: str) -> bool:
+        return fields["x-auth-session"] == token[4:16]
+
+    target = Target("verify", bench.parties.service.port, "/verify", "", bench.live, right, wrk.BEARER)
+    return [bench.turn("verify", target)]

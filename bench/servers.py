@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -116,27 +117,38 @@ def store(directory: Path, name: str = "store", binary: str | None = None) -> It
         yield found
 
 
+def python(checkout: Path) -> Path:
+    """The interpreter with the packages of a checkout. Raises BenchError."""
+    if checkout == ROOT:
+        return Path(sys.executable)
+    found = checkout / ".venv" / "bin" / "python"
+    if not found.exists():
+        raise BenchError(f"{checkout} has no .venv; run `make .venv/installed` there")
+    return found
+
+
 @contextmanager
 def authsvc(
-    directory: Path, name: str, on: Store, *, cores: str = SERVER_CORE, **settings: object
+    directory: Path, name: str, on: Store, *, checkout: Path = ROOT, cores: str = SERVER_CORE, **settings: object
 ) -> Iterator[Service]:
-    """`authsvc serve` with one worker, the default settings and these changes."""
+    """`authsvc serve` of a checkout with one worker, the default settings and these changes."""
     port, log = free_port(), directory / f"{name}.log"
     environment = {f"AUTHSVC_{key.upper()}": str(value) for key, value in settings.items()}
     environment |= {"AUTHSVC_REDIS_URL": on.url, "AUTHSVC_PORT": str(port)}
-    command = [str(Path(sys.executable).with_name("authsvc")), "serve"]
-    with process(name, command, cores=cores, log=log, ready=lambda: _answers(port, "/readyz"), environment=environment):
+    command = [str(python(checkout).with_name("authsvc")), "serve"]
+    ready = partial(_answers, port, "/readyz")
+    with process(name, command, cores=cores, log=log, ready=ready, environment=environment, cwd=checkout):
         printed = log.read_text(errors="replace")
         found = re.search(r"client_id +(\S+)\n +client_secret +(\S+)", printed)
         yield Service(port, (found[1], found[2]) if found else None)
 
 
 @contextmanager
-def asgi(directory: Path, name: str, environment: Mapping[str, str]) -> Iterator[int]:
-    """One of the ASGI peers, under the same uvicorn as authsvc."""
+def asgi(directory: Path, name: str, environment: Mapping[str, str], *, checkout: Path = ROOT) -> Iterator[int]:
+    """One of the ASGI peers, under the same uvicorn as the authsvc of a checkout."""
     port = free_port()
     options = "--loop uvloop --http httptools --no-access-log --no-server-header --no-proxy-headers --lifespan off"
-    command = [sys.executable, "-m", "uvicorn", f"bench.peers.{name}:app", "--port", str(port), *options.split()]
+    command = [str(python(checkout)), "-m", "uvicorn", f"bench.peers.{name}:app", "--port", str(port), *options.split()]
     with process(
         name,
         command,
@@ -164,6 +176,17 @@ def oidc_provider(directory: Path, installed: Path, on: Store, count: int) -> It
         cwd=installed,
     ):
         yield port, tokens
+
+
+@contextmanager
+def go_introspect(directory: Path, program: Path, on: Store, issuer: str) -> Iterator[int]:
+    """The hand-tuned Go server on the records of authsvc. issuer: the `iss` of its answers."""
+    port = free_port()
+    environment = {"BENCH_PORT": str(port), "BENCH_STORE_SOCKET": str(on.socket), "BENCH_ISSUER": issuer}
+    log = directory / "go_introspect.log"
+    ready = partial(listens, port)
+    with process("go_introspect", [str(program)], cores=SERVER_CORE, log=log, ready=ready, environment=environment):
+        yield port
 
 
 @contextmanager
