@@ -30,7 +30,6 @@ class Crowd:
     presented: list[str]  # of all but the other app's sessions
     other_app: str
     others: list[str]  # access tokens of the other app's sessions, a tenth of all
-    heavy: list[tuple[str, str]]  # users with HEAVY sessions each, and an access token of theirs
 
 
 @cache
@@ -47,9 +46,15 @@ def crowd(bench: Bench) -> Crowd:
             stores.append(stack.enter_context(servers.store(bench.directory, "second", binary)))
         filled = _measured_fill(bench, stores, parties, other_app)
     presented, others = filled
-    heavies = loads.fill_users([store], bench.options.revocations, parties.now)
-    of_heavies = loads.fill_sessions([store], heavies, loads.under(store, parties.app[0]), parties.now, each=HEAVY)
-    return Crowd(parties, presented, other_app, others, list(zip(heavies, of_heavies[::HEAVY], strict=True)))
+    return Crowd(parties, presented, other_app, others)
+
+
+def _heavy(bench: Bench, parties: Parties) -> list[tuple[str, str]]:
+    """Users with HEAVY sessions each, and an access token of theirs."""
+    subs = loads.fill_users([parties.store], bench.options.revocations, parties.now)
+    by = loads.under(parties.store, parties.app[0])
+    presented = loads.fill_sessions([parties.store], subs, by, parties.now, each=HEAVY)
+    return list(zip(subs, presented[::HEAVY], strict=True))
 
 
 def _measured_fill(bench: Bench, stores: list[Store], parties: Parties, other_app: str) -> tuple[list[str], list[str]]:
@@ -139,7 +144,7 @@ def row_10(bench: Bench) -> dict[str, list[Figures]]:
     client_key = keys.client(crowded.other_app)
     with store.open() as client:
         held = {key: client.get(key) for key in (client_key, keys.SERVICE)}
-        for single, (sub, heavy) in zip(singles, crowded.heavy, strict=True):
+        for single, (sub, heavy) in zip(singles, _heavy(bench, crowded.parties), strict=True):
             other = random.choice(crowded.others)
             cases = (
                 ("one", f"token={single}", single, None),
