@@ -17,6 +17,7 @@ from authsvc.ops.rights import needed
 from authsvc.settings import Settings
 from authsvc.store import Store
 from authsvc.store.keys import PATTERNS
+from authsvc.store.memory import Memory
 
 
 @asynccontextmanager
@@ -44,7 +45,8 @@ async def open_deps(
     rights = needed(PATTERNS, settings.durability, clustered=connection.clustered, numbered=connection.numbered)
     hasher = Hasher(settings.argon2_profile, threads=settings.threads, metrics=metrics)
     try:
-        yield Deps(store, hasher, clock, settings, metrics, Fitness(connection, rights))
+        memory = Memory(settings.answer_memory_mb * 1_000_000)
+        yield Deps(store, hasher, clock, settings, metrics, Fitness(connection, rights), memory)
     finally:
         hasher.close()
         await store.close()

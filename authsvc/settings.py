@@ -163,6 +163,9 @@ class Settings(BaseModel):
         "127.0.0.1",
         description="address of the metrics port; everybody who reaches it may read the metrics",
     )
+    answer_memory_mb: int = Field(
+        64, ge=0, le=16_384, description="memory of a worker for answers that it may give again, MB; 0: none"
+    )
     access_log_share: float = Field(0, ge=0, le=1, description="share of requests in the access log; 0: none")
     audit_retention_s: Seconds = Field(90 * 86400, description="how long the audit trail keeps an event")
     audit_max_events: int = Field(500_000, ge=1000, description="most events in the audit trail, some 350 bytes each")

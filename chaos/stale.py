@@ -1,56 +1,48 @@
-"""Patches with which a worker answers from records that it read before."""
+"""Patches with which a worker gives remembered answers that may be stale."""
 
 from collections.abc import Sequence
 
 from chaos.variation import Patch
 
-# The answer of the store to a question, kept for each question.
+_FILE = "store/memory.py"
+
+# An answer that fitted is given for 100 ms without a comparison.
 KEPT_FOR_100_MS = (
+    Patch(_FILE, "    used: bool = False\n", "    used: bool = False\n    fitted: float = 0.0\n"),
     Patch(
-        "edge/fast_path.py",
-        "return self._deps.store.lookup.ask(request.client_id, request.handles, hear)",
-        "asked = (request.client_id, *request.handles)\n\n"
-        "        def hear_kept(found: Answer | BaseException) -> None:\n"
-        "            until, kept = _kept.get(asked, (0.0, found))\n"
-        "            if until < time.monotonic():\n"
-        "                _kept[asked] = time.monotonic() + 0.1, found\n"
-        "                kept = found\n"
-        "            hear(kept)\n\n"
-        "        return self._deps.store.lookup.ask(request.client_id, request.handles, hear_kept)",
+        _FILE,
+        "    def fits(self, moment: Moment, now: float) -> bool:",
+        "    def _fits(self, moment: Moment, now: float) -> bool:",
     ),
     Patch(
-        "edge/fast_path.py",
-        "\nclass FastPath:",
-        "\n_kept: dict[object, tuple[float, Answer | BaseException]] = {}\n\n\nclass FastPath:",
+        _FILE,
+        "    @property\n    def size(self)",
+        "    def fits(self, moment: Moment, now: float) -> bool:\n"
+        "        if now - self.fitted >= 0.1:\n"
+        "            self.fitted = now if self._fits(moment, now) else 0.0\n"
+        "        return self.fitted != 0.0\n\n"
+        "    @property\n    def size(self)",
     ),
+)
+# Nothing is compared at all.
+NEVER_COMPARED = (
+    Patch(_FILE, "            and values.get(self.session_key) == self.session\n", ""),
+    Patch(_FILE, "            and values.get(self.user_key) == self.user\n", ""),
+    Patch(_FILE, "            and moment.values(self.shared) == self.shared_values\n", ""),
 )
 
-_FILE = "store/lookup.py"
-_KEPT = Patch(
-    _FILE,
-    "\ndef _parse(",
-    "\n_first: dict[str, Value] = {}\n\n\n"
-    "def _kept(ids: Collection[str], raws: Sequence[Value]) -> list[Value]:\n"
-    "    return [_first.setdefault(id_, raw) for id_, raw in zip(ids, raws, strict=True)]\n\n\n"
-    "def _parse(",
-)
-# The texts that read each record, and the texts that keep it.
-_RECORDS = {
-    "session": (
-        "_parse(handles, raws[len(callers) :], _session)",
-        "_parse(handles, _kept(handles, raws[len(callers) :]), _session)",
-    ),
-    "user": ("_parse(subs, read[: len(subs)], _user)", "_parse(subs, _kept(subs, read[: len(subs)]), _user)"),
-    "client": ("_parse(ids, read[len(subs) :], _client)", "_parse(ids, _kept(ids, read[len(subs) :]), _client)"),
-    "asking client": (
-        "_parse(callers, raws[: len(callers)], _client)",
-        "_parse(callers, _kept(callers, raws[: len(callers)]), _client)",
-    ),
-    "service": ("_service(raw_service)\n    asking", '_service(_kept(["service"], [raw_service])[0])\n    asking'),
+_SHARED = "moment.values(self.shared) == self.shared_values"
+# Each record, and the comparison without it.
+_COMPARED = {
+    "session": ("            and values.get(self.session_key) == self.session\n", ""),
+    "user": ("            and values.get(self.user_key) == self.user\n", ""),
+    "service": (_SHARED, "moment.values(self.shared)[1:] == self.shared_values[1:]"),
+    "client": (_SHARED, "moment.values(self.shared)[::2] == self.shared_values[::2]"),
+    "asking client": (_SHARED, "moment.values(self.shared)[:2] == self.shared_values[:2]"),
 }
-RECORDS = tuple(_RECORDS)
+RECORDS = tuple(_COMPARED)
 
 
-def kept_for_ever(record: str) -> Sequence[Patch]:
-    """The worker answers from the bytes of this record that it read first. It reads the other four again."""
-    return _KEPT, Patch(_FILE, *_RECORDS[record])
+def not_compared(record: str) -> Sequence[Patch]:
+    """The worker compares the bytes of the other four records only."""
+    return (Patch(_FILE, *_COMPARED[record]),)

@@ -18,7 +18,7 @@ import redis
 from authsvc.core import token as tokens
 from authsvc.core.event import Entry, Event
 from authsvc.core.token import Kind
-from authsvc.driver.reader import NodeReader
+from authsvc.driver.redis_py import OnPrimary
 from authsvc.errors import StoreUnavailable
 from authsvc.logs import JsonLines, RequestId, request_id
 from authsvc.store.changes import Changes
@@ -156,7 +156,7 @@ async def test_shared_work_has_no_request_id(
         raise OSError
 
     request_id.set("the-first")
-    monkeypatch.setattr(NodeReader, "_mget", broken)
+    monkeypatch.setattr(OnPrimary, "connect", broken)
     with pytest.raises(StoreUnavailable):
         await service.deps.store.lookup.client("app")
     assert [line.get("request_id", "none") for line in read(lines)] == ["none"]

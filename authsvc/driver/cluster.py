@@ -17,9 +17,9 @@ from authsvc.driver import cluster_shards
 from authsvc.driver.cluster_map import MAX_ATTEMPTS, ClusterMap, Route
 from authsvc.driver.cluster_reader import ClusterReader
 from authsvc.driver.durability import Durability
-from authsvc.driver.errors import DRIVER_ERRORS
+from authsvc.driver.errors import DRIVER_ERRORS, REDIRECTIONS
 from authsvc.driver.node import Node
-from authsvc.driver.reader import REDIRECTIONS, Reader
+from authsvc.driver.reader import Reader
 from authsvc.driver.redis_py import connection_class
 from authsvc.driver.timeouts import Timeouts
 from authsvc.driver.topology import SlotBatch, TrackedServer, send_to

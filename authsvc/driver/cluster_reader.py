@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 from authsvc.driver.cluster_map import MAX_ATTEMPTS, ClusterMap, Route
 from authsvc.driver.errors import DRIVER_ERRORS
 from authsvc.driver.node import Node
-from authsvc.driver.reader import NodeReader, Value
+from authsvc.driver.reader import HearValues, NodeReader, Value
 from authsvc.errors import StoreUnavailable
 
 
@@ -19,9 +19,24 @@ class ClusterReader:
     def __init__(self, cluster: ClusterMap) -> None:
         self._map = cluster
         self._readers: dict[Node, NodeReader] = {}
+        self._reading: set[asyncio.Task[None]] = set()
 
-    async def mget(self, wanted: Sequence[str], give_up_at: float) -> Sequence[Value]:
-        """The value of each key, or why it can't be known. give_up_at: on the event loop's clock."""
+    def read(self, wanted: Sequence[str], give_up_at: float, hear: HearValues) -> None:
+        task = asyncio.get_running_loop().create_task(self._tell(wanted, give_up_at, hear))
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
+
+    async def _tell(self, wanted: Sequence[str], give_up_at: float, hear: HearValues) -> None:
+        told: Sequence[Value] | StoreUnavailable = StoreUnavailable("the lookup was given up")
+        try:
+            told = await self._mget(wanted, give_up_at)
+        except StoreUnavailable as error:
+            told = error
+        finally:
+            hear(told)
+
+    async def _mget(self, wanted: Sequence[str], give_up_at: float) -> Sequence[Value]:
+        """The value of each key, or why it can't be known."""
         found: dict[str, Value] = {}
         try:
             async with asyncio.timeout_at(give_up_at):
@@ -64,7 +79,7 @@ class ClusterReader:
         """The keys of one node with their values. asking: keys that are on their way to this node."""
         reader = self._readers.get(node) or self._readers.setdefault(node, NodeReader(node))
         try:
-            values = await reader.get_each(here, give_up_at) if here else []
+            values = [*await reader.get_each(here, give_up_at)] if here else []
             values += await reader.get_each(asking, give_up_at, asking=True) if asking else []
         except StoreUnavailable as error:
             self._map.suspect()

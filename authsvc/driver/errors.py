@@ -6,14 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
+    ClusterDownError,
     MasterDownError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -25,6 +29,9 @@ log = logging.getLogger(__name__)
 
 # A call to redis-py raises one of these when it gets no answer, or a refusal.
 DRIVER_ERRORS = (RedisError, OSError, TimeoutError)
+
+# Replies that say to go to another node of a cluster, or to come again.
+REDIRECTIONS = (MovedError, AskError, TryAgainError, ClusterDownError)
 
 # Redis 7.0 to Valkey 9.1 word it a little differently each. The refusal of a key has other texts.
 _COMMAND = re.compile(r"to run the '([a-z|]+)'")

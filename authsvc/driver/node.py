@@ -12,6 +12,7 @@ from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 
 from authsvc.driver.breaker import Breaker, timed
 from authsvc.driver.durability import Durability
+from authsvc.driver.pipe import Pipe
 from authsvc.driver.redis_py import pack, pool_of
 from authsvc.driver.rights import denied
 from authsvc.driver.scripts import Command
@@ -46,8 +47,7 @@ class Node:
         self.reads, self.writes = Breaker(metrics), Breaker(metrics)
         self._watch = Watch(pool, (self.reads, self.writes), self.drop, timeouts, in_sync_replicas)
         self._places = asyncio.Semaphore(pool.max_connections)
-        # Connections besides the pool.
-        self._own: list[AbstractConnection] = []
+        self._pipes: list[Pipe] = []
 
     @classmethod
     def at(
@@ -122,11 +122,11 @@ class Node:
                     replies.append(refusal)
         return replies
 
-    def new_connection(self) -> AbstractConnection:
+    def new_pipe(self) -> Pipe:
         """A connection besides the pool, for a caller who reads all the time. `drop` drops it with the others."""
-        connection: AbstractConnection = self._pool.make_connection()
-        self._own.append(connection)
-        return connection
+        pipe = Pipe(self._pool.make_connection(), self.reads, self.metrics, self.watch)
+        self._pipes.append(pipe)
+        return pipe
 
     def new_listener(self) -> AbstractConnection:
         """A connection for announcements. They take RESP3."""
@@ -159,8 +159,8 @@ class Node:
 
     async def drop(self) -> None:
         """Close every connection. The next ones lead to the server that is the primary then."""
-        for connection in self._own:
-            await connection.disconnect(nowait=True)
+        for pipe in self._pipes:
+            pipe.drop()
         await self._pool.update_active_connections_for_reconnect()
         await self._pool.disconnect(inuse_connections=False)
 
@@ -168,6 +168,6 @@ class Node:
         self.reads.close()
         self.writes.close()
         await self._watch.close()
-        for connection in self._own:
-            await connection.disconnect()
+        for pipe in self._pipes:
+            await pipe.close()
         await self._pool.aclose()

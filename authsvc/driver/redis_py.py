@@ -1,5 +1,6 @@
 """Connections and pools, made of redis-py's classes. Uses of redis-py's private parts are gathered here."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,6 +11,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, SSLConnecti
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse
 from redis.maint_notifications import MaintNotificationsConfig
 
 from authsvc.driver.errors import NotPrimary
@@ -20,6 +22,9 @@ from authsvc.driver.urls import HostPort, StoreUrl
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 50
+
+# In place of a reply of which not all bytes have come.
+MORE = object()
 
 # redis-py packs a command argument by argument. hiredis, with which redis-py reads, takes a tenth of that time.
 pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]  # the stub takes tuples of one only
@@ -89,6 +94,19 @@ def pool_options(url: StoreUrl, timeouts: Timeouts, made: type[OnPrimary]) -> di
 
 def retry(times: int) -> Retry:
     return Retry(NoBackoff(), times, supported_errors=(RedisConnectionError,))
+
+
+def transport_of(connection: AbstractConnection) -> asyncio.Transport:
+    """The transport of a connected connection, for a protocol of ours. redis-py reads nothing from then on."""
+    assert connection._writer is not None  # there is no public way
+    transport: asyncio.Transport = connection._writer.transport  # type: ignore[assignment]  # it reads, too
+    return transport
+
+
+def replies_of(connection: AbstractConnection) -> hiredis.Reader:
+    """A parser of replies. It gives MORE until a reply is complete, and a refusal as redis-py's exception."""
+    refusal: Callable[[str], Exception] = connection._parser.parse_error  # there is no public way
+    return hiredis.Reader(protocolError=InvalidResponse, replyError=refusal, notEnoughData=MORE)
 
 
 def unchecked_connection(url: StoreUrl, address: HostPort) -> AbstractConnection:

@@ -8,38 +8,33 @@ through the ASGI application, answers every other request. It also refuses clien
 import random
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import httptools
-from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from authsvc.edge.errors import error_response
-from authsvc.edge.fast_requests import FAST_CALLS, TRACE_FIELDS, FastCall, FastRequest, Fields, Told
+from authsvc.edge.fast_cycle import FastCycle, FastHead, Headers
+from authsvc.edge.fast_requests import FAST_CALLS, TRACE_FIELDS, Fields, Told
 from authsvc.flows.deps import Deps
+from authsvc.flows.recall import recalled
 from authsvc.metrics import Call
-from authsvc.store.lookup import Answer, Hear, Question
+from authsvc.store.lookup import Hear, Question
+from authsvc.store.memory import question_of
+from authsvc.store.moment import Moment
 from authsvc.web.middleware.headers import PRIVATE_FIELDS
-from authsvc.web.middleware.request_id import fit_request_id, new_request_id
 
-Headers = list[tuple[bytes, bytes]]
-
+# A client that sends these fields only sends the same bytes each time that it asks about a token.
+_STEADY = frozenset(
+    b"host user-agent accept accept-encoding connection authorization content-type content-length".split()
+)
 _CLOSE = b"connection: close\r\n"
 
 
-class FastHead(Struct, frozen=True):
-    """A head that fits the fast path. query: what follows the `?`. fields: by name; no name occurs twice."""
-
-    call: FastCall
-    query: bytes
-    fields: Fields
-
-    def __repr__(self) -> str:
-        return "FastHead()"  # the fields hold secrets
-
-    def request_id(self) -> bytes:
-        """The id that the client gave if it is fit for logs and headers, a new one otherwise."""
-        given = self.fields.get(b"x-request-id")
-        return given if given is not None and fit_request_id(given) else new_request_id().encode()
+# A head with these fields only is usually the same in each request of a client about a token.
+_STEADY = frozenset(
+    b"host user-agent accept accept-encoding connection authorization content-type content-length".split()
+)
 
 
 class FastPath:
@@ -48,6 +43,7 @@ class FastPath:
     def __init__(self, deps: Deps, *, traced: bool = False) -> None:
         """traced: whether the service writes traces. Only the general way makes spans."""
         self._deps = deps
+        self._memory = deps.memory
         self._calls = {
             path: call._replace(fields=call.fields - TRACE_FIELDS) if traced else call
             for path, call in FAST_CALLS.items()
@@ -57,6 +53,8 @@ class FastPath:
         self._cells = {
             call.method: (requests.cell(*call.call, "200"), durations.cell(*call.call)) for call in FAST_CALLS.values()
         }
+        # What is known of the head of a request whose bytes were parsed before, by the first of them.
+        self._bare = {call.method.ljust(4)[:4]: FastHead(call, b"", {}) for call in self._calls.values()}
         self.share = deps.settings.access_log_share
         # The last headers of every answer, without the request's id. The server's headers hold the date: they change.
         self._server_headers: Headers | None = None
@@ -79,51 +77,76 @@ class FastPath:
             return None
         return FastHead(call, query, fields)
 
-    def read(self, head: FastHead, body: bytes) -> FastRequest | None:
-        """The request, None if it is one for the general way."""
-        return head.call.read(head.query, head.fields, body)
+    def read(self, cycle: FastCycle, piece: bytes) -> bool:
+        """Read the question. False if it is one for the general way. piece: what arrived with the end of the body."""
+        call, query, fields, body = cycle.head.call, cycle.head.query, cycle.head.fields, cycle.content
+        if is_whole(piece, fields, body):
+            cycle.question = question_of(piece)
+        else:
+            cycle.question = question_of(*call.presented(query, fields, body))
+        cycle.remembered = self._memory.find(cycle.question)
+        return cycle.remembered is not None or cycle.parse() is not None
+
+    def recall(self, scope: Any, piece: bytes, *, keep_alive: bool) -> FastCycle | None:
+        """A request of the same bytes as one before, if its answer is remembered."""
+        question = question_of(piece)
+        remembered = self._memory.find(question)
+        if remembered is None:
+            return None
+        cycle = FastCycle(scope, self._bare[piece[:4]], keep_alive=keep_alive)
+        cycle.question, cycle.remembered, cycle.piece = question, remembered, piece
+        cycle.more_body = False
+        return cycle
 
     def is_sampled(self) -> bool:
         """Whether the access log gets this request. The general way writes it."""
         share = self.share
         return share > 0 and random.random() < share  # noqa: S311 - nothing secret depends on it
 
-    def ask(self, request: FastRequest, hear: Hear) -> Question:
+    def ask(self, cycle: FastCycle, hear: Hear) -> Question:
         """Ask the store for what the answer needs."""
-        return self._deps.store.lookup.ask(request.client_id, request.handles, hear)
+        lookup, request = self._deps.store.lookup, cycle.request
+        if cycle.remembered is not None:
+            return lookup.ask((), cycle.remembered.wanted, hear)
+        assert request is not None  # for mypy
+        return lookup.ask(() if request.token is None else (request.token.handle,), request.wanted, hear)
 
-    def answer(
-        self,
-        head: FastHead,
-        request: FastRequest,
-        found: Answer | BaseException,
-        server_headers: Headers,
-        began: float,
-        *,
-        last: bool,
-    ) -> bytes | None:
-        """The whole answer. None for a client that has to be refused: the general way does that.
+    def answer(self, cycle: FastCycle, found: Moment | Exception, server_headers: Headers) -> bytes | None:
+        """The whole response. None for a client that has to be refused: the general way does that.
 
-        server_headers: headers of the server itself, such as the date. began: `time.perf_counter()` when the request
-        had arrived. last: whether the connection ends with this answer.
+        server_headers: headers of the server itself, such as the date.
         """
         if server_headers is not self._server_headers:
             self._server_headers = server_headers
             self._last_headers = lines((*server_headers, *PRIVATE_FIELDS)) + b"x-request-id: "
-        counted, timed = self._cells[head.call.method]
-        told: Told | None
+        call = cycle.head.call
+        counted, timed = self._cells[call.method]
         try:
-            if isinstance(found, BaseException):
+            if isinstance(found, Exception):
                 raise found
-            told = request.tell(self._deps, found)
+            answer = self._decide(cycle, found)
+            if answer is None:
+                return None
+            first, body = call.told(answer)
         except Exception as error:
-            told, counted = self._failed(head.call.call, error, by_cookie=request.by_cookie)
-        if told is None:
-            return None
-        self._deps.metrics.requests.add_at(counted)
-        self._deps.metrics.request_duration.observe_at(timed, time.perf_counter() - began)
-        first, body = told
-        return b"%s%s%s%s\r\n\r\n%s" % (first, _CLOSE if last else b"", self._last_headers, head.request_id(), body)
+            by_cookie = cycle.request is not None and cycle.request.by_cookie
+            (first, body), counted = self._failed(call.call, error, by_cookie=by_cookie)
+        metrics = self._deps.metrics
+        metrics.requests.add_at(counted)
+        metrics.request_duration.observe_at(timed, time.perf_counter() - cycle.began)
+        close = b"" if cycle.keep_alive else _CLOSE
+        return b"%s%s%s%s\r\n\r\n%s" % (first, close, self._last_headers, cycle.head.request_id(), body)
+
+    def _decide(self, cycle: FastCycle, moment: Moment) -> bytes | None:
+        """The answer from the records of this moment: the remembered one if it fits, or a new one."""
+        now = self._deps.clock()
+        answer = recalled(self._deps, cycle.remembered, moment, now)
+        if answer is not None:
+            return answer
+        request = cycle.request or cycle.parse()
+        assert request is not None  # for mypy: what is remembered was read before
+        assert cycle.question is not None
+        return request.answer(self._deps, moment, cycle.question, now)
 
     def _failed(self, call: Call, error: Exception, *, by_cookie: bool) -> tuple[Told, int]:
         """The answer to an error, and the cell that counts the answer."""
@@ -131,6 +154,11 @@ class FastPath:
         status = response.status_code
         told = STATUS_LINE[status] + lines(response.raw_headers), bytes(response.body)
         return told, self._deps.metrics.requests.cell(*call, str(status))
+
+
+def is_whole(piece: bytes, fields: Fields, body: bytes) -> bool:
+    """Whether the piece is this request and nothing else, and the client is likely to send the same bytes again."""
+    return _STEADY.issuperset(fields) and len(piece) == piece.find(b"\r\n\r\n") + 4 + len(body)
 
 
 def lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:

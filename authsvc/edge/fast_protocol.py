@@ -4,42 +4,13 @@ import time
 from functools import partial
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-
 from authsvc.edge import limits
-from authsvc.edge.fast_path import FastHead, FastPath, Headers
-from authsvc.edge.fast_requests import FastRequest
+from authsvc.edge.fast_cycle import FastCycle
+from authsvc.edge.fast_path import FastPath
 from authsvc.edge.protocol import BoundedProtocol
-from authsvc.store.lookup import Answer, Question
+from authsvc.store.lookup import Question
+from authsvc.store.moment import Moment
 from authsvc.web.scope import SAMPLED, SPENT
-
-
-class _Event:
-    """An event that nothing waits for: no application runs."""
-
-    def set(self) -> None:
-        pass
-
-
-class FastCycle(RequestResponseCycle):
-    """A request on the fast path. It stands where uvicorn keeps a RequestResponseCycle, and runs no application.
-
-    scope: an empty scope, which the general way fills if the request goes there after all.
-    """
-
-    message_event: Any = _Event()
-    disconnected = response_started = response_complete = False
-    more_body = True
-    content = b""
-    request: FastRequest | None = None
-    began = 0.0
-
-    def __init__(self, scope: Any, url: bytes, headers: Headers, head: FastHead, *, keep_alive: bool) -> None:
-        self.scope = scope
-        self.url = url
-        self.headers = headers
-        self.head = head
-        self.keep_alive = keep_alive
 
 
 class _ReadHead:
@@ -69,6 +40,29 @@ class FastProtocol(BoundedProtocol):
         self._fast_path: FastPath = self.app_state["fast_path"]
         # The question to the store for the current request.
         self._question: Question | None = None
+        # Whether the last request was answered on the fast path and nothing has come since, so that the parser stands
+        # between two requests. And the piece that the parser reads if it stood there when the piece came.
+        self._is_between = False
+        self._whole = b""
+
+    def data_received(self, data: bytes) -> None:
+        is_between, self._is_between = self._is_between, False
+        try:
+            cycle = self._recall(data) if is_between else None
+            if cycle is None:
+                self._whole = data if is_between or self.scope is None else b""
+                super().data_received(data)
+            else:
+                self.scope, self.cycle = cycle.scope, cycle
+                self._ask(cycle)
+        except Exception as error:  # a fault of ours
+            self._refuse(error)
+
+    def _recall(self, data: bytes) -> FastCycle | None:
+        """The request in a piece that begins between two requests, if the same bytes were read before."""
+        if self._fast_path.share or not self._has_room():
+            return None
+        return self._fast_path.recall({}, data, keep_alive=not self._load.draining)
 
     # Called by the parser
 
@@ -90,7 +84,9 @@ class FastProtocol(BoundedProtocol):
             super().on_headers_complete()
             return
         previous = self.cycle
-        self.cycle = FastCycle(self.scope, self.url, self.headers, head, keep_alive=not self._load.draining)
+        cycle = FastCycle(self.scope, head, keep_alive=not self._load.draining)
+        cycle.url, cycle.headers = self.url, self.headers
+        self.cycle = cycle
         if previous is not None and not previous.response_complete:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self._service))
@@ -108,9 +104,9 @@ class FastProtocol(BoundedProtocol):
             super().on_message_complete()
             return
         fast_path = self._fast_path
-        cycle.request = fast_path.read(cycle.head, cycle.content)
+        is_fit = fast_path.read(cycle, self._whole)
         cycle.more_body = False
-        if cycle.request is None:
+        if not is_fit:
             self._hand_over(cycle)
         elif fast_path.share and fast_path.is_sampled():
             self._hand_over(cycle, sampled=True)
@@ -125,19 +121,18 @@ class FastProtocol(BoundedProtocol):
     def _run(self, cycle: Any, app: Any) -> None:
         if not isinstance(cycle, FastCycle):
             super()._run(cycle, app)
-        elif cycle.request is not None:  # or it begins when its body is there
+        elif cycle.question is not None:  # or it begins when its body is there
             self._ask(cycle)
 
     def _ask(self, cycle: FastCycle) -> None:
-        assert cycle.request is not None  # for mypy
         cycle.began = time.perf_counter()
         self._load.on_fast_path += 1
         try:
-            self._question = self._fast_path.ask(cycle.request, partial(self._answer, cycle))
+            self._question = self._fast_path.ask(cycle, partial(self._answer, cycle))
         except Exception as error:
             self._answer(cycle, error)
 
-    def _answer(self, cycle: FastCycle, found: Answer | BaseException) -> None:
+    def _answer(self, cycle: FastCycle, found: Moment | Exception) -> None:
         if cycle.response_started or cycle.disconnected:  # a fault has been answered in between
             return
         self._load.on_fast_path -= 1
@@ -147,20 +142,17 @@ class FastProtocol(BoundedProtocol):
         except Exception as error:  # a fault of ours: nobody else would answer
             self._refuse(error)
 
-    def _write_answer(self, cycle: FastCycle, found: Answer | BaseException) -> None:
-        assert cycle.request is not None  # for mypy
-        servers = self.server_state.default_headers
-        answer = self._fast_path.answer(
-            cycle.head, cycle.request, found, servers, cycle.began, last=not cycle.keep_alive
-        )
+    def _write_answer(self, cycle: FastCycle, found: Moment | Exception) -> None:
+        answer = self._fast_path.answer(cycle, found, self.server_state.default_headers)
         if answer is None:
             cycle.scope[SPENT] = time.perf_counter() - cycle.began  # type: ignore[literal-required]  # as below
             self._hand_over(cycle, sampled=False)
             return
         cycle.response_started = cycle.response_complete = True
-        self.transport.write(answer)
+        self.transport.send(answer)  # type: ignore[attr-defined]  # it is a CorkedTransport
         if not cycle.keep_alive:
             self.transport.close()
+        self._is_between = cycle.scope is self.scope and not self.pipeline
         self.on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:

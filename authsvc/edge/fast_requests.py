@@ -6,11 +6,10 @@ later version, so a request with it goes the general way. Nothing is refused her
 
 import re
 from binascii import a2b_base64
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
 from msgspec import Struct
-from msgspec.json import encode
 
 from authsvc.api.parsing import FORM, JSON
 from authsvc.api.schemas.requests import Requirements
@@ -19,9 +18,11 @@ from authsvc.core.session import Active
 from authsvc.core.token import Kind, Token
 from authsvc.errors import AccessDenied, InvalidRequest
 from authsvc.flows.deps import Deps
-from authsvc.flows.introspect import answers, judge, note_use
+from authsvc.flows.introspect import Asker, answer, judge, note_use
+from authsvc.flows.recall import remember
 from authsvc.metrics import Call
-from authsvc.store.lookup import Answer
+from authsvc.store import keys
+from authsvc.store.moment import Moment
 from authsvc.web import cookies, verify
 
 # By name in lower case. Each name occurs once.
@@ -30,6 +31,7 @@ Fields = dict[bytes, bytes]
 Told = tuple[bytes, bytes]
 
 _OK = b"HTTP/1.1 200 OK\r\n"
+_JSON = b"%scontent-type: %s\r\n" % (_OK, JSON.encode())
 _BODY = re.compile(rb"token=([0-9A-Za-z_.~-]{1,200})(?:&token_type_hint=[a-z_]{1,20})?")
 _CREDENTIALS = re.compile(rb"([A-Za-z0-9._-]{1,64}):([A-Za-z0-9._-]{1,200})")
 _QUERY = re.compile(rb"[A-Za-z0-9._~:/=&+%-]*")
@@ -89,48 +91,41 @@ _LENGTH_DIGITS = 4
 class IntrospectRequest(Struct, frozen=True):
     """A client asks about a token (RFC 7662). token: None if the text is not of the shape of an access token."""
 
-    client_id: str
-    secret: str
+    asker: Asker
     token: Token | None
     by_cookie: ClassVar = False
 
     def __repr__(self) -> str:
-        return f"IntrospectRequest({self.client_id!r})"
+        return f"IntrospectRequest({self.asker!r})"
 
     @property
-    def handles(self) -> Collection[str]:
-        return (self.token.handle,) if self.token is not None else ()
+    def wanted(self) -> Sequence[str]:
+        """The keys to read, besides those that the session names."""
+        return keys.SERVICE, keys.client(self.asker.client_id)
 
-    def tell(self, deps: Deps, found: Answer) -> Told | None:
+    def answer(self, deps: Deps, moment: Moment, question: bytes, now: float) -> bytes | None:
         """The answer, or None for a client that may not introspect. Raises StoreUnavailable."""
-        told = answers(deps, found, self.secret, (self.token,))
-        if told is None:
-            return None
-        body = encode(told[0])
-        return b"%scontent-type: %s\r\ncontent-length: %d\r\n" % (_OK, JSON.encode(), len(body)), body
+        client = self.asker.admitted(moment, now)
+        return None if client is None else answer(deps, moment, self.asker, client, self.token, question, now)
 
 
 class VerifyRequest(Struct, frozen=True):
     """A gateway asks whether the request that brings this token may pass. The gateway does not authenticate."""
 
-    client_id: ClassVar = None
     requirements: Requirements
     token: Token
     by_cookie: bool
+    wanted: ClassVar = (keys.SERVICE,)
 
-    @property
-    def handles(self) -> Collection[str]:
-        return (self.token.handle,)
-
-    def tell(self, deps: Deps, found: Answer) -> Told:
-        """The answer to a request that may pass. Raises what `verify.authorize` raises, and StoreUnavailable."""
-        now = deps.clock()
-        verdict = judge(deps, self.token, found.session(self.token.handle), now)
+    def answer(self, deps: Deps, moment: Moment, question: bytes, now: float) -> bytes:
+        """The fields about the user. Raises what `verify.authorize` raises, and StoreUnavailable."""
+        verdict = judge(deps, self.token, moment.found(self.token.handle), now)
         fields = verify.authorize(verdict, self.requirements)
+        lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()]).encode()
         if isinstance(verdict, Active):  # `authorize` has raised otherwise
             note_use(deps, verdict, now)
-        lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
-        return b"%s%scontent-length: 0\r\n" % (_OK, lines.encode()), b""
+            remember(deps, moment, question, verdict, None, now, lines)
+        return lines
 
 
 FastRequest = IntrospectRequest | VerifyRequest
@@ -139,15 +134,18 @@ FastRequest = IntrospectRequest | VerifyRequest
 class FastCall(NamedTuple):
     """One call of the fast path.
 
-    fields: the allow-list. fits: whether query and fields have plain values. read: makes the request from query, fields
-    and body. It returns None if the request is for the general way after all.
+    fields: the allow-list. fits: whether query and fields have plain values. presented: all that `read` reads. read:
+    makes the request from query, fields and body; None if the request is for the general way after all. told: makes the
+    first lines and the body of a response from an answer.
     """
 
     call: Call
     method: bytes
     fields: frozenset[bytes]
     fits: Callable[[bytes, Fields], bool]
+    presented: Callable[[bytes, Fields, bytes], tuple[bytes, ...]]
     read: Callable[[bytes, Fields, bytes], FastRequest | None]
+    told: Callable[[bytes], Told]
 
 
 def _fits_introspect(query: bytes, fields: Fields) -> bool:
@@ -157,6 +155,14 @@ def _fits_introspect(query: bytes, fields: Fields) -> bool:
         and len(fields.get(b"content-length", b"too long")) <= _LENGTH_DIGITS
         and fields.get(b"accept", b"*/*") in _ACCEPTS_JSON
     )
+
+
+def _presented_to_introspect(query: bytes, fields: Fields, body: bytes) -> tuple[bytes, ...]:
+    return b"/introspect", fields.get(b"authorization", b""), body
+
+
+def _told_by_introspect(answer: bytes) -> Told:
+    return b"%scontent-length: %d\r\n" % (_JSON, len(answer)), answer
 
 
 def _read_introspect(query: bytes, fields: Fields, body: bytes) -> IntrospectRequest | None:
@@ -170,12 +176,27 @@ def _read_introspect(query: bytes, fields: Fields, body: bytes) -> IntrospectReq
         return None
     if credentials is None:
         return None
-    client_id, secret = credentials.groups()
-    return IntrospectRequest(client_id.decode(), secret.decode(), tokens.parse(asked[1].decode(), Kind.ACCESS))
+    asker = Asker(credentials[1].decode(), tokens.digest(credentials[2].decode()))
+    return IntrospectRequest(asker, tokens.parse(asked[1].decode(), Kind.ACCESS))
 
 
 def _fits_verify(query: bytes, fields: Fields) -> bool:
     return _QUERY.fullmatch(query) is not None
+
+
+def _presented_to_verify(query: bytes, fields: Fields, body: bytes) -> tuple[bytes, ...]:
+    methods = [fields.get(name, b"") for name in _METHOD_FIELDS]
+    presented = b"/verify", query, fields.get(b"authorization", b""), *methods
+    # Other cookies may differ in each request, and count for nothing.
+    return (*presented, *_session_cookies(fields)) if b"cookie" in fields else presented
+
+
+def _session_cookies(fields: Fields) -> list[bytes]:
+    return [value.encode("latin-1") for value in cookies.values_in([fields[b"cookie"].decode("latin-1")])]
+
+
+def _told_by_verify(answer: bytes) -> Told:
+    return b"%s%scontent-length: 0\r\n" % (_OK, answer), b""
 
 
 def _read_verify(query: bytes, fields: Fields, body: bytes) -> VerifyRequest | None:
@@ -198,7 +219,21 @@ def _read_verify(query: bytes, fields: Fields, body: bytes) -> VerifyRequest | N
 
 FAST_CALLS = {
     b"/introspect": FastCall(
-        Call("POST", "/introspect"), b"POST", _INTROSPECT_FIELDS, _fits_introspect, _read_introspect
+        Call("POST", "/introspect"),
+        b"POST",
+        _INTROSPECT_FIELDS,
+        _fits_introspect,
+        _presented_to_introspect,
+        _read_introspect,
+        _told_by_introspect,
     ),
-    b"/verify": FastCall(Call("GET", "/verify"), b"GET", _VERIFY_FIELDS, _fits_verify, _read_verify),
+    b"/verify": FastCall(
+        Call("GET", "/verify"),
+        b"GET",
+        _VERIFY_FIELDS,
+        _fits_verify,
+        _presented_to_verify,
+        _read_verify,
+        _told_by_verify,
+    ),
 }

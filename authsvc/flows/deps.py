@@ -12,6 +12,7 @@ from authsvc.metrics import Metrics
 from authsvc.ops.fitness import Fitness
 from authsvc.settings import Settings
 from authsvc.store import Store
+from authsvc.store.memory import Memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Deps:
     settings: Settings
     metrics: Metrics
     fitness: Fitness
+    memory: Memory
 
 
 @dataclass(frozen=True, slots=True)

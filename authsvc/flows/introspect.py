@@ -1,18 +1,23 @@
 """Telling which user a token speaks for now."""
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
+
+from msgspec.json import encode
 
 from authsvc.core import scope as scopes
 from authsvc.core import token as tokens
-from authsvc.core.client import CLIENT_ID
+from authsvc.core.client import CLIENT_ID, Client
 from authsvc.core.session import Active, Found, Inactive, Reason, decide
 from authsvc.core.token import Kind, Token
 from authsvc.flows.deps import Deps
+from authsvc.flows.recall import recalled, remember
 from authsvc.metrics import result_of
-from authsvc.store.lookup import Answer
+from authsvc.store.memory import Remembered, question_of
+from authsvc.store.moment import Moment
 
-INACTIVE: dict[str, Any] = {"active": False}
+INACTIVE = b'{"active":false}'
 
 
 async def look_up(deps: Deps, presented: str) -> Active | Inactive:
@@ -28,8 +33,8 @@ async def look_up(deps: Deps, presented: str) -> Active | Inactive:
 
 async def introspect(
     deps: Deps, client_id: str, secret: str | None, presented: Sequence[str], scope: str = ""
-) -> list[dict[str, Any]] | None:
-    """Answer a resource server about tokens, in order (RFC 7662 section 2.2).
+) -> list[bytes] | None:
+    """Answer a resource server about tokens, in order (RFC 7662 section 2.2). Each answer is a JSON object.
 
     Refresh tokens are inactive here: resource servers do not look at `token_type`, and would take them for access
     tokens. Unknown, expired, revoked and not-for-this-caller are one indistinguishable answer. A token without a word
@@ -39,33 +44,76 @@ async def introspect(
     """
     if secret is None or not CLIENT_ID.fullmatch(client_id):
         return None
+    asker = Asker(client_id, tokens.digest(secret), scope)
+    asked = [asker.asks(deps, text) for text in presented]
+    wanted = chain.from_iterable([one.remembered.wanted for one in asked if one.remembered is not None])
     # Malformed tokens and tokens of other kinds are not looked up.
-    parsed = [tokens.parse(text, Kind.ACCESS) for text in presented]
-    found = await deps.store.lookup.sessions(client_id, [token.handle for token in parsed if token])
-    return answers(deps, found, secret, parsed, scope)
-
-
-def answers(
-    deps: Deps, found: Answer, secret: str, asked: Sequence[Token | None], scope: str = ""
-) -> list[dict[str, Any]] | None:
-    """Answer as `introspect` does, from records that were read. Raises StoreUnavailable for a damaged record."""
-    now, client = deps.clock(), found.client()
-    if client is None or not client.opens_with(secret, now) or not client.may("introspect"):
+    handles = [one.token.handle for one in asked if one.token is not None]
+    moment = await deps.store.lookup.sessions(client_id, handles, wanted)
+    now = deps.clock()
+    client = asker.admitted(moment, now)
+    if client is None:
         return None
-    told = []
-    for token in asked:
-        verdict = judge(deps, token, found.session(token.handle), now) if token else _malformed(deps)
-        # An answer of "inactive" does not count as use, or a client outside the audience could keep a session alive.
-        if (
-            isinstance(verdict, Active)
-            and client.covers(verdict.session.aud)
-            and (not scope or scopes.covers(verdict.scope, scope))
-        ):
-            note_use(deps, verdict, now)
-            told.append(described(verdict, deps.settings.base_url, now))
-        else:
-            told.append(INACTIVE)
-    return told
+    return [
+        recalled(deps, one.remembered, moment, now)
+        or answer(deps, moment, asker, client, one.token or tokens.parse(text, Kind.ACCESS), one.question, now)
+        for one, text in zip(asked, presented, strict=True)
+    ]
+
+
+class Asked(NamedTuple):
+    """A question about one token. question: its name in the memory. token: None if remembered, or malformed."""
+
+    question: bytes
+    remembered: Remembered | None
+    token: Token | None
+
+
+class Asker(NamedTuple):
+    """A client that introspects. secret: the digest of what it presents. scope: what it requires of each token."""
+
+    client_id: str
+    secret: str
+    scope: str = ""
+
+    def __repr__(self) -> str:
+        return f"Asker({self.client_id!r})"
+
+    def asks(self, deps: Deps, text: str) -> Asked:
+        """Look for a remembered answer before the text is parsed."""
+        presented = f"{self.client_id} {self.secret} {self.scope}\n{text}".encode("utf-8", "surrogatepass")
+        question = question_of(b"introspect", presented)
+        remembered = deps.memory.find(question)
+        return Asked(question, remembered, None if remembered else tokens.parse(text, Kind.ACCESS))
+
+    def admitted(self, moment: Moment, now: float) -> Client | None:
+        """The client, None if it may not introspect. Raises StoreUnavailable for a damaged record."""
+        client = moment.client(self.client_id)
+        if client is None or not client.holds(self.secret, now) or not client.may("introspect"):
+            return None
+        return client
+
+
+def answer(
+    deps: Deps, moment: Moment, asker: Asker, client: Client, token: Token | None, question: bytes, now: float
+) -> bytes:
+    """Answer as `introspect` does, and note that the session was used. client: the asker. token None: malformed.
+
+    question: the name under which the memory keeps the answer. Raises StoreUnavailable for a damaged record.
+    """
+    verdict = judge(deps, token, moment.found(token.handle), now) if token else _malformed(deps)
+    # An answer of "inactive" does not count as use, or a client outside the audience could keep a session alive.
+    if (
+        token is None
+        or isinstance(verdict, Inactive)
+        or not client.covers(verdict.session.aud)
+        or (asker.scope and not scopes.covers(verdict.scope, asker.scope))
+    ):
+        return INACTIVE
+    note_use(deps, verdict, now)
+    body = encode(described(verdict, deps.settings.base_url, now))
+    remember(deps, moment, question, verdict, client, now, body)
+    return body
 
 
 def _malformed(deps: Deps) -> Inactive:

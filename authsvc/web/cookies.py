@@ -36,7 +36,7 @@ def session_token(request: Request) -> str | None:
 
 def session_tokens(request: Request) -> list[str]:
     """The tokens in all session cookies, for the calls that end the sessions of a browser."""
-    return _values(request.headers.getlist("cookie"))
+    return values_in(request.headers.getlist("cookie"))
 
 
 _PORTS = {"https": ":443", "http": ":80"}
@@ -54,13 +54,13 @@ def was_read(request: Request) -> bool:
 
 def token_in(fields: Iterable[str]) -> str | None:
     """Like `session_token`, from the values of the Cookie fields."""
-    values = _values(fields)
+    values = values_in(fields)
     if len(values) > 1:
         raise InvalidRequest("more than one session cookie")
     return values[0] if values else None
 
 
-def _values(fields: Iterable[str]) -> list[str]:
+def values_in(fields: Iterable[str]) -> list[str]:
     # RFC 6265bis section 5.6 removes spaces and tabs. `strip()` alone also removes U+0085 and U+00A0, and a cookie with
     # such a byte before `__Host-session` has no protected name: a subdomain can plant it.
     return [

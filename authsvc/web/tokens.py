@@ -1,8 +1,5 @@
 """Routes that issue, refresh, introspect and revoke tokens."""
 
-from typing import Any
-
-from msgspec.json import encode
 from starlette.responses import JSONResponse, Response
 
 from authsvc.api.parsing import JSON
@@ -66,7 +63,7 @@ async def introspect(ctx: RequestContext) -> Response:
     form = await form_body(ctx.request, requests.IntrospectForm)
     credentials = callers.client_credentials(ctx.request, form)
     (answer,) = await _introspected(ctx, credentials, [form.token], form.scope)
-    return Response(encode(answer), media_type=JSON)
+    return Response(answer, media_type=JSON)
 
 
 async def introspect_batch(ctx: RequestContext) -> Response:
@@ -75,12 +72,13 @@ async def introspect_batch(ctx: RequestContext) -> Response:
     # Authenticate first: a batch costs a thousand lookups.
     await callers.authenticate(ctx, credentials)
     body = await json_body(ctx.request, requests.IntrospectBatch)
-    return Response(encode(await _introspected(ctx, credentials, body.tokens)), media_type=JSON)
+    answers = await _introspected(ctx, credentials, body.tokens)
+    return Response(b"[%s]" % b",".join(answers), media_type=JSON)
 
 
 async def _introspected(
     ctx: RequestContext, credentials: callers.ClientCredentials, presented: list[str], scope: str = ""
-) -> list[dict[str, Any]]:
+) -> list[bytes]:
     answered = await introspection.introspect(ctx.deps, credentials.client_id, credentials.secret, presented, scope)
     if answered is None:
         await callers.authenticate(ctx, credentials)

@@ -135,7 +135,7 @@ OLD_DRIVER = [
     Patch("driver/node.py", "await self._pool.aclose()", "await self._pool.disconnect()"),
     *(
         Patch(f"driver/{file}.py", "import AbstractConnection\n", "import Connection as AbstractConnection\n")
-        for file in ("node", "rights", "watch", "tracking")
+        for file in ("node", "pipe", "rights", "watch", "tracking")
     ),
     Patch("driver/redis_py.py", "import AbstractConnection, ", "import Connection as AbstractConnection, "),
     Patch("driver/errors.py", "    OutOfMemoryError,\n", ""),

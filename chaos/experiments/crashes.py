@@ -96,7 +96,7 @@ SAYS_NO = [
         "        except Exception as error:",
         "        except StoreUnavailable:\n"
         '            first = b"HTTP/1.1 200 OK\\r\\ncontent-type: application/json\\r\\ncontent-length: 16\\r\\n"\n'
-        "            told = first, b'{\"active\":false}'\n"
+        "            body = b'{\"active\":false}'\n"
         "        except Exception as error:",
     ),
 ]

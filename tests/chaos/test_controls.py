@@ -37,6 +37,7 @@ OLD_DRIVER_HAS = {
         "NoPermissionError",
         "ReadOnlyError",
         "RedisError",
+        "InvalidResponse",
         "ResponseError",
         "TimeoutError",
         "TryAgainError",

@@ -14,6 +14,7 @@ from authsvc.driver.deadline import request_budget
 from authsvc.driver.timeouts import Timeouts
 from authsvc.errors import StoreUnavailable
 from tests import topologies
+from tests.driver.reading import read
 from tests.topologies import ServerProcess
 
 
@@ -62,13 +63,13 @@ async def test_shared_lookups_have_the_breaker_of_reads(tmp_path: Path) -> None:
         readers = [connection.reader() for _ in range(MIN_FAILURES)]
         loop = asyncio.get_running_loop()
         for reader in readers:
-            assert await reader.mget(["a"], loop.time() + 5) == [None]
+            assert await read(reader, loop.time() + 5) == [None]
         server.pause()
-        await asyncio.gather(*(refused(reader.mget(["a"], loop.time() + 2 * SLOW_S)) for reader in readers))
+        await asyncio.gather(*(refused(read(reader, loop.time() + 2 * SLOW_S)) for reader in readers))
         assert await refused(connection.call("GET", "a"))
-        assert await refused(readers[0].mget(["a"], loop.time() + 5))
+        assert await refused(read(readers[0], loop.time() + 5))
         server.resume()
-        await answers_again(lambda: readers[0].mget(["a"], loop.time() + 1))
+        await answers_again(lambda: read(readers[0], loop.time() + 1))
         for reader in readers:
             await reader.close()
         await connection.close()
@@ -119,15 +120,15 @@ async def test_a_wait_for_a_connection_is_no_failure(tmp_path: Path, monkeypatch
     with topologies.standalone(tmp_path) as server:
         connection = Connection(server.url, timeouts=Timeouts(reply_s=10, call_s=10, pool_s=10))
 
-        async def read() -> Any:
+        async def ask() -> Any:
             with request_budget(SLOW_S * 1.2):
                 return await connection.call("GET", "a")
 
         holder = asyncio.create_task(connection.call("BLPOP", "nothing", 2))
         await asyncio.sleep(0)
         for _ in range(2):
-            assert not any(await asyncio.gather(*(refused(read()) for _ in range(2 * MIN_FAILURES))))
+            assert not any(await asyncio.gather(*(refused(ask()) for _ in range(2 * MIN_FAILURES))))
         assert not holder.done()
         await holder
-        assert await read() is None
+        assert await ask() is None
         await connection.close()

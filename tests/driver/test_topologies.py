@@ -23,6 +23,7 @@ from authsvc.settings import Settings
 from authsvc.store import keys
 from tests import topologies
 from tests.conftest import CHEAP, Service, bearer
+from tests.driver.reading import read
 from tests.topologies import Cluster, ServerProcess
 
 
@@ -144,7 +145,7 @@ async def test_a_replica_is_not_read_from(tmp_path: Path, caplog: pytest.LogCapt
         with pytest.raises(StoreUnavailable):
             await connection.call("GET", "service")
         with pytest.raises(StoreUnavailable):
-            await reader.mget(["service"], asyncio.get_running_loop().time() + 1)
+            await read(reader, asyncio.get_running_loop().time() + 1, "service")
         await connection.close()
         assert "is a replica" in caplog.text
 

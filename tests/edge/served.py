@@ -9,7 +9,8 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from authsvc.edge.fast_path import FastPath, Headers
+from authsvc.edge.fast_cycle import Headers
+from authsvc.edge.fast_path import FastPath
 from authsvc.edge.fast_protocol import FastProtocol
 from authsvc.edge.limits import Load
 from authsvc.edge.protocol import BoundedProtocol

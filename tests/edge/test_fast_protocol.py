@@ -14,12 +14,14 @@ from authsvc.composition import open_deps
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.edge import fast_path
+from authsvc.edge.fast_cycle import FastCycle, FastHead
 from authsvc.edge.fast_path import FastPath
-from authsvc.edge.fast_protocol import FastCycle
-from authsvc.edge.fast_requests import FastRequest, IntrospectRequest
+from authsvc.edge.fast_requests import FAST_CALLS
 from authsvc.errors import StoreUnavailable
 from authsvc.settings import Settings
-from authsvc.store.lookup import Answer, Hear, Question
+from authsvc.store import keys
+from authsvc.store.lookup import Hear, Question
+from authsvc.store.moment import Moment
 from authsvc.web.middleware.access_log import AccessLog
 from tests.conftest import PATIENT, Service
 from tests.edge.served import FORM, Connection, Served, basic, request_of, turns
@@ -54,17 +56,19 @@ async def refused(service: Service) -> bytes:
     return request_of([(b"Content-Type", FORM), (b"Authorization", basic(*credentials))], b"token=x")
 
 
-class Asked:
+class AskedStore:
     """Stands before the store: keeps the questions of the fast path, and lets the test answer them."""
 
     def __init__(self) -> None:
         self.questions: list[Question] = []
 
-    def __call__(self, request: FastRequest, hear: Hear) -> Question:
-        self.questions.append(Question(request.client_id, request.handles, hear, 0))
+    def __call__(self, cycle: FastCycle, hear: Hear) -> Question:
+        assert cycle.request is not None
+        handles = () if cycle.request.token is None else (cycle.request.token.handle,)
+        self.questions.append(Question(handles, cycle.request.wanted, hear, 0))
         return self.questions[-1]
 
-    def answer(self, number: int, found: Answer | BaseException) -> None:
+    def answer(self, number: int, found: Moment | Exception) -> None:
         hear = self.questions[number].hear
         assert hear is not None, "nobody waits for this answer"
         hear(found)
@@ -189,7 +193,7 @@ async def test_a_lost_client_gives_its_lookup_up(
     service: Service, live: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store is no longer asked for a client that has left."""
-    asked = Asked()
+    asked = AskedStore()
     served = Served(service)
     monkeypatch.setattr(served.fast_path, "ask", asked)
     async with served.connected() as connection:
@@ -205,7 +209,7 @@ async def test_a_lost_client_gives_its_lookup_up(
 
 async def test_the_limit_of_requests_holds(service: Service, dead: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """`max_requests` counts requests on the fast path; one too many gets the 503 of the general way."""
-    asked = Asked()
+    asked = AskedStore()
     served, general = Served(service, max_requests=2), Served(service, fast=False, max_requests=0)
     monkeypatch.setattr(served.fast_path, "ask", asked)
     async with served.listening() as address, general.connected() as other:
@@ -270,7 +274,7 @@ async def test_a_request_in_progress_survives_the_stop(
 ) -> None:
     """A request during whose lookup the worker is told to stop is answered, then the connection is closed."""
     served = Served(service)
-    asked = Asked()
+    asked = AskedStore()
     monkeypatch.setattr(served.fast_path, "ask", asked)
     async with served.connected() as connection:
         connection.writer.write(live)
@@ -278,7 +282,7 @@ async def test_a_request_in_progress_survives_the_stop(
         served.load.stop()
         served.protocols[0].shutdown()
         question = asked.questions[0]
-        asked.answer(0, await service.deps.store.lookup.sessions(question.client_id, question.handles))
+        asked.answer(0, await service.deps.store.lookup.sessions(None, question.handles, question.wanted))
         _, headers, body = await connection.answer()
         assert (headers[b"connection"], b'"active":true' in body) == (b"close", True)
         assert await connection.reader.read() == b""
@@ -335,8 +339,8 @@ async def test_a_fault_is_answered(
         return service.deps.metrics.unexpected_errors.cell()
 
     served, general = Served(service), Served(service, fast=False)
-    monkeypatch.setattr("authsvc.edge.fast_requests.answers", broken)
-    monkeypatch.setattr("authsvc.flows.introspect.answers", broken)
+    monkeypatch.setattr("authsvc.edge.fast_requests.IntrospectRequest.answer", broken)
+    monkeypatch.setattr("authsvc.flows.introspect.answer", broken)
     before = counted()
     async with served.connected() as connection, general.connected() as other:
         async with asyncio.timeout(5):
@@ -389,7 +393,12 @@ async def test_the_store_is_asked_for_as_long_as_one_request_may_take(
     async with open_deps(settings, valkey_url, timeouts=replace(PATIENT, request_s=PATIENT.call_s / 2)) as deps:
         before = loop.time()
         heard: list[Any] = []
-        question = FastPath(deps).ask(IntrospectRequest("client-1", "no", None), heard.append)
+        fields = {b"authorization": basic("client-1", "no")}
+        cycle = FastCycle({}, FastHead(FAST_CALLS[b"/introspect"], b"", fields), keep_alive=True)
+        cycle.content = b"token=x"
+        fast_path = FastPath(deps)
+        assert fast_path.read(cycle, b"")
+        question = fast_path.ask(cycle, heard.append)
         assert before <= question.give_up_at - PATIENT.call_s / 2 <= loop.time()
         await eventually(lambda: len(heard) == 1)
 
@@ -403,7 +412,7 @@ async def test_a_refused_client_has_one_budget(
 ) -> None:
     """The time for which the fast path waited is missing on the general way. When nothing is left, that way is 503."""
     client, credentials = await service.client()
-    served, asked = Served(service), Asked()
+    served, asked = Served(service), AskedStore()
     monkeypatch.setattr(served.fast_path, "ask", asked)
     request = request_of([(b"Content-Type", FORM), (b"Authorization", basic(*credentials))], b"token=x")
     async with served.connected() as connection:
@@ -412,7 +421,7 @@ async def test_a_refused_client_has_one_budget(
         cycle = served.protocols[0].cycle
         assert isinstance(cycle, FastCycle)
         cycle.began -= waited * PATIENT.request_s
-        asked.answer(0, Answer(client.client_id, {client.client_id: client}, {}))
+        asked.answer(0, Moment({keys.client(client.client_id): client.to_json()}))
         assert (await connection.answer())[0] == status
 
 

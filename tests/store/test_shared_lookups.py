@@ -10,10 +10,11 @@ import redis
 from authsvc.core.record import FORMAT
 from authsvc.core.session import Found
 from authsvc.driver.connection import Connection
-from authsvc.driver.reader import NodeReader
+from authsvc.driver.reader import HearValues, NodeReader
 from authsvc.errors import CorruptRecord, NewerFormat, StoreUnavailable
 from authsvc.store import keys
-from authsvc.store.lookup import Answer, Lookup
+from authsvc.store.lookup import Lookup
+from authsvc.store.moment import Moment
 from tests.conftest import PATIENT, Service
 from tests.edge.test_protocol import eventually
 from tests.flows.contents import Commands
@@ -28,7 +29,7 @@ async def handles(service: Service, users: int = 5, each: int = 4) -> list[str]:
 
 
 async def test_one_turn_of_the_loop_is_two_round_trips(service: Service, commands: Commands) -> None:
-    """A hundred lookups that begin together go out as one MGET for the sessions and one for what these name."""
+    """A hundred lookups that begin together go out as one MGET that learns whose the sessions are, and one for all."""
     sessions = await handles(service)
     commands.reset()
     answers = await asyncio.gather(*[service.deps.store.lookup.session(h) for h in sessions * 5])
@@ -167,16 +168,16 @@ async def test_every_lookup_has_the_time_of_a_request(monkeypatch: pytest.Monkey
     """A lookup is given up after `request_s`, whether it runs in a request's task or on the fast path."""
     deadlines: list[float] = []
 
-    async def silent(self: NodeReader, wanted: Sequence[str], give_up_at: float) -> Sequence[bytes | None]:
+    def silent(self: NodeReader, wanted: Sequence[str], give_up_at: float, hear: HearValues) -> None:
         deadlines.append(give_up_at)
         raise StoreUnavailable("silent")
 
-    monkeypatch.setattr(NodeReader, "mget", silent)
+    monkeypatch.setattr(NodeReader, "read", silent)
     connection = Connection("redis://127.0.0.1:1", timeouts=replace(PATIENT, request_s=3.0, call_s=7.0))
     lookup = Lookup(connection)
     began = asyncio.get_running_loop().time()
     heard: list[object] = []
-    lookup.ask("app", (), heard.append)
+    lookup.ask((), (keys.client("app"),), heard.append)
     await eventually(lambda: len(heard) == 1)
     with pytest.raises(StoreUnavailable):
         await lookup.sessions("app", ())
@@ -196,12 +197,12 @@ async def test_many_batches_at_once(service: Service) -> None:
             await asyncio.sleep(0)
         wanted = [sessions[(number * k) % len(sessions)] for k in range(number % 7)] + [f"{number:012d}"]
         answer = await service.deps.store.lookup.sessions("app", wanted)
-        client = answer.client()
+        client = answer.client("app")
         assert client is not None
         assert client.client_id == "app"
-        assert answer.session(wanted[-1]) is None
+        assert answer.found(wanted[-1]) is None
         for handle in wanted[:-1]:
-            found = answer.session(handle)
+            found = answer.found(handle)
             assert found is not None
             assert found.handle == handle
 
@@ -218,10 +219,10 @@ async def test_a_caller_that_fails_takes_no_answer_from_the_others(service: Serv
     heard: list[object] = []
     lookup = service.deps.store.lookup
     for hear in (heard.append, broken, heard.append):
-        lookup.ask(None, (handle,), hear)
+        lookup.ask((handle,), (keys.SERVICE,), hear)
     assert (await lookup.session(handle)) is not None
     assert len(heard) == 2
-    assert all(isinstance(found, Answer) for found in heard)
+    assert all(isinstance(found, Moment) for found in heard)
 
 
 async def test_a_dropped_question_is_not_answered(service: Service, commands: Commands) -> None:
@@ -229,10 +230,10 @@ async def test_a_dropped_question_is_not_answered(service: Service, commands: Co
     (handle,) = await handles(service, 1, 1)
     lookup, heard = service.deps.store.lookup, list[object]()
     commands.reset()
-    lookup.ask(None, (handle,), heard.append).cancel()
+    lookup.ask((handle,), (keys.SERVICE,), heard.append).cancel()
     await asyncio.sleep(0)
     assert commands.seen() == {}
-    question = lookup.ask(None, (handle,), heard.append)
+    question = lookup.ask((handle,), (keys.SERVICE,), heard.append)
     await asyncio.sleep(0)
     question.cancel()
     assert (await lookup.session(handle)) is not None

@@ -1,0 +1,40 @@
+"""Giving an answer about a token again while its records are unchanged. `store/memory.py` says why that is safe."""
+
+from authsvc.core.client import Client
+from authsvc.core.session import Active
+from authsvc.flows.deps import Deps
+from authsvc.store.memory import Remembered
+from authsvc.store.moment import Moment
+
+
+def recalled(deps: Deps, remembered: Remembered | None, moment: Moment, now: float) -> bytes | None:
+    """The remembered answer, if the records at this moment are those that it follows from. Counts the token."""
+    if remembered is None or not remembered.fits(moment, now):
+        return None
+    deps.metrics.tokens_checked.add("active")
+    return remembered.answer
+
+
+def remember(
+    deps: Deps, moment: Moment, question: bytes, active: Active, asker: Client | None, now: float, answer: bytes
+) -> None:
+    """Remember the answer to a question, unless this use of the session has to be noted.
+
+    asker: the client that asks, None if it does not authenticate.
+    """
+    if deps.memory.wants(question) and (until := _holds_until(active, asker, now)) is not None:
+        asker_id = None if asker is None else asker.client_id
+        remembered = Remembered.of(moment, active, asker_id, until, answer)
+        if remembered is not None:
+            deps.memory.put(question, remembered)
+
+
+def _holds_until(active: Active, asker: Client | None, now: float) -> int | None:
+    """Until when the same records give the same answer, in epoch seconds. None if this use has to be noted."""
+    session = active.session
+    previous = session.previous
+    if session.due_for_touch(now) or (previous is not None and previous.awaits_answer(now)):
+        return None
+    # A use has to be noted from `recheck_at` on. It is no later than the end of the session and of the token.
+    ends = [secret.until for secret in asker.secrets if secret.until is not None] if asker is not None else []
+    return min((session.recheck_at(now, active.exp), *(end for end in ends if end > now)))

@@ -1,0 +1,112 @@
+"""The records that the store held at one moment, parsed when a caller needs them.
+
+Every record is checked to belong to its key, in case replies were ever mixed up.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from typing import TypeVar
+
+from msgspec.json import Decoder
+
+from authsvc.core.client import Client
+from authsvc.core.record import Service
+from authsvc.core.session import Found, Session
+from authsvc.core.user import User
+from authsvc.driver.reader import Value
+from authsvc.errors import CorruptRecord, StoreUnavailable
+from authsvc.store import keys
+from authsvc.store.encoding import UNREADABLE, load, unreadable
+
+_SESSION, _USER = Decoder(Session), Decoder(User)
+
+R = TypeVar("R")
+
+
+class Moment:
+    """The values of keys that were read in one round trip; on a cluster, in one round trip to each node.
+
+    read: the values by their keys. earlier: moments whose sessions were parsed. Equal bytes are not parsed again.
+    """
+
+    __slots__ = ("_earlier", "_sessions", "_users", "read")
+
+    def __init__(self, read: Mapping[str, Value], earlier: "Collection[Moment]" = ()) -> None:
+        self.read = read
+        self._earlier = earlier
+        self._sessions: dict[str, Session] = {}
+        self._users: dict[str, User] = {}
+
+    def values(self, names: Sequence[str]) -> tuple[Value, ...]:
+        """What was read at these keys. None: the key is absent, or was not read."""
+        return tuple(map(self.read.get, names))
+
+    def service(self) -> Service:
+        """The record of the service. Raises StoreUnavailable."""
+        raw = self._value(keys.SERVICE)
+        if raw is None:
+            # Without the epoch of the service nobody can say whether a session was cut off.
+            raise StoreUnavailable("the store holds no service record")
+        return _service(raw)
+
+    def client(self, client_id: str) -> Client | None:
+        """A client, None if it is not registered. Raises StoreUnavailable."""
+        raw = self._value(keys.client(client_id))
+        return None if raw is None else _client(raw, client_id)
+
+    def session(self, handle: str) -> Session | None:
+        """A session, None if there is no record of it. Raises StoreUnavailable."""
+        session = self._sessions.get(handle)
+        if session is None and (raw := self._value(keys.session(handle))) is not None:
+            # The digest of the token shows that the session belongs to its key.
+            session = self._sessions[handle] = self._parsed(handle, raw) or _decode(_SESSION, raw)
+        return session
+
+    def found(self, handle: str) -> Found | None:
+        """A session with all records that decide about it, None if there is no session. Raises StoreUnavailable."""
+        session = self.session(handle)
+        if session is None:
+            return None
+        return Found(handle, session, self._user(session.sub), self.client(session.client_id), self.service())
+
+    def _user(self, sub: str) -> User | None:
+        user = self._users.get(sub)
+        if user is None and (raw := self._value(keys.user(sub))) is not None:
+            user = self._users[sub] = _decode(_USER, raw)
+            if user.sub != sub:
+                raise CorruptRecord("a user record under another's key")
+        return user
+
+    def _parsed(self, handle: str, raw: bytes) -> Session | None:
+        """The session, if an earlier moment has parsed the same bytes."""
+        for moment in self._earlier:
+            if moment.read.get(keys.session(handle)) == raw:
+                return moment._sessions.get(handle)
+        return None
+
+    def _value(self, name: str) -> bytes | None:
+        value = self.read.get(name)
+        if isinstance(value, StoreUnavailable):
+            raise value
+        return value
+
+
+def _decode(decoder: Decoder[R], raw: bytes) -> R:
+    try:
+        return decoder.decode(raw)
+    except UNREADABLE:
+        raise unreadable(raw) from None
+
+
+# A parsed record depends on its bytes alone, which every lookup reads again. So no remembered record is stale.
+@lru_cache(maxsize=256)
+def _client(raw: bytes, client_id: str) -> Client:
+    client = load(Client, raw)
+    if client.client_id != client_id:
+        raise CorruptRecord("a client record under another's key")
+    return client
+
+
+@lru_cache(maxsize=2)
+def _service(raw: bytes) -> Service:
+    return load(Service, raw)
