@@ -1,4 +1,4 @@
-"""The SDK for resource servers: whom does this token speak for, right now? Needs httpx only (`authsvc[sdk]`)."""
+"""The SDK for resource servers: whom does this token speak for, right now? Needs httpx only (the extra `sdk`)."""
 
 from authsvc.sdk.answers import INACTIVE, Active, Inactive
 from authsvc.sdk.asgi import Anonymous, AuthMiddleware, authorized, while_active

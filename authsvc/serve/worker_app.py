@@ -82,6 +82,6 @@ def _tracing() -> "Tracing | None":
     try:
         from authsvc.web.middleware import tracing  # needs the extra `otel`
     except ModuleNotFoundError as missing:
-        log.warning("no traces: %s is not installed, authsvc[otel] brings it", missing.name)
+        log.warning("no traces: %s is not installed, the extra otel brings it", missing.name)
         return None
     return tracing.Tracing(tracing.from_environment())

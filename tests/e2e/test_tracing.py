@@ -11,7 +11,7 @@ from tests.e2e.conftest import Server
 from tests.processes import until
 
 pytest.importorskip(
-    "opentelemetry.exporter.otlp.proto.http", reason="OpenTelemetry is not installed: pip install 'authsvc[otel]'"
+    "opentelemetry.exporter.otlp.proto.http", reason="OpenTelemetry is not installed: pip install '.[otel]'"
 )
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

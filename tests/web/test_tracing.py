@@ -13,7 +13,7 @@ from tests.canaries import Canaries, run_through_everything
 from tests.conftest import PATIENT, Service, bearer, leaving_streams
 
 pytest.importorskip(
-    "opentelemetry.exporter.otlp.proto.http", reason="OpenTelemetry is not installed: pip install 'authsvc[otel]'"
+    "opentelemetry.exporter.otlp.proto.http", reason="OpenTelemetry is not installed: pip install '.[otel]'"
 )
 
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider

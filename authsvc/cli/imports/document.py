@@ -31,7 +31,9 @@ def _ijson() -> ModuleType:
     try:
         return import_module("ijson")
     except ModuleNotFoundError:
-        raise InvalidRequest("an export in one JSON document needs ijson: pip install 'authsvc[import]'") from None
+        raise InvalidRequest(
+            "one JSON document needs ijson: pip install 'PATH/authsvc[import]' (docs/install.md)"
+        ) from None
 
 
 def _rows(ijson: ModuleType, file: InputFile) -> Iterator[Row]:
