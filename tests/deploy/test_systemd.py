@@ -1,6 +1,7 @@
 """The systemd unit is valid and strict, and the service runs under its confinement."""
 
 import ctypes.util
+import re
 import shutil
 import signal
 import subprocess
@@ -47,6 +48,21 @@ def test_systemd_accepts_the_unit(installed: Path) -> None:
 def test_the_unit_is_strict(installed: Path) -> None:
     done = analyze("security", "--offline=true", f"--threshold={EXPOSED_AT_MOST}", str(installed))
     assert done.returncode == 0, done.stdout
+
+
+def test_the_page_states_the_exposure(installed: Path) -> None:
+    """docs/deploy.md names a version of systemd and the exposure that this version reports."""
+    said = re.search(
+        r"gives it ([\d.]+) of 10 \(systemd (\d+)\)", (unit.UNIT.parents[2] / "docs/deploy.md").read_text()
+    )
+    assert said
+    version = re.search(r"systemd (\d+)", analyze("--version").stdout)
+    if version is None or version[1] != said[2]:
+        pytest.skip(f"the page speaks of systemd {said[2]}")
+    report = analyze("security", "--offline=true", str(installed)).stdout
+    found = re.search(r"exposure level for \S+: ([\d.]+)", report)
+    assert found
+    assert found[1] == said[1]
 
 
 def test_the_unit_runs_the_installed_program() -> None:
