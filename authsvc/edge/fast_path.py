@@ -79,11 +79,11 @@ class FastPath:
 
     def read(self, cycle: FastCycle, piece: bytes) -> bool:
         """Read the question. False if it is one for the general way. piece: what arrived with the end of the body."""
-        call, query, fields, body = cycle.head.call, cycle.head.query, cycle.head.fields, cycle.content
-        if is_whole(piece, fields, body):
-            cycle.question = question_of(piece)
+        head, body = cycle.head, cycle.content
+        if not is_whole(piece, head.fields, body):
+            cycle.question = question_of(head.call.presented(head.query, head.fields, body))
         else:
-            cycle.question = question_of(*call.presented(query, fields, body))
+            cycle.question = question_of(piece)
         cycle.remembered = self._memory.find(cycle.question)
         return cycle.remembered is not None or cycle.parse() is not None
 

@@ -40,17 +40,19 @@ class FastProtocol(BoundedProtocol):
         self._fast_path: FastPath = self.app_state["fast_path"]
         # The question to the store for the current request.
         self._question: Question | None = None
-        # Whether the last request was answered on the fast path and nothing has come since, so that the parser stands
-        # between two requests. And the piece that the parser reads if it stood there when the piece came.
-        self._is_between = False
+        # None unless the last request was answered on the fast path and nothing has come since: then the parser stands
+        # between two requests. Whether that answer was a remembered one.
+        self._recalled: bool | None = None
+        # The piece that came when the parser stood there.
         self._whole = b""
 
     def data_received(self, data: bytes) -> None:
-        is_between, self._is_between = self._is_between, False
+        recalled, self._recalled = self._recalled, None
         try:
-            cycle = self._recall(data) if is_between else None
+            # Who asks about tokens that are not remembered yet pays for no attempt.
+            cycle = self._recall(data) if recalled else None
             if cycle is None:
-                self._whole = data if is_between or self.scope is None else b""
+                self._whole = data if recalled is not None or self.scope is None else b""
                 super().data_received(data)
             else:
                 self.scope, self.cycle = cycle.scope, cycle
@@ -152,7 +154,8 @@ class FastProtocol(BoundedProtocol):
         self.transport.send(answer)  # type: ignore[attr-defined]  # it is a CorkedTransport
         if not cycle.keep_alive:
             self.transport.close()
-        self._is_between = cycle.scope is self.scope and not self.pipeline
+        if cycle.scope is self.scope and not self.pipeline:
+            self._recalled = cycle.remembered is not None
         self.on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:

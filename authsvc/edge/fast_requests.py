@@ -36,6 +36,7 @@ _BODY = re.compile(rb"token=([0-9A-Za-z_.~-]{1,200})(?:&token_type_hint=[a-z_]{1
 _CREDENTIALS = re.compile(rb"([A-Za-z0-9._-]{1,64}):([A-Za-z0-9._-]{1,200})")
 _QUERY = re.compile(rb"[A-Za-z0-9._~:/=&+%-]*")
 _METHOD_FIELDS = [name.encode() for name in verify.METHOD_HEADERS]
+_CREDENTIAL_FIELDS = (b"authorization", *_METHOD_FIELDS)
 _SAFE = ({b"GET"}, {b"HEAD"})
 
 # Fields that change no answer: about the client, the connection, the proxies on the way, and traces.
@@ -134,16 +135,16 @@ FastRequest = IntrospectRequest | VerifyRequest
 class FastCall(NamedTuple):
     """One call of the fast path.
 
-    fields: the allow-list. fits: whether query and fields have plain values. presented: all that `read` reads. read:
-    makes the request from query, fields and body; None if the request is for the general way after all. told: makes the
-    first lines and the body of a response from an answer.
+    fields: the allow-list. fits: whether query and fields have plain values. presented: all that `read` reads; no part
+    of it but the last may have a line feed. read: makes the request from query, fields and body; None if the request is
+    for the general way after all. told: makes the first lines and the body of a response from an answer.
     """
 
     call: Call
     method: bytes
     fields: frozenset[bytes]
     fits: Callable[[bytes, Fields], bool]
-    presented: Callable[[bytes, Fields, bytes], tuple[bytes, ...]]
+    presented: Callable[[bytes, Fields, bytes], bytes]
     read: Callable[[bytes, Fields, bytes], FastRequest | None]
     told: Callable[[bytes], Told]
 
@@ -157,8 +158,8 @@ def _fits_introspect(query: bytes, fields: Fields) -> bool:
     )
 
 
-def _presented_to_introspect(query: bytes, fields: Fields, body: bytes) -> tuple[bytes, ...]:
-    return b"/introspect", fields.get(b"authorization", b""), body
+def _presented_to_introspect(query: bytes, fields: Fields, body: bytes) -> bytes:
+    return b"/introspect\n%s\n%s" % (fields.get(b"authorization", b""), body)
 
 
 def _told_by_introspect(answer: bytes) -> Told:
@@ -184,15 +185,12 @@ def _fits_verify(query: bytes, fields: Fields) -> bool:
     return _QUERY.fullmatch(query) is not None
 
 
-def _presented_to_verify(query: bytes, fields: Fields, body: bytes) -> tuple[bytes, ...]:
-    methods = [fields.get(name, b"") for name in _METHOD_FIELDS]
-    presented = b"/verify", query, fields.get(b"authorization", b""), *methods
-    # Other cookies may differ in each request, and count for nothing.
-    return (*presented, *_session_cookies(fields)) if b"cookie" in fields else presented
-
-
-def _session_cookies(fields: Fields) -> list[bytes]:
-    return [value.encode("latin-1") for value in cookies.values_in([fields[b"cookie"].decode("latin-1")])]
+def _presented_to_verify(query: bytes, fields: Fields, body: bytes) -> bytes:
+    lines = [b"%s: %s" % (name, fields[name]) for name in _CREDENTIAL_FIELDS if name in fields]
+    if b"cookie" in fields:  # other cookies may differ in each request, and count for nothing
+        values = cookies.values_in([fields[b"cookie"].decode("latin-1")])
+        lines += [b"cookie: " + value.encode("latin-1") for value in values]
+    return b"/verify?%s\n%s" % (query, b"\n".join(lines))
 
 
 def _told_by_verify(answer: bytes) -> Told:

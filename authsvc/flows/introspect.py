@@ -14,7 +14,7 @@ from authsvc.core.token import Kind, Token
 from authsvc.flows.deps import Deps
 from authsvc.flows.recall import recalled, remember
 from authsvc.metrics import result_of
-from authsvc.store.memory import Remembered, question_of
+from authsvc.store.memory import question_of
 from authsvc.store.moment import Moment
 
 INACTIVE = b'{"active":false}'
@@ -45,28 +45,25 @@ async def introspect(
     if secret is None or not CLIENT_ID.fullmatch(client_id):
         return None
     asker = Asker(client_id, tokens.digest(secret), scope)
-    asked = [asker.asks(deps, text) for text in presented]
-    wanted = chain.from_iterable([one.remembered.wanted for one in asked if one.remembered is not None])
+    find = deps.memory.find
+    questions = asker.questions(presented)
+    remembered = [*map(find, questions)]
+    wanted = chain.from_iterable([one.wanted for one in remembered if one is not None])
     # Malformed tokens and tokens of other kinds are not looked up.
-    handles = [one.token.handle for one in asked if one.token is not None]
+    parsed = [
+        None if known else tokens.parse(text, Kind.ACCESS) for known, text in zip(remembered, presented, strict=True)
+    ]
+    handles = [token.handle for token in parsed if token is not None]
     moment = await deps.store.lookup.sessions(client_id, handles, wanted)
     now = deps.clock()
     client = asker.admitted(moment, now)
     if client is None:
         return None
     return [
-        recalled(deps, one.remembered, moment, now)
-        or answer(deps, moment, asker, client, one.token or tokens.parse(text, Kind.ACCESS), one.question, now)
-        for one, text in zip(asked, presented, strict=True)
+        recalled(deps, known, moment, now)
+        or answer(deps, moment, asker, client, token or tokens.parse(text, Kind.ACCESS), question, now)
+        for known, token, text, question in zip(remembered, parsed, presented, questions, strict=True)
     ]
-
-
-class Asked(NamedTuple):
-    """A question about one token. question: its name in the memory. token: None if remembered, or malformed."""
-
-    question: bytes
-    remembered: Remembered | None
-    token: Token | None
 
 
 class Asker(NamedTuple):
@@ -79,12 +76,10 @@ class Asker(NamedTuple):
     def __repr__(self) -> str:
         return f"Asker({self.client_id!r})"
 
-    def asks(self, deps: Deps, text: str) -> Asked:
-        """Look for a remembered answer before the text is parsed."""
-        presented = f"{self.client_id} {self.secret} {self.scope}\n{text}".encode("utf-8", "surrogatepass")
-        question = question_of(b"introspect", presented)
-        remembered = deps.memory.find(question)
-        return Asked(question, remembered, None if remembered else tokens.parse(text, Kind.ACCESS))
+    def questions(self, presented: Sequence[str]) -> list[bytes]:
+        """The names in the memory of the questions about these texts."""
+        asker = f"introspect\n{self.client_id} {self.secret} {self.scope}\n".encode()
+        return [question_of(asker + text.encode("utf-8", "surrogatepass")) for text in presented]
 
     def admitted(self, moment: Moment, now: float) -> Client | None:
         """The client, None if it may not introspect. Raises StoreUnavailable for a damaged record."""

@@ -18,11 +18,11 @@ def recalled(deps: Deps, remembered: Remembered | None, moment: Moment, now: flo
 def remember(
     deps: Deps, moment: Moment, question: bytes, active: Active, asker: Client | None, now: float, answer: bytes
 ) -> None:
-    """Remember the answer to a question, unless this use of the session has to be noted.
+    """Remember the answer to a question that is asked again, unless this use of the session has to be noted.
 
     asker: the client that asks, None if it does not authenticate.
     """
-    if deps.memory.wants(question) and (until := _holds_until(active, asker, now)) is not None:
+    if deps.memory.is_asked_again(question) and (until := _holds_until(active, asker, now)) is not None:
         asker_id = None if asker is None else asker.client_id
         remembered = Remembered.of(moment, active, asker_id, until, answer)
         if remembered is not None:

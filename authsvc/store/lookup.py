@@ -39,15 +39,14 @@ class Question:
     """What one caller asked.
 
     handles: the sessions of which it is not known yet whose they are. wanted: the keys to read, as far as known.
-    learned: what it read to learn whose they are. give_up_at: on the event loop's clock.
+    give_up_at: on the event loop's clock.
     """
 
-    __slots__ = ("give_up_at", "handles", "hear", "learned", "wanted")
+    __slots__ = ("give_up_at", "handles", "hear", "wanted")
 
     def __init__(self, handles: Collection[str], wanted: Sequence[str], hear: Hear, give_up_at: float) -> None:
         self.handles = handles
         self.wanted = wanted
-        self.learned: Moment | None = None
         self.hear: Hear | None = hear
         self.give_up_at = give_up_at
 
@@ -63,14 +62,20 @@ class Question:
 
 
 class _Read:
-    """Questions that share one MGET. use: what to do with the records. over: whether its callers have been told."""
+    """Questions that share one MGET. use: what to do with the records. over: whether its callers have been told.
 
-    __slots__ = ("names", "over", "questions", "use")
+    earlier: what was read to learn whose the sessions are.
+    """
 
-    def __init__(self, questions: list[Question], wanted: Iterable[str], use: "Use") -> None:
+    __slots__ = ("earlier", "names", "over", "questions", "use")
+
+    def __init__(
+        self, questions: list[Question], wanted: Iterable[str], use: "Use", earlier: Moment | None = None
+    ) -> None:
         self.questions = questions
         self.names = [*dict.fromkeys(wanted)]
         self.use = use
+        self.earlier = earlier
         self.over = False
 
 
@@ -175,27 +180,25 @@ class Lookup:
         try:
             if isinstance(values, Exception):
                 raise values
-            earlier = {question.learned for question in read.questions if question.learned is not None}
-            read.use(read.questions, Moment(dict(zip(read.names, values, strict=True)), earlier))
+            read.use(read.questions, Moment(dict(zip(read.names, values, strict=True)), read.earlier))
         except Exception as error:
             _refuse(read.questions, error)
         if self._loop is not None:
             self._schedule(self._loop)
 
-    def _learn(self, batch: list[Question], moment: Moment) -> None:
-        """Name all keys that these questions need. They are read next, the sessions too: all at one moment."""
-        for question in batch:
-            wanted = [*question.wanted]
-            for handle in question.handles:
-                try:
-                    session = moment.session(handle)
-                except StoreUnavailable:  # the next read finds it again, for the caller of this session only
-                    wanted.append(keys.session(handle))
-                    continue
-                if session is not None:
-                    wanted += keys.session(handle), keys.user(session.sub), keys.client(session.client_id)
-            question.handles, question.wanted, question.learned = (), wanted, moment
-        self._waiting.extendleft(reversed(batch))
+    def _learn(self, questions: list[Question], moment: Moment) -> None:
+        """Read all keys that these questions need. The sessions are read again: all records are of one moment."""
+        wanted = [*chain.from_iterable([question.wanted for question in questions])]
+        for handle in chain.from_iterable([question.handles for question in questions]):
+            try:
+                session = moment.session(handle)
+            except StoreUnavailable:  # the next read finds it again, for the callers of this session only
+                wanted.append(keys.session(handle))
+                continue
+            if session is not None:
+                wanted += keys.session(handle), keys.user(session.sub), keys.client(session.client_id)
+        self._metrics.lookups_per_round_trip.observe(len(questions))
+        self._read(_Read(questions, wanted, _tell, moment))
 
 
 def _tell(questions: list[Question], moment: Moment) -> None:

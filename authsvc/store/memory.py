@@ -19,7 +19,6 @@ from authsvc.store.moment import Moment
 
 # What an answer takes besides its own bytes and those of session and user, as measured with a million answers.
 OVERHEAD = 600
-_USUAL_SIZE = 2000
 # How many questions are noted without their answers, in 8 bytes each.
 ASKED = 1 << 16
 # How many answers get a second chance before one is dropped.
@@ -29,13 +28,13 @@ Names = tuple[str, ...]
 Values = tuple[Value, ...]
 
 
-def question_of(*presented: bytes) -> bytes:
+def question_of(presented: bytes) -> bytes:
     """The name of a question in the memory: a digest of everything that was presented, of 128 bits.
 
     Only who presents the same token and secret gets there. So no text of a token or secret is kept, and the time that
-    finding takes says nothing about them. presented: no part but the last may have a line feed.
+    finding takes says nothing about them.
     """
-    return sha256(b"\n".join(presented)).digest()[:16]
+    return sha256(presented).digest()[:16]
 
 
 class Remembered(Struct, gc=False):
@@ -93,8 +92,8 @@ class Remembered(Struct, gc=False):
 class Memory:
     """The remembered answers, by the digest of their question, in at most `max_bytes`.
 
-    While the memory is full, an answer is remembered when its question comes for the second time, because many tokens
-    are asked for once only. It takes the place of one that was not used lately (the second-chance algorithm).
+    An answer is remembered when its question comes for the second time, because many tokens are asked for once only. In
+    a full memory it takes the place of one that was not used lately (the second-chance algorithm).
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -116,14 +115,12 @@ class Memory:
             found.used = True
         return found
 
-    def wants(self, question: bytes) -> bool:
-        """Whether to remember the answer: there is room, or the same question was asked lately. Notes the question."""
-        if self._bytes + _USUAL_SIZE < self._max_bytes:
-            return True
+    def is_asked_again(self, question: bytes) -> bool:
+        """Whether the same question was asked lately. Notes that it was asked."""
         number = int.from_bytes(question[:8])
         place = number % ASKED
         if self._asked[place] == number:
-            return True
+            return self._max_bytes > 0
         self._asked[place] = number
         return False
 

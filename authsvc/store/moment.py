@@ -3,7 +3,7 @@
 Every record is checked to belong to its key, in case replies were ever mixed up.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TypeVar
 
@@ -26,14 +26,16 @@ R = TypeVar("R")
 class Moment:
     """The values of keys that were read in one round trip; on a cluster, in one round trip to each node.
 
-    read: the values by their keys. earlier: moments whose sessions were parsed. Equal bytes are not parsed again.
+    read: the values by their keys. earlier: a moment whose sessions were parsed. Equal bytes are not parsed again.
     """
 
-    __slots__ = ("_earlier", "_sessions", "_users", "read")
+    __slots__ = ("_clients", "_earlier", "_service", "_sessions", "_users", "read")
 
-    def __init__(self, read: Mapping[str, Value], earlier: "Collection[Moment]" = ()) -> None:
+    def __init__(self, read: Mapping[str, Value], earlier: "Moment | None" = None) -> None:
         self.read = read
         self._earlier = earlier
+        self._service: Service | None = None
+        self._clients: dict[str, Client] = {}
         self._sessions: dict[str, Session] = {}
         self._users: dict[str, User] = {}
 
@@ -43,23 +45,31 @@ class Moment:
 
     def service(self) -> Service:
         """The record of the service. Raises StoreUnavailable."""
-        raw = self._value(keys.SERVICE)
-        if raw is None:
-            # Without the epoch of the service nobody can say whether a session was cut off.
-            raise StoreUnavailable("the store holds no service record")
-        return _service(raw)
+        service = self._service
+        if service is None:
+            raw = self._value(keys.SERVICE)
+            if raw is None:
+                # Without the epoch of the service nobody can say whether a session was cut off.
+                raise StoreUnavailable("the store holds no service record")
+            service = self._service = _service(raw)
+        return service
 
     def client(self, client_id: str) -> Client | None:
         """A client, None if it is not registered. Raises StoreUnavailable."""
-        raw = self._value(keys.client(client_id))
-        return None if raw is None else _client(raw, client_id)
+        client = self._clients.get(client_id)
+        if client is None and (raw := self._value(keys.client(client_id))) is not None:
+            client = self._clients[client_id] = _client(raw, client_id)
+        return client
 
     def session(self, handle: str) -> Session | None:
         """A session, None if there is no record of it. Raises StoreUnavailable."""
         session = self._sessions.get(handle)
-        if session is None and (raw := self._value(keys.session(handle))) is not None:
+        if session is None and (raw := self._value(name := keys.session(handle))) is not None:
+            earlier = self._earlier
+            if earlier is not None and earlier.read.get(name) == raw:
+                session = earlier._sessions.get(handle)
             # The digest of the token shows that the session belongs to its key.
-            session = self._sessions[handle] = self._parsed(handle, raw) or _decode(_SESSION, raw)
+            session = self._sessions[handle] = session or _decode(_SESSION, raw)
         return session
 
     def found(self, handle: str) -> Found | None:
@@ -76,13 +86,6 @@ class Moment:
             if user.sub != sub:
                 raise CorruptRecord("a user record under another's key")
         return user
-
-    def _parsed(self, handle: str, raw: bytes) -> Session | None:
-        """The session, if an earlier moment has parsed the same bytes."""
-        for moment in self._earlier:
-            if moment.read.get(keys.session(handle)) == raw:
-                return moment._sessions.get(handle)
-        return None
 
     def _value(self, name: str) -> bytes | None:
         value = self.read.get(name)
