@@ -27,7 +27,7 @@ AuthError
 ├── TooManyChanges         retry_after_s
 ├── Overloaded
 ├── Busy
-├── StoreUnavailable
+├── StoreUnavailable       todo
 │   ├── NotDurable
 │   ├── AdminsUnknown
 │   ├── CorruptRecord
@@ -165,7 +165,14 @@ class Busy(AuthError):
 
 
 class StoreUnavailable(AuthError):
-    """The store did not answer, or its answer cannot be trusted: neither active nor inactive."""
+    """The store did not answer, or its answer cannot be trusted: neither active nor inactive.
+
+    todo: what an operator can do about it, as a sentence. None: the text says all that is known.
+    """
+
+    def __init__(self, message: str = "", todo: str | None = None) -> None:
+        super().__init__(message)
+        self.todo = todo
 
 
 class NotDurable(StoreUnavailable):

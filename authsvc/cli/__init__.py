@@ -13,7 +13,7 @@ from authsvc.cli import groups
 from authsvc.cli.options import as_json, duration
 from authsvc.cli.output import say
 from authsvc.cli.statuses import INACTIVE, INTERRUPTED, UNAVAILABLE, status_of
-from authsvc.errors import AuthError
+from authsvc.errors import AuthError, StoreUnavailable
 
 EPILOG = """
 Commands work on the store of AUTHSVC_REDIS_URL. Without this variable they work on the store of the service that runs
@@ -39,7 +39,8 @@ class Program(click.Group):
         try:
             return super().invoke(ctx)
         except AuthError as error:
-            say(f"authsvc: {error}")
+            todo = error.todo if isinstance(error, StoreUnavailable) else None
+            say(f"authsvc: {error}" if todo is None else f"authsvc: {error}. {todo}.")
             ctx.exit(status_of(error))
         except (KeyboardInterrupt, click.Abort):
             click.echo(err=True)  # leaves the line with the ^C

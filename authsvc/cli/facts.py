@@ -78,6 +78,7 @@ class Records:
 class Facts:
     """All facts. `problem`: why the store could not be asked. The facts that come after it are empty then.
 
+    todo: what to do about the problem, if that is known.
     denied: None where our rights could not be tried.
     address: None for the embedded store. data_mode: permissions of its directory, None where there is none.
     data_fault: what others can change in this directory.
@@ -91,6 +92,7 @@ class Facts:
     data_mode: int | None = None
     data_fault: str | None = None
     problem: str | None = None
+    todo: str | None = None
     servers: tuple[Inspection, ...] = ()
     records: Records | None = None
     denied: Denied | None = None
@@ -101,12 +103,13 @@ def gather() -> Facts:
     configured = settings()
     seen = Seen()
     problem: str | None = None
+    todo: str | None = None
     try:
         run(partial(_look, seen), unused=True)
     except WrongSettings:
         raise
     except (StoreUnavailable, StartupError) as error:
-        problem = str(error)
+        problem, todo = str(error), error.todo if isinstance(error, StoreUnavailable) else None
     url = configured.redis_url
     return Facts(
         settings=configured,
@@ -117,6 +120,7 @@ def gather() -> Facts:
         data_mode=_mode(configured) if url is None else None,
         data_fault=_fault(configured) if url is None else None,
         problem=problem,
+        todo=todo,
         servers=seen.servers,
         records=seen.records,
         denied=seen.denied,

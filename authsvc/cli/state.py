@@ -46,7 +46,7 @@ def run(work: Callable[[Deps], Awaitable[T]], *, unused: bool = False) -> T:
         try:
             return asyncio.run(_on(configured, configured.redis_url, work, unused))
         except NotReached as error:
-            raise NotReached(f"the store at AUTHSVC_REDIS_URL does not answer ({error})") from None
+            raise NotReached(f"the store can't be asked: {error}", error.todo) from None
     failure: NotReached | None = None
     # The owner may have stopped between the two looks, or may not be ready yet, so each round asks who owns the store.
     for _ in until(WAIT_S):
@@ -111,7 +111,7 @@ async def _on(configured: Settings, url: str, work: Callable[[Deps], Awaitable[T
         except (CorruptRecord, NewerFormat):
             raise
         except StoreUnavailable as error:
-            raise NotReached(str(error)) from None
+            raise NotReached(str(error), error.todo) from None
         if service is None and not unused:
             raise StoreUnavailable("this store was never used: run `authsvc serve` on it first")
         try:
@@ -150,7 +150,7 @@ def _log_to_stderr() -> None:
     plain = logging.StreamHandler(sys.stderr)
     plain.setFormatter(_Printable("authsvc: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[plain])
-    for module in ("connection", "errors"):  # the command prints these failures itself
+    for module in ("connection", "failures"):  # the command prints these failures itself
         logging.getLogger(f"authsvc.driver.{module}").setLevel(logging.ERROR)
     trail = logging.getLogger("authsvc.audit")
     trail.setLevel(logging.INFO)

@@ -15,6 +15,7 @@
 | `redis_py`, `sentinel`      | connections and pools, made of redis-py's classes           |
 | `deadline`, `timeouts`      | the time that a call and a request may take                 |
 | `durability`                | WAIT and WAITAOF                                            |
+| `failures`, `diagnosis`     | StoreUnavailable, and what is wrong, for the operator       |
 | `errors`, `scripts`, `urls` | redis-py's errors; Lua scripts; the URL of a store          |
 
 The package uses parts of redis-py that are private or undocumented, so redis is pinned to a minor version:

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, ResponseError, TryAgainError
 
+from authsvc.driver.diagnosis import locate
 from authsvc.driver.durability import Durability
 from authsvc.driver.errors import DRIVER_ERRORS
 from authsvc.driver.node import Node
-from authsvc.driver.redis_py import unchecked_connection
+from authsvc.driver.redis_py import place, unchecked_connection
 from authsvc.driver.timeouts import Timeouts
 from authsvc.driver.urls import HostPort, StoreUrl
 from authsvc.metrics import Metrics
@@ -33,7 +34,7 @@ class ClusterMap:
     def __init__(self, url: StoreUrl, durability: Durability, metrics: Metrics, timeouts: Timeouts) -> None:
         self._url = url
         self._durability = durability
-        self._metrics = metrics
+        self.metrics = metrics
         self.timeouts = timeouts
         self._nodes: dict[HostPort, Node] = {}
         self._owners: list[Node | None] = []
@@ -117,6 +118,9 @@ class ClusterMap:
                 await connection.send_command(*command)
                 told: list[Any] = await connection.read_response()
                 return told
+        except DRIVER_ERRORS as error:
+            locate(error, place(connection, connecting=True))
+            raise
         finally:
             await connection.disconnect(nowait=True)
 
@@ -133,7 +137,7 @@ class ClusterMap:
     def node(self, address: HostPort) -> Node:
         """The node at this address, made when it is first asked for."""
         if address not in self._nodes:
-            self._nodes[address] = Node.at(address, self._url, self._durability, self._metrics, self.timeouts)
+            self._nodes[address] = Node.at(address, self._url, self._durability, self.metrics, self.timeouts)
         return self._nodes[address]
 
     async def close(self) -> None:

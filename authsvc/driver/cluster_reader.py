@@ -8,6 +8,7 @@ from redis.exceptions import ResponseError
 
 from authsvc.driver.cluster_map import MAX_ATTEMPTS, ClusterMap, Route
 from authsvc.driver.errors import DRIVER_ERRORS
+from authsvc.driver.failures import unavailable
 from authsvc.driver.node import Node
 from authsvc.driver.reader import HearValues, NodeReader, Value
 from authsvc.errors import StoreUnavailable
@@ -47,7 +48,7 @@ class ClusterReader:
                         break
                     todo = await self._map.follow(redirected)
         except DRIVER_ERRORS as error:
-            raise StoreUnavailable(type(error).__name__) from error
+            raise unavailable(error, self._map.metrics) from error
         unknown = StoreUnavailable("the cluster does not know where the key is")
         return [found.get(key, unknown) for key in wanted]
 

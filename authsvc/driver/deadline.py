@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from authsvc.driver.errors import driver_errors
+from authsvc.driver.failures import driver_errors
 from authsvc.driver.timeouts import Timeouts
 from authsvc.metrics import Metrics
 

@@ -1,9 +1,6 @@
-"""Turns the errors of redis-py into StoreUnavailable, and counts them by their kind."""
+"""The errors of redis-py: which of them tell that the store is unavailable, and their kinds for the metric."""
 
-import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from redis.exceptions import (
     AskError,
@@ -22,11 +19,6 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from authsvc.errors import StoreUnavailable
-from authsvc.metrics import Metrics
-
-log = logging.getLogger(__name__)
-
 # A call to redis-py raises one of these when it gets no answer, or a refusal.
 DRIVER_ERRORS = (RedisError, OSError, TimeoutError)
 
@@ -39,23 +31,6 @@ _COMMAND = re.compile(r"to run the '([a-z|]+)'")
 
 class NotPrimary(RedisConnectionError):
     """The server is a replica. A replica may lag: a revoked token would still be alive there."""
-
-
-@contextmanager
-def driver_errors(metrics: Metrics) -> Iterator[None]:
-    """Count an error of redis-py, and raise StoreUnavailable instead."""
-    try:
-        yield
-    except DRIVER_ERRORS as error:
-        raise unavailable(error, metrics) from error
-
-
-def unavailable(error: Exception, metrics: Metrics) -> StoreUnavailable:
-    """Count an error of redis-py; the error to raise instead."""
-    metrics.store_errors.add(_kind(error))
-    right = denied_command(error)
-    log.warning("store unavailable: %s %s", type(error).__name__, right or first_word(error))
-    return StoreUnavailable(type(error).__name__ if right is None else f"its ACL forbids {right}")
 
 
 def denied_command(error: object) -> str | None:
@@ -86,5 +61,6 @@ _KINDS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = 
 )
 
 
-def _kind(error: Exception) -> str:
+def kind_of(error: Exception) -> str:
+    """The label of the error in the metric of store errors."""
     return next((kind for errors, kind in _KINDS if isinstance(error, errors)), "other")

@@ -11,9 +11,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 
 from authsvc.driver.breaker import Breaker, timed
+from authsvc.driver.diagnosis import locate
 from authsvc.driver.durability import Durability
 from authsvc.driver.pipe import Pipe
-from authsvc.driver.redis_py import pack, pool_of
+from authsvc.driver.redis_py import pack, place, pool_of
 from authsvc.driver.rights import denied
 from authsvc.driver.scripts import Command
 from authsvc.driver.sentinel import SentinelPool, sentinel_pool
@@ -103,7 +104,8 @@ class Node:
             except RedisConnectionError:  # the connection may have died while it was idle
                 await connection.disconnect(nowait=True)
                 return await self._exchange(connection, packed, len(commands))
-        except BaseException:
+        except BaseException as error:
+            locate(error, place(connection))
             await connection.disconnect(nowait=True)  # or the next borrower would read these replies
             raise
         finally:
@@ -119,6 +121,7 @@ class Node:
                 try:
                     replies.append(await connection.read_response())
                 except ResponseError as refusal:
+                    locate(refusal, place(connection))
                     replies.append(refusal)
         return replies
 

@@ -18,8 +18,10 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from authsvc.driver.breaker import SLOW_S, Breaker
-from authsvc.driver.errors import DRIVER_ERRORS, REDIRECTIONS, unavailable
-from authsvc.driver.redis_py import MORE, replies_of, transport_of
+from authsvc.driver.diagnosis import locate
+from authsvc.driver.errors import DRIVER_ERRORS, REDIRECTIONS
+from authsvc.driver.failures import unavailable
+from authsvc.driver.redis_py import MORE, place, replies_of, transport_of
 from authsvc.errors import StoreUnavailable
 from authsvc.metrics import Metrics
 
@@ -170,6 +172,8 @@ class Pipe(asyncio.Protocol):
         if isinstance(reply, Exception) and not isinstance(reply, REDIRECTIONS):
             self._fail([call], reply)
             return False
+        if isinstance(reply, Exception):
+            locate(reply, place(self._connection))
         call.replies.append(reply)
         if len(call.replies) == call.count:
             self._breaker.worked()
@@ -182,6 +186,7 @@ class Pipe(asyncio.Protocol):
         """Tell callers the error. The connection has to end if their commands were sent."""
         if not calls:
             return
+        locate(error, place(self._connection))
         told = unavailable(error, self._metrics) if isinstance(error, DRIVER_ERRORS) else StoreUnavailable("a fault")
         for call in calls:
             self._calls.remove(call)

@@ -5,6 +5,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from redis.exceptions import ResponseError
+
+from authsvc.driver.failures import unavailable
 from authsvc.driver.node import Node
 from authsvc.driver.redis_py import pack
 from authsvc.errors import StoreUnavailable
@@ -35,9 +38,10 @@ class NodeReader:
 
     def __init__(self, node: Node) -> None:
         self._pipe = node.new_pipe()
+        self._metrics = node.metrics
 
     def read(self, wanted: Sequence[str], give_up_at: float, hear: HearValues) -> None:
-        self._pipe.send(pack(("MGET", *wanted)), 1, give_up_at, partial(_hear_first, hear))
+        self._pipe.send(pack(("MGET", *wanted)), 1, give_up_at, partial(self._hear_first, hear))
 
     async def get_each(self, wanted: Sequence[str], give_up_at: float, *, asking: bool = False) -> Sequence[Any]:
         """Each value, or the redirection in its place. In a cluster no command may name keys of two slots.
@@ -53,9 +57,10 @@ class NodeReader:
     async def close(self) -> None:
         await self._pipe.close()
 
-
-def _hear_first(hear: HearValues, replies: Sequence[Any] | StoreUnavailable) -> None:
-    hear(replies if isinstance(replies, StoreUnavailable) else replies[0])
+    def _hear_first(self, hear: HearValues, replies: Sequence[Any] | StoreUnavailable) -> None:
+        told = replies if isinstance(replies, StoreUnavailable) else replies[0]
+        # A redirection: the URL names one server, and the server is a node of a cluster.
+        hear(unavailable(told, self._metrics) if isinstance(told, ResponseError) else told)
 
 
 def _settle(future: "asyncio.Future[Sequence[Any]]", replies: Sequence[Any] | StoreUnavailable) -> None:

@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 from redis.maint_notifications import MaintNotificationsConfig
 
+from authsvc.driver.diagnosis import Place, locate
 from authsvc.driver.errors import NotPrimary
 from authsvc.driver.scripts import Command
 from authsvc.driver.timeouts import Timeouts
@@ -31,7 +32,14 @@ pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignme
 
 
 class OnPrimary(AbstractConnection):
-    """Checks, each time it connects, that the server is a primary."""
+    """Checks, each time it connects, that the server is a primary. Notes the server with each error of connecting."""
+
+    async def connect(self) -> None:
+        try:
+            await super().connect()  # type: ignore[no-untyped-call]  # redis-py has no type here
+        except BaseException as error:  # also a cancellation: it becomes the cause of a TimeoutError
+            locate(error, place(self, connecting=True))
+            raise
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         await super().on_connect_check_health(check_health)
@@ -124,6 +132,12 @@ def address_of(connection: AbstractConnection) -> HostPort:
 def name_of(connection: AbstractConnection) -> str:
     """The server's address, for a log."""
     return connection._host_error()  # there is no public way
+
+
+def place(connection: AbstractConnection, *, connecting: bool = False) -> Place:
+    """The server's place, for `diagnosis`."""
+    tls, socket = isinstance(connection, SSLConnection), isinstance(connection, UnixDomainSocketConnection)
+    return Place(name_of(connection), tls, socket, connecting)
 
 
 async def check_role(connection: AbstractConnection) -> None:

@@ -15,6 +15,7 @@ from redis.asyncio.sentinel import (
 )
 from redis.utils import str_if_bytes
 
+from authsvc.driver.diagnosis import Place, locate
 from authsvc.driver.redis_py import OnPrimary, connection_class, pool_options, retry
 from authsvc.driver.timeouts import Timeouts
 from authsvc.driver.urls import HostPort, StoreUrl
@@ -28,6 +29,15 @@ class SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
     def __init__(self, service: str, sentinels: Sentinel, options: dict[str, Any]) -> None:
         super().__init__(service, sentinels, **options)  # type: ignore[no-untyped-call]  # redis-py has no types here
         self._logged: str | None = None
+
+    async def get_master_address(self) -> HostPort:
+        """The primary to connect to. Notes the sentinels with the error, if they name none."""
+        try:
+            address: HostPort = await super().get_master_address()  # type: ignore[no-untyped-call]  # as above
+        except BaseException as error:
+            locate(error, Place(f"the sentinels {', '.join(_addresses(self.sentinel_manager))}"))
+            raise
+        return address
 
     async def primary(self) -> HostPort:
         """The primary that the first sentinel to answer names. Raises MasterNotFoundError if none answers."""
@@ -96,6 +106,11 @@ class _Tcp(OnPrimary, SentinelManagedConnection):
 
 class _Tls(OnPrimary, SentinelManagedSSLConnection):
     pass
+
+
+def _addresses(manager: Sentinel) -> list[str]:
+    kwargs = [sentinel.connection_pool.connection_kwargs for sentinel in manager.sentinels]
+    return sorted(f"{one['host']}:{one['port']}" for one in kwargs)
 
 
 def sentinel_pool(url: StoreUrl, timeouts: Timeouts) -> SentinelPool:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from redis.asyncio.connection import AbstractConnection
 
 from authsvc.driver.deadline import store_call
-from authsvc.driver.errors import driver_errors
+from authsvc.driver.failures import driver_errors
 from authsvc.driver.redis_py import address_of, on_announcement
 from authsvc.driver.timeouts import Timeouts
 from authsvc.driver.urls import HostPort

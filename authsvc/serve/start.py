@@ -115,12 +115,15 @@ async def _first_start(settings: Settings, url: str) -> tuple[str, str] | None:
             try:
                 admin = await first_start(deps)
             except StoreUnavailable as error:
-                failure = error
+                if failure is None or error.todo is not None:  # an open breaker knows no cause
+                    failure = error
             else:
                 await _warn_of_faults(deps)
                 return admin
-    waited = f"AUTHSVC_STORE_WAIT_S={settings.store_wait_s}"
-    raise StartupError(f"the store does not answer ({failure}); {waited} says how long to wait")
+    todo = f" {failure.todo}." if failure and failure.todo else ""
+    raise StartupError(
+        f"the store can't be asked: {failure}.{todo} The start waited for AUTHSVC_STORE_WAIT_S={settings.store_wait_s}"
+    )
 
 
 async def _warn_of_faults(deps: Deps) -> None:

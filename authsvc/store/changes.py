@@ -7,7 +7,7 @@ from contextvars import Context
 
 from authsvc.driver.connection import Connection
 from authsvc.driver.deadline import request_budget
-from authsvc.driver.errors import driver_errors
+from authsvc.driver.failures import driver_errors
 from authsvc.driver.tracking import Tracking
 from authsvc.errors import StoreUnavailable
 from authsvc.store import keys

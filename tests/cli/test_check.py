@@ -407,6 +407,8 @@ def test_a_store_that_is_gone(tmp_path: Path) -> None:
     assert status == 4
     assert len(rows) == len(CHECKS)
     assert rows["store"]["result"] == "fail"
+    assert "nothing.sock: no such socket" in rows["store"]["why"]
+    assert "correct the path in AUTHSVC_REDIS_URL" in rows["store"]["todo"]
     assert rows["eviction"]["result"] == "unknown"
     assert rows["issuer"]["result"] == "pass"
 

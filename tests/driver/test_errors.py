@@ -5,7 +5,8 @@ import logging
 import pytest
 from redis import exceptions
 
-from authsvc.driver.errors import NotPrimary, driver_errors
+from authsvc.driver.errors import NotPrimary
+from authsvc.driver.failures import driver_errors
 from authsvc.errors import StoreUnavailable
 from authsvc.metrics import Metrics
 

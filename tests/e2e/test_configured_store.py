@@ -133,6 +133,19 @@ def test_a_start_gives_up(tmp_path: Path) -> None:
     assert "AUTHSVC_STORE_WAIT_S" in done.stderr
 
 
+def test_an_outage_is_one_line(tmp_path: Path) -> None:
+    """A start that tries again and again writes one line: where, what and what to do. Its last message says it too."""
+    url = f"redis://:s3cret@127.0.0.1:{free_port()}"
+    done = run("serve", cwd=tmp_path, AUTHSVC_REDIS_URL=url, AUTHSVC_STORE_WAIT_S="2", AUTHSVC_PORT="0")
+    assert done.returncode != 0
+    assert "s3cret" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if "connection refused" in line]
+    assert len(lines) == 2, done.stderr
+    for line in lines:
+        assert url.rpartition("@")[2] in line
+        assert "Start the store, or correct the address in AUTHSVC_REDIS_URL" in line
+
+
 def test_a_waiting_start_can_be_stopped(tmp_path: Path, new_server: Callable[..., Server]) -> None:
     """SIGTERM ends a start that waits."""
     url = f"unix://{tmp_path}/nothing.sock"

@@ -37,7 +37,7 @@ _SILENT = "the store does not say"
 
 def reachable(facts: Facts) -> Verdict:
     if facts.problem is not None:
-        return failed(facts.problem, "start the store, or correct AUTHSVC_REDIS_URL")
+        return failed(facts.problem, facts.todo or "start the store, or correct AUTHSVC_REDIS_URL")
     return passed(f"{len(facts.servers)} primaries answer" if len(facts.servers) > 1 else "it answers")
 
 
