@@ -106,7 +106,7 @@ class Secrets:
         """
         subprocess.run(["sh", str(SHIPPED / "make-secrets.sh"), str(directory), url], check=True)
         secrets = cls(directory)
-        if binary is not None and " v=7.0." in subprocess.run([binary, "-v"], capture_output=True, text=True).stdout:
+        if binary is not None and is_redis_7_0(binary):
             secrets.rewrite(re.sub(UNKNOWN_TO_REDIS_7_0, "", secrets.users.read_text()))
         return secrets
 
@@ -137,6 +137,11 @@ def rights_of_the_service() -> list[str]:
     """The rights of the service's user in deploy/valkey/users.acl, as arguments of ACL SETUSER."""
     (line,) = (line for line in (SHIPPED / "users.acl").read_text().splitlines() if line.startswith("user authsvc "))
     return line.split()[4:]
+
+
+def is_redis_7_0(binary: str) -> bool:
+    """Whether it lacks WAITAOF, among other things."""
+    return " v=7.0." in subprocess.run([binary, "-v"], capture_output=True, text=True).stdout
 
 
 def debian_redis() -> str | None:

@@ -21,6 +21,9 @@ MAX_LAG_S = 10
 # The script of every change is one of Redis 7 (`#!lua flags=`), and so is `SET … NX GET`.
 OLDEST = {"redis": (7, 0), "valkey": (7, 2)}
 
+# The first release with WAITAOF, for both products.
+WAITAOF_SINCE = (7, 2)
+
 _INFO: Command = ("INFO",)
 # With a pattern, because Redis before 7 takes one name only; and one by one, because each may be refused.
 _APPENDS: Command = ("CONFIG", "GET", "append*")
@@ -40,6 +43,10 @@ EVICTING = Fault("evicting", "the store drops records when memory is short: set 
 NOT_ON_DISK = Fault(
     "not_on_disk", "AUTHSVC_DURABILITY=disk takes a store with appendonly yes and appendfsync always that can write"
 )
+NO_WAITAOF = Fault(
+    "no_waitaof", "AUTHSVC_DURABILITY=disk needs Redis 7.2 or Valkey 7.2, or newer: older ones lack WAITAOF, so every "
+    "revocation is a 503"
+)  # fmt: skip
 TOO_FEW_REPLICAS = Fault(
     "too_few_replicas", "AUTHSVC_DURABILITY=replica takes AUTHSVC_DURABILITY_REPLICAS that keep up"
 )
@@ -73,6 +80,11 @@ class Server:
         # Valkey's redis_version is that of the Redis it can stand in for.
         text = self.info.get("valkey_version") or self.info.get("redis_version")
         return tuple(map(int, re.findall(r"[0-9]+", text)[:3])) if text else None
+
+    @property
+    def has_waitaof(self) -> bool:
+        """Whether it can tell what is on its disk. A server that tells no version counts as one that can."""
+        return self.version is None or self.version[:2] >= WAITAOF_SINCE
 
     @property
     def role(self) -> str | None:
@@ -123,6 +135,8 @@ def faults_of(server: Server, durability: DurabilityLevel, replicas: int = 1) ->
     if server.eviction not in (None, "noeviction"):
         faults.append(EVICTING)
     unsynced = server.appends is False or server.append_fails or server.syncs not in (None, "always")
+    if durability == "disk" and not server.has_waitaof:
+        faults.append(NO_WAITAOF)
     if durability == "disk" and unsynced:
         faults.append(NOT_ON_DISK)
     if durability == "replica" and server.good_replicas is not None and server.good_replicas < replicas:

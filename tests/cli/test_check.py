@@ -18,7 +18,7 @@ from authsvc.ops import fitness
 from authsvc.ops.inspection import Denied, Inspection
 from authsvc.settings import Settings
 from tests.e2e.conftest import PASSWORD, Server, free_port, run
-from tests.stores import StoreProcess, debian_redis, rights_of_the_service, running_store
+from tests.stores import StoreProcess, debian_redis, is_redis_7_0, rights_of_the_service, running_store
 
 NOW = 1_800_000_000.0
 SOUND = {"issuer": "https://auth.example.org", "trusted_proxies": "10.0.0.5"}
@@ -150,6 +150,8 @@ CASES: list[tuple[str, str, Facts]] = [
     ("sync to disk", "fail", store(config={"appendfsync": "everysec"}, durability="disk")),
     ("file cut short", "warn", store(config={"appendfsync": "everysec"})),
     ("file cut short", "pass", store(config={"appendfsync": "everysec", "aof-load-truncated": "no"})),
+    ("durability", "pass", store(durability="disk")),
+    ("durability", "fail", store({"valkey_version": "", "redis_version": "7.0.15"}, durability="disk")),
     ("replicas", "pass", store(durability="replica")),
     ("replicas", "fail", store({"slave0": "state=online,lag=60"}, durability="replica")),
     ("replicas", "n/a", store({"connected_slaves": "0"})),
@@ -212,7 +214,7 @@ def test_each_row(name: str, result: str, facts: Facts) -> None:
 
 def test_every_row_can_pass_and_can_object() -> None:
     """Each check has a case here in which it objects, except checks that only report."""
-    told = {"version", "durability", "HSTS"}
+    told = {"version", "HSTS"}
     objecting = {name for name, result, _ in CASES if result in ("warn", "fail")}
     assert {check.name for check in CHECKS} - told == objecting
     assert all(check.rule for check in CHECKS)
@@ -384,13 +386,19 @@ def test_a_user_who_may_ask_for_nothing(tmp_path: Path) -> None:
 
 def test_debian_s_redis_is_old_and_works(tmp_path: Path) -> None:
     """Redis 7.0 is the floor: a warning for the fixes that only its distributor can have put in."""
-    if debian_redis() is None:
+    debian = debian_redis()
+    if debian is None:
         pytest.skip("no redis-server on the PATH")
-    with running_store(*SYNCED, binary=debian_redis()) as store:
+    with running_store(*SYNCED, binary=debian) as store:
         use(store, tmp_path)
         status, rows = checked(store.url, tmp_path, **SOUNDLY)
+        disk, at_disk = checked(store.url, tmp_path, AUTHSVC_DURABILITY="disk", **SOUNDLY)
     assert status == 0
     assert rows["store version"]["result"] == "warn"
+    if is_redis_7_0(debian):
+        assert disk == 5
+        assert at_disk["durability"]["result"] == "fail"
+        assert "Redis 7.2" in at_disk["durability"]["todo"]
 
 
 def test_a_store_never_used(tmp_path: Path) -> None:

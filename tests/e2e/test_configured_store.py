@@ -10,9 +10,9 @@ import pytest
 import redis
 
 from authsvc.ops.binary import find_binary
-from tests.e2e.conftest import PASSWORD, Server, clean, free_port, run
+from tests.e2e.conftest import AUTHSVC, PASSWORD, Server, clean, free_port, run
 from tests.processes import until
-from tests.stores import rights_of_the_service, running_store
+from tests.stores import debian_redis, is_redis_7_0, rights_of_the_service, running_store
 
 
 @pytest.fixture(params=["valkey", "redis-server", "least privilege"])
@@ -144,6 +144,22 @@ def test_an_outage_is_one_line(tmp_path: Path) -> None:
     for line in lines:
         assert url.rpartition("@")[2] in line
         assert "Start the store, or correct the address in AUTHSVC_REDIS_URL" in line
+
+
+def test_a_start_on_a_store_without_waitaof_says_so(tmp_path: Path) -> None:
+    """At the level `disk`, the log of a start on Redis 7.0 names the versions that can do it."""
+    debian = debian_redis()
+    if debian is None or not is_redis_7_0(debian):
+        pytest.skip("no Redis 7.0 on the PATH")
+    with running_store("--appendonly", "yes", "--appendfsync", "always", binary=debian) as store:
+        environment = clean({"AUTHSVC_REDIS_URL": store.url, "AUTHSVC_DURABILITY": "disk", "AUTHSVC_PORT": "0"})
+        with (tmp_path / "log").open("wb") as log:
+            process = subprocess.Popen([AUTHSVC, "serve"], env=environment, stdout=log, stderr=log)
+        try:
+            until(lambda: b"disk needs Redis 7.2 or Valkey 7.2, or newer" in (tmp_path / "log").read_bytes(), 30)
+        finally:
+            process.terminate()
+            process.wait(10)
 
 
 def test_a_waiting_start_can_be_stopped(tmp_path: Path, new_server: Callable[..., Server]) -> None:

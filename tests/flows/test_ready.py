@@ -22,7 +22,7 @@ from authsvc.settings import Settings
 from tests.conftest import CHEAP, Clock, Service
 from tests.e2e.conftest import free_port
 from tests.processes import until
-from tests.stores import StoreProcess, running_store
+from tests.stores import StoreProcess, debian_redis, is_redis_7_0, running_store
 from tests.web.conftest import assert_problem
 
 
@@ -85,6 +85,18 @@ async def test_a_store_without_persistence_at_level_disk(options: list[str], fit
             assert answer.status_code == (200 if fit else 503)
             if not fit:
                 assert_not_ready(answer, "not_on_disk")
+
+
+async def test_a_store_without_waitaof_at_level_disk() -> None:
+    """Redis 7.0 can't tell what is on its disk. It is fit for the level `local`, and not for `disk`."""
+    debian = debian_redis()
+    if debian is None or not is_redis_7_0(debian):
+        pytest.skip("no Redis 7.0 on the PATH")
+    with running_store("--appendonly", "yes", "--appendfsync", "always", binary=debian) as store:
+        async with serving(store, durability="local") as http:
+            assert (await http.get("/readyz")).status_code == 200
+        async with serving(store, durability="disk") as http:
+            assert_not_ready(await http.get("/readyz"), "no_waitaof")
 
 
 async def test_a_store_without_a_replica_at_level_replica() -> None:

@@ -10,6 +10,7 @@ from authsvc.ops import fitness
 from authsvc.ops.fitness import (
     EVICTING,
     LOADING,
+    NO_WAITAOF,
     NOT_ON_DISK,
     OUTDATED,
     REPLICA,
@@ -56,6 +57,7 @@ def test_a_fit_store_has_no_faults() -> None:
         ({"maxmemory_policy": "allkeys-lru"}, {}, "local", EVICTING),
         ({"maxmemory_policy": "volatile-ttl"}, {}, "local", EVICTING),
         ({}, {"maxmemory-policy": "allkeys-lfu"}, "local", EVICTING),
+        ({"valkey_version": "", "redis_version": "7.0.15"}, ALWAYS, "disk", NO_WAITAOF),
         ({"aof_enabled": "0"}, ALWAYS, "disk", NOT_ON_DISK),
         ({"aof_last_write_status": "err"}, ALWAYS, "disk", NOT_ON_DISK),
         ({}, {"appendfsync": "everysec"}, "disk", NOT_ON_DISK),

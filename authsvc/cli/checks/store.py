@@ -173,8 +173,12 @@ def split_brain(facts: Facts, found: Inspection) -> Verdict:
     return passed(f"writes take {least} replicas that lag {lag} s at most")
 
 
-def durability(facts: Facts) -> Verdict:
+@of_each
+def durability(facts: Facts, found: Inspection) -> Verdict:
     level = facts.settings.durability
+    if level == "disk" and not found.server.has_waitaof:
+        todo = "use Redis 7.2, Valkey 7.2 or newer, or another level"
+        return failed("disk needs WAITAOF, which this version lacks: every revocation is a 503", todo)
     if facts.address is None and level == "local":
         return passed("local: the embedded store syncs each write, so a loss of power takes nothing back")
     return passed(f"{level}: {_SURVIVES[level]}")
