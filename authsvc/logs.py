@@ -50,7 +50,8 @@ class JsonLines(logging.Formatter):
     """One JSON object a line, so that text from a client cannot look like a line of the service."""
 
     def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        happened_at: float = getattr(record, "happened_at", record.created)
+        at = datetime.fromtimestamp(happened_at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = {
             "at": at,
             "level": record.levelname.lower(),

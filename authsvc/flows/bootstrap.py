@@ -5,7 +5,7 @@ from authsvc.core.client import BUILT_IN, Client, Secret
 from authsvc.core.event import About, Event
 from authsvc.core.record import FORMAT, Service
 from authsvc.core.token import Kind
-from authsvc.flows.deps import OPERATOR, Deps, audit
+from authsvc.flows.deps import SERVICE, Deps, audit
 from authsvc.flows.store_format import refuse_newer_format
 
 
@@ -39,5 +39,5 @@ async def first_start(deps: Deps) -> tuple[str, str] | None:
     if not await deps.store.service.create(service):
         await deps.store.clients.delete(admin.client_id)  # another worker made the first start meanwhile
         return None
-    await audit(deps, OPERATOR, Event.SERVICE_STARTED_FIRST, About(client_id=admin.client_id))
+    await audit(deps, SERVICE, Event.SERVICE_STARTED_FIRST, About(client_id=admin.client_id))
     return admin.client_id, secret.text

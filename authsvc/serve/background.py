@@ -14,6 +14,7 @@ from authsvc.flows.admins import fill_admins
 from authsvc.flows.deps import Deps
 from authsvc.flows.hash_forms import count_forms
 from authsvc.flows.left_out import record_left_out
+from authsvc.flows.operator_log import log_operator
 from authsvc.flows.ready import ready
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ TASKS: tuple[BackgroundTask, ...] = (
     BackgroundTask("end_with_parent", end_with_parent, lambda _: multiprocessing.parent_process() is not None),
     BackgroundTask("watch_hash_forms", watch_hash_forms, lambda _: True),
     BackgroundTask("fill_admins", fill_admins, lambda _: True),
+    BackgroundTask("log_operator", log_operator, lambda _: True),
     BackgroundTask("record_left_out", record_left_out, lambda _: True),
     BackgroundTask("watch_readiness", watch_readiness, lambda deps: deps.settings.metrics_port is not None),
 )

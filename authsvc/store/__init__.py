@@ -13,6 +13,7 @@ from authsvc.store.bulk_users import BulkInsert
 from authsvc.store.changes import Changes
 from authsvc.store.listing import Listing
 from authsvc.store.lookup import Lookup
+from authsvc.store.operator_events import OperatorEvents
 from authsvc.store.records import Records
 from authsvc.store.service import ServiceRecord
 from authsvc.store.sessions import Sessions
@@ -43,6 +44,7 @@ class Store:
         self.throttle = Throttle(connection, turns)
         self.changes = Changes(connection)
         self.audit = Audit(connection, retention_s=audit_retention_s, max_events=audit_max_events)
+        self.operator_events = OperatorEvents(connection, self.audit)
 
     async def close(self) -> None:
         """Finish the background work, unless the store hangs, and close the connections."""

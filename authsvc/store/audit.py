@@ -57,16 +57,22 @@ class Audit:
             self._connection.metrics.audit_unwritten.add()
             log.error("an audit event is in the log only: %s", entry.event)
 
-    def log(self, entry: Entry) -> dict[str, Any]:
-        """Write the log line only. Events that anybody can cause for free must not cost the store anything."""
+    def log(self, entry: Entry, *, at: float | None = None) -> dict[str, Any]:
+        """Write the log line only. Events that anybody can cause for free must not cost the store anything.
+
+        at: when it happened, in epoch seconds; by default now.
+        """
         fields = {name: value for name, value in msgspec.structs.asdict(entry).items() if value is not None}
-        log.info("%s", entry.event, extra={"fields": fields})
+        log.info("%s", entry.event, extra={"fields": fields} | ({} if at is None else {"happened_at": at}))
         return fields
 
-    async def page(self, *, before: str | None = None, limit: int) -> tuple[list[StoredEntry], str | None]:
-        """Entries older than `before` (an entry's id), newest first, and the id to go on from."""
+    async def page(
+        self, *, before: str | None = None, after: str | None = None, limit: int
+    ) -> tuple[list[StoredEntry], str | None]:
+        """Entries between two others, given by their ids, newest first; and the id to go on from as `before`."""
         end = "+" if before is None else f"({before}"
-        rows = await self._connection.call("XREVRANGE", keys.AUDIT, end, "-", "COUNT", limit)
+        start = "-" if after is None else f"({after}"
+        rows = await self._connection.call("XREVRANGE", keys.AUDIT, end, start, "COUNT", limit)
         entries = [_stored(id_, fields) for id_, fields in rows]
         return entries, entries[-1].id if len(entries) == limit else None
 
@@ -82,11 +88,14 @@ class Audit:
                 return entries[::-1]
             before = entries[-1].id
 
-    async def backwards(self) -> AsyncIterator[StoredEntry]:
-        """All entries, newest first. Only one page is in memory at a time."""
+    async def backwards(self, after: str | None = None) -> AsyncIterator[StoredEntry]:
+        """All entries, newest first, or all that are newer than the one with the id `after`, or 0-0.
+
+        Only one page is in memory at a time.
+        """
         before: str | None = None
         while True:
-            entries, before = await self.page(before=before, limit=_PAGE)
+            entries, before = await self.page(before=before, after=after, limit=_PAGE)
             for entry in entries:
                 yield entry
             if before is None:

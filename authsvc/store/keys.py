@@ -17,6 +17,8 @@ whole key of the session. No operation needs two slots at once.
 | `admins:index`             | sorted set  | for ever                | readers drop entries without power |
 | `admins:filled`            | time        | for ever                | nobody                             |
 | `admins:filling`           | a lease     | seconds                 | the worker that fills the index    |
+| `admins:logged`            | id in audit | for ever                | nobody                             |
+| `admins:logging`           | a lease     | seconds                 | the worker that logs for commands  |
 | `code:<handle>`            | JSON        | minutes                 | its use                            |
 | `throttle:<what>`          | JSON        | 90 days at most         | a success, giving up the name      |
 
@@ -30,6 +32,8 @@ from hashlib import sha256
 ADMINS = "admins:index"
 ADMINS_FILLED = "admins:filled"
 ADMINS_FILLING = "admins:filling"
+ADMINS_LOGGED = "admins:logged"
+ADMINS_LOGGING = "admins:logging"
 SERVICE = "service"
 AUDIT = "audit"
 SESSION_PREFIX = "session:"

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import PASSWORD, Server, run
+from tests.processes import until
 
 NEW_PASSWORD = "seven quiet herons wading"
 RUNBOOK = (Path(__file__).parents[2] / "docs" / "restore.md").read_text()
@@ -114,6 +115,14 @@ def take_away(server: Server, past: Past) -> None:
     assert log_in(server, "kim").status_code == 401
     assert log_in(server, "eve").status_code == 401
     assert call(server, "POST", "/introspect", data={"token": "x"}, auth=past.orders).status_code == 401
+    command(server, "user", "suspend", "bob")
+    until(lambda: suspended(server) == {past.subs["eve"], past.subs["bob"]})
+
+
+def suspended(server: Server) -> set[str]:
+    """Who was suspended, by the log of the service: over HTTP or on the command line."""
+    events = [json.loads(line) for line in server.log.splitlines()]
+    return {e["sub"] for e in events if e["logger"] == "authsvc.audit" and e["event"] == "user.suspended"}
 
 
 def put_back(server: Server, past: Past) -> None:
@@ -144,18 +153,24 @@ def test_the_runbook_takes_it_away_again(server: Server, past: Past) -> None:
     events = [json.loads(line) for line in server.log.splitlines()]
     changed = {e["sub"] for e in events if e["logger"] == "authsvc.audit" and e["event"] == "password.changed"}
     assert changed == {past.subs["kim"]}, "the log tells whose passwords are stale"
+    gone = suspended(server)
+    assert gone == {past.subs["eve"], past.subs["bob"]}, "also whom a command suspended"
     put_back(server, past)
     command(server, "service", "cut-off", "--yes")
     command(server, "user", "require-reset", *changed, "--yes")
+    for sub in gone:
+        command(server, "user", "suspend", sub)
     server.start()
     for name in NAMES:
         assert not active(server, past.access[name]), name
         answer = refresh(server, past.refresh[name])
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
     assert not cookie_works(server, past.cookie)
-    bob = log_in(server, "bob").json()
-    assert active(server, bob["access_token"])
-    assert refresh(server, bob["refresh_token"]).status_code == 200
+    ada = log_in(server, "ada").json()
+    assert active(server, ada["access_token"])
+    assert refresh(server, ada["refresh_token"]).status_code == 200
+    for name in ("bob", "eve"):
+        assert log_in(server, name).status_code == 401
     for password in (PASSWORD, NEW_PASSWORD):
         assert log_in(server, "kim", password).status_code == 401
     code = json.loads(command(server, "user", "reset-code", "kim", "--json"))["reset_code"]
