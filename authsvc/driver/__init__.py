@@ -23,7 +23,6 @@ The package uses parts of redis-py that are private or undocumented, so redis is
 | part of redis-py                                                       | used in                          |
 | ---------------------------------------------------------------------- | -------------------------------- |
 | `AbstractConnection._parser.set_invalidation_push_handler`             | `redis_py`                       |
-| `AbstractConnection._host_error`                                       | `redis_py`                       |
 | `AbstractConnection.on_connect_check_health`, overridden               | `redis_py`                       |
 | the arguments `check_health` and `push_request` of a connection        | `node`, `reader`, `tracking`     |
 | `BlockingConnectionPool.make_connection`, `connection_kwargs`          | `node`, `watch`                  |

@@ -15,10 +15,10 @@ from redis.exceptions import (
     MasterDownError,
     MovedError,
     NoPermissionError,
-    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from authsvc.driver.errors import NotPrimary, denied_command, first_word
@@ -149,7 +149,7 @@ _ANSWERS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, Cause]
     (NotPrimary, "", Cause("it is a replica", f"Wait for the failover to end, or name the primary in {_URL}")),
     ((ReadOnlyError, MasterDownError), "", Cause("it is a replica", "Wait for the failover to end")),
     (BusyLoadingError, "", Cause("it is loading its data", "Wait")),
-    (OutOfMemoryError, "", Cause("it is full", "Raise maxmemory there, or give it more memory")),
+    (RedisError, "used memory", Cause("it is full", "Raise maxmemory there, or give it more memory")),
     (NoPermissionError, "", Cause("its ACL forbids a key or a channel", "Grant it, as deploy/valkey/users.acl does")),
     (RedisError, "misconf", _FULL_DISK),
     (InvalidResponse, "", Cause("it is no Redis or Valkey", f"Correct host and port in {_URL}")),
@@ -163,5 +163,7 @@ def _of_silence(error: BaseException, place: Place) -> Cause:
         return Cause("no answer in time", f"See whether the store runs, and whether a firewall is between{tls}")
     if place.connecting and not place.tls and not place.socket:
         return Cause("it closes new connections", f"If it speaks TLS, use rediss:// in {_URL}; else look at its log")
+    if isinstance(error, RedisConnectionError | OSError):
+        return Cause("the connection was lost", "See whether the store runs, and look at its log")
     word = first_word(error) if isinstance(error, Exception) else ""
     return Cause(f"{type(error).__name__} {word}".strip(), "Look at the store's log")

@@ -130,8 +130,9 @@ def address_of(connection: AbstractConnection) -> HostPort:
 
 
 def name_of(connection: AbstractConnection) -> str:
-    """The server's address, for a log."""
-    return connection._host_error()  # there is no public way
+    """The server's address, for a log: host and port, or the path of a socket."""
+    host, port = address_of(connection)
+    return str(getattr(connection, "path", "")) or f"{host}:{port}"
 
 
 def place(connection: AbstractConnection, *, connecting: bool = False) -> Place:

@@ -99,7 +99,8 @@ def _request(world: World) -> bytes:
 NO_GUARD = [
     Patch(
         "driver/node.py",
-        "        except BaseException:\n"
+        "        except BaseException as error:\n"
+        "            locate(error, place(connection))\n"
         "            await connection.disconnect(nowait=True)  # or the next borrower would read these replies\n"
         "            raise\n",
         "",
