@@ -3,13 +3,13 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import click
 
 from authsvc.api.schemas import answers
-from authsvc.cli.output import cell, coloured, printable, say, show_list
+from authsvc.cli.output import cell, coloured, listing, printable, say, show_list
 from authsvc.cli.state import attached, run
 from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
@@ -40,7 +40,13 @@ def wanted(*, event: str | None, sub: str | None, client_id: str | None) -> Want
 
 def show_trail(test: Wanted, *, limit: int, since_s: int | None, as_json: bool) -> None:
     """Print events, newest first."""
-    show_entries(run(lambda deps: _latest(deps, test, limit=limit, since_s=since_s)), as_json=as_json)
+    with listing(_COLUMNS, as_json=as_json) as show:
+
+        async def work(deps: Deps) -> None:
+            async for entry in _latest(deps, _since(deps, test, since_s), limit=limit, since_s=since_s):
+                show(view(entry))
+
+        run(work)
 
 
 def follow_trail(test: Wanted, *, limit: int, since_s: int | None, as_json: bool) -> None:
@@ -48,7 +54,8 @@ def follow_trail(test: Wanted, *, limit: int, since_s: int | None, as_json: bool
 
     After the first answer, this waits for a store that is gone. Events that the store lost meanwhile are missing.
     """
-    last: str | None = None
+    start: str | None = None
+    shown: Wanted = test
     complained = False
 
     def show(entry: StoredEntry) -> None:
@@ -58,17 +65,17 @@ def follow_trail(test: Wanted, *, limit: int, since_s: int | None, as_json: bool
             click.echo(_line(entry))
 
     async def work(deps: Deps) -> None:
-        nonlocal last, complained
-        if last is None:
+        nonlocal start, shown, complained
+        if start is None:
+            shown = _since(deps, test, since_s)
             newest, _ = await deps.store.audit.page(limit=1)
-            latest = await _latest(deps, test, limit=limit, since_s=since_s)
-            last = newest[0].id if newest else "0-0"
-            for entry in reversed(latest):
-                show(entry)
+            start = f"({newest[0].id}" if newest else "-"
+            async for entry in _latest(deps, shown, limit=limit, since_s=since_s):
+                start = entry.id
         while True:
-            for entry in await deps.store.audit.after(last):
-                last = entry.id
-                if test(entry):
+            async for entry in deps.store.audit.forwards(start):
+                start = f"({entry.id}"
+                if shown(entry):
                     show(entry)
             if complained:
                 say("the store answers again")
@@ -79,7 +86,7 @@ def follow_trail(test: Wanted, *, limit: int, since_s: int | None, as_json: bool
         try:
             attached(work)
         except (StoreUnavailable, StartupError):
-            if last is None:
+            if start is None:
                 raise
             if not complained:
                 say("the store does not answer: waiting for it")
@@ -87,15 +94,24 @@ def follow_trail(test: Wanted, *, limit: int, since_s: int | None, as_json: bool
             time.sleep(_AGAIN_S)
 
 
-async def _latest(deps: Deps, test: Wanted, *, limit: int, since_s: int | None) -> list[StoredEntry]:
+def _since(deps: Deps, test: Wanted, since_s: int | None) -> Wanted:
+    """The same test, for entries that are not older than this."""
     oldest = 0.0 if since_s is None else deps.clock() - since_s
-    found: list[StoredEntry] = []
+    return lambda entry: entry.at >= oldest and test(entry)
+
+
+async def _latest(deps: Deps, test: Wanted, *, limit: int, since_s: int | None) -> AsyncIterator[StoredEntry]:
+    """The newest entries that are asked for, newest first."""
+    oldest = 0.0 if since_s is None else deps.clock() - since_s
+    left = limit
     async for entry in deps.store.audit.backwards():
-        if len(found) == limit or entry.at < oldest - _SKEW_S:
-            break
-        if entry.at >= oldest and test(entry):
-            found.append(entry)
-    return found
+        if entry.at < oldest - _SKEW_S:
+            return
+        if test(entry):
+            yield entry
+            left -= 1
+            if left == 0:
+                return
 
 
 def _line(entry: StoredEntry) -> str:

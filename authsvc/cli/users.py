@@ -1,5 +1,6 @@
 """`authsvc user …`."""
 
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -9,7 +10,7 @@ from authsvc.api.parsing import MAX_BODY, load_json
 from authsvc.api.schemas import answers
 from authsvc.cli.groups import user as group
 from authsvc.cli.options import as_json, yes
-from authsvc.cli.output import say, show, show_list
+from authsvc.cli.output import listing, say, show, show_list
 from authsvc.cli.progress import progress
 from authsvc.cli.prompts import confirm, new_password
 from authsvc.cli.state import run
@@ -71,13 +72,13 @@ def create(
 @as_json
 def list_(as_json: bool) -> None:
     """List all users, by name."""
+    with listing(_COLUMNS, as_json=as_json) as show_one:
 
-    async def work(deps: Deps) -> list[User]:
-        # By sub, as the walk may bring one twice.
-        found = {user.sub: user async for user in deps.store.listing.every_user()}
-        return sorted(found.values(), key=lambda user: (user.username is None, user.username or user.sub))
+        async def work(deps: Deps) -> None:
+            async for user in deps.store.listing.users_by_name():
+                show_one(_view(user))
 
-    show_list([_view(user) for user in run(work)], _COLUMNS, as_json=as_json)
+        run(work)
 
 
 @group.command("show")
@@ -202,15 +203,24 @@ def require_reset(who: tuple[str, ...], everybody: bool, yes: bool) -> None:
     confirm(f"Make the password{'s of all users' if everybody else ''} good for nothing?", yes=yes)
 
     async def work(deps: Deps) -> int:
-        named = [(await find(deps, one)).sub for one in who]
-        subs = {user.sub async for user in deps.store.listing.every_user()} if everybody else set(named)
-        with progress("ending passwords", len(subs)) as update:
-            for done, sub in enumerate(subs, 1):
+        done = 0
+        with progress("ending passwords", len(who)) as update:
+            async for sub in _subs(deps, who):
                 await passwords.require_reset(deps, OPERATOR, sub)
-                update(done, f"{done:,} of {len(subs):,}")
-        return len(subs)
+                done += 1
+                update(done, f"{done:,}")
+        return done
 
     say(f"{run(work)} to set a new password: `authsvc user reset-code` makes a code for each")
+
+
+async def _subs(deps: Deps, who: Sequence[str]) -> AsyncIterator[str]:
+    """The subs of these users, or of all users. Raises NotFound before the first one."""
+    for sub in dict.fromkeys([(await find(deps, one)).sub for one in who]):
+        yield sub
+    if not who:
+        async for user in deps.store.listing.every_user():
+            yield user.sub
 
 
 async def find(deps: Deps, who: str) -> User:

@@ -72,21 +72,30 @@ class Audit:
         """Entries between two others, given by their ids, newest first; and the id to go on from as `before`."""
         end = "+" if before is None else f"({before}"
         start = "-" if after is None else f"({after}"
-        rows = await self._connection.call("XREVRANGE", keys.AUDIT, end, start, "COUNT", limit)
-        entries = [_stored(id_, fields) for id_, fields in rows]
+        entries = [_stored(id_, fields) for id_, fields in await self._rows(end, start, limit)]
         return entries, entries[-1].id if len(entries) == limit else None
 
-    async def after(self, id_: str) -> list[StoredEntry]:
-        """All entries newer than this one, oldest first. `id_`: of an entry, or 0-0."""
-        entries: list[StoredEntry] = []
-        before: str | None = None
-        while True:
-            end = "+" if before is None else f"({before}"
-            rows = await self._connection.call("XREVRANGE", keys.AUDIT, end, f"({id_}", "COUNT", _PAGE)
-            entries += [_stored(id_, fields) for id_, fields in rows]
+    async def forwards(self, start: str) -> AsyncIterator[StoredEntry]:
+        """The entries from `start` on, oldest first. start: an id, "(" and an id without that entry, or "-" for all.
+
+        Reads a long part twice: first from its end, to learn where its pages end. The ACL that is shipped grants
+        XREVRANGE only, and one page at a time is in memory.
+        """
+        ends: list[str] = []
+        oldest: list[Any] = []
+        while rows := await self._rows(f"({oldest[-1][0].decode()}" if oldest else "+", start):
+            ends.append(rows[0][0].decode())
+            oldest = rows
             if len(rows) < _PAGE:
-                return entries[::-1]
-            before = entries[-1].id
+                break
+        for end in reversed(ends):
+            for id_, fields in reversed(oldest or await self._rows(end, start)):
+                yield _stored(id_, fields)
+            oldest = []
+
+    async def _rows(self, end: str, start: str, limit: int = _PAGE) -> list[Any]:
+        rows: list[Any] = await self._connection.call("XREVRANGE", keys.AUDIT, end, start, "COUNT", limit)
+        return rows
 
     async def backwards(self, after: str | None = None) -> AsyncIterator[StoredEntry]:
         """All entries, newest first, or all that are newer than the one with the id `after`, or 0-0.

@@ -5,7 +5,8 @@ pages before the end, and a record that is written meanwhile may appear twice.
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 from authsvc.core.client import Client
@@ -13,6 +14,7 @@ from authsvc.core.record import Record
 from authsvc.core.user import Credentials, User
 from authsvc.driver.connection import Connection
 from authsvc.store import keys
+from authsvc.store.distinct import Distinct
 from authsvc.store.encoding import load
 
 R = TypeVar("R", bound=Record)
@@ -35,25 +37,45 @@ class Listing:
         return await self._page(Client, keys.CLIENT_PREFIX, cursor, limit)
 
     async def every_user(self) -> AsyncIterator[User]:
-        cursor: str | None = "0"
-        while cursor is not None:
-            users, cursor = await self.users(cursor, _STEP)
-            for user in users:
-                yield user
+        """Every user once, in the order of their subs. May include users created meanwhile."""
+        async for user in self._every(User, keys.USER_PREFIX):
+            yield user
 
     async def every_client(self) -> AsyncIterator[Client]:
-        cursor: str | None = "0"
-        while cursor is not None:
-            clients, cursor = await self.clients(cursor, _STEP)
-            for client in clients:
-                yield client
+        """Every client once, in the order of their ids."""
+        async for client in self._every(Client, keys.CLIENT_PREFIX):
+            yield client
 
     async def every_credentials(self) -> AsyncIterator[Credentials]:
-        cursor: str | None = "0"
-        while cursor is not None:
-            page, cursor = await self._page(Credentials, keys.CREDENTIALS_PREFIX, cursor, _STEP)
-            for credentials in page:
-                yield credentials
+        """All credentials, each once."""
+        async for credentials in self._every(Credentials, keys.CREDENTIALS_PREFIX):
+            yield credentials
+
+    async def users_by_name(self) -> AsyncIterator[User]:
+        """Every user once, by name, and after them the users without a name. A rename meanwhile may show a user twice.
+
+        Reads each user twice, because only names are kept in memory.
+        """
+        names = Distinct()
+        async for user in self.every_user():
+            names.add(f"{user.username is None:d}{user.username or ''}\0{user.sub}")
+        for batch in _batches(names):
+            subs = [name.rpartition("\0")[2] for name in batch]
+            for user in await self._load(User, [keys.user(sub) for sub in subs]):
+                yield user
+
+    async def _every(self, model: type[R], prefix: str) -> AsyncIterator[R]:
+        """Walk over the keys first: the walk returns some keys twice. Only their names are kept in memory."""
+        names, position = Distinct(), "0"
+        while True:
+            position, found = await self._connection.scan(position, f"{prefix}*", _STEP)
+            for name in found:
+                names.add(name.decode())
+            if position == "0":
+                break
+        for batch in _batches(names):
+            for record in await self._load(model, batch):
+                yield record
 
     async def _page(self, model: type[R], prefix: str, cursor: str | None, limit: int) -> tuple[list[R], str | None]:
         position, _, after = (cursor or "0").partition("!")
@@ -78,6 +100,12 @@ class Listing:
             return []
         raws = await self._connection.batch([("GET", name) for name in names])
         return [load(model, raw) for raw in raws if raw is not None]
+
+
+def _batches(names: Iterable[str]) -> Iterator[list[str]]:
+    following = iter(names)
+    while batch := list(islice(following, _STEP)):
+        yield batch
 
 
 def is_cursor(text: str) -> bool:

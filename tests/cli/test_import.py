@@ -29,7 +29,6 @@ from authsvc.flows.bootstrap import first_start
 from authsvc.flows.deps import Deps
 from authsvc.hashing import cost as hash_cost
 from authsvc.hashing.cost import Cost
-from authsvc.store.listing import Listing
 from tests.cli.test_cli import Cli, program
 from tests.conftest import PASSWORD as RIVER
 from tests.hashes import PASSWORD, SAMPLES, keycloak
@@ -575,13 +574,12 @@ def test_hashes_are_exported_only_with_the_option(started: Cli) -> None:
 def test_nobody_is_exported_twice(started: Cli, many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The walk through the keys may return a user twice."""
     started.ok("user", "import", str(many))
-    every_user = Listing.every_user
+    scan = Connection.scan
 
-    async def stammering(self: Listing) -> Any:
-        async for user in every_user(self):
-            yield user
-            yield user
+    async def stammering(self: Connection, *arguments: Any) -> Any:
+        position, names = await scan(self, *arguments)
+        return position, names * 2
 
-    monkeypatch.setattr(Listing, "every_user", stammering)
+    monkeypatch.setattr(Connection, "scan", stammering)
     names = [json.loads(line)["username"] for line in started.ok("user", "export").splitlines()]
     assert len(names) == len(set(names)) == MANY
