@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -23,6 +24,7 @@ logger = logging.getLogger("authsvc.ops.embedded")
 LOCK_WAIT_S = 3.0  # long enough for a command that runs a store of its own for a moment
 ORPHAN_WAIT_S = 30.0
 STOP_WAIT_S = 2.0  # every acknowledged write is on the disk, so killing a Valkey that hangs loses nothing
+LOG_LOADING_EVERY_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S, HEALTHY_AFTER_S = 0.1, 10.0, 60.0
 
 
@@ -151,7 +153,11 @@ class Embedded:
                     pass_fds=[self._valkey_lock],
                 )
             self._process, self.pid = process, process.pid
-        while not _ask(self._socket, "PING").startswith(b"+PONG"):  # -LOADING while it reads its file
+        log_at = time.monotonic() + LOG_LOADING_EVERY_S
+        while not (told := _ask(self._socket, "PING")).startswith(b"+PONG"):
+            if told.startswith(b"-LOADING") and time.monotonic() >= log_at:
+                logger.warning("waiting for the store, which is loading its data: %s", _progress(self._socket))
+                log_at = time.monotonic() + LOG_LOADING_EVERY_S
             if process.poll() is not None:
                 raise StartupError(
                     f"{self._binary} exited with status {process.returncode} while starting in {self._dir}. "
@@ -189,9 +195,17 @@ def _ask(path: Path, command: str) -> bytes:
         try:
             connection.connect(str(path))
             connection.sendall(f"{command}\r\n".encode())
-            return connection.recv(512)
+            return connection.recv(8192)
         except OSError:
             return b""
+
+
+def _progress(path: Path) -> str:
+    """How much a loading server has read of its files, and its guess how long the rest takes."""
+    fields = dict(re.findall(rb"loading_(loaded_perc|eta_seconds):([0-9]+)", _ask(path, "INFO persistence")))
+    if len(fields) < 2:
+        return "it does not say how far it is"
+    return "%d %%, about %d s left" % (int(fields[b"loaded_perc"]), int(fields[b"eta_seconds"]))
 
 
 def _within(seconds: float, done: Callable[[], bool]) -> bool:

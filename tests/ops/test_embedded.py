@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import stat
@@ -11,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,30 @@ def test_killed_valkey_comes_back(data_dir: Path, each_binary: str) -> None:
             assert time.monotonic() - killed_at < 2.0
             assert call(server.url, "GET", f"name{n}") == "value"
         assert processes_on(data_dir) == [server.pid]
+
+
+def test_a_long_load_is_in_the_log(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says that a start waits for the store to load its data, and how far that is, once in a few seconds."""
+    with Embedded(data_dir) as server, redis.Redis.from_url(server.url) as client, client.pipeline() as pipeline:
+        for n in range(5000):
+            pipeline.set(f"name{n}", "value" * 20)
+        pipeline.execute()
+    slow = tmp_path / "slow"
+    slow.write_text(f'#!/bin/sh\nexec {find_binary()} "$@" --key-load-delay 500\n')
+    slow.chmod(0o700)
+    monkeypatch.setattr(embedded, "find_binary", lambda: str(slow))
+    monkeypatch.setattr(embedded, "LOG_LOADING_EVERY_S", 0.3)
+    with Embedded(data_dir) as server:
+        assert call(server.url, "GET", "name4999") == "value" * 20
+    said = "waiting for the store, which is loading its data: ([0-9]+) %, about [0-9]+ s left"
+    found = [re.fullmatch(said, message) for message in caplog.messages]
+    done = [int(each[1]) for each in found if each]
+    assert len(found) == len(done) >= 2
+    assert done == sorted(done)
+    times = [record.created for record in caplog.records]
+    assert all(later - earlier > 0.29 for earlier, later in pairwise(times))
 
 
 def test_failed_restart_is_tried_again(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
