@@ -205,7 +205,7 @@ def _progress(path: Path) -> str:
     fields = dict(re.findall(rb"loading_(loaded_perc|eta_seconds):([0-9]+)", _ask(path, "INFO persistence")))
     if len(fields) < 2:
         return "it does not say how far it is"
-    return "%d %%, about %d s left" % (int(fields[b"loaded_perc"]), int(fields[b"eta_seconds"]))
+    return f"{int(fields[b'loaded_perc'])} %, about {int(fields[b'eta_seconds'])} s left"
 
 
 def _within(seconds: float, done: Callable[[], bool]) -> bool:
