@@ -40,9 +40,12 @@ class FastCycle(RequestResponseCycle):
     """It stands where uvicorn keeps a RequestResponseCycle, and runs no application.
 
     scope: an empty scope, which the general way fills if the request goes there after all.
-    question: its name in the memory, None until the body is there. remembered: the last answer to the question.
-    request: parsed if no answer is remembered. piece: the bytes of a request that is not parsed, because the same bytes
-    were parsed before; its head is bare then.
+
+    question: its name in the memory, None until the body is there.
+
+    remembered: the last answer to the question. request: what was asked, parsed if no answer is remembered.
+
+    piece: the bytes of a request that is not parsed, as the same bytes were parsed before. The head is bare then.
     """
 
     message_event: Any = _Event()

@@ -49,7 +49,7 @@ class FastProtocol(BoundedProtocol):
     def data_received(self, data: bytes) -> None:
         recalled, self._recalled = self._recalled, None
         try:
-            # Who asks about tokens that are not remembered yet pays for no attempt.
+            # Otherwise the client asks about new tokens, and an attempt would be in vain.
             cycle = self._recall(data) if recalled else None
             if cycle is None:
                 self._whole = data if recalled is not None or self.scope is None else b""

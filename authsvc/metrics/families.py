@@ -125,7 +125,7 @@ def families(calls: Sequence[Call]) -> tuple[Family, ...]:
         Family("hashes_refused", "counter", "Password hashes refused because the queue was full."),
         Family("imported_hashes_queued_seconds", "gauge", "Time that queued checks of imported hashes take."),
         Family(
-            "lookups_per_round_trip", "histogram", "Lookups that shared one batch of round trips.", buckets=BATCHES
+            "lookups_per_round_trip", "histogram", "Lookups that shared one round trip.", buckets=BATCHES
         ),
         Family(
             "store_round_trip_duration_seconds", "histogram", "Round trips to the store: lookups, and all other calls.",

@@ -1,8 +1,8 @@
 """Reading the records that decisions about tokens need, for many callers in the same round trip.
 
 Questions that wait in the same turn of the event loop share one MGET. A question never joins a read that is already
-sent, so its records are read after it was asked, and all at one moment. Whose session it is, and whose client, never
-changes: a question that does not know this yet takes one round trip more to learn it.
+sent, so its records are read after it was asked, and all at one moment. The user and the client of a session never
+change. A question that does not know them yet takes one more round trip to learn them.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ Hear = Callable[[Moment | Exception], None]
 
 
 class Question:
-    """What one caller asked.
+    """The question of one caller.
 
     handles: the sessions of which it is not known yet whose they are. wanted: the keys to read, as far as known.
     give_up_at: on the event loop's clock.
@@ -139,7 +139,7 @@ class Lookup:
             self._scheduled = True
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Read for those who wait. Every caller gets an answer, also after a fault."""
+        """Read for all questions that wait. Every caller gets an answer, also after a fault."""
         self._scheduled = False
         questions: list[Question] = []
         try:
@@ -154,7 +154,7 @@ class Lookup:
         self._schedule(loop)
 
     def _begin(self, questions: list[Question]) -> None:
-        """Send the reads. Those who have to learn whose sessions they ask about have one of their own."""
+        """Send the reads: one for questions that first have to learn user and client, and one for all others."""
         learning = [question for question in questions if question.handles]
         if learning:
             handles = chain.from_iterable([question.handles for question in learning])
