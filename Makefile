@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test topologies check openapi docs bench chaos release clean
+.PHONY: run test topologies check openapi docs docs-serve bench chaos release clean
 
 run: $(VENV)/installed
 	exec $(BIN)/authsvc serve
@@ -28,6 +28,10 @@ openapi: $(VENV)/installed
 # The documentation as a site, in site/; a warning is a failure.
 docs: $(VENV)/installed
 	$(BIN)/properdocs build --strict --config-file mkdocs.yml
+
+# The same at http://127.0.0.1:8001, built again when a page changes.
+docs-serve: $(VENV)/installed
+	$(BIN)/properdocs serve --config-file mkdocs.yml --dev-addr 127.0.0.1:8001
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("authsvc needs Python 3.11 or newer; set PYTHON=python3.x") if sys.version_info < (3, 11) else None'

@@ -1,9 +1,11 @@
 """Makes the pages of the reference from the code: settings, calls, commands, the list of decisions."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 import yaml
@@ -96,6 +98,13 @@ def _type(field: dict[str, Any], schemas: dict[str, Any]) -> str:
     return ", ".join([words, *bounds])
 
 
+def _example(kind: str, body: dict[str, Any]) -> list[str]:
+    """The body of an example, as it is sent."""
+    if kind == "application/json":
+        return ["```json", json.dumps(body, indent=2, ensure_ascii=False), "```", ""]
+    return ["```text", urlencode(body, safe="…"), "```", ""]
+
+
 class _Calls:
     """The contract as a page."""
 
@@ -120,7 +129,8 @@ class _Calls:
                         yield from self._call(method.upper(), path, call)
 
     def _call(self, method: str, path: str, call: dict[str, Any]) -> Iterator[str]:
-        yield from ["", f"### {method} {path}", "", f"**{call['summary']}**", ""]
+        badge = f'<span class="method {method.lower()}">{method}</span>'
+        yield from ["", f"### {badge} {path}", "", f"**{call['summary']}**", ""]
         if text := call.get("description"):
             yield from [text, ""]
         yield from [f"Who: {self._who(call)}.", ""]
@@ -134,6 +144,8 @@ class _Calls:
         if "requestBody" in call:
             ((kind, body),) = call["requestBody"]["content"].items()
             yield from [f"Takes `{kind}`:", "", *self._fields(body["schema"]), ""]
+            if "example" in body:
+                yield from _example(kind, body["example"])
         for status, answer in call["responses"].items():
             if status.startswith("2"):
                 yield from self._given(status, answer)

@@ -1,5 +1,6 @@
 """Adds to the site the pages made from the code, and the files of the repository to which pages link."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,8 +19,13 @@ _FENCE = re.compile(r"^(?P<fence> *```+)(?P<language>\w+)[ ]+\S.*$", re.MULTILIN
 
 
 def on_config(config: ProperDocsConfig) -> ProperDocsConfig:
-    """Make no 404 page: its links need the address of the site, which is not known."""
+    """Make no 404 page: its links need the address of the site, which is not known.
+
+    Pages link to the repository and to their own source there if AUTHSVC_REPO_URL is set.
+    """
     config.theme.static_templates.discard("404.html")
+    if repository := os.environ.get("AUTHSVC_REPO_URL", "").rstrip("/"):
+        config.repo_url, config.repo_name, config.edit_uri = repository, "repository", f"{repository}/edit/main/docs/"
     return config
 
 
@@ -32,6 +38,8 @@ def on_files(files: Files, config: ProperDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, *, page: Page, config: ProperDocsConfig, files: Files) -> str:
     """Remove the hidden blocks of the tests, and lead links to files of the repository to copies of the files."""
+    if page.file.src_uri == "index.md":
+        page.meta["hide"] = ["navigation", "toc"]
     text = _FENCE.sub(r"\g<fence>\g<language>", _COMMENT.sub("", markdown))
     docs = Path(config.docs_dir)
     here = (docs / page.file.src_uri).parent

@@ -20,7 +20,7 @@ PAGES = {str(page.relative_to(ROOT)): blocks_of(page) for page in documented()}
 BLOCKS = [block for blocks in PAGES.values() for block in blocks]
 RUN = {"sh", "python"}
 # `text` is for readers only: a layout, an answer with an ellipsis.
-LANGUAGES = RUN | {"json", "yaml", "toml", "nginx", "caddy", "js", "html", "ini", "text"}
+LANGUAGES = RUN | {"json", "yaml", "toml", "nginx", "caddy", "js", "go", "java", "html", "ini", "text"}
 UNTOUCHED = [block for block in BLOCKS if "no-run" in block.options]
 
 

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
+from properdocs.config.defaults import ProperDocsConfig
+from properdocs.theme import Theme
 
 from tests.docs.blocks import ROOT, documented
+from tools import site_hooks
 
 # Pairs of names: a token of the Markdown parser, and the tag of the page that shows it.
 _SAME = {"fence": "pre", "list_item_open": "li", "table_open": "table", "heading_open": "h", "blockquote_open": "quote"}
@@ -36,12 +39,12 @@ class Html(HTMLParser):
         if tag == "a" and "href" in given:
             self.links.append(given["href"])
         self.anchors |= {given[name] for name in ("id", "name") if name in given}
-        if given.get("role") == "main" or self._depth:
-            self._depth += tag == "div"
+        if tag == "article" or self._depth:
+            self._depth += tag == "article"
             self.made_of[_TAGS.get(tag, "")] += tag in _TAGS
 
     def handle_endtag(self, tag: str) -> None:
-        if self._depth and tag == "div":
+        if self._depth and tag == "article":
             self._depth -= 1
 
 
@@ -89,6 +92,23 @@ def test_a_page_shows_the_structure_of_its_markdown(site: Path, page: Path) -> N
     written = Counter(_SAME[token.type] for token in tokens if token.type in _SAME)
     found = Html(built.read_text()).made_of
     assert {kind: found[kind] for kind in _SAME.values()} == {kind: written[kind] for kind in _SAME.values()}
+
+
+def test_the_site_can_be_searched(site: Path) -> None:
+    """The site brings its own search index and offers it on each page."""
+    assert (site / "search" / "pagefind-entry.json").exists()
+    for page in site.rglob("*.html"):
+        assert 'data-md-component="search"' in page.read_text(), page.name
+
+
+def test_pages_link_to_their_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the address of the repository each page has a link that edits it, and without it no page has one."""
+    monkeypatch.delenv("AUTHSVC_REPO_URL", raising=False)
+    config = ProperDocsConfig()
+    config.theme = Theme(name="materialx")
+    assert not site_hooks.on_config(config).repo_url
+    monkeypatch.setenv("AUTHSVC_REPO_URL", "https://git.example.org/authsvc/")
+    assert site_hooks.on_config(config).edit_uri == "https://git.example.org/authsvc/edit/main/docs/"
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
