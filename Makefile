@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 
 .PHONY: run test topologies check openapi docs docs-serve bench chaos release clean
 
-run: $(VENV)/installed
-	exec $(BIN)/authsvc serve
+# Only the service and the embedded store; the other targets install all that development takes.
+run: $(VENV)/runnable
+	@exec $(BIN)/authsvc serve
 
 test: check
 	$(BIN)/python -m pytest -n 2 -q
@@ -33,11 +34,23 @@ docs: $(VENV)/installed
 docs-serve: $(VENV)/installed
 	$(BIN)/properdocs serve --config-file mkdocs.yml --dev-addr 127.0.0.1:8001
 
-$(VENV)/installed: pyproject.toml
+# pip completes an installation that was interrupted. A virtual environment without a working pip is made anew.
+define install
 	@$(PYTHON) -c 'import sys; sys.exit("authsvc needs Python 3.11 or newer; set PYTHON=python3.x") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	@$(BIN)/pip --version >/dev/null 2>&1 || { \
+		echo "making a virtual environment in $(VENV)"; \
+		$(PYTHON) -c 'import signal, venv; signal.signal(signal.SIGINT, signal.SIG_DFL); venv.main(["--clear", "$(VENV)"])'; }
+	@echo "installing authsvc[$(1)] in $(VENV)"
+	@$(BIN)/pip install --disable-pip-version-check --editable '.[$(1)]'
+endef
+
+$(VENV)/runnable: pyproject.toml
+	$(call install,embedded)
 	@touch $@
+
+$(VENV)/installed: pyproject.toml
+	$(call install,dev)
+	@touch $(VENV)/runnable $@
 
 # Needs wrk, node, go and nginx; takes more than twenty minutes on an otherwise idle machine of two cores or more.
 bench: $(VENV)/installed

@@ -1,4 +1,7 @@
-"""The log: one JSON object a line on stderr, with the id of the request that the service was answering."""
+"""The log on stderr, with the id of the request that the service was answering.
+
+It is one JSON object a line, or text for a person at a terminal.
+"""
 
 import json
 import logging
@@ -7,6 +10,9 @@ import sys
 import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import Any, Literal
+
+LogFormat = Literal["json", "text"]
 
 # The id of the request that the current task answers. Tasks that it starts inherit the id.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -58,13 +64,41 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": _masked(record.getMessage()),
         }
-        during = getattr(record, "request_id", None)
-        if during is not None:
-            line["request_id"] = during
-        line |= getattr(record, "fields", {})
+        line |= _fields(record)
         if record.exc_info:
             line["traceback"] = _masked(self.formatException(record.exc_info))
         return json.dumps(line)
+
+
+class TextLines(logging.Formatter):
+    """The local time, the level, the message and the fields as `name=value`. A traceback follows, indented.
+
+    Only the service begins a line without indentation. Text from a client cannot steer the terminal.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        message = _masked(record.getMessage())
+        fields = [f"{name}={_value(value)}" for name, value in _fields(record).items() if value not in (None, message)]
+        lines = ["  ".join([f"{at} {record.levelname.lower():<7} {_printable(message)}", *fields])]
+        if record.exc_info:
+            lines += [f"  {_printable(line)}" for line in _masked(self.formatException(record.exc_info)).split("\n")]
+        return "\n".join(lines)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    during = getattr(record, "request_id", None)
+    given: dict[str, Any] = getattr(record, "fields", {})
+    return given if during is None else {"request_id": during} | given
+
+
+def _value(value: object) -> str:
+    """The value in printable ASCII. A text that is not one word is quoted."""
+    return value if isinstance(value, str) and re.fullmatch("[!#-<>-~]+", value) else json.dumps(value)
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _masked(text: str) -> str:
@@ -72,11 +106,16 @@ def _masked(text: str) -> str:
     return _SECRET.sub("…", text)
 
 
-def log_to_stderr() -> None:
-    """Start logging: the service from level `info`, uvicorn from level `warning`."""
+def log_to_stderr(log_format: LogFormat | None = None) -> None:
+    """Start logging: the service from level `info`, uvicorn from level `warning`.
+
+    log_format: None for text if stderr is a terminal, and for JSON otherwise.
+    """
+    if log_format is None:
+        log_format = "text" if sys.stderr.isatty() else "json"
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(RequestId())
     handler.addFilter(Repeats())
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(TextLines() if log_format == "text" else JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

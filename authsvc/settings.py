@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -165,6 +165,9 @@ class Settings(BaseModel):
     )
     answer_memory_mb: int = Field(
         64, ge=0, le=16_384, description="memory of a worker for answers that it may give again, MB; 0: none"
+    )
+    log_format: Literal["json", "text"] | None = Field(
+        None, description="lines of the log; by default `text` if stderr is a terminal, else `json`"
     )
     access_log_share: float = Field(0, ge=0, le=1, description="share of requests in the access log; 0: none")
     audit_retention_s: Seconds = Field(90 * 86400, description="how long the audit trail keeps an event")

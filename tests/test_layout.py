@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "web": "api flows store metrics core logs errors",
     "edge": "web api flows store metrics core errors",
     "composition": "api flows hashing ops store driver metrics settings",
+    "program": "cli",
     "app": "web api flows driver errors",
     "serve": "app composition edge web api flows ops metrics settings logs waiting errors",
     "cli": "serve composition api flows hashing ops store core settings waiting errors",

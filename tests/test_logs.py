@@ -20,7 +20,7 @@ from authsvc.core.event import Entry, Event
 from authsvc.core.token import Kind
 from authsvc.driver.redis_py import OnPrimary
 from authsvc.errors import StoreUnavailable
-from authsvc.logs import JsonLines, RequestId, request_id
+from authsvc.logs import JsonLines, RequestId, TextLines, request_id
 from authsvc.store.changes import Changes
 from tests.conftest import PASSWORD, Service, bearer
 from tests.edge.test_protocol import eventually
@@ -204,6 +204,34 @@ def test_one_record_is_one_line(text: str) -> None:
     assert "ValueError" in assert_one_line(JsonLines().format(record))["traceback"]
 
 
+@pytest.mark.parametrize("text", [HOSTILE, "%s", "\ud800", "é", ""])
+def test_a_line_for_people_is_one_line(text: str) -> None:
+    """In text, hostile messages and fields stay on their line, and a traceback is indented."""
+    record = logging.LogRecord("authsvc", logging.WARNING, __file__, 1, "message %s", (text,), None)
+    record.fields = {"sub": text, "details": {text: [text]}, "client_id": "app"}
+    line = TextLines().format(record)
+    assert re.match(r"\d\d:\d\d:\d\d warning message ", line)
+    assert line.isprintable()
+    assert line.endswith("  client_id=app")
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        record.exc_info = (type(error), error, error.__traceback__)
+    first, *traceback = TextLines().format(record).split("\n")
+    assert first == line
+    assert any("ValueError" in one for one in traceback)
+    assert all(one.startswith("  ") and one.isprintable() for one in traceback)
+
+
+def test_an_event_for_people_has_its_name_once() -> None:
+    """The name of an event is the message of its line, and what is not known is left out."""
+    record = logging.LogRecord("authsvc.audit", logging.INFO, __file__, 1, "%s", ("user.created",), None)
+    record.fields = {"event": "user.created", "actor": "operator", "reason": None, "user_agent": "curl/8 (x)"}
+    assert (
+        TextLines().format(record).partition(" info    ")[2] == 'user.created  actor=operator  user_agent="curl/8 (x)"'
+    )
+
+
 def assert_one_line(line: str) -> dict[str, Any]:
     assert line.isascii()
     assert line.isprintable()
@@ -221,7 +249,7 @@ def test_credentials_are_masked() -> None:
     except RuntimeError as error:
         info = (RuntimeError, error, error.__traceback__)
     record = logging.LogRecord("authsvc", logging.ERROR, "", 0, "failed: %s", (secret.text,), info)
-    line = JsonLines().format(record)
-    assert secret.handle in line
-    assert secret.text[16:] not in line
-    assert basic not in line
+    for line in (JsonLines().format(record), TextLines().format(record)):
+        assert secret.handle in line
+        assert secret.text[16:] not in line
+        assert basic not in line

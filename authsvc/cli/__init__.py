@@ -43,7 +43,7 @@ class Program(click.Group):
             say(f"authsvc: {error}" if todo is None else f"authsvc: {error}. {todo}.")
             ctx.exit(status_of(error))
         except (KeyboardInterrupt, click.Abort):
-            click.echo(err=True)  # leaves the line with the ^C
+            say("\nauthsvc: interrupted")  # below the line with the ^C
             ctx.exit(INTERRUPTED)
 
 
@@ -66,9 +66,12 @@ for group in (groups.user, groups.client, groups.token, groups.service):
 @click.option("--workers", type=click.IntRange(1, 256), help="Server processes; by default AUTHSVC_WORKERS, or 1.")
 def serve(**given: Any) -> None:
     """Serve HTTP, on an embedded Valkey unless AUTHSVC_REDIS_URL is set."""
+    # Python ignores a KeyboardInterrupt in the locks of its imports. There is nothing to clean up yet.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     from authsvc.cli.state import settings
     from authsvc.serve.start import serve as run_server
 
+    signal.signal(signal.SIGINT, before)
     run_server(settings().but(**{name: value for name, value in given.items() if value is not None}))
 
 
@@ -148,3 +151,5 @@ def main() -> None:
         cli(prog_name="authsvc")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to do, so another Ctrl-C needs no traceback

@@ -7,7 +7,15 @@ from authsvc.settings import Settings
 def banner(settings: Settings) -> str:
     """One line: which version serves where, and where its state is."""
     state = "the configured store" if settings.redis_url else f"an embedded Valkey in {settings.data_dir.resolve()}"
-    return f"authsvc {__version__} on {settings.base_url}, state in {state}"
+    # A browser sends the cookie only to the name that set it, and developers load their pages from localhost.
+    pages = f", for pages in a browser {_local(settings)}" if _local(settings) else ""
+    return f"authsvc {__version__} on {settings.base_url}{pages}, state in {state}"
+
+
+def _local(settings: Settings) -> str | None:
+    """The address of this machine by name. None: others reach the service, or its address is configured."""
+    listens_here = settings.issuer is None and settings.host == "127.0.0.1"
+    return f"http://localhost:{settings.port}" if listens_here else None
 
 
 def first_steps(base: str, client_id: str, secret: str) -> str:

@@ -44,7 +44,7 @@ MakeApp = Callable[..., Any]
 
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises StartupError."""
-    log_to_stderr()
+    log_to_stderr(settings.log_format)
     raise_descriptors()
     # This handler also stops the embedded store if the signal comes during the start.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -60,6 +60,7 @@ def serve(settings: Settings) -> None:
         if admin is not None:
             _print(first_steps(settings.base_url, *admin))
         _run(settings, url, listening, registry)
+    log.info("stopped")
 
 
 def _run(settings: Settings, url: str, listening: socket.socket, registry: WorkerRegistry) -> None:
