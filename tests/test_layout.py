@@ -49,6 +49,7 @@ ONLY_IN = {
     "cryptography": {"hashing"},
     "click": {"cli"},
     "httpx": {"sdk"},
+    "fastapi": {"sdk"},  # only `authsvc.sdk.fastapi`
     "prometheus_client": {"metrics"},
     "opentelemetry": {"web"},
 }
@@ -116,10 +117,11 @@ def test_no_import_cycles() -> None:
 
 
 def test_only_one_module_of_the_sdk_needs_starlette() -> None:
-    """In the SDK, starlette is for `authsvc.sdk.starlette` alone."""
+    """In the SDK, starlette is for `authsvc.sdk.starlette` alone, and FastAPI for `authsvc.sdk.fastapi`."""
     paths = sorted((PACKAGE / "sdk").rglob("*.py"))
-    importing = {path.name for path in paths for name in imports_of(path) if name.startswith("starlette.")}
-    assert importing <= {"starlette.py"}
+    for library in ("starlette", "fastapi"):
+        importing = {path.name for path in paths for name in imports_of(path) if name.startswith(f"{library}.")}
+        assert importing <= {f"{library}.py"}
 
 
 # `authsvc serve` is the one command that needs the web framework.

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from authsvc.sdk.answers import Active
 from authsvc.sdk.async_introspector import AsyncIntrospector
-from authsvc.sdk.bearer import Refused, accepted, cookie_in, demand, token_in
-from authsvc.sdk.errors import Unavailable
+from authsvc.sdk.bearer import Refused, cookie_in, demand, token_in
+from authsvc.sdk.streams import user_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -88,12 +88,7 @@ class AuthMiddleware:
                 raise Refused.without_token()
             scope["user"], scope["auth"] = Anonymous(), AuthCredentials([])
             return
-        try:
-            user = accepted(await self._introspector.introspect(token))
-        except Unavailable as error:
-            raise Refused.unavailable(error) from error
-        scope["user"], scope["auth"] = user, AuthCredentials(["authenticated", *user.scopes])
-        scope[_WATCH] = lambda: self._introspector.while_active(token)
+        await admit(scope, self._introspector, token)
 
     def _cookie_of(self, scope: Scope, headers: "_Headers") -> str | None:
         if self._cookie is None:
@@ -114,6 +109,17 @@ class AuthMiddleware:
             return message
 
         await self._app(scope, receiving, send)
+
+
+async def admit(scope: Scope, introspector: AsyncIntrospector, token: str) -> Active:
+    """Return the user of an active token. Put the user into the scope, for `authorized` and `while_active`.
+
+    Raises Refused.
+    """
+    user = await user_of(introspector.introspect, token)
+    scope["user"], scope["auth"] = user, AuthCredentials(["authenticated", *user.scopes])
+    scope[_WATCH] = lambda: introspector.while_active(token)
+    return user
 
 
 def authorized(

@@ -13,6 +13,7 @@ from authsvc.sdk.cache import Cache
 from authsvc.sdk.config import Config
 from authsvc.sdk.errors import Misconfigured, Unavailable
 from authsvc.sdk.lookups import LookupResult, Lookups
+from authsvc.sdk.outages import Outages
 from authsvc.sdk.server_clock import ServerClock
 from authsvc.sdk.streams import ended_by, refusal, user_of
 from authsvc.sdk.subscription import follow
@@ -30,6 +31,7 @@ class AsyncIntrospector:
     def __init__(self, url: str, client_id: str, client_secret: str, **settings: Any) -> None:
         self._config = Config(url=url, client_id=client_id, client_secret=client_secret, **settings)
         self._reset()
+        self._outages = Outages(self._config.url)
         forks.watch(self)
 
     def _reset(self) -> None:
@@ -115,10 +117,12 @@ class AsyncIntrospector:
         except TimeoutError as error:
             failure = Unavailable(f"no answer within {self._config.timeout_s:g} s")
             failure.__cause__ = error
-        except Misconfigured:
+        except Misconfigured as error:
+            self._outages.log(error)
             raise  # the service refused us: no outage, so a stale answer would be wrong
         except Unavailable as error:
             failure = error
+        self._outages.log(failure)
         stale = None if self._cache is None else self._cache.get_stale(token)
         if stale is None:
             raise failure

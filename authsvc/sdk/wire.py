@@ -63,7 +63,7 @@ class Wire:
         except TimeoutError as error:
             raise Unavailable(f"no answer within {self._timeout_s:g} s") from error
         except httpx.HTTPError as error:
-            raise Unavailable(f"the service can't be reached: {type(error).__name__}") from error
+            raise Unavailable(f"the service can't be reached: {type(error).__name__} {error}") from error
 
     async def _introspect_once(self, tokens: Sequence[str]) -> IntrospectionResponse:
         one = len(tokens) == 1

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
@@ -166,6 +166,41 @@ async def test_no_service(world: World) -> None:
         with pytest.raises(Unavailable) as caught:
             await ask.introspect(tokens.new(Kind.ACCESS).text)
     assert not isinstance(caught.value, Misconfigured)
+
+
+async def test_an_outage_is_logged_once_a_minute(
+    world: World, now: Callable[[float], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has the reason and the remedy, once a minute, and neither the secret nor a password of the URL."""
+    port = free_port()
+    async with AsyncIntrospector(f"http://me:pa55w0rd@127.0.0.1:{port}", *world.client) as ask:
+        for seconds in (0, 30, 29, 2, 58, 2):
+            now(seconds)
+            with pytest.raises(Unavailable):
+                await ask.introspect(tokens.new(Kind.ACCESS).text)
+    assert len(caplog.records) == 3
+    for record in caplog.records:
+        assert (record.name, record.levelname) == ("authsvc.sdk", "WARNING")
+        text = record.getMessage()
+        assert f"authsvc at http://127.0.0.1:{port}: the service can't be reached: ConnectError" in text
+        assert "Check that the service runs" in text
+        assert "pa55w0rd" not in text
+        assert world.client[1] not in text
+
+
+async def test_a_refusal_is_logged_once_a_minute(
+    world: World, now: Callable[[float], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says that the service refuses the client, and what to check."""
+    wrong = tokens.new(Kind.SECRET).text
+    async with AsyncIntrospector(world.server.url, world.client[0], wrong) as ask:
+        for seconds in (0, 30, 31):
+            now(seconds)
+            with pytest.raises(Misconfigured):
+                await ask.introspect(tokens.new(Kind.ACCESS).text)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert "check its URL, our client_id, secret and permission" in caplog.text
+    assert wrong not in caplog.text
 
 
 async def test_a_store_outage(world: World, ask: AsyncIntrospector) -> None:

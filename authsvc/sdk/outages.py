@@ -1,0 +1,41 @@
+"""What the application's log says about a service that can't be asked."""
+
+import logging
+from math import inf
+from urllib.parse import urlsplit
+
+from authsvc.sdk import clock
+from authsvc.sdk.errors import Misconfigured, Unavailable
+
+_log = logging.getLogger("authsvc.sdk")
+_PAUSE_S = 60
+
+
+class Outages:
+    """Logs why checks fail, and what to do, at most once a minute for each of the two kinds of failure."""
+
+    def __init__(self, url: str) -> None:
+        self._address = _address(url)
+        self._logged_at: dict[bool, float] = {}
+
+    def log(self, error: Unavailable) -> None:
+        refused = isinstance(error, Misconfigured)
+        now = clock.now()
+        if now - self._logged_at.get(refused, -inf) < _PAUSE_S:
+            return
+        self._logged_at[refused] = now
+        if refused:  # the reason of the error says what to do
+            _log.error("authsvc at %s: %s; until then requests with a token get a 503", self._address, error.reason)
+        else:
+            _log.warning(
+                "authsvc at %s: %s; requests with a token get a 503. Check that the service runs (GET /readyz), that "
+                "its address is right and that this machine reaches it",
+                self._address,
+                error.reason,
+            )
+
+
+def _address(url: str) -> str:
+    """The URL without a user name and a password."""
+    split = urlsplit(url)
+    return f"{split.scheme}://{split.netloc.rpartition('@')[2]}{split.path}"
