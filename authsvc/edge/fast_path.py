@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from authsvc.edge.errors import error_response
 from authsvc.edge.fast_cycle import FastCycle, FastHead, Headers
-from authsvc.edge.fast_requests import FAST_CALLS, TRACE_FIELDS, Fields, Told
+from authsvc.edge.fast_requests import FAST_CALLS, TRACE_FIELDS, Told
 from authsvc.flows.deps import Deps
 from authsvc.flows.recall import recalled
 from authsvc.metrics import Call
@@ -29,12 +29,6 @@ _STEADY = frozenset(
     b"host user-agent accept accept-encoding connection authorization content-type content-length".split()
 )
 _CLOSE = b"connection: close\r\n"
-
-
-# A head with these fields only is usually the same in each request of a client about a token.
-_STEADY = frozenset(
-    b"host user-agent accept accept-encoding connection authorization content-type content-length".split()
-)
 
 
 class FastPath:
@@ -80,7 +74,7 @@ class FastPath:
     def read(self, cycle: FastCycle, piece: bytes) -> bool:
         """Read the question. False if it is one for the general way. piece: what arrived with the end of the body."""
         head, body = cycle.head, cycle.content
-        if not is_whole(piece, head.fields, body):
+        if not is_whole(piece, head, body):
             cycle.question = question_of(head.call.presented(head.query, head.fields, body))
         else:
             cycle.question = question_of(piece)
@@ -156,9 +150,13 @@ class FastPath:
         return told, self._deps.metrics.requests.cell(*call, str(status))
 
 
-def is_whole(piece: bytes, fields: Fields, body: bytes) -> bool:
+def is_whole(piece: bytes, head: FastHead, body: bytes) -> bool:
     """Whether the piece is this request and nothing else, and the client is likely to send the same bytes again."""
-    return _STEADY.issuperset(fields) and len(piece) == piece.find(b"\r\n\r\n") + 4 + len(body)
+    return (
+        piece.startswith(head.call.method)  # empty lines may come before a request
+        and _STEADY.issuperset(head.fields)
+        and len(piece) == piece.find(b"\r\n\r\n") + 4 + len(body)
+    )
 
 
 def lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
