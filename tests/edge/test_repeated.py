@@ -213,13 +213,12 @@ async def test_equal_bytes_are_recognised(service: Service, requests: Requests) 
         assert served.recalled == number + 1  # the first request of a connection is parsed
 
 
-@pytest.mark.timeout(60)
 async def test_the_limit_of_requests_holds_for_repeated_ones(service: Service, requests: Requests) -> None:
     """Requests that are recognised count as requests in progress, and one too many gets 503."""
     answers = []
     for kind in (service, forgetful(service)):
         served = Remembering(kind, max_requests=1)
-        async with served.listening() as address:
+        async with asyncio.timeout(10), served.listening() as address:
             first, second = [Connection(*await asyncio.open_connection(*address)) for _ in range(2)]
             for connection in (first, second):
                 assert (await connection.ask(requests.live))[0] == 200
