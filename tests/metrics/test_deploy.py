@@ -1,6 +1,7 @@
 """The files for Prometheus and Grafana agree with each other: rules, their tests, their runbook, the dashboard."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from authsvc.metrics.registry import WorkerRegistry
 from tools.prometheus import DASHBOARD, DEPLOY, panels
 
 RULES = DEPLOY / "prometheus" / "alerts.yml"
+DOCS_URL = "https://docs.example.org/authsvc"  # stands for the address at which a reader serves the site
 RUNBOOK = Path(__file__).parent.parent.parent / "docs" / "alerts.md"
 
 
@@ -70,9 +72,21 @@ def test_every_alert_can_be_looked_up() -> None:
         assert alert["labels"]["severity"] in ("critical", "warning")
         annotations = alert["annotations"]
         assert set(annotations) == {"summary", "description", "runbook_url"}
-        assert annotations["runbook_url"] == f"docs/alerts.md#{alert['alert'].lower()}"
+        assert annotations["runbook_url"] == f"{DOCS_URL}/alerts.html#{alert['alert'].lower()}"
         section = RUNBOOK.read_text().partition(f"### {alert['alert']}\n")[2].partition("#")[0]
         assert section.startswith("Critical.") == (alert["labels"]["severity"] == "critical"), alert["alert"]
+
+
+def test_the_links_lead_to_the_reader_s_site(tmp_path: Path) -> None:
+    """The command of the runbook leads each link of the rules to the site in AUTHSVC_DOCS_URL."""
+    found = re.search(r"^sed .*$", RUNBOOK.read_text(), re.MULTILINE)
+    assert found
+    command = found[0].replace("/etc/prometheus/alerts.yml", str(tmp_path / "alerts.yml"))
+    environment = {"PATH": os.environ["PATH"], "AUTHSVC_DOCS_URL": "https://wiki.example.net/auth"}
+    subprocess.run(["sh", "-ec", command], cwd=DEPLOY.parent, env=environment, check=True)
+    urls = re.findall(r"runbook_url: (\S+)", (tmp_path / "alerts.yml").read_text())
+    assert len(urls) == len(alerts())
+    assert all(url.startswith("https://wiki.example.net/auth/alerts.html#authsvc") for url in urls)
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"])
