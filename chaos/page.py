@@ -50,9 +50,6 @@ NOT_SHOWN = """\
 - **Linearizability beyond one server.** Experiment 25 has one store on one server. A Cluster promises no
   linearizability: the records of one answer can be on several nodes, which are not read at one moment. After a failover
   changes can be missing, as in experiments 4 to 7.
-- **One moment for all records of an answer.** A lookup reads the session one round trip before the user. If the session
-  is revoked and then the roles are changed between the two reads, the answer is active and shows the new roles. No
-  order of the calls explains it. A test by hand has shown this; experiment 25 has not met it.
 - **An exact end of a token.** A worker whose clock is behind accepts an expired token for the length of the skew.
 - **Every race.** A race may exist that no round has met. The controls show that the checks see such races.
 - **Other machines.** The durations are those of this machine, on which all processes compete for the cores.

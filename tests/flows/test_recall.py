@@ -1,5 +1,8 @@
 """A remembered answer is the answer that would be given without a memory, at any time and whatever has changed."""
 
+import asyncio
+from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
@@ -25,6 +28,7 @@ from authsvc.settings import Settings
 from authsvc.store import keys
 from authsvc.store.memory import Memory
 from authsvc.store.moment import Moment
+from tests.conftest import Service
 from tests.core.examples import HANDLE, NOW, a_client, a_service, a_user, begun
 
 SECRET = "a secret of the asker"
@@ -264,3 +268,26 @@ def test_the_grace_of_a_refresh(kind: str, answered: bool) -> None:
         told = worker.ask(asked(kind, records, PREVIOUS), moment, NOW + 6)
     assert told.again is answered
     assert not worker.ask(asked(kind, records, PREVIOUS), moment, NOW + 15).again
+
+
+async def test_all_records_of_an_answer_are_of_one_moment(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that ends before its user is read is inactive: the answer never shows roles from after its end."""
+    user = await service.user(roles=("before",))
+    grant = await service.login()
+    store, held, is_held = service.deps.store, list[Callable[[], None]](), asyncio.Event()
+    read = store.lookup._reader.read
+
+    def hold_users(wanted: Any, *arguments: Any) -> None:
+        if keys.user(user.sub) not in wanted:
+            read(wanted, *arguments)
+            return
+        held.append(partial(read, wanted, *arguments))
+        is_held.set()
+
+    monkeypatch.setattr(store.lookup._reader, "read", hold_users)
+    answer = asyncio.create_task(service.introspect(grant["access_token"]))
+    await asyncio.wait_for(is_held.wait(), 5)
+    await store.sessions.delete(grant["session_id"])
+    await store.users.change(user.sub, lambda it: it.changed(roles=("after",)))
+    held[0]()
+    assert await answer == {"active": False}
