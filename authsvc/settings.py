@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -24,6 +25,7 @@ PREFIX = "AUTHSVC_"
 _PATTERNS = {
     "redis_url": "must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, "
     "the last two also as rediss+…",
+    "issuer": "must be a whole URL with its scheme, such as https://auth.example.org",
     "app_scope": "must be words of printable ASCII, without quotes and backslashes, with single spaces between",
     "allowed_origins": "must be whole origins such as https://app.example.org, without a wildcard or null",
 }
@@ -79,6 +81,11 @@ class Settings(BaseModel):
         description="how long to wait for replicas or fsync before answering 503",
     )
     data_dir: Path = Field(Path("authsvc-data"), description="where the embedded Valkey keeps its files")
+    first_admin_out: Path | None = Field(
+        None,
+        description="file, with mode 0600, to which the first start writes `client_id:client_secret` of the admin "
+        "client; by default the start prints both",
+    )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     workers: int = Field(1, ge=1, le=256, description="server processes")
@@ -99,7 +106,9 @@ class Settings(BaseModel):
         description="seconds for which a connection may be idle between two requests; a load balancer in front has to "
         "close its idle connections earlier",
     )
-    issuer: str | None = Field(None, description="public base URL (RFC 8414), such as https://auth.example.org")
+    issuer: Annotated[str, Field(pattern=r"^https?://[^\s/?#]")] | None = Field(
+        None, description="public base URL (RFC 8414), such as https://auth.example.org"
+    )
     allowed_origins: Origins = Field(
         (), description="origins, besides the service's own, whose pages may call the service, also with the cookie"
     )
@@ -240,7 +249,8 @@ def given_in_files(environment: Mapping[str, str] = os.environ) -> frozenset[str
 
 def _problem(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
-        return "there is no such setting"
+        near = get_close_matches(str(error["loc"][0]), Settings.model_fields, n=1)
+        return f"there is no such setting{f', did you mean {PREFIX}{near[0].upper()}?' if near else ''}"
     if error["type"] == "string_pattern_mismatch":
         return _PATTERNS[str(error["loc"][0])]
     return error["msg"]

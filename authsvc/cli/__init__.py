@@ -64,7 +64,12 @@ for group in (groups.user, groups.client, groups.token, groups.service):
 @click.option("--host", help="Address to listen on; by default AUTHSVC_HOST, or 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; by default AUTHSVC_PORT, or 8000.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Server processes; by default AUTHSVC_WORKERS, or 1.")
-def serve(**given: Any) -> None:
+@click.option(
+    "--dev",
+    is_flag=True,
+    help="For development on this machine: allow pages on localhost, log text, give an embedded store a user `demo`.",
+)
+def serve(dev: bool, **given: Any) -> None:
     """Serve HTTP, on an embedded Valkey unless AUTHSVC_REDIS_URL is set."""
     # Python ignores a KeyboardInterrupt in the locks of its imports. There is nothing to clean up yet.
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -72,7 +77,7 @@ def serve(**given: Any) -> None:
     from authsvc.serve.start import serve as run_server
 
     signal.signal(signal.SIGINT, before)
-    run_server(settings().but(**{name: value for name, value in given.items() if value is not None}))
+    run_server(settings().but(**{name: value for name, value in given.items() if value is not None}), dev=dev)
 
 
 @cli.command()

@@ -5,11 +5,16 @@ from collections import Counter
 
 import click
 
-from authsvc.cli.checks import Check, Verdict, configuration, records, store
+from authsvc.cli.checks import Check, Verdict, configuration, directory, records, store
 from authsvc.cli.facts import Facts, gather
 from authsvc.cli.output import say, show_list
 
-CHECKS: tuple[Check, ...] = (*configuration.CHECKS, *store.CHECKS, *records.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *configuration.CHECKS,
+    *store.CHECKS,
+    *directory.CHECKS,
+    *records.CHECKS,
+)
 
 
 def judge(facts: Facts) -> list[tuple[Check, Verdict]]:

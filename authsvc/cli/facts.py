@@ -5,11 +5,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from authsvc.cli.state import run, settings
 from authsvc.cli.statuses import WrongSettings
+from authsvc.core.address import is_loopback
 from authsvc.core.client import Client
 from authsvc.core.hash_form import Form
 from authsvc.core.imported_hash import is_weak
@@ -18,7 +18,7 @@ from authsvc.errors import InvalidRequest, StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
 from authsvc.hashing.cost import cost_of
 from authsvc.hashing.hasher import Hasher
-from authsvc.ops.data_dir import foreign_part
+from authsvc.ops.data_dir import foreign_part, free_bytes
 from authsvc.ops.inspection import Denied, Inspection, denied, inspect
 from authsvc.settings import Settings, given_in_files
 
@@ -81,7 +81,7 @@ class Facts:
     todo: what to do about the problem, if that is known.
     denied: None where our rights could not be tried.
     address: None for the embedded store. data_mode: permissions of its directory, None where there is none.
-    data_fault: what others can change in this directory.
+    data_fault: what others can change in this directory. free_bytes: on its disk.
     """
 
     settings: Settings
@@ -91,6 +91,7 @@ class Facts:
     address: Address | None = None
     data_mode: int | None = None
     data_fault: str | None = None
+    free_bytes: int | None = None
     problem: str | None = None
     todo: str | None = None
     servers: tuple[Inspection, ...] = ()
@@ -119,6 +120,7 @@ def gather() -> Facts:
         address=None if url is None else Address.of(url),
         data_mode=_mode(configured) if url is None else None,
         data_fault=_fault(configured) if url is None else None,
+        free_bytes=free_bytes(configured.data_dir) if url is None else None,
         problem=problem,
         todo=todo,
         servers=seen.servers,
@@ -208,12 +210,3 @@ def _fault(configured: Settings) -> str | None:
 
 def _host(netloc: str) -> str:
     return unquote(netloc.partition("]")[0].lstrip("[") if netloc.startswith("[") else netloc.partition(":")[0])
-
-
-def is_loopback(host: str) -> bool:
-    if host in ("", "localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

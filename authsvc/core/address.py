@@ -12,6 +12,16 @@ OWS = " \t"
 _WITH_PORT = re.compile(r"(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?")
 
 
+def is_loopback(host: str) -> bool:
+    """Whether the name or address of a host means this machine. An empty name does."""
+    if host in ("", "localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def behind(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str | None:
     """The address of the client: the last one before the trusted proxies.
 

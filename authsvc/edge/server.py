@@ -38,6 +38,8 @@ class Server(uvicorn.Server):
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig == signal.SIGHUP:
+            log.info("SIGHUP: stopping, because only a service with several workers can replace them")
         self.should_exit = True
         # A second Ctrl-C ends the server at once. A worker gets SIGTERM from its parent after the first one.
         self.force_exit = self.force_exit or (sig == signal.SIGINT and sig in self._captured_signals)

@@ -149,6 +149,7 @@ class Workers:
 
     def _renew(self) -> None:
         """Replace each worker, once another with the present settings is ready in its place."""
+        log.info("SIGHUP: reading the files of settings again, and replacing the workers")
         try:
             self._config.app = self._reread()
         except StartupError as error:
@@ -166,6 +167,7 @@ class Workers:
             self._workers[at] = new
             self._retired.append(old)
             old.retire()
+        log.info("all workers are new")
 
     def _forget_the_retired(self) -> None:
         ended = [worker for worker in self._retired if worker.has_ended()]

@@ -16,6 +16,9 @@ from typing import TextIO
 
 from authsvc.errors import StartupError
 
+# With less free space, a disk counts as full. A rewrite of the append-only file takes more than that.
+LEAST_FREE = 16 * 2**20
+
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 SUN_PATH_BYTES = 100  # sockaddr_un takes 104 on macOS and 108 on Linux, each with a final NUL
 
@@ -45,6 +48,15 @@ def socket_path(data_dir: Path) -> Path:
     if len(os.fsencode(path)) > SUN_PATH_BYTES:  # Valkey would silently cut the path and listen elsewhere
         raise StartupError(f"{path} is too long for a socket: choose a shorter data directory or TMPDIR")
     return path
+
+
+def free_bytes(directory: Path) -> int | None:
+    """The space that this user may still fill on the directory's disk. None: there is no such directory."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
 
 
 def make_private(directory: Path) -> None:

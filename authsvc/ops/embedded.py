@@ -16,7 +16,17 @@ from urllib.parse import quote, unquote
 
 from authsvc.errors import StartupError
 from authsvc.ops.binary import find_binary
-from authsvc.ops.data_dir import acquire, foreign_part, make_private, open_lock, owner_of, private, socket_path
+from authsvc.ops.data_dir import (
+    LEAST_FREE,
+    acquire,
+    foreign_part,
+    free_bytes,
+    make_private,
+    open_lock,
+    owner_of,
+    private,
+    socket_path,
+)
 from authsvc.waiting import until
 
 logger = logging.getLogger("authsvc.ops.embedded")
@@ -175,6 +185,8 @@ class Embedded:
             if self._stopping.is_set():
                 return
             logger.error("valkey (pid %d) exited with status %d, next in %.1f s", process.pid, status, pause)
+            if (free := free_bytes(self._dir)) is not None and free < LEAST_FREE:
+                logger.error("the disk of %s is full: make room, and valkey starts again by itself", self._dir)
             if self._stopping.wait(pause):
                 return
             pause = min(2 * pause, LONGEST_PAUSE_S)

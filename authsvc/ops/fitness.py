@@ -109,6 +109,11 @@ class Server:
         return self.info.get("aof_last_write_status", "ok") != "ok"
 
     @property
+    def snapshot_fails(self) -> bool:
+        """Whether a snapshot could not be written. By default, a server that makes snapshots takes no writes then."""
+        return self.info.get("rdb_last_bgsave_status", "ok") != "ok"
+
+    @property
     def syncs(self) -> str | None:
         """When it syncs that file: `always`, `everysec`, `no`."""
         return self.config.get("appendfsync")

@@ -20,6 +20,8 @@ DANGEROUS: Mapping[str, Command] = {
     "REPLICAOF": ("REPLICAOF", "NO", "ONE"),
     "ACL": ("ACL", "LIST"),
 }
+# Clocks that differ by more let records vanish early or late.
+MAX_CLOCK_DIFFERENCE_S = 2
 # One by one: each may be refused, and Redis before 7 takes one pattern only.
 _PATTERNS = ("append*", "maxmemory*", "aof-load-truncated", "min-replicas-*", "save")
 
@@ -70,6 +72,18 @@ async def inspect(connection: Connection) -> tuple[Inspection, ...]:
         )
         for (info, clock, _, default, *configs), verdicts in zip(replies, rights, strict=True)
     )
+
+
+async def clock_ahead(connection: Connection) -> float | None:
+    """How far the clock of a primary is ahead of ours, in seconds: the one that is farthest away. None: none tells.
+
+    Raises StoreUnavailable.
+    """
+    began = time.time()
+    replies = await connection.ask_primaries([("TIME",)])
+    now = (began + time.time()) / 2
+    told = [_seconds(clock, now) for (clock,) in replies]
+    return max((ahead_s for ahead_s in told if ahead_s is not None), key=abs, default=None)
 
 
 def _dry_runs(names: Sequence[bytes | None]) -> list[Command]:

@@ -7,9 +7,11 @@ from authsvc.settings import Settings
 def banner(settings: Settings) -> str:
     """One line: which version serves where, and where its state is."""
     state = "the configured store" if settings.redis_url else f"an embedded Valkey in {settings.data_dir.resolve()}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    public = f" ({settings.base_url} to others)" if settings.issuer else ""
     # A browser sends the cookie only to the name that set it, and developers load their pages from localhost.
     pages = f", for pages in a browser {_local(settings)}" if _local(settings) else ""
-    return f"authsvc {__version__} on {settings.base_url}{pages}, state in {state}"
+    return f"authsvc {__version__} on http://{host}:{settings.port}{public}{pages}, state in {state}"
 
 
 def _local(settings: Settings) -> str | None:

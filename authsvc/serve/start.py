@@ -1,5 +1,6 @@
 """Starting the service: its store, its first admin, its socket, its server."""
 
+import errno
 import logging
 import os
 import signal
@@ -29,7 +30,10 @@ from authsvc.metrics.exposition import exposed
 from authsvc.metrics.registry import WorkerRegistry
 from authsvc.ops.data_dir import running_url
 from authsvc.ops.embedded import LOCK_WAIT_S, Embedded
+from authsvc.ops.inspection import MAX_CLOCK_DIFFERENCE_S, clock_ahead
 from authsvc.serve.banner import banner, first_steps
+from authsvc.serve.dev import DEMO, for_development, make_demo_user
+from authsvc.serve.first_admin import write_admin
 from authsvc.serve.worker_app import make_worker_app
 from authsvc.settings import Settings
 from authsvc.waiting import until
@@ -42,8 +46,13 @@ HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 MakeApp = Callable[..., Any]
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM. Raises StartupError."""
+def serve(settings: Settings, *, dev: bool = False) -> None:
+    """Serve until SIGINT or SIGTERM. Raises StartupError.
+
+    dev: for development on this machine; see `serve/dev.py`.
+    """
+    if dev:
+        settings = for_development(settings)
     log_to_stderr(settings.log_format)
     raise_descriptors()
     # This handler also stops the embedded store if the signal comes during the start.
@@ -58,9 +67,20 @@ def serve(settings: Settings) -> None:
         admin = uvloop.run(_first_start(settings, url))
         _print(banner(settings))
         if admin is not None:
-            _print(first_steps(settings.base_url, *admin))
+            _hand_out(settings, *admin)
+        if dev and settings.redis_url is None and (password := uvloop.run(make_demo_user(settings, url))) is not None:
+            _print(f"For development: log in as {DEMO} with the password {password}, which is shown this once.")
         _run(settings, url, listening, registry)
     log.info("stopped")
+
+
+def _hand_out(settings: Settings, client_id: str, secret: str) -> None:
+    """Write the first admin where the settings say, or print it."""
+    path = settings.first_admin_out
+    if path is not None and write_admin(path, client_id, secret):
+        _print(f"First start: the admin client {client_id} and its secret are in {path.resolve()}.")
+    else:
+        _print(first_steps(settings.base_url, client_id, secret))
 
 
 def _run(settings: Settings, url: str, listening: socket.socket, registry: WorkerRegistry) -> None:
@@ -131,6 +151,12 @@ async def _warn_of_faults(deps: Deps) -> None:
     with suppress(StoreUnavailable):  # the start goes on: only it can show the secret of the admin
         for fault in await faults(deps):
             log.warning("not ready: %s", fault.text)
+        ahead_s = await clock_ahead(deps.store.connection)
+        if ahead_s is not None and abs(ahead_s) > MAX_CLOCK_DIFFERENCE_S:
+            log.warning("the store's clock differs by %.0f s from this machine's: run NTP on both", ahead_s)
+    directory = deps.settings.data_dir
+    if deps.settings.redis_url is None and (mode := directory.stat().st_mode & 0o777) & 0o077:
+        log.warning("others can look into the data directory %s (%04o): chmod 700 it", directory.resolve(), mode)
 
 
 def _refuse_what_an_embedded_store_cannot_do(settings: Settings) -> None:
@@ -152,9 +178,13 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        raise StartupError(
-            f"can't listen on {settings.host}, port {settings.port}: {os.strerror(error.errno or 0).lower()}"
-        ) from None
+        why = os.strerror(error.errno or 0).lower()
+        todo = {
+            errno.EADDRINUSE: "; choose another port with --port or AUTHSVC_PORT",
+            errno.EACCES: "; choose a port above 1023 with --port or AUTHSVC_PORT",
+            errno.EADDRNOTAVAIL: "; --host and AUTHSVC_HOST take an address of this machine",
+        }.get(error.errno or 0, "")
+        raise StartupError(f"can't listen on {settings.host}, port {settings.port}: {why}{todo}") from None
 
 
 def _print(text: str) -> None:

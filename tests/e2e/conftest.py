@@ -60,6 +60,7 @@ class Server:
     admin: tuple[str, str] = ("", "")
     prefix: tuple[str, ...] = ()  # a program that runs it
     program: str = AUTHSVC
+    arguments: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -84,7 +85,7 @@ class Server:
         )
         with self._truncated("stdout") as stdout, self._truncated("stderr") as stderr:
             self.process = subprocess.Popen(
-                [*self.prefix, self.program, "serve"],
+                [*self.prefix, self.program, "serve", *self.arguments],
                 cwd=self.directory,
                 env=environment,
                 stdout=stdout,

@@ -97,6 +97,7 @@ def test_sigterm_is_bounded(new_server: NewServer, workers: str) -> None:
 def test_a_terminal_that_goes_away(server: Server) -> None:
     """SIGHUP to the one process ends it as SIGTERM does, and its Valkey with it."""
     assert server.stop(signal.SIGHUP) == 0
+    assert "SIGHUP: stopping" in server.log
     assert processes_on(server.data_dir) == []
 
 
@@ -181,6 +182,8 @@ def test_sighup_reads_the_files_of_settings_again(new_server: NewServer, tmp_pat
     server.process.send_signal(signal.SIGHUP)
     until(lambda: len(now := set(workers_of(server))) == 2 and not now & old, 40)
     assert {told() for _ in range(20)} == {"https://new.example"}
+    assert "SIGHUP: reading the files of settings again" in server.log
+    assert "all workers are new" in server.log
     kept = set(workers_of(server))
     cap.write_text("many")
     server.process.send_signal(signal.SIGHUP)

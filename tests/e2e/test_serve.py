@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -143,6 +144,7 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1, result.stderr
     assert "Traceback" not in result.stderr
     assert "address already in use" in result.stderr
+    assert "--port or AUTHSVC_PORT" in result.stderr
     assert str(port) in result.stderr
     assert processes_on(tmp_path / "data") == []
     if "sec_" not in result.stdout:  # then the next start has to be the first one still
@@ -163,6 +165,97 @@ def test_wrong_settings_are_one_line(tmp_path: Path, name: str, value: str) -> N
     assert name in result.stderr
     assert value == "1" or value == "0" or value not in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("AUTHSVC_PROT", "1", "did you mean AUTHSVC_PORT?"),
+        ("AUTHSVC_ISSUER", "auth.example.org", "such as https://auth.example.org"),
+        ("AUTHSVC_ISSUER", "ftp://auth.example.org", "such as https://auth.example.org"),
+    ],
+)
+def test_a_wrong_setting_comes_with_its_remedy(tmp_path: Path, name: str, value: str, remedy: str) -> None:
+    """A typing error in a name gets the name that was meant. An issuer is a whole URL."""
+    result = run("serve", cwd=tmp_path, **{name: value})
+    assert result.returncode == MISUSED
+    assert name in result.stderr
+    assert remedy in result.stderr
+
+
+def test_the_first_admin_goes_into_a_file(new_server: NewServer, tmp_path: Path) -> None:
+    """The file is for its owner only, and works as credentials. The secret is in no output. Later starts keep it."""
+    file = tmp_path / "first-admin"
+    server = new_server(AUTHSVC_FIRST_ADMIN_OUT=str(file)).start()
+    assert file.stat().st_mode & 0o777 == 0o600
+    client_id, secret = file.read_text().strip().split(":")
+    assert str(file) in server.output
+    assert secret not in server.output + server.log
+    with server.http() as http:
+        assert http.get("/admin/users", auth=(client_id, secret)).status_code == 200
+    assert server.stop() == 0
+    server.start()
+    assert file.read_text() == f"{client_id}:{secret}\n"
+
+
+def test_a_first_admin_without_a_file_is_printed(new_server: NewServer, tmp_path: Path) -> None:
+    """A file that can't be written loses no secret: the start prints it, and the log says why."""
+    server = new_server(AUTHSVC_FIRST_ADMIN_OUT=str(tmp_path / "nowhere" / "first-admin")).start()
+    assert server.admin[1].startswith("sec_")
+    assert "the first admin is not in" in server.log
+
+
+def test_the_banner_tells_where_it_listens(new_server: NewServer) -> None:
+    """With an issuer, the banner has both addresses."""
+    server = new_server(AUTHSVC_ISSUER="https://auth.example.org").start()
+    assert f"on {server.url} (https://auth.example.org to others)" in server.output
+
+
+def test_a_directory_that_others_can_look_into_is_a_warning(new_server: NewServer) -> None:
+    """The start goes on: the files in the directory are private."""
+    server = new_server()
+    server.data_dir.mkdir(mode=0o755)
+    server.start()
+    assert "others can look into the data directory" in server.log
+    assert "(0755): chmod 700 it" in server.log
+
+
+def test_development(new_server: NewServer) -> None:
+    """--dev: pages on localhost may call, and the user that it prints can log in. The next start prints no password."""
+    server = new_server()
+    server.arguments = ("--dev",)
+    server.start()
+    printed = re.search(r"log in as demo with the password (\S+),", server.output)
+    assert printed is not None
+    body = {"username": "demo", "password": printed[1]}
+    with server.http() as http:
+        answer = http.post("/login", json=body, headers={"Origin": "http://localhost:5173"})
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == "http://localhost:5173"
+        refused = http.post("/login", json=body, headers={"Origin": "http://localhost:9999"})
+        assert "access-control-allow-origin" not in refused.headers
+    assert server.stop() == 0
+    server.start()
+    assert "password" not in server.output
+
+
+def test_development_makes_no_user_in_a_configured_store(new_server: NewServer) -> None:
+    """Others may use a configured store."""
+    with running_store() as store:
+        server = new_server(AUTHSVC_REDIS_URL=store.url)
+        server.arguments = ("--dev",)
+        server.start()
+        assert "demo" not in server.output
+        with store.connect() as client:
+            assert not client.exists("login:demo")
+        server.stop()
+
+
+def test_development_is_for_this_machine(tmp_path: Path) -> None:
+    """--dev refuses an address that others can reach."""
+    result = run("serve", "--dev", cwd=tmp_path, AUTHSVC_HOST="0.0.0.0")  # noqa: S104 - it refuses that
+    assert result.returncode == UNAVAILABLE
+    assert "--dev is for this machine only" in result.stderr
 
 
 def test_an_unfit_store_is_a_warning(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,29 @@ def test_a_long_load_is_in_the_log(
     assert done == sorted(done)
     times = [record.created for record in caplog.records]
     assert all(later - earlier > 0.29 for earlier, later in pairwise(times))
+
+
+def test_a_full_disk_is_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A Valkey that ends because its disk is full is back when there is room, and the log has said why."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=700", "none", str(disk)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this user may mount no disk")
+    try:
+        with Embedded(disk / "data") as server:
+            filler = disk / "filler"
+            with suppress(OSError), filler.open("wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+            with suppress(redis.RedisError):
+                call(server.url, "SET", "name", "x" * 100_000)
+            until(lambda: f"the disk of {disk / 'data'} is full" in caplog.text)
+            filler.unlink()
+            until(lambda: answers(server.url))
+            call(server.url, "SET", "name", "value")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_failed_restart_is_tried_again(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

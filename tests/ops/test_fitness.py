@@ -1,5 +1,6 @@
 """The fitness of a store follows from its own answers."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from authsvc.ops.fitness import (
     Server,
     faults_of,
 )
+from authsvc.ops.inspection import MAX_CLOCK_DIFFERENCE_S, clock_ahead
 from authsvc.ops.rights import needed
 from authsvc.store.keys import PATTERNS
 from tests.conftest import PATIENT
@@ -163,3 +165,18 @@ async def test_the_primary_behind_sentinels_is_asked(tmp_path: Path) -> None:
     with sentinels(tmp_path) as store:
         server = await asked(store.url)
     assert (server.role, server.good_replicas) == ("master", 2)
+
+
+async def test_a_clock_that_differs_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store's clock against ours, which is an hour behind here."""
+    really = time.time
+    with running_store() as store:
+        connection = Connection(store.url, timeouts=PATIENT)
+        try:
+            assert abs(await clock_ahead(connection) or 0) < MAX_CLOCK_DIFFERENCE_S
+            monkeypatch.setattr("authsvc.ops.inspection.time.time", lambda: really() - 3600)
+            ahead_s = await clock_ahead(connection)
+        finally:
+            await connection.close()
+    assert ahead_s is not None
+    assert 3590 < ahead_s < 3610

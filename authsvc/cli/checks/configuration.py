@@ -5,8 +5,9 @@ from urllib.parse import urlsplit
 
 from authsvc import __version__
 from authsvc.cli.checks import Check, Verdict, failed, not_applicable, passed, warned
-from authsvc.cli.facts import Facts, is_loopback
+from authsvc.cli.facts import Facts
 from authsvc.core import password as passwords
+from authsvc.core.address import is_loopback
 from authsvc.core.argon2_profiles import asvs_floor_kib
 from authsvc.errors import WeakPassword
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from authsvc.cli.checks import Check, Verdict, failed, not_applicable, passed, unknown, warned
 from authsvc.cli.facts import Facts
 from authsvc.ops.fitness import OLDEST
-from authsvc.ops.inspection import Inspection
+from authsvc.ops.inspection import MAX_CLOCK_DIFFERENCE_S, Inspection
 
 # The first release of each series that has what was fixed by July 2026, CVE-2025-49844 (Lua) and CVE-2026-56684 (TLS)
 # among it. Distributions put fixes into older releases, so less is a warning.
@@ -103,6 +103,8 @@ def persistence(facts: Facts, found: Inspection) -> Verdict:
     server = found.server
     if server.appends is None:
         return unknown(_SILENT)
+    if server.snapshot_fails:
+        return failed("its last snapshot failed, and so it takes no writes", "look at its disk and its log")
     if server.append_fails:
         return failed("it can't write its append-only file, and so takes no writes", "look at its disk and its log")
     if server.appends:
@@ -247,23 +249,10 @@ def clock(facts: Facts, found: Inspection) -> Verdict:
         return unknown(_SILENT)
     apart = abs(found.ahead_s)
     which = "ahead" if found.ahead_s > 0 else "behind"
-    if apart > 2:
+    if apart > MAX_CLOCK_DIFFERENCE_S:
         judge = failed if apart > 60 else warned
         return judge(f"the store's is {apart:.0f} s {which}: records vanish early or late", "run NTP on both")
-    return passed("the same within 2 s")
-
-
-def data_dir(facts: Facts) -> Verdict:
-    if facts.address is not None:
-        return not_applicable("the store is not ours")
-    if facts.data_mode is None:
-        return unknown("there is none yet")
-    if facts.data_fault is not None:
-        fault, _, todo = facts.data_fault.partition(": ")
-        return failed(fault, todo)
-    if facts.data_mode & 0o077:
-        return failed(f"others can get in ({facts.data_mode:04o})", f"chmod 700 {facts.settings.data_dir}")
-    return passed("ours alone")
+    return passed(f"the same within {MAX_CLOCK_DIFFERENCE_S} s")
 
 
 CHECKS = (
@@ -284,5 +273,4 @@ CHECKS = (
     Check("rights in the store", "ASVS 13.2.2", rights),
     Check("rights denied", "RFC 7009 §2.2.1", denied),
     Check("clocks", "ASVS 16.2.2", clock),
-    Check("data directory", "ASVS 14.2.4", data_dir),
 )
