@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from authsvc.core.address import is_loopback
 from authsvc.core.argon2_profiles import RECOMMENDED, Argon2Profile
 from authsvc.core.client import BUILT_IN
 from authsvc.core.durability import DurabilityLevel
@@ -226,6 +227,11 @@ class Settings(BaseModel):
     def threads(self) -> int:
         """Password hashes that one worker computes at the same time."""
         return self.hash_threads or max(1, _cores() // self.workers)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only programs on this machine reach the service directly."""
+        return is_loopback(self.host)
 
     @cached_property
     def base_url(self) -> str:

@@ -23,6 +23,7 @@ from authsvc.edge.server import GRACE_S, Server
 from authsvc.edge.workers import Workers
 from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
+from authsvc.flows.demo_user import DEMO
 from authsvc.flows.deps import Deps
 from authsvc.flows.ready import faults
 from authsvc.logs import log_to_stderr
@@ -32,7 +33,7 @@ from authsvc.ops.data_dir import running_url
 from authsvc.ops.embedded import LOCK_WAIT_S, Embedded
 from authsvc.ops.inspection import MAX_CLOCK_DIFFERENCE_S, clock_ahead
 from authsvc.serve.banner import banner, first_steps
-from authsvc.serve.dev import DEMO, for_development, make_demo_user
+from authsvc.serve.dev import demo_user, for_development
 from authsvc.serve.first_admin import write_admin
 from authsvc.serve.worker_app import make_worker_app
 from authsvc.settings import Settings
@@ -68,7 +69,7 @@ def serve(settings: Settings, *, dev: bool = False) -> None:
         _print(banner(settings))
         if admin is not None:
             _hand_out(settings, *admin)
-        if dev and settings.redis_url is None and (password := uvloop.run(make_demo_user(settings, url))) is not None:
+        if dev and settings.redis_url is None and (password := uvloop.run(demo_user(settings, url))) is not None:
             _print(f"For development: log in as {DEMO} with the password {password}, which is shown this once.")
         _run(settings, url, listening, registry)
     log.info("stopped")
