@@ -63,6 +63,7 @@ class Pipe(asyncio.Protocol):
         self._calls: deque[_Call] = deque()
         self._connecting: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
 
     def send(self, packed: bytes, count: int, give_up_at: float, hear: HearReplies) -> None:
@@ -70,6 +71,8 @@ class Pipe(asyncio.Protocol):
 
         A redirection of a cluster stands in its reply's place. Any other refusal is an error.
         """
+        if self._closed:
+            raise StoreUnavailable("the connection was closed")
         self._breaker.admit(time.monotonic())
         call = _Call(packed, count, give_up_at, hear)
         try:
@@ -92,7 +95,8 @@ class Pipe(asyncio.Protocol):
             self._transport.abort()
 
     async def close(self) -> None:
-        """Close the connection for good. Who still waits gets an error."""
+        """Close the connection for good. Every caller that still waits gets an error."""
+        self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
             with suppress(asyncio.CancelledError):

@@ -105,8 +105,12 @@ def retry(times: int) -> Retry:
 
 
 def transport_of(connection: AbstractConnection) -> asyncio.Transport:
-    """The transport of a connected connection, for a protocol of ours. redis-py reads nothing from then on."""
-    assert connection._writer is not None  # there is no public way
+    """The transport of a connected connection, for a protocol of ours. redis-py reads nothing from then on.
+
+    Raises redis-py's ConnectionError if the server has closed the connection meanwhile.
+    """
+    if connection._writer is None or connection._reader is None or connection._reader.at_eof():  # no public way
+        raise RedisConnectionError("the server closed the connection")
     transport: asyncio.Transport = connection._writer.transport  # type: ignore[assignment]  # it reads, too
     return transport
 

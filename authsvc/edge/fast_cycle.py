@@ -65,6 +65,13 @@ class FastCycle(RequestResponseCycle):
         self.head = head
         self.keep_alive = keep_alive
 
+    def forget(self) -> None:
+        """Drop everything secret after the answer. The connection keeps its last cycle until the next request."""
+        self.url = self.content = self.piece = b""
+        self.headers = []
+        self.head = FastHead(self.head.call, b"", {})
+        self.request = self.remembered = None
+
     def parse(self) -> FastRequest | None:
         """Read the request, also of a piece that was not parsed. None if it is one for the general way."""
         if self.piece:

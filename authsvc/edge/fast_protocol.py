@@ -156,6 +156,8 @@ class FastProtocol(BoundedProtocol):
             self.transport.close()
         if cycle.scope is self.scope and not self.pipeline:
             self._recalled = cycle.remembered is not None
+            self.url, self.headers, self._whole = b"", [], b""
+        cycle.forget()
         self.on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
