@@ -267,3 +267,5 @@ def _read(name: str, path: str) -> str:
         return Path(path).read_text().strip()
     except OSError as error:
         raise StartupError(f"{name}: {error.strerror}: {path}") from None
+    except UnicodeDecodeError:
+        raise StartupError(f"{name}: {path} is not text in UTF-8: write the value as plain text") from None

@@ -10,7 +10,7 @@ from click.shell_completion import get_completion_class
 
 from authsvc import __version__
 from authsvc.cli import groups
-from authsvc.cli.options import as_json, duration
+from authsvc.cli.options import as_json, duration, event
 from authsvc.cli.output import say
 from authsvc.cli.statuses import INACTIVE, INTERRUPTED, UNAVAILABLE, status_of
 from authsvc.errors import AuthError, StoreUnavailable
@@ -90,9 +90,9 @@ def openapi() -> None:
 
 @cli.command()
 @click.option("--limit", type=click.IntRange(1), help="At most this many events; by default 50, or 10 with --follow.")
-@click.option("--event", help="Only this event (user.created), or all events of a kind (user).")
-@click.option("--sub", help="Only events about this subject.")
-@click.option("--client", "client_id", metavar="ID", help="Only events about this client.")
+@click.option("--event", callback=event, help="Only this event (user.created), or all events of a kind (user).")
+@click.option("--sub", metavar="SUB_OR_NAME", help="Only events about this user.")
+@click.option("--client", "client_id", metavar="ID_OR_NAME", help="Only events about this client.")
 @click.option("--since", callback=duration, metavar="DURATION", help="Only the last 90s, 15m, 24h or 7d.")
 @click.option("--follow", "-f", is_flag=True, help="Oldest first, and then each new event, until interrupted.")
 @as_json
@@ -106,9 +106,9 @@ def audit(
     as_json: bool,
 ) -> None:
     """Show the audit trail, newest first, or as it grows."""
-    from authsvc.cli.trail import follow_trail, show_trail, wanted
+    from authsvc.cli.trail import Filter, follow_trail, show_trail
 
-    test = wanted(event=event, sub=sub, client_id=client_id)
+    test = Filter(event, sub, client_id)
     if follow:
         follow_trail(test, limit=limit or 10, since_s=since, as_json=as_json)
     else:
@@ -134,12 +134,13 @@ def completion(shell: str) -> None:
 @cli.command(short_help="Check the settings, the store and the clients.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 @click.option("--strict", is_flag=True, help="Count warnings as failures.")
+@click.option("--all", "everything", is_flag=True, help="Print the rows that pass, too.")
 @click.pass_context
-def check(ctx: click.Context, as_json: bool, strict: bool) -> None:
+def check(ctx: click.Context, as_json: bool, strict: bool, everything: bool) -> None:
     """Check the settings, the store and the clients. Each problem comes with its remedy."""
     from authsvc.cli.check import show_checks
 
-    asked, fine = show_checks(as_json=as_json, strict=strict)
+    asked, fine = show_checks(as_json=as_json, strict=strict, everything=everything)
     if not asked:
         ctx.exit(UNAVAILABLE)
     if not fine:

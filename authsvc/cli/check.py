@@ -5,7 +5,7 @@ from collections import Counter
 
 import click
 
-from authsvc.cli.checks import Check, Verdict, configuration, directory, records, store
+from authsvc.cli.checks import Check, Result, Verdict, configuration, directory, records, store
 from authsvc.cli.facts import Facts, gather
 from authsvc.cli.output import say, show_list
 
@@ -17,12 +17,20 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
+# The order of the rows, and the results whose rows are counted only.
+_ORDER: tuple[Result, ...] = ("fail", "warn", "unknown", "pass", "n/a")
+_FOLDED = ("pass", "n/a")
+
+
 def judge(facts: Facts) -> list[tuple[Check, Verdict]]:
     return [(check, check.judge(facts)) for check in CHECKS]
 
 
-def show_checks(*, as_json: bool, strict: bool) -> tuple[bool, bool]:
-    """Print every row. Returns whether the store could be asked, and whether nothing failed."""
+def show_checks(*, as_json: bool, strict: bool, everything: bool) -> tuple[bool, bool]:
+    """Print the rows that need attention, the worst first, or every row.
+
+    Returns whether the store could be asked, and whether nothing failed.
+    """
     facts = gather()
     rows = judge(facts)
     counted = Counter(verdict.result for _, verdict in rows)
@@ -34,8 +42,14 @@ def show_checks(*, as_json: bool, strict: bool) -> tuple[bool, bool]:
     if as_json:
         click.echo(json.dumps({"ok": fine, "checks": documents}))
     else:
-        show_list([_with_todo(document) for document in documents], ("result", "check", "why", "rule"), as_json=False)
-        say(", ".join(f"{number} {result}" for result, number in counted.most_common()))
+        shown = sorted(
+            [document for document in documents if everything or document["result"] not in _FOLDED],
+            key=lambda document: list[str | None](_ORDER).index(document["result"]),
+        )
+        if shown:
+            show_list([_with_todo(document) for document in shown], ("result", "check", "why", "rule"), as_json=False)
+        counts = ", ".join(f"{counted[result]} {result}" for result in _ORDER if counted[result])
+        say(counts if everything else f"{counts}; --all shows every row")
     return facts.problem is None, fine
 
 

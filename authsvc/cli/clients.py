@@ -13,11 +13,11 @@ from authsvc.cli.output import say, show, show_list
 from authsvc.cli.prompts import confirm
 from authsvc.cli.state import run
 from authsvc.core.client import Client, Permission
-from authsvc.errors import NotFound
+from authsvc.errors import InvalidRequest, NotFound
 from authsvc.flows import clients, revoke
 from authsvc.flows.deps import OPERATOR, Deps
 
-ID = click.argument("client_id", metavar="ID")
+ID = click.argument("client_id", metavar="ID_OR_NAME")
 _COLUMNS = ("client_id", "name", "public", "permissions", "audience", "scope", "created_at")
 _PERMISSIONS = click.Choice(get_args(Permission))
 
@@ -120,8 +120,8 @@ def update(
     fields = body.given()
 
     async def work(deps: Deps) -> Client:
-        await find(deps, client_id)
-        return await clients.update(deps, OPERATOR, client_id, **fields)
+        client = await find(deps, client_id)
+        return await clients.update(deps, OPERATOR, client.client_id, **fields)
 
     show(_view(run(work)), as_json=as_json)
 
@@ -138,8 +138,8 @@ def rotate_secret(client_id: str, overlap_s: int | None, as_json: bool) -> None:
     """Give a client a new secret and print it, this once."""
 
     async def work(deps: Deps) -> tuple[Client, str]:
-        await find(deps, client_id)
-        return await clients.rotate_secret(deps, OPERATOR, client_id, overlap_s)
+        client = await find(deps, client_id)
+        return await clients.rotate_secret(deps, OPERATOR, client.client_id, overlap_s)
 
     client, secret = run(work)
     _show_with_secret(client, secret, as_json=as_json)
@@ -150,12 +150,13 @@ def rotate_secret(client_id: str, overlap_s: int | None, as_json: bool) -> None:
 def logout(client_id: str) -> None:
     """End every session opened through a client, logins under way included."""
 
-    async def work(deps: Deps) -> None:
-        await find(deps, client_id)
-        await revoke.revoke_client(deps, OPERATOR, client_id)
+    async def work(deps: Deps) -> Client:
+        client = await find(deps, client_id)
+        await revoke.revoke_client(deps, OPERATOR, client.client_id)
+        return client
 
-    run(work)
-    say(f"ended every session opened through {client_id}")
+    client = run(work)
+    say(f"ended every session opened through {client.name} ({client.client_id})")
 
 
 @group.command(short_help="Delete a client for good.")
@@ -165,19 +166,27 @@ def delete(client_id: str, yes: bool) -> None:
     """Delete a client for good; every session opened through it ends."""
     confirm(f"Delete the client {client_id} for good?", yes=yes)
 
-    async def work(deps: Deps) -> None:
-        await find(deps, client_id)
-        await clients.delete(deps, OPERATOR, client_id)
+    async def work(deps: Deps) -> Client:
+        client = await find(deps, client_id)
+        await clients.delete(deps, OPERATOR, client.client_id)
+        return client
 
-    run(work)
-    say(f"deleted {client_id}")
+    client = run(work)
+    say(f"deleted {client.name} ({client.client_id})")
 
 
-async def find(deps: Deps, client_id: str) -> Client:
-    """The client with this id. Raises NotFound."""
-    if not client_id.isascii():  # bytes that are no text can't be sent, either
-        raise NotFound("no such client")
-    return await deps.store.clients.get(client_id)
+async def find(deps: Deps, who: str) -> Client:
+    """The client with this id, or else with this name. Raises NotFound, and InvalidRequest if several have the name."""
+    if who.isascii():  # what is not ASCII can't be sent
+        found = await deps.store.clients.find(who)
+        if found is not None:
+            return found
+    named = {client.client_id: client async for client in deps.store.listing.every_client() if client.name == who}
+    if len(named) > 1:
+        raise InvalidRequest(f"several clients have this name: say which of the ids {', '.join(sorted(named))}")
+    if not named:
+        raise NotFound("no client has this id or name: `authsvc client list` shows all")
+    return named.popitem()[1]
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

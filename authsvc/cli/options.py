@@ -20,6 +20,16 @@ def duration(_context: click.Context, _option: click.Parameter, value: str | Non
     return int(match[1]) * _UNITS[match[2]]
 
 
+def event(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """An event of the audit trail, or the word before its dot."""
+    from authsvc.core.event import Event  # help and completion need no events
+
+    kinds = {name.partition(".")[0] for name in Event}
+    if value is None or value in kinds or value in set(Event):
+        return value
+    raise click.BadParameter(f"no such event. The kinds: {', '.join(sorted(kinds))}. The events: {', '.join(Event)}")
+
+
 def ttl(_context: click.Context, _option: click.Parameter, value: str | None) -> int | str | None:
     """Seconds, or `default`, which stays that word."""
     if value is None or value == "default":

@@ -143,6 +143,15 @@ def cell(name: str, value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
 
 
+def ago(at: float, now: float) -> str:
+    """A time as people say it: `2 min ago`."""
+    seconds = max(0, int(now - at))
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
 def printable(text: str) -> str:
     """The text with control and other invisible characters escaped: a user agent must not steer the terminal."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -4,24 +4,37 @@ An argument would show in the history of the shell and in the list of processes.
 """
 
 import sys
+from collections.abc import Callable
+from hmac import compare_digest
 
 import click
 
-from authsvc.cli.output import printable
+from authsvc.cli.output import printable, say
 from authsvc.core import token as tokens
 
 _MAX_INPUT = 64 * 1024
 
 
-def new_password(*, stdin: bool) -> str:
-    """A password to set: the line on stdin, or typed twice without echo."""
+def new_password(check: Callable[[str], None], *, stdin: bool) -> str:
+    """A password to set: the line on stdin, or typed twice without echo.
+
+    check: raises WeakPassword. It sees a typed password before the password has to be typed again.
+    """
     if stdin:
         if sys.stdin.isatty():
             raise click.UsageError("stdin is a terminal: leave out --password-stdin to be asked without echo")
         return _line()
     if not sys.stdin.isatty():
         raise click.UsageError("nobody to ask for a password: give --password-stdin or --reset-code")
-    return str(click.prompt("Password", hide_input=True, confirmation_prompt="Once more", err=True))
+    password = str(click.prompt("Password", hide_input=True, err=True))
+    check(password)
+    while not _same(str(click.prompt("Once more", hide_input=True, err=True)), password):
+        say("that is another password")
+    return password
+
+
+def _same(one: str, other: str) -> bool:
+    return compare_digest(one.encode(errors="surrogatepass"), other.encode(errors="surrogatepass"))
 
 
 def token_or_session(argument: str | None) -> str:

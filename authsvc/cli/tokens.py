@@ -12,6 +12,7 @@ from authsvc.cli.prompts import token_or_session
 from authsvc.cli.state import run
 from authsvc.cli.statuses import INACTIVE
 from authsvc.cli.trail import show_entries, view
+from authsvc.cli.users import find as find_user
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidRequest, NotFound
@@ -27,9 +28,14 @@ _LABELS = {"seen": "last_seen", "end": "expires_at", "exp": "access_expires_at"}
 
 @group.command(short_help="Print a token for a subject.")
 @click.option(
-    "--client", "client_id", required=True, metavar="ID", help="In whose name; it needs the permission issue."
+    "--client", "client_id", required=True, metavar="ID_OR_NAME", help="In whose name; it needs the permission issue."
 )
-@click.option("--sub", required=True, help="Whom the token speaks for; made a user if there is none.")
+@click.option(
+    "--sub",
+    required=True,
+    metavar="SUB_OR_NAME",
+    help="Whom the token speaks for. If no user has this sub or name, a user with this sub is made.",
+)
 @click.option("--scope", default="", help="Words with spaces between.")
 @click.option("--expires-in", type=int, metavar="SECONDS", help="By default the client's access lifetime.")
 @click.option("--role", "roles", multiple=True, help="May be repeated; they become the user's, in every session.")
@@ -40,8 +46,9 @@ def issue(client_id: str, sub: str, scope: str, expires_in: int | None, roles: t
 
     async def work(deps: Deps) -> Grant:
         client = await find(deps, client_id)
+        speaks_for = await _sub_of(deps, body.sub)
         return await issuing.issue(
-            deps, OPERATOR, client, sub=body.sub, scope=body.scope, expires_in=body.expires_in, roles=roles or None
+            deps, OPERATOR, client, sub=speaks_for, scope=body.scope, expires_in=body.expires_in, roles=roles or None
         )
 
     grant = run(work)
@@ -50,6 +57,14 @@ def issue(client_id: str, sub: str, scope: str, expires_in: int | None, roles: t
         return
     click.echo(grant.access_token)
     say(f"The token is shown this once. It expires in {grant.expires_in} s; its session is {grant.session_id}.")
+
+
+async def _sub_of(deps: Deps, who: str) -> str:
+    """The sub of the user with this sub or name, or else a new sub. Raises InvalidRequest if two users fit."""
+    try:
+        return (await find_user(deps, who)).sub
+    except NotFound:
+        return who
 
 
 @group.command(short_help="Say whether a token is active, and why not.")

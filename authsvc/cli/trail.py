@@ -2,16 +2,22 @@
 
 import asyncio
 import json
+import shutil
+import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import click
 
 from authsvc.api.schemas import answers
-from authsvc.cli.output import cell, coloured, listing, printable, say, show_list
+from authsvc.cli.clients import find as find_client
+from authsvc.cli.output import ago, cell, coloured, listing, printable, say, show_list
 from authsvc.cli.state import attached, run
-from authsvc.errors import StartupError, StoreUnavailable
+from authsvc.cli.users import find as find_user
+from authsvc.errors import NotFound, StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
 from authsvc.store.audit import StoredEntry
 
@@ -22,34 +28,91 @@ _SKEW_S = 60
 _LOOK_S, _AGAIN_S = 0.5, 1.0
 
 Wanted = Callable[[StoredEntry], bool]
+T = TypeVar("T")
 
 
-def wanted(*, event: str | None, sub: str | None, client_id: str | None) -> Wanted:
-    """Which entries are asked for; `event` is one or the word before its dot."""
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which entries are asked for. `event` is one or the word before its dot. sub, client: also by name."""
 
-    def test(stored: StoredEntry) -> bool:
+    event: str | None = None
+    sub: str | None = None
+    client: str | None = None
+
+    async def resolved(self, deps: Deps) -> "Filter":
+        """The same filter with ids in the place of names. Raises NotFound, and InvalidRequest if several fit.
+
+        A user or a client may be deleted. Its id is enough then, if the trail has an event about it.
+        """
+        sub, client = self.sub, self.client
+        if sub is not None:
+            user = await _unless_gone(find_user(deps, sub), deps, Filter(sub=sub))
+            sub = sub if user is None else user.sub
+        if client is not None:
+            found = await _unless_gone(find_client(deps, client), deps, Filter(client=client))
+            client = client if found is None else found.client_id
+        return Filter(self.event, sub, client)
+
+    def __call__(self, stored: StoredEntry) -> bool:
         found = stored.entry
         return (
-            (event is None or found.event == event or found.event.startswith(f"{event}."))
-            and sub in (None, found.sub)
-            and client_id in (None, found.client_id)
+            (self.event is None or found.event == self.event or found.event.startswith(f"{self.event}."))
+            and self.sub in (None, found.sub)
+            and self.client in (None, found.client_id)
         )
 
-    return test
+
+async def _unless_gone(finding: Awaitable[T], deps: Deps, by_id: Filter) -> T | None:
+    """What is found. None: nothing, but the trail has an event about this id. Raises NotFound otherwise."""
+    try:
+        return await finding
+    except NotFound:
+        async for entry in deps.store.audit.backwards():
+            if by_id(entry):
+                return None
+        raise
 
 
-def show_trail(test: Wanted, *, limit: int, since_s: int | None, as_json: bool) -> None:
-    """Print events, newest first."""
-    with listing(_COLUMNS, as_json=as_json) as show:
+def show_trail(test: Filter, *, limit: int, since_s: int | None, as_json: bool) -> None:
+    """Print events, newest first: JSON or a table, or paragraphs for people if stdout is a terminal."""
+    for_people = sys.stdout.isatty() and not as_json
+    with nullcontext(None) if for_people else listing(_COLUMNS, as_json=as_json) as show:
 
-        async def work(deps: Deps) -> None:
-            async for entry in _latest(deps, _since(deps, test, since_s), limit=limit, since_s=since_s):
-                show(view(entry))
+        async def work(deps: Deps) -> bool:
+            names = Names(deps)
+            found = False
+            wanted = _since(deps, await test.resolved(deps), since_s)
+            async for entry in _latest(deps, wanted, limit=limit, since_s=since_s):
+                found = True
+                if show is None:
+                    click.echo(_paragraph(entry, await names.of(entry)))
+                else:
+                    show(view(entry))
+            return found
 
-        run(work)
+        found = run(work)
+    if not found and not as_json:
+        say("no such events")
 
 
-def follow_trail(test: Wanted, *, limit: int, since_s: int | None, as_json: bool) -> None:
+class Names:
+    """The names of the users in entries of the trail. Each user is read once."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self._known: dict[str, str] = {}
+        self._asked: set[str] = set()
+
+    async def of(self, stored: StoredEntry) -> Mapping[str, str]:
+        """The names by their sub, with at least those of this entry."""
+        for sub in {stored.entry.sub, stored.entry.actor.removeprefix("user:")} - self._asked:
+            if sub is not None and (user := await self._deps.store.users.find(sub)) is not None and user.username:
+                self._known[sub] = user.username
+            self._asked.add(sub or "")
+        return self._known
+
+
+def follow_trail(test: Filter, *, limit: int, since_s: int | None, as_json: bool) -> None:
     """Print the latest events, oldest first, and then each new event, until interrupted.
 
     After the first answer, this waits for a store that is gone. Events that the store lost meanwhile are missing.
@@ -67,7 +130,7 @@ def follow_trail(test: Wanted, *, limit: int, since_s: int | None, as_json: bool
     async def work(deps: Deps) -> None:
         nonlocal start, shown, complained
         if start is None:
-            shown = _since(deps, test, since_s)
+            shown = _since(deps, await test.resolved(deps), since_s)
             newest, _ = await deps.store.audit.page(limit=1)
             start = f"({newest[0].id}" if newest else "-"
             async for entry in _latest(deps, shown, limit=limit, since_s=since_s):
@@ -131,6 +194,32 @@ def _line(entry: StoredEntry) -> str:
 
 def show_entries(entries: Sequence[StoredEntry], *, as_json: bool) -> None:
     show_list([view(entry) for entry in entries], _COLUMNS, as_json=as_json)
+
+
+def _paragraph(entry: StoredEntry, names: Mapping[str, str]) -> str:
+    text = paragraph(view(entry), names, now=time.time(), width=shutil.get_terminal_size().columns)
+    return click.style(text, fg="yellow") if entry.entry.outcome != "success" and coloured() else text
+
+
+def paragraph(document: dict[str, Any], names: Mapping[str, str], *, now: float, width: int) -> str:
+    """An event for people: how long ago, what, and then `name=value`, with line breaks between words only."""
+    document = {name: value for name, value in document.items() if name not in ("id", "request_id")}
+    at, event, outcome = (document.pop(name) for name in ("at", "event", "outcome"))
+    details = document.pop("details", None) or {}
+    told = ({} if outcome == "success" else {"outcome": outcome}) | document | details
+    pairs = [printable(f"{name}={_named(cell(name, value), names)}") for name, value in told.items()]
+    lines = [f"{ago(at, now):<12}"]
+    for word in [f"{event:<22}", *pairs]:
+        if len(lines[-1]) + 2 + len(word) > width and lines[-1].strip():
+            lines.append(" " * 4)
+        lines[-1] += f"  {word}"
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _named(value: str, names: Mapping[str, str]) -> str:
+    """A sub, or the actor of this sub, with the name beside it."""
+    name = names.get(value.removeprefix("user:"))
+    return value if name is None else f"{value} ({name})"
 
 
 def view(entry: StoredEntry) -> dict[str, Any]:

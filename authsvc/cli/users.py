@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import click
@@ -13,7 +14,8 @@ from authsvc.cli.options import as_json, yes
 from authsvc.cli.output import listing, say, show, show_list
 from authsvc.cli.progress import progress
 from authsvc.cli.prompts import confirm, new_password
-from authsvc.cli.state import run
+from authsvc.cli.state import run, settings
+from authsvc.core.password import check as check_password
 from authsvc.core.user import User, check_sub
 from authsvc.core.username import normalise
 from authsvc.errors import InvalidRequest, NotFound
@@ -55,7 +57,7 @@ def create(
     if expires_in is not None and not reset_code:
         raise click.UsageError("--expires-in is for --reset-code")
     parsed = _claims(claims)
-    password = None if reset_code else new_password(stdin=password_stdin)
+    password = None if reset_code else new_password(partial(_check_password, name), stdin=password_stdin)
 
     async def work(deps: Deps) -> tuple[User, str | None, int]:
         wanted: dict[str, Any] = {"username": name, "password": password, "roles": roles, "claims": parsed}
@@ -142,12 +144,12 @@ def delete(who: str, yes: bool) -> None:
     """Delete a user for good; every session ends."""
     confirm(f"Delete {who} for good?", yes=yes)
 
-    async def work(deps: Deps) -> str:
+    async def work(deps: Deps) -> User:
         user = await find(deps, who)
         await users.delete(deps, OPERATOR, user.sub)
-        return user.sub
+        return user
 
-    say(f"deleted {run(work)}")
+    say(f"deleted {_named(run(work))}")
 
 
 @group.command("sessions")
@@ -161,7 +163,11 @@ def sessions_(who: str, as_json: bool) -> None:
         # `current` is about the session that asks, and here none does.
         return [answers.SessionView.of(one).model_dump(exclude={"current"}) for one in listed]
 
-    show_list(run(work), _SESSION_COLUMNS, as_json=as_json)
+    live = run(work)
+    if not live and not as_json:
+        say(f"no live sessions of {who}")
+        return
+    show_list(live, _SESSION_COLUMNS, as_json=as_json)
 
 
 @group.command()
@@ -169,12 +175,14 @@ def sessions_(who: str, as_json: bool) -> None:
 def logout(who: str) -> None:
     """End every session of a user, logins under way included."""
 
-    async def work(deps: Deps) -> str:
+    async def work(deps: Deps) -> tuple[User, int]:
         user = await find(deps, who)
+        live = await sessions.list_active(deps, user.sub)
         await revoke.revoke_user(deps, OPERATOR, user.sub)
-        return user.sub
+        return user, len(live)
 
-    say(f"ended every session of {run(work)}")
+    user, number = run(work)
+    say(f"ended {number} session{'' if number == 1 else 's'} of {_named(user)}")
 
 
 @group.command("reset-code", short_help="Print a code that sets a password, once.")
@@ -235,8 +243,18 @@ async def find(deps: Deps, who: str) -> User:
         raise InvalidRequest(f"that is one user's sub and another's name: for the latter say {named.sub}")
     found = by_sub or named
     if found is None:
-        raise NotFound("no such user")
+        raise NotFound("no user has this sub or name: `authsvc user list` shows all")
     return found
+
+
+def _check_password(name: str, password: str) -> None:
+    """Raise WeakPassword for a password that the service will refuse."""
+    rules = settings()
+    check_password(password, min_length=rules.password_min_length, context=(name, *rules.password_context))
+
+
+def _named(user: User) -> str:
+    return user.sub if user.username is None else f"{user.username} ({user.sub})"
 
 
 def _update(who: str, **changes: Any) -> User:

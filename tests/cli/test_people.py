@@ -1,0 +1,146 @@
+"""The command line for people: names in the place of ids, wrong values, numbers, and texts that fit the terminal."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from authsvc.cli.check import CHECKS
+from authsvc.cli.output import ago
+from authsvc.cli.statuses import MISUSED, NOT_FOUND, OK, REFUSED
+from authsvc.cli.trail import paragraph
+from authsvc.core.event import Event
+from tests.cli.test_cli import Cli
+from tests.cli.test_terminal import at_a_terminal
+from tests.conftest import PASSWORD
+
+
+def test_the_trail_takes_names(started: Cli) -> None:
+    """--sub and --client take names. A name that nothing has is not found. A deleted user's sub still works."""
+    ada = started.user("ada")
+    orders = started.json("client", "create", "orders")
+    assert started.lines("audit", "--sub", "ada") == started.lines("audit", "--sub", ada["sub"]) != []
+    assert started.lines("audit", "--client", "orders") == started.lines("audit", "--client", orders["client_id"]) != []
+    for option in ("--sub", "--client"):
+        result = started("audit", option, "nobody-here")
+        assert (result.exit_code, result.stdout) == (NOT_FOUND, "")
+        assert re.fullmatch(r"authsvc: no (user|client) has this .+\n", result.stderr)
+    started.ok("user", "delete", "ada", "--yes")
+    assert [event["event"] for event in started.lines("audit", "--sub", ada["sub"])] == ["user.deleted", "user.created"]
+
+
+def test_an_unknown_event_lists_the_events(started: Cli) -> None:
+    """A wrong --event is wrong usage, and the message has every kind and event. No event is said in words."""
+    result = started("audit", "--event", "nonsense")
+    assert result.exit_code == MISUSED
+    assert set(Event) <= set(re.findall(r"[a-z_]+\.[a-z_.]+[a-z]", result.stderr))
+    none = started("audit", "--event", "client.deleted")
+    assert (none.exit_code, len(none.stdout.splitlines()), none.stderr) == (OK, 1, "no such events\n")
+
+
+def test_a_token_is_issued_for_a_name(started: Cli) -> None:
+    """--sub takes the name of a user and makes no second user. What fits two users is refused."""
+    ada = started.user("ada")
+    started.ok("client", "create", "issuer", "--permission", "issue")
+    started.ok("token", "issue", "--client", "issuer", "--sub", "ada")
+    assert [user["sub"] for user in started.lines("user", "list")] == [ada["sub"]]
+    started.ok("token", "issue", "--client", "issuer", "--sub", "external-7")
+    assert "external-7" in {user["sub"] for user in started.lines("user", "list")}
+    started.user("external-7")
+    result = started("token", "issue", "--client", "issuer", "--sub", "external-7")
+    assert (result.exit_code, result.stdout) == (REFUSED, "")
+
+
+def test_a_client_is_found_by_name(started: Cli) -> None:
+    """Every command on a client takes its name. Two clients of one name are refused, with their ids."""
+    first = started.json("client", "create", "orders")["client_id"]
+    assert started.json("client", "show", "orders")["client_id"] == first
+    assert started.json("client", "update", "orders", "--audience", "o")["audience"] == ["o"]
+    assert started.json("client", "rotate-secret", "orders")["client_id"] == first
+    assert f"orders ({first})" in started("client", "logout", "orders").stderr
+    second = started.json("client", "create", "orders")["client_id"]
+    for command in ("show", "logout", "rotate-secret"):
+        result = started("client", command, "orders")
+        assert result.exit_code == REFUSED
+        assert first in result.stderr
+        assert second in result.stderr
+    assert started("client", "delete", second, "--yes").stderr == f"deleted orders ({second})\n"
+    assert started.json("client", "show", "orders")["client_id"] == first
+
+
+def test_what_was_done_is_said_with_numbers(started: Cli) -> None:
+    """A logout says how many sessions it ended, and a list without sessions says so."""
+    sub = started.user("ada")["sub"]
+    started.login()
+    started.login()
+    assert started("user", "logout", "ada").stderr == f"ended 2 sessions of ada ({sub})\n"
+    none = started("user", "sessions", "ada")
+    assert (none.stdout, none.stderr) == ("", "no live sessions of ada\n")
+    assert started.ok("user", "sessions", "ada", "--json") == ""
+
+
+ENTRY = {
+    "id": "1-0",
+    "at": 1000,
+    "event": "session.ended",
+    "outcome": "failure",
+    "actor": "user:4fQ0kzPq1LxA",
+    "sub": "4fQ0kzPq1LxA",
+    "session_id": "8fQ0kzPq1LxB",
+    "reason": "spent, and repeated from elsewhere",
+    "ip": "2001:db8:1111:2222:3333:4444:5555:6666",
+}
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_an_event_breaks_between_words_only(width: int) -> None:
+    """At every width an event has whole words, and no line is wider than the terminal if a word fits into it."""
+    text = paragraph(ENTRY, {"4fQ0kzPq1LxA": "ada"}, now=1130, width=width)
+    assert text.startswith("2 min ago     session.ended")
+    for word in (
+        "sub=4fQ0kzPq1LxA (ada)",
+        "actor=user:4fQ0kzPq1LxA (ada)",
+        f"ip={ENTRY['ip']}",
+        "session_id=8fQ0kzPq1LxB",
+    ):
+        assert word in text
+    assert max(map(len, text.splitlines())) <= max(width, 14 + len(f"reason={ENTRY['reason']}"))
+    if width == 80:
+        assert max(map(len, text.splitlines())) <= 80
+
+
+def test_times_as_people_say_them() -> None:
+    """The largest unit that fits. A clock that runs ahead is no time in the past."""
+    seen = [ago(1_000_000 - seconds, 1_000_000) for seconds in (-5, 59, 61, 7200, 200_000)]
+    assert seen == ["0 s ago", "59 s ago", "1 min ago", "2 h ago", "2 d ago"]
+
+
+def test_the_trail_at_a_terminal(started: Cli, tmp_path: Path) -> None:
+    """The terminal shows the name beside the sub."""
+    sub = started.user("ada")["sub"]
+    seen = at_a_terminal("audit", started=started, cwd=tmp_path, TERM="xterm", COLUMNS="80")
+    assert f"sub={sub} (ada)" in seen
+    assert " ago " in seen
+
+
+def test_check_shows_problems_first(started: Cli) -> None:
+    """Without --all the rows that pass are counted only. The worst results come first."""
+    rows = [line.split()[0] for line in started("check").stdout.splitlines()[1:]]
+    assert "pass" not in rows
+    order = ["fail", "warn", "unknown"]
+    assert rows == sorted(rows, key=order.index)
+    whole = started("check", "--all")
+    assert len(whole.stdout.splitlines()) == len(CHECKS) + 1
+    assert len(json.loads(started("check", "--json").stdout)["checks"]) == len(CHECKS)
+
+
+def test_a_file_that_is_not_text_is_one_line(started: Cli, tmp_path: Path) -> None:
+    """A setting from a file that is not UTF-8 is named, with the file and the remedy."""
+    (tmp_path / "issuer").write_bytes(b"\xff\xfe")
+    result = started("user", "list", AUTHSVC_ISSUER_FILE=str(tmp_path / "issuer"))
+    assert (result.exit_code, result.stdout) == (MISUSED, "")
+    assert result.stderr == (
+        f"authsvc: AUTHSVC_ISSUER_FILE: {tmp_path / 'issuer'} is not text in UTF-8: write the value as plain text\n"
+    )
+    assert PASSWORD not in result.stderr
