@@ -32,6 +32,7 @@ async def test_each_event_is_logged_once(workers: list[Deps], caplog: pytest.Log
     user, _ = await users.create(workers[0], OPERATOR, username="ada")
     await users.update(workers[0], OPERATOR, user.sub, status="suspended")
     happened_at = clock()
+    assert await workers[1].store.operator_events.is_behind()  # and connects, so that both begin at the same time
     clock.forward(3600)
     caplog.set_level(logging.INFO)
     caplog.clear()
