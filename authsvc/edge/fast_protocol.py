@@ -151,7 +151,7 @@ class FastProtocol(BoundedProtocol):
             self._hand_over(cycle, sampled=False)
             return
         cycle.response_started = cycle.response_complete = True
-        self.transport.send(answer)  # type: ignore[attr-defined]  # it is a CorkedTransport
+        self.transport.write(answer)
         if not cycle.keep_alive:
             self.transport.close()
         if cycle.scope is self.scope and not self.pipeline:

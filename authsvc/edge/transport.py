@@ -31,13 +31,6 @@ class CorkedTransport:
             self._protocol.loop.call_soon(self._flush)
         self._held.append(data)
 
-    def send(self, answer: bytes) -> None:
-        """Write a whole answer: at once, unless earlier writes of this turn are held back."""
-        if self._held:
-            self._held.append(answer)
-        else:
-            self._transport.write(answer)
-
     def is_closing(self) -> bool:
         return self._lingering or self._transport.is_closing()
 

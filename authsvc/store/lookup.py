@@ -26,7 +26,7 @@ from authsvc.store.moment import Moment
 log = logging.getLogger(__name__)
 
 # Two reads are on their way while the next one gathers. A third would only make the reads smaller.
-MAX_IN_FLIGHT = 1
+MAX_IN_FLIGHT = 2
 # The keys of one read; those of one caller are never split. In reads of twice that size each key takes longer, because
 # the read no longer fits into the caches of the processor.
 MAX_KEYS = 2000
