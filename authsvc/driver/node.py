@@ -127,7 +127,7 @@ class Node:
 
     def new_pipe(self) -> Pipe:
         """A connection besides the pool, for a caller who reads all the time. `drop` drops it with the others."""
-        pipe = Pipe(self._pool.make_connection(), self.reads, self.metrics, self.watch)
+        pipe = Pipe(self._pool.make_connection(), self.reads, self.metrics, self.watch, self.timeouts.call_s)
         self._pipes.append(pipe)
         return pipe
 

@@ -48,15 +48,23 @@ class Pipe(asyncio.Protocol):
     """A connection to one server. It connects when it is needed, and repeats once what a broken connection took.
 
     connection: redis-py's, not yet connected. connected: called each time when the server has been reached.
+
+    reach_s: how long connecting may take, with all that redis-py asks the server then.
     """
 
     def __init__(
-        self, connection: AbstractConnection, breaker: Breaker, metrics: Metrics, connected: Callable[[], None]
+        self,
+        connection: AbstractConnection,
+        breaker: Breaker,
+        metrics: Metrics,
+        connected: Callable[[], None],
+        reach_s: float,
     ) -> None:
         self._connection = connection
         self._breaker = breaker
         self._metrics = metrics
         self._connected = connected
+        self._reach_s = reach_s
         self._transport: asyncio.Transport | None = None
         self._replies: hiredis.Reader | None = None
         # The calls without all their replies, in the order of sending.
@@ -115,8 +123,9 @@ class Pipe(asyncio.Protocol):
 
     async def _reach(self) -> None:
         try:
-            await self._connection.disconnect(nowait=True)
-            await self._connection.connect()
+            async with asyncio.timeout(self._reach_s):  # redis-py waits without end for a server that says nothing
+                await self._connection.disconnect(nowait=True)
+                await self._connection.connect()
             self._replies = replies_of(self._connection)
             self._transport = transport_of(self._connection)
             self._transport.set_protocol(self)
