@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -18,6 +18,8 @@ Value = bytes | StoreUnavailable | None
 HearValues = Callable[[Sequence[Value] | StoreUnavailable], None]
 
 _ASKING = ("ASKING",)
+
+T = TypeVar("T")
 
 
 class Reader(Protocol):
@@ -50,7 +52,7 @@ class NodeReader:
         """
         commands = [command for key in wanted for command in ([_ASKING] if asking else []) + [("GET", key)]]
         replies: asyncio.Future[Sequence[Any]] = asyncio.get_running_loop().create_future()
-        self._pipe.send(b"".join(map(pack, commands)), len(commands), give_up_at, partial(_settle, replies))
+        self._pipe.send(b"".join(map(pack, commands)), len(commands), give_up_at, partial(settle, replies))
         told = await replies
         return told[1::2] if asking else told
 
@@ -63,10 +65,11 @@ class NodeReader:
         hear(unavailable(told, self._metrics) if isinstance(told, ResponseError) else told)
 
 
-def _settle(future: "asyncio.Future[Sequence[Any]]", replies: Sequence[Any] | StoreUnavailable) -> None:
-    if future.done():  # the caller was cancelled
+def settle(future: "asyncio.Future[T]", told: T | Exception) -> None:
+    """Give a caller that waits for a future what a callback was told. Its caller may have been cancelled meanwhile."""
+    if future.done():
         return
-    if isinstance(replies, StoreUnavailable):
-        future.set_exception(replies)
+    if isinstance(told, Exception):
+        future.set_exception(told)
     else:
-        future.set_result(replies)
+        future.set_result(told)

@@ -18,7 +18,7 @@ from authsvc.core.client import Client
 from authsvc.core.session import Found
 from authsvc.driver.connection import Connection
 from authsvc.driver.deadline import current_budget
-from authsvc.driver.reader import Value
+from authsvc.driver.reader import Value, settle
 from authsvc.errors import StoreUnavailable
 from authsvc.store import keys
 from authsvc.store.moment import Moment
@@ -111,7 +111,7 @@ class Lookup:
         """Like `ask`, for a caller that waits in a task. Awaiting the records raises StoreUnavailable."""
         answer: asyncio.Future[Moment] = asyncio.get_running_loop().create_future()
         names = keys.SERVICE, *(() if client_id is None else (keys.client(client_id),)), *known
-        question = self.ask(handles, names, partial(_settle, answer))
+        question = self.ask(handles, names, partial(settle, answer))
         answer.add_done_callback(lambda _: question.cancel())  # if the caller is cancelled
         return answer if current_budget() is None else _within_budget(answer, self._connection)
 
@@ -217,15 +217,6 @@ def _refuse(questions: list[Question], error: Exception) -> None:
     for question in questions:
         with suppress(Exception):
             question.tell(error)
-
-
-def _settle(answer: "asyncio.Future[Moment]", found: Moment | Exception) -> None:
-    if answer.done():
-        return
-    if isinstance(found, Exception):
-        answer.set_exception(found)
-    else:
-        answer.set_result(found)
 
 
 async def _within_budget(answer: "asyncio.Future[Moment]", connection: Connection) -> Moment:
