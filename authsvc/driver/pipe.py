@@ -131,11 +131,10 @@ class Pipe(asyncio.Protocol):
             self._transport.set_protocol(self)
             self._connected()
             self._transport.write(b"".join([call.packed for call in self._calls]))
-        except DRIVER_ERRORS as error:
+        except Exception as error:
             self._fail(list(self._calls), error)
-        except Exception as error:  # a fault of ours: the callers must not wait
-            self._fail(list(self._calls), error)
-            raise
+            if not isinstance(error, DRIVER_ERRORS):  # a fault of ours
+                raise
         finally:
             self._connecting = None
 
@@ -182,10 +181,10 @@ class Pipe(asyncio.Protocol):
         if type(reply) is hiredis.PushNotification:
             return True
         call = self._calls[0]
-        if isinstance(reply, Exception) and not isinstance(reply, REDIRECTIONS):
-            self._fail([call], reply)
-            return False
         if isinstance(reply, Exception):
+            if not isinstance(reply, REDIRECTIONS):
+                self._fail([call], reply)
+                return False
             locate(reply, place(self._connection))
         call.replies.append(reply)
         if len(call.replies) == call.count:

@@ -69,7 +69,8 @@ class FastCycle(RequestResponseCycle):
         """Drop everything secret after the answer. The connection keeps its last cycle until the next request."""
         self.url = self.content = self.piece = b""
         self.headers = []
-        self.head = FastHead(self.head.call, b"", {})
+        if self.head.fields:  # that of a recalled request is bare
+            self.head = FastHead(self.head.call, b"", {})
         self.request = self.remembered = None
 
     def parse(self) -> FastRequest | None:

@@ -61,7 +61,7 @@ async def introspect(
         return None
     return [
         recalled(deps, known, moment, now)
-        or answer(deps, moment, asker, client, token or tokens.parse(text, Kind.ACCESS), question, now)
+        or answer(deps, moment, asker, client, tokens.parse(text, Kind.ACCESS) if known else token, question, now)
         for known, token, text, question in zip(remembered, parsed, presented, questions, strict=True)
     ]
 
