@@ -52,9 +52,9 @@ async def fill_admins(deps: Deps) -> None:
         try:
             if (await deps.store.admins.filled_at() or 0) >= started:
                 return
-            if await deps.store.admins.lease():
+            if await deps.store.admins.lease.take():
                 await deps.store.admins.fill(deps.clock(), pause_s=PAUSE_S)
-                await deps.store.admins.release()
+                await deps.store.admins.lease.release()
                 return
         except StoreUnavailable:
             pass  # the store may be back soon

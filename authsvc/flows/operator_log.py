@@ -21,7 +21,7 @@ async def log_operator(deps: Deps) -> None:
 async def write_operator_events(deps: Deps) -> None:
     """Write the events that the log lacks, unless another worker is writing them. Raises StoreUnavailable."""
     events = deps.store.operator_events
-    if not (await events.is_behind() and await events.lease()):
+    if not (await events.is_behind() and await events.lease.take()):
         return
     try:
         entries, upto = await events.unlogged()
@@ -29,4 +29,4 @@ async def write_operator_events(deps: Deps) -> None:
             deps.store.audit.log(stored.entry, at=stored.at)
         await events.set_logged(upto)  # last: a line may come twice, and none may be missing
     finally:
-        await events.release()
+        await events.lease.release()

@@ -15,13 +15,13 @@ from authsvc.errors import StoreUnavailable
 from authsvc.store import keys
 from authsvc.store.admin_entries import drop, enter
 from authsvc.store.encoding import load
+from authsvc.store.lease import Lease
 
 Admin = User | Client
 
 PAGE = 100
-# How many keys one step of the filling looks at, and how long it may take before another worker fills the index.
+# How many keys one step of the filling looks at. Each step extends the lease.
 STEP = 1000
-LEASE_S = 30
 # The names of users and clients. One pattern for both halves the time of the walk.
 _NAMES = "[cu][ls][ei][er]*"
 
@@ -31,6 +31,7 @@ class Admins:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.lease = Lease(connection, keys.ADMINS_FILLING)
 
     async def pages(self) -> AsyncIterator[list[Admin]]:
         """The records of all entries that give power, the newest entries first. Drops the entries that are stale."""
@@ -54,13 +55,6 @@ class Admins:
         raw = await self._connection.call("GET", keys.ADMINS_FILLED)
         return None if raw is None else float(raw)
 
-    async def lease(self) -> bool:
-        """Whether this worker may fill the index now; no other worker does so meanwhile."""
-        return bool(await self._connection.call("SET", keys.ADMINS_FILLING, "", "NX", "EX", LEASE_S))
-
-    async def release(self) -> None:
-        await self._connection.call("DEL", keys.ADMINS_FILLING)
-
     async def fill(self, now: float, *, pause_s: float = 0) -> None:
         """Enter all admins that there are, by a walk over all keys. A walk that breaks off leaves what it entered.
 
@@ -77,7 +71,7 @@ class Admins:
 
     async def _enter(self, names: Sequence[str]) -> None:
         commands = [("GET", name) for name in names if name.startswith((keys.USER_PREFIX, keys.CLIENT_PREFIX))]
-        *raws, _ = await self._connection.batch([*commands, ("EXPIRE", keys.ADMINS_FILLING, LEASE_S)])
+        *raws, _ = await self._connection.batch([*commands, self.lease.extension()])
         found = [_entry_of(name, raw) for (_, name), raw in zip(commands, raws, strict=True)]
         entries = [entry for entry in found if entry is not None]
         if entries:

@@ -10,9 +10,8 @@ from typing import NamedTuple
 from authsvc.driver.connection import Connection
 from authsvc.store import keys
 from authsvc.store.audit import Audit, StoredEntry
+from authsvc.store.lease import Lease
 
-# How long a worker may take for its lines before another worker writes them.
-LEASE_S = 30
 OPERATOR = "operator"
 
 
@@ -29,18 +28,12 @@ class OperatorEvents:
     def __init__(self, connection: Connection, audit: Audit) -> None:
         self._connection = connection
         self._audit = audit
+        self.lease = Lease(connection, keys.ADMINS_LOGGING)
 
     async def is_behind(self) -> bool:
         """Whether the trail has entries that nobody has looked at."""
         newest, _ = await self._audit.page(limit=1)
         return bool(newest) and newest[0].id != await self._logged()
-
-    async def lease(self) -> bool:
-        """Whether this worker may write the lines now; no other worker does so meanwhile."""
-        return bool(await self._connection.call("SET", keys.ADMINS_LOGGING, "", "NX", "EX", LEASE_S))
-
-    async def release(self) -> None:
-        await self._connection.call("DEL", keys.ADMINS_LOGGING)
 
     async def unlogged(self) -> Unlogged:
         """What the log lacks. A service that was never asked before has looked at no entry."""

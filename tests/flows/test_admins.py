@@ -217,7 +217,7 @@ async def test_a_worker_that_dies_while_it_fills_the_index(
     monkeypatch.setattr(admins, "LOOK_AGAIN_S", 0.01)
     root = await world.user("root", roles=(ADMIN_ROLE,))
     forget_the_index(valkey)
-    assert await world.deps.store.admins.lease()
+    assert await world.deps.store.admins.lease.take()
     filling = asyncio.create_task(admins.fill_admins(world.deps))
     await asyncio.sleep(0.1)
     assert entries(valkey) == set()

@@ -75,7 +75,7 @@ async def test_a_worker_that_fails_leaves_the_events_to_the_next(
 async def test_no_worker_waits_for_a_dead_one_without_end(workers: list[Deps]) -> None:
     """The lease of a worker that was killed expires by itself."""
     await users.create(workers[0], OPERATOR, username="ada")
-    assert await workers[0].store.operator_events.lease()
-    assert not await workers[1].store.operator_events.lease()
+    assert await workers[0].store.operator_events.lease.take()
+    assert not await workers[1].store.operator_events.lease.take()
     left = await workers[0].store.connection.call("PTTL", "admins:logging")
     assert 0 < left <= 30_000
