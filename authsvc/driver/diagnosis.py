@@ -1,4 +1,4 @@
-"""What an error of redis-py means for an operator: where it happened, what is wrong, and what to do."""
+"""Explains an error of redis-py to an operator: where it happened, what is wrong, and what to do."""
 
 import errno
 import re
@@ -59,7 +59,7 @@ def place_of(error: BaseException) -> Place | None:
 
 
 def diagnose(error: BaseException) -> Cause:
-    """What is wrong, and what to do about it."""
+    """The fault behind an error, and the remedy."""
     place = place_of(error) or Place("the store")
     right = denied_command(error)
     if right is not None:

@@ -85,7 +85,7 @@ class FastCycle(RequestResponseCycle):
 
 
 class _Parsed:
-    """What the parser reads in a whole request."""
+    """A whole request as the parser reads it."""
 
     def __init__(self, piece: bytes) -> None:
         self.url = self.body = b""

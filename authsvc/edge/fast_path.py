@@ -47,7 +47,7 @@ class FastPath:
         self._cells = {
             call.method: (requests.cell(*call.call, "200"), durations.cell(*call.call)) for call in FAST_CALLS.values()
         }
-        # What is known of the head of a request whose bytes were parsed before, by the first of them.
+        # The bare heads of recalled requests, by the first four bytes of the request.
         self._bare = {call.method.ljust(4)[:4]: FastHead(call, b"", {}) for call in self._calls.values()}
         self.share = deps.settings.access_log_share
         # The last headers of every answer, without the request's id. The server's headers hold the date: they change.

@@ -101,7 +101,7 @@ class IntrospectRequest(Struct, frozen=True):
 
     @property
     def wanted(self) -> Sequence[str]:
-        """The keys to read, besides those that the session names."""
+        """The keys of the service and of the asking client. The session names the other keys."""
         return keys.SERVICE, keys.client(self.asker.client_id)
 
     def answer(self, deps: Deps, moment: Moment, question: bytes, now: float) -> bytes | None:
@@ -135,9 +135,13 @@ FastRequest = IntrospectRequest | VerifyRequest
 class FastCall(NamedTuple):
     """One call of the fast path.
 
-    fields: the allow-list. fits: whether query and fields have plain values. presented: all that `read` reads; no part
-    of it but the last may have a line feed. read: makes the request from query, fields and body; None if the request is
-    for the general way after all. told: makes the first lines and the body of a response from an answer.
+    fields: the allow-list. fits: whether query and fields have plain values.
+
+    presented: everything that `read` reads. Only the last part may have a line feed.
+
+    read: makes the request from query, fields and body. None: the request is for the general way after all.
+
+    told: makes the first lines and the body of a response from an answer.
     """
 
     call: Call

@@ -52,7 +52,7 @@ class Worker(Process):
         return self._server
 
     def start(self) -> None:
-        resource_tracker.ensure_running()  # its start would unblock the signal
+        resource_tracker.ensure_running()  # starting it later would unblock the signal
         # The new process inherits the blocked signal: a Ctrl-C waits until the server has its own handler, and does not
         # end the imports with a traceback.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

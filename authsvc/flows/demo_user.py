@@ -12,7 +12,7 @@ DEMO = "demo"
 async def make_demo_user(deps: Deps) -> str | None:
     """Make the user `demo` with a random password; the password, or None if there is such a user already.
 
-    Only for an embedded store: a configured store may be one that others use. Raises StoreUnavailable.
+    Only for an embedded store, because others may use a configured store. Raises StoreUnavailable.
     """
     if await deps.store.users.find_by_name(normalise(DEMO)) is not None:
         return None

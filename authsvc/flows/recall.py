@@ -8,7 +8,7 @@ from authsvc.store.moment import Moment
 
 
 def recalled(deps: Deps, remembered: Remembered | None, moment: Moment, now: float) -> bytes | None:
-    """The remembered answer, if the records at this moment are those that it follows from. Counts the token."""
+    """The remembered answer, if its records are unchanged at this moment. Counts the token."""
     if remembered is None or not remembered.fits(moment, now):
         return None
     deps.metrics.tokens_checked.add("active")

@@ -83,7 +83,7 @@ class Server:
 
     @property
     def has_waitaof(self) -> bool:
-        """Whether it can tell what is on its disk. A server that tells no version counts as one that can."""
+        """Whether it can tell what is on its disk. A server without a known version counts as able."""
         return self.version is None or self.version[:2] >= WAITAOF_SINCE
 
     @property

@@ -75,7 +75,9 @@ async def inspect(connection: Connection) -> tuple[Inspection, ...]:
 
 
 async def clock_ahead(connection: Connection) -> float | None:
-    """How far the clock of a primary is ahead of ours, in seconds: the one that is farthest away. None: none tells.
+    """How far a primary's clock is ahead of ours, in seconds. None: no primary tells its time.
+
+    Of several clocks, the one that differs most counts.
 
     Raises StoreUnavailable.
     """

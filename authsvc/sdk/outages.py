@@ -1,4 +1,4 @@
-"""What the application's log says about a service that can't be asked."""
+"""Tells the application's log why the service can't be asked."""
 
 import logging
 from math import inf
