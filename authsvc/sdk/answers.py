@@ -14,6 +14,7 @@ class Active:
     """The user and the session of a token, right now. Times are epoch seconds by the service's clock.
 
     auth_time: when the user logged in. None: the token was issued without a login.
+    acr: how strong the login was, `aal1` or `aal2`. None: the service did not say.
     scope: what the token allows (RFC 6749 section 3.3). `scopes` is the same as a set.
     aud: the resource servers that the token is for. Empty: for all of them.
     version: rises with every change to the user.
@@ -31,6 +32,7 @@ class Active:
     username: str | None = None
     roles: frozenset[str] = frozenset()
     amr: tuple[str, ...] = ()
+    acr: str | None = None
     aud: tuple[str, ...] = ()
     version: int = 0
     claims: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
@@ -101,7 +103,6 @@ def read(body: object, token: str, audience: str | None = None) -> TimedAnswer:
 
 def _active(body: Mapping[str, Any]) -> Active:
     scope = _text(body.get("scope", ""))
-    username = body.get("username")
     return Active(
         sub=_text(body["sub"]),
         client_id=_text(body["client_id"]),
@@ -111,12 +112,13 @@ def _active(body: Mapping[str, Any]) -> Active:
         auth_time=_number(body["auth_time"]) if "auth_time" in body else None,
         scope=scope,
         scopes=frozenset(scope.split(" ")) if scope else frozenset(),
-        username=None if username is None else _text(username),
+        username=_optional_text(body.get("username")),
         roles=frozenset(_texts(body.get("roles", []))),
         amr=_texts(body.get("amr", [])),
+        acr=_optional_text(body.get("acr")),
         aud=_audience(body.get("aud", [])),
         version=_number(body.get("version", 0)),
-        claims=_frozen(dict(body.get("claims", {}))),
+        claims=_object(body.get("claims", {})),
     )
 
 
@@ -124,6 +126,10 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("not text")
     return value
+
+
+def _optional_text(value: object) -> str | None:
+    return None if value is None else _text(value)
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -141,6 +147,13 @@ def _number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError("not a number")
     return value
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("not an object")
+    frozen: Mapping[str, Any] = _frozen(value)
+    return frozen
 
 
 def _frozen(value: Any) -> Any:

@@ -123,10 +123,15 @@ async def admit(scope: Scope, introspector: AsyncIntrospector, token: str) -> Ac
 
 
 def authorized(
-    connection: Mapping[str, Any], *, scope: str = "", role: str | None = None, max_age_s: int | None = None
+    connection: Mapping[str, Any],
+    *,
+    scope: str = "",
+    role: str | None = None,
+    acr: str | None = None,
+    max_age_s: int | None = None,
 ) -> Active:
     """Like `demand`, for the user of a connection: an ASGI scope, or a request of Starlette."""
-    return demand(connection.get("user"), scope=scope, role=role, max_age_s=max_age_s)
+    return demand(connection.get("user"), scope=scope, role=role, acr=acr, max_age_s=max_age_s)
 
 
 def while_active(connection: Mapping[str, Any]) -> AbstractAsyncContextManager[Active]:

@@ -1,6 +1,6 @@
 """Bearer tokens in HTTP, for any framework: find the token, check its user, refuse the request.
 
-RFC 6750 defines the header and the challenges, RFC 9470 the challenge for a login that is too old.
+RFC 6750 defines the header and the challenges, RFC 9470 the challenge for a login that is too weak or too old.
 """
 
 import json
@@ -18,6 +18,8 @@ _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
 _OWS = " \t"
 _REALM = 'Bearer realm="api"'
 _RETRY_AFTER_S = 1
+# How strong a login was, the weakest first.
+_LEVELS = ("aal1", "aal2")
 
 
 class Refused(Exception):
@@ -90,11 +92,15 @@ def accepted(answer: Active | Inactive) -> Active:
     return answer
 
 
-def demand(user: object, *, scope: str = "", role: str | None = None, max_age_s: int | None = None) -> Active:
-    """Return the user, or raise Refused for a missing user, scope or role, or for a login that is too old.
+def demand(
+    user: object, *, scope: str = "", role: str | None = None, acr: str | None = None, max_age_s: int | None = None
+) -> Active:
+    """Return the user, or raise Refused for what the user lacks.
 
-    scope: space-separated; all of them are needed. max_age_s: the longest time since the login, by this machine's
-    clock. A token that was issued without a login (`auth_time` is None) never satisfies it.
+    scope: space-separated; all of them are needed.
+    acr: how strong the login has to be. A login at `aal2` satisfies `aal1` too.
+    max_age_s: the longest time since the login, by this machine's clock. A token that was issued without a login
+    (`auth_time` is None) never satisfies it.
     """
     if not isinstance(user, Active):
         raise Refused.without_token()
@@ -102,8 +108,21 @@ def demand(user: object, *, scope: str = "", role: str | None = None, max_age_s:
         raise Refused.challenged(403, "insufficient_scope", "the token does not allow this", scope=scope)
     if role is not None and not user.has_role(role):
         raise Refused.challenged(403, "insufficient_scope", "the user may not do this")
-    if max_age_s is not None and (user.auth_time is None or time.time() - user.auth_time > max_age_s):
-        raise Refused.challenged(
-            401, "insufficient_user_authentication", "log in again for this", max_age=str(max_age_s)
-        )
+    strong = acr is None or _is_strong(user.acr, acr)
+    recent = max_age_s is None or (user.auth_time is not None and time.time() - user.auth_time <= max_age_s)
+    if not (strong and recent):
+        raise _login_again(acr, max_age_s, "log in again for this" if strong else "this needs a stronger login")
     return user
+
+
+def _is_strong(acr: str | None, wanted: str) -> bool:
+    if acr in _LEVELS and wanted in _LEVELS:
+        return _LEVELS.index(acr) >= _LEVELS.index(wanted)
+    return acr == wanted
+
+
+def _login_again(acr: str | None, max_age_s: int | None, description: str) -> Refused:
+    # The challenge names both demands, so that one new login can satisfy both (RFC 9470 section 3).
+    demands = {"acr_values": acr, "max_age": None if max_age_s is None else str(max_age_s)}
+    named = {name: value for name, value in demands.items() if value is not None}
+    return Refused.challenged(401, "insufficient_user_authentication", description, **named)

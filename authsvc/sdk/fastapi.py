@@ -40,12 +40,12 @@ class BearerAuth(SecurityBase):
         return await admit(connection.scope, self._introspector, token)
 
     def require(
-        self, *, scope: str = "", role: str | None = None, max_age_s: int | None = None
+        self, *, scope: str = "", role: str | None = None, acr: str | None = None, max_age_s: int | None = None
     ) -> Callable[..., Awaitable[Active]]:
         """Make a dependency that returns the user and demands more. The arguments are those of `demand`."""
 
         async def dependency(user: Annotated[Active, Depends(self)]) -> Active:
-            return demand(user, scope=scope, role=role, max_age_s=max_age_s)
+            return demand(user, scope=scope, role=role, acr=acr, max_age_s=max_age_s)
 
         return dependency
 

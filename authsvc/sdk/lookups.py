@@ -11,14 +11,14 @@ from authsvc.sdk.answers import Active, Inactive
 from authsvc.sdk.errors import Unavailable
 
 LookupResult = Active | Inactive | Unavailable
-_MAX_BATCH = 1000
+_MAX_BATCH = 50  # the largest answers about so many tokens fit into one response (wire.MAX_RESPONSE)
 _MAX_IN_FLIGHT = 8
 
 
 class Lookups:
     """Collects tokens into batches.
 
-    fetch: asks about up to 1,000 tokens and returns one result each, in order. It may raise Unavailable for the whole
+    fetch: asks about up to 50 tokens and returns one result each, in order. It may raise Unavailable for the whole
     batch, or return it for one token.
     """
 

@@ -9,7 +9,7 @@ from authsvc.sdk.asgi import authorized
 
 
 def require(
-    *, scope: str = "", role: str | None = None, max_age_s: int | None = None
+    *, scope: str = "", role: str | None = None, acr: str | None = None, max_age_s: int | None = None
 ) -> Callable[[HTTPConnection], Awaitable[Active]]:
     """Make a dependency for FastAPI that returns the user: `user: Annotated[Active, Depends(require(scope="a b"))]`.
 
@@ -18,6 +18,6 @@ def require(
     """
 
     async def dependency(connection: HTTPConnection) -> Active:
-        return authorized(connection, scope=scope, role=role, max_age_s=max_age_s)
+        return authorized(connection, scope=scope, role=role, acr=acr, max_age_s=max_age_s)
 
     return dependency
