@@ -1,0 +1,109 @@
+"""Vectors of token shapes and of the digests of keys."""
+
+from typing import Any
+
+from authsvc.core.token import ALPHABET, Kind, assemble
+from authsvc.sdk.answers import INACTIVE, Active
+from authsvc.sdk.cache import _keys_of, key_digest
+from authsvc.sdk.tokens import _check, handle_of, is_access_token
+
+HANDLE = "7Hk2pQ9xV3bN"
+TOKEN = assemble(Kind.ACCESS, HANDLE, 62**26 + 987654321).text
+OTHER = assemble(Kind.ACCESS, "000000000001", 0).text
+THIRD = assemble(Kind.ACCESS, "zzzzzzzzzzzz", 62**27 - 1).text
+_PREFIXES = ["ref", "rst", "sec", "aut", "key", "dev", "Tok", "TOK", "tok"]
+
+
+def tokens() -> dict[str, Any]:
+    """Texts, and whether each of them has the form of an access token."""
+    texts = {
+        "an access token": TOKEN,
+        "the lowest secret": OTHER,
+        "the highest secret": THIRD,
+        "leading zeros in the check": _with_leading_zero(),
+        "empty": "",
+        "only the prefix": "tok_",
+        "one character short": TOKEN[:-1],
+        "one character long": TOKEN + "0",
+        "a line feed at the end": TOKEN + "\n",
+        "a space before": " " + TOKEN,
+        "a space after": TOKEN + " ",
+        "a zero byte at the end": TOKEN + "\0",
+        "twice": TOKEN + TOKEN,
+        "a hyphen in the secret": _checked(TOKEN[:20] + "-" + TOKEN[21:43]),
+        "an underscore in the handle": _checked(TOKEN[:8] + "_" + TOKEN[9:43]),
+        "a hyphen instead of the underscore": _checked("tok-" + TOKEN[4:43]),
+        "full-width digit": _checked(TOKEN[:20] + "\uff10" + TOKEN[21:43]),
+        "Cyrillic o in the prefix": _checked("t\u043ek_" + TOKEN[4:43]),
+        "Arabic-Indic digit": _checked(TOKEN[:20] + "\u0663" + TOKEN[21:43]),
+        "long s": _checked(TOKEN[:20] + "\u017f" + TOKEN[21:43]),
+        "Kelvin sign in the prefix": _checked("to\u212a_" + TOKEN[4:43]),
+        "combining accent at the end": TOKEN + "\u0301",
+        "49 characters outside of the BMP": "\U0001d7d8" * 49,
+    }
+    for prefix in _PREFIXES:
+        texts[f"the prefix {prefix}, with its check digits"] = _checked(f"{prefix}_{TOKEN[4:43]}")
+        texts[f"the prefix {prefix}, with the digits of tok"] = f"{prefix}_{TOKEN[4:]}"
+    for at in (4, 16, 42, 43, 48):
+        texts[f"another character at {at}"] = TOKEN[:at] + _next(TOKEN[at]) + TOKEN[at + 1 :]
+    texts["two characters exchanged"] = TOKEN[:5] + TOKEN[6] + TOKEN[5] + TOKEN[7:]
+    texts["another case"] = TOKEN[:4] + TOKEN[4:].swapcase()
+    return {
+        "cases": [
+            {"name": name, "text": text, "handle": handle_of(text) if is_access_token(text) else None}
+            for name, text in texts.items()
+        ]
+    }
+
+
+def digests() -> dict[str, Any]:
+    """Keys of the store with their digests, and the digests on which an answer depends."""
+    keys = [
+        f"session:{HANDLE}",
+        "user:{4fQ0kzPq1LxA}",
+        "user:{gro\u00dfe Stra\u00dfe}",
+        "user:{\U0001f511}",
+        "user:{}",
+        "client:app",
+        "client:0fJ2mVq8ZsTb",
+        "service",
+    ]
+    own = "backend"
+    answers: list[tuple[str, Active | None]] = [
+        (TOKEN, user(TOKEN)),
+        (OTHER, user(OTHER, sub="gro\u00dfe Stra\u00dfe", client_id="shop")),
+        (TOKEN, None),
+    ]
+    every = [key_digest(f"client:{own}"), key_digest("service")]
+    return {
+        "keys": [{"key": key, "digest": key_digest(key)} for key in keys],
+        "own_client_id": own,
+        "answers": [
+            {
+                "token": token,
+                "active": answer is not None,
+                "sub": answer.sub if answer else None,
+                "client_id": answer.client_id if answer else None,
+                "digests": sorted([*_keys_of(token, answer or INACTIVE), *every]),
+            }
+            for token, answer in answers
+        ],
+    }
+
+
+def user(token: str, sub: str = "ada", client_id: str = "app") -> Active:
+    return Active(sub=sub, client_id=client_id, session_id=handle_of(token), exp=0, iat=0)
+
+
+def _checked(body: str) -> str:
+    return body + _check(body)
+
+
+def _next(character: str) -> str:
+    return ALPHABET[(ALPHABET.index(character) + 1) % 62]
+
+
+def _with_leading_zero() -> str:
+    """The first token whose check digits begin with a zero."""
+    made = (assemble(Kind.ACCESS, HANDLE, secret).text for secret in range(1000))
+    return next(text for text in made if text[43] == "0")
