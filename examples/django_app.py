@@ -8,13 +8,12 @@ import sys
 from collections.abc import Callable
 
 import django
+from authsvc_sdk import Introspector, Refused, Unavailable, accepted, demand, token_in
 from django.conf import settings
 from django.core.management import execute_from_command_line
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
-
-from authsvc.sdk import Introspector, Refused, Unavailable, accepted, demand, token_in
 
 introspector = Introspector(
     os.environ["AUTH_URL"], os.environ["AUTH_CLIENT_ID"], os.environ["AUTH_CLIENT_SECRET"], cache=True

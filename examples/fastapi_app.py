@@ -6,10 +6,9 @@ AUTH_URL=… AUTH_CLIENT_ID=… AUTH_CLIENT_SECRET=… uvicorn examples.fastapi_
 import os
 from typing import Annotated
 
+from authsvc_sdk import Active, AsyncIntrospector, AuthMiddleware  # (+)
+from authsvc_sdk.starlette import require  # (+)
 from fastapi import Depends, FastAPI
-
-from authsvc.sdk import Active, AsyncIntrospector, AuthMiddleware  # (+)
-from authsvc.sdk.starlette import require  # (+)
 
 introspector = AsyncIntrospector(  # (+)
     os.environ["AUTH_URL"], os.environ["AUTH_CLIENT_ID"], os.environ["AUTH_CLIENT_SECRET"], cache=True

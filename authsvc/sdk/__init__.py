@@ -1,27 +1,8 @@
-"""The SDK for resource servers: whom does this token speak for, right now? Needs httpx only (the extra `sdk`)."""
+"""The former place of the SDK, for one more release. Import `authsvc_sdk` of the distribution `authsvc-sdk` instead."""
 
-from authsvc.sdk.answers import INACTIVE, Active, Inactive
-from authsvc.sdk.asgi import Anonymous, AuthMiddleware, authorized, while_active
-from authsvc.sdk.async_introspector import AsyncIntrospector
-from authsvc.sdk.bearer import Refused, accepted, cookie_in, demand, token_in
-from authsvc.sdk.errors import Misconfigured, Unavailable
-from authsvc.sdk.introspector import Introspector
+import warnings
 
-__all__ = [
-    "INACTIVE",
-    "Active",
-    "Anonymous",
-    "AsyncIntrospector",
-    "AuthMiddleware",
-    "Inactive",
-    "Introspector",
-    "Misconfigured",
-    "Refused",
-    "Unavailable",
-    "accepted",
-    "authorized",
-    "cookie_in",
-    "demand",
-    "token_in",
-    "while_active",
-]
+from authsvc_sdk import *  # noqa: F403 - every public name, and nothing else
+from authsvc_sdk import __all__ as __all__
+
+warnings.warn("authsvc.sdk is deprecated: import authsvc_sdk instead", DeprecationWarning, stacklevel=2)

@@ -7,12 +7,12 @@ from itertools import product
 
 import pytest
 import redis
+from authsvc_sdk.bearer import Refused, token_in
 
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.edge.fast_cycle import Headers
 from authsvc.edge.fast_requests import FAST_CALLS
-from authsvc.sdk.bearer import Refused, token_in
 from authsvc.web.cookies import NAME
 from tests.conftest import Clock, Service
 from tests.edge.served import Connection, Served

@@ -8,8 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+from authsvc_sdk import clock
+from authsvc_sdk.cache import Cache
+from authsvc_sdk.config import Config
 
-from authsvc.sdk import clock
 from tests.e2e.conftest import PASSWORD, Server, free_port
 from tests.processes import until
 
@@ -106,6 +108,18 @@ def world(shared_server: SharedServer) -> Iterator[World]:
         made.client = made.client_of("introspect")
         yield made
         shared_server.give_back(made)
+
+
+def cache_with(**settings: Any) -> Cache:
+    """A cache with these settings, for up to 8 answers."""
+    given: dict[str, Any] = {
+        "url": "http://auth",
+        "client_id": "backend",
+        "client_secret": "secret",
+        "cache": True,
+        "cache_size": 8,
+    }
+    return Cache(Config(**given | settings))
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from authsvc.sdk import Active, AsyncIntrospector, Introspector, Unavailable, clock, feed
-from authsvc.sdk.cache import Cache
+from authsvc_sdk import Active, AsyncIntrospector, Introspector, Unavailable, clock, feed
+from authsvc_sdk.cache import Cache
 
 PAUSE_S = 0.002
 

@@ -5,13 +5,13 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from authsvc_sdk import INACTIVE, Active, Unavailable
+from authsvc_sdk.answers import read
 from hypothesis import given
 from hypothesis import strategies as st
 
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
-from authsvc.sdk import INACTIVE, Active, Unavailable
-from authsvc.sdk.answers import read
 
 TOKEN = tokens.new(Kind.ACCESS).text
 GOOD: dict[str, Any] = {

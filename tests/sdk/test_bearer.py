@@ -4,10 +4,10 @@ import time
 from typing import Any
 
 import pytest
+from authsvc_sdk import Active, Refused, demand, token_in
+from authsvc_sdk.bearer import cookie_in
 
 from authsvc.errors import InvalidRequest
-from authsvc.sdk import Active, Refused, demand, token_in
-from authsvc.sdk.bearer import cookie_in
 from authsvc.web import cookies
 
 NAME = cookies.NAME

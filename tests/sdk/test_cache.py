@@ -5,12 +5,13 @@ from collections.abc import Callable
 from math import inf
 
 import pytest
+from authsvc_sdk import clock
+from authsvc_sdk.answers import INACTIVE, Active
+from authsvc_sdk.cache import Cache, key_digest
 
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
-from authsvc.sdk import clock
-from authsvc.sdk.answers import INACTIVE, Active
-from authsvc.sdk.cache import Cache, key_digest
+from tests.sdk.conftest import cache_with
 
 Forward = Callable[[float], None]
 
@@ -26,7 +27,7 @@ def active(token: str, sub: str = "ada", client_id: str = "app") -> Active:
 @pytest.fixture
 def cache(now: Forward) -> Cache:
     """A cache whose feed has just begun and is confirmed."""
-    cache = Cache(client_id="backend", size=8, max_age_s=100, silence_s=2)
+    cache = cache_with(cache_max_age_s=100)
     cache.forget_all()
     cache.confirm(1000.0)
     return cache
@@ -93,7 +94,7 @@ def test_a_change_during_the_question_wins(cache: Cache) -> None:
 
 def test_a_change_that_concerns_many(now: Forward) -> None:
     """A change of a client with many sessions empties the cache, which then keeps only answers to later requests."""
-    cache = Cache(client_id="backend", size=5000, max_age_s=100, silence_s=2)
+    cache = cache_with(cache_size=5000)
     cache.forget_all()
     cache.confirm(1000.0)
     kept = [a_token() for _ in range(3000)]
@@ -208,7 +209,7 @@ def test_any_text_can_be_looked_up(cache: Cache, text: str) -> None:
 
 
 def test_stale_is_off_by_default(cache: Cache, now: Forward) -> None:
-    """Without `stale_s` the cache serves no stale answer."""
+    """Without `serve_stale_for_s` the cache serves no stale answer."""
     token = a_token()
     keep(cache, token)
     now(2)
@@ -216,8 +217,8 @@ def test_stale_is_off_by_default(cache: Cache, now: Forward) -> None:
 
 
 def test_stale_is_bounded(now: Forward) -> None:
-    """A stale answer is served for `stale_s` after it last held, but not after its token has expired."""
-    cache = Cache(client_id="backend", size=8, max_age_s=100, silence_s=2, stale_s=60)
+    """A stale answer is served for `serve_stale_for_s` after it last held, but not after its token has expired."""
+    cache = cache_with(cache_max_age_s=100, serve_stale_for_s=60)
     cache.forget_all()
     cache.confirm(1000.0)
     token, ending, lapsed = a_token(), a_token(), a_token()
@@ -242,7 +243,7 @@ def test_stale_is_bounded(now: Forward) -> None:
 @pytest.mark.parametrize("event", ["forget", "everything"])
 def test_a_forgotten_answer_is_not_served_stale(now: Forward, event: str) -> None:
     """An answer that an event has dropped stays dropped during an outage."""
-    cache = Cache(client_id="backend", size=8, max_age_s=100, silence_s=2, stale_s=60)
+    cache = cache_with(cache_max_age_s=100, serve_stale_for_s=60)
     cache.forget_all()
     cache.confirm(1000.0)
     token = a_token()

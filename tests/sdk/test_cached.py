@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
 
 import pytest
+from authsvc_sdk import INACTIVE, Active, AsyncIntrospector, Introspector, Unavailable
 
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
-from authsvc.sdk import INACTIVE, Active, AsyncIntrospector, Introspector, Unavailable
 from tests.processes import until
 from tests.sdk.conftest import World
 from tests.sdk.network import Network

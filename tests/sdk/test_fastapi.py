@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
+from authsvc_sdk import Active, AsyncIntrospector
+from authsvc_sdk.fastapi import BearerAuth
 from fastapi import Depends, FastAPI, Request, WebSocket
 
-from authsvc.sdk import Active, AsyncIntrospector
-from authsvc.sdk.fastapi import BearerAuth
 from tests.conftest import bearer
 from tests.e2e.conftest import free_port
 from tests.sdk.conftest import World

@@ -6,13 +6,14 @@ from contextlib import nullcontext
 from math import inf
 
 import pytest
+from authsvc_sdk import clock
+from authsvc_sdk.answers import Active
+from authsvc_sdk.cache import key_digest
+from authsvc_sdk.feed import BrokenFeed, Feed
 
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
-from authsvc.sdk import clock
-from authsvc.sdk.answers import Active
-from authsvc.sdk.cache import Cache, key_digest
-from authsvc.sdk.feed import BrokenFeed, Feed
+from tests.sdk.conftest import cache_with
 
 Forward = Callable[[float], None]
 
@@ -33,7 +34,7 @@ class Kept:
     """A cache with one token in it, and the feed that confirms it."""
 
     def __init__(self) -> None:
-        self.cache = Cache(client_id="backend", size=8, max_age_s=1e9, silence_s=2)
+        self.cache = cache_with(cache_max_age_s=1e9)
         self.token = tokens.new(Kind.ACCESS).text
         self.feed = Feed(self.cache, clock.now(), 2)
 

@@ -9,6 +9,9 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
+from authsvc_sdk import Active, Anonymous, AsyncIntrospector, AuthMiddleware, authorized, demand
+from authsvc_sdk.asgi import App, Message, Receive, Scope, Send
+from authsvc_sdk.starlette import require
 from fastapi import Depends, FastAPI
 from starlette.applications import Starlette
 from starlette.authentication import requires
@@ -18,9 +21,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from authsvc.sdk import Active, Anonymous, AsyncIntrospector, AuthMiddleware, authorized, demand
-from authsvc.sdk.asgi import App, Message, Receive, Scope, Send
-from authsvc.sdk.starlette import require
 from tests.conftest import bearer
 from tests.e2e.conftest import free_port
 from tests.sdk.conftest import World
@@ -197,7 +197,7 @@ async def test_a_login_that_is_too_old(
     async with caller(app(ask)) as api:
         assert (await api.get("/payout", headers=bearer(token))).status_code == 200
         later = time.time() + 302
-        monkeypatch.setattr("authsvc.sdk.bearer.time.time", lambda: later)
+        monkeypatch.setattr("authsvc_sdk.bearer.time.time", lambda: later)
         answer = await api.get("/payout", headers=bearer(token))
     assert answer.status_code == 401
     assert answer.json()["error"] == "insufficient_user_authentication"
@@ -392,6 +392,6 @@ async def test_lifespan(world: World) -> None:
 
 def test_the_middleware_needs_no_framework() -> None:
     """Importing the middleware loads no web framework."""
-    names = "import sys; from authsvc.sdk import AuthMiddleware; print(*sys.modules)"
+    names = "import sys; from authsvc_sdk import AuthMiddleware; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", names], capture_output=True, text=True, check=True).stdout.split()
     assert not {"starlette", "fastapi", "django"} & set(loaded)

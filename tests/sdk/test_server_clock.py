@@ -2,10 +2,9 @@
 
 from math import floor
 
+from authsvc_sdk.server_clock import ServerClock
 from hypothesis import given
 from hypothesis import strategies as st
-
-from authsvc.sdk.server_clock import ServerClock
 
 
 @given(

@@ -3,10 +3,9 @@
 from itertools import pairwise
 
 import pytest
+from authsvc_sdk.sse import EventParser, EventTooLarge, ServerSentEvent
 from hypothesis import example, given
 from hypothesis import strategies as st
-
-from authsvc.sdk.sse import EventParser, EventTooLarge, ServerSentEvent
 
 LIMIT = 1000
 Event = tuple[str, list[str]]

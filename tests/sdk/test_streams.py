@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
+from authsvc_sdk import AsyncIntrospector, Refused
 
-from authsvc.sdk import AsyncIntrospector, Refused
 from tests.conftest import bearer
 from tests.sdk.conftest import World
 from tests.sdk.test_examples import Start, start  # noqa: F401 - a fixture

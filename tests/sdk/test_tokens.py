@@ -1,11 +1,11 @@
 """Recognising tokens offline."""
 
+from authsvc_sdk.tokens import handle_of, is_access_token
 from hypothesis import given
 from hypothesis import strategies as st
 
 from authsvc.core import token as tokens
 from authsvc.core.token import ALPHABET, Kind
-from authsvc.sdk.tokens import handle_of, is_access_token
 
 
 def of_the_service(text: str) -> bool:

@@ -10,10 +10,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-
-from authsvc.sdk import clock
-from authsvc.sdk.errors import Unavailable
-from authsvc.sdk.wire import Wire
+from authsvc_sdk import clock
+from authsvc_sdk.errors import Unavailable
+from authsvc_sdk.wire import Wire
 
 SLOW_S = 0.3
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nevent: everything\ndata: {}\n\n"

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-from authsvc.sdk.answers import INACTIVE, Active
-from authsvc.sdk.bearer import Refused, accepted, demand
-from authsvc.sdk.errors import Misconfigured, Unavailable
+from authsvc_sdk.answers import INACTIVE, Active
+from authsvc_sdk.bearer import Refused, accepted, demand
+from authsvc_sdk.errors import Misconfigured, Unavailable
+
 from tools.sdk_vectors.credentials import described
 
 NOW = 1_800_000_000

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from authsvc.sdk.bearer import Refused, cookie_in, token_in
+from authsvc_sdk.bearer import Refused, cookie_in, token_in
 
 _COOKIE = "__Host-session"
 _A, _B = ("Authorization", "Bearer tok_x"), ("Cookie", f"{_COOKIE}=tok_y")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from authsvc.sdk.server_clock import ServerClock
+from authsvc_sdk.server_clock import ServerClock
 
 # Each step is an observed `Date`, or a moment to convert. All times are in seconds.
 _STEPS: dict[str, list[dict[str, float]]] = {

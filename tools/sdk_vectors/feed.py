@@ -5,8 +5,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from authsvc.sdk.cache import key_digest
-from authsvc.sdk.sse import EventParser
+from authsvc_sdk.cache import key_digest
+from authsvc_sdk.sse import EventParser
+
 from tools.sdk_vectors.script import Script, event, play
 from tools.sdk_vectors.shapes import HANDLE, OTHER, THIRD, TOKEN
 
@@ -392,8 +393,8 @@ def transcripts() -> dict[str, Any]:
     named |= {"the sender's clock is slow": clocks(0.95), "the sender's clock is fast": clocks(1.05)} | _GARBAGE
     cases = [play(name, write) for name, write in named.items()]
     cases += [
-        play(f"{write.__name__.replace('_', ' ')}", write, stale_s=60.0)
+        play(f"{write.__name__.replace('_', ' ')}", write, serve_stale_for_s=60.0)
         for write in (stale, stale_and_forgotten, stale_after_the_end)
     ]
-    cases.append(play("a longer silence is allowed", silence, silence_s=5.0))
+    cases.append(play("a longer silence is allowed", silence, feed_silence_s=5.0))
     return {"cases": cases}

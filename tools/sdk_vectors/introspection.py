@@ -5,9 +5,10 @@ import json
 import ssl
 from typing import Any
 
-from authsvc.sdk.answers import Active, read
-from authsvc.sdk.errors import Misconfigured, Unavailable
-from authsvc.sdk.wire import MAX_RESPONSE, Wire
+from authsvc_sdk.answers import Active, read
+from authsvc_sdk.errors import Misconfigured, Unavailable
+from authsvc_sdk.wire import MAX_RESPONSE, Wire
+
 from tools.sdk_vectors.answers import ANSWERS, GOOD, Response, plain
 from tools.sdk_vectors.service import serve
 from tools.sdk_vectors.shapes import TOKEN

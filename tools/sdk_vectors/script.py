@@ -7,31 +7,34 @@ from math import inf
 from typing import Any
 from unittest import mock
 
-from authsvc.sdk import clock
-from authsvc.sdk.answers import INACTIVE, Active
-from authsvc.sdk.cache import Cache, key_digest
-from authsvc.sdk.feed import BrokenFeed, Feed
+from authsvc_sdk import clock
+from authsvc_sdk.answers import INACTIVE, Active
+from authsvc_sdk.cache import Cache, key_digest
+from authsvc_sdk.config import Config
+from authsvc_sdk.feed import BrokenFeed, Feed
+
 from tools.sdk_vectors.shapes import TOKEN, user
 
 START = 1000.0
-CLIENT_ID = "backend"
+_SETTINGS: dict[str, Any] = {
+    "client_id": "backend",
+    "cache_size": 8,
+    "cache_max_age_s": 300.0,
+    "feed_silence_s": 2.0,
+    "serve_stale_for_s": 0.0,
+}
 
 
 class Script:
     """One transcript. Each method adds a step at the present time, which `wait` moves forward."""
 
-    def __init__(self, *, silence_s: float = 2.0, stale_s: float = 0.0) -> None:
-        self.settings = {
-            "client_id": CLIENT_ID,
-            "cache_size": 8,
-            "cache_max_age_s": 300.0,
-            "feed_silence_s": silence_s,
-            "serve_stale_for_s": stale_s,
-        }
+    def __init__(self, **settings: float) -> None:
+        self.settings = {**_SETTINGS, **settings}
         self.steps: list[dict[str, Any]] = []
         self.now = START
-        self._silence_s = silence_s
-        self._cache = Cache(client_id=CLIENT_ID, size=8, max_age_s=300.0, silence_s=silence_s, stale_s=stale_s)
+        config = Config(url="http://auth", client_secret="secret", cache=True, **self.settings)  # noqa: S106  # made up
+        self._cache = Cache(config)
+        self._silence_s = config.feed_silence_s
         self._feed: Feed | None = None
         self._questions: list[tuple[str, int]] = []
 

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from authsvc_sdk.answers import INACTIVE, Active
+from authsvc_sdk.cache import _keys_of, key_digest
+from authsvc_sdk.tokens import _check, handle_of, is_access_token
+
 from authsvc.core.token import ALPHABET, Kind, assemble
-from authsvc.sdk.answers import INACTIVE, Active
-from authsvc.sdk.cache import _keys_of, key_digest
-from authsvc.sdk.tokens import _check, handle_of, is_access_token
 
 HANDLE = "7Hk2pQ9xV3bN"
 TOKEN = assemble(Kind.ACCESS, HANDLE, 62**26 + 987654321).text

@@ -7,8 +7,8 @@ revocation which the caller has already seen acknowledged.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from authsvc.sdk.answers import Active, Inactive
-from authsvc.sdk.errors import Unavailable
+from authsvc_sdk.answers import Active, Inactive
+from authsvc_sdk.errors import Unavailable
 
 LookupResult = Active | Inactive | Unavailable
 _MAX_BATCH = 50  # the largest answers about so many tokens fit into one response (wire.MAX_RESPONSE)

@@ -4,21 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from math import inf
-from types import TracebackType
 from typing import Any, Self
 
-from authsvc.sdk import forks
-from authsvc.sdk.answers import INACTIVE, Active, Inactive, TimedAnswer, read
-from authsvc.sdk.cache import Cache
-from authsvc.sdk.config import Config
-from authsvc.sdk.errors import Misconfigured, Unavailable
-from authsvc.sdk.lookups import LookupResult, Lookups
-from authsvc.sdk.outages import Outages
-from authsvc.sdk.server_clock import ServerClock
-from authsvc.sdk.streams import ended_by, refusal, user_of
-from authsvc.sdk.subscription import follow
-from authsvc.sdk.tokens import is_access_token
-from authsvc.sdk.wire import IntrospectionResponse, Wire
+from authsvc_sdk import forks
+from authsvc_sdk.answers import INACTIVE, Active, Inactive, TimedAnswer, read
+from authsvc_sdk.cache import Cache
+from authsvc_sdk.config import Config
+from authsvc_sdk.errors import Misconfigured, Unavailable
+from authsvc_sdk.lookups import LookupResult, Lookups
+from authsvc_sdk.outages import Outages
+from authsvc_sdk.server_clock import ServerClock
+from authsvc_sdk.streams import ended_by, refusal, user_of
+from authsvc_sdk.subscription import follow
+from authsvc_sdk.tokens import is_access_token
+from authsvc_sdk.wire import IntrospectionResponse, Wire
 
 
 class AsyncIntrospector:
@@ -41,17 +40,7 @@ class AsyncIntrospector:
         self._subscription: asyncio.Task[None] | None = None
         self._lookups = Lookups(self._fetch)
         self._server_clock = ServerClock()
-        self._cache = (
-            Cache(
-                client_id=config.client_id,
-                size=config.cache_size,
-                max_age_s=config.cache_max_age_s,
-                silence_s=config.feed_silence_s,
-                stale_s=config.serve_stale_for_s,
-            )
-            if config.cache
-            else None
-        )
+        self._cache = Cache(config) if config.cache else None
 
     def after_fork(self) -> None:
         """In a forked child: leave the connections to the parent and start anew. The parent's feed task is gone."""
@@ -62,9 +51,7 @@ class AsyncIntrospector:
         self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     def start(self) -> None:
@@ -114,19 +101,17 @@ class AsyncIntrospector:
         try:
             async with asyncio.timeout(self._config.timeout_s):
                 return await self._lookups.ask(token)
-        except TimeoutError as error:
+        except TimeoutError:
             failure = Unavailable(f"no answer within {self._config.timeout_s:g} s")
-            failure.__cause__ = error
-        except Misconfigured as error:
-            self._outages.log(error)
-            raise  # the service refused us: no outage, so a stale answer would be wrong
         except Unavailable as error:
             failure = error
         self._outages.log(failure)
-        stale = None if self._cache is None else self._cache.get_stale(token)
-        if stale is None:
-            raise failure
-        return stale
+        # If the service refused us, that is no outage, and a stale answer would be wrong.
+        if self._cache is not None and not isinstance(failure, Misconfigured):
+            stale = self._cache.get_stale(token)
+            if stale is not None:
+                return stale
+        raise failure
 
     @asynccontextmanager
     async def while_active(self, token: str) -> AsyncIterator[Active]:

@@ -4,11 +4,12 @@ import logging
 from math import inf
 from urllib.parse import urlsplit
 
-from authsvc.sdk import clock
-from authsvc.sdk.errors import Misconfigured, Unavailable
+from authsvc_sdk import clock
+from authsvc_sdk.errors import Misconfigured, Unavailable
 
-_log = logging.getLogger("authsvc.sdk")
+_log = logging.getLogger("authsvc_sdk")
 _PAUSE_S = 60
+_REMEDY = "Check that the service runs (GET /readyz), that its address is right and that this machine reaches it"
 
 
 class Outages:
@@ -27,12 +28,7 @@ class Outages:
         if refused:  # the reason of the error says what to do
             _log.error("authsvc at %s: %s; until then requests with a token get a 503", self._address, error.reason)
         else:
-            _log.warning(
-                "authsvc at %s: %s; requests with a token get a 503. Check that the service runs (GET /readyz), that "
-                "its address is right and that this machine reaches it",
-                self._address,
-                error.reason,
-            )
+            _log.warning("authsvc at %s: %s; requests with a token get a 503. %s", self._address, error.reason, _REMEDY)
 
 
 def _address(url: str) -> str:

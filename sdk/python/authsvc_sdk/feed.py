@@ -12,9 +12,9 @@ service took to answer. The time to connect does not count, because on a busy ma
 
 import json
 
-from authsvc.sdk import clock
-from authsvc.sdk.cache import Cache
-from authsvc.sdk.sse import EventParser
+from authsvc_sdk import clock
+from authsvc_sdk.cache import Cache
+from authsvc_sdk.sse import EventParser
 
 _MAX_EVENT_BYTES = 1 << 20
 _MAX_LATE_S = 5.0

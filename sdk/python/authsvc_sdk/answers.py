@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from authsvc.sdk.errors import Unavailable
-from authsvc.sdk.tokens import handle_of
+from authsvc_sdk.errors import Unavailable
+from authsvc_sdk.tokens import handle_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,7 @@ def read(body: object, token: str, audience: str | None = None) -> TimedAnswer:
     """
     if not isinstance(body, dict) or not isinstance(body.get("active"), bool):
         raise Unavailable("the service's answer is not an introspection")
-    recheck_at = body.get("recheck_at")
-    if not isinstance(recheck_at, int):
-        recheck_at = None
+    recheck_at = body["recheck_at"] if type(body.get("recheck_at")) is int else None
     if not body["active"]:
         return TimedAnswer(INACTIVE, recheck_at)
     try:
@@ -102,58 +102,44 @@ def read(body: object, token: str, audience: str | None = None) -> TimedAnswer:
 
 
 def _active(body: Mapping[str, Any]) -> Active:
-    scope = _text(body.get("scope", ""))
+    scope = _typed(body.get("scope", ""), str)
     return Active(
-        sub=_text(body["sub"]),
-        client_id=_text(body["client_id"]),
-        session_id=_text(body["session_id"]),
-        exp=_number(body["exp"]),
-        iat=_number(body["iat"]),
-        auth_time=_number(body["auth_time"]) if "auth_time" in body else None,
+        sub=_typed(body["sub"], str),
+        client_id=_typed(body["client_id"], str),
+        session_id=_typed(body["session_id"], str),
+        exp=_typed(body["exp"], int),
+        iat=_typed(body["iat"], int),
+        auth_time=_typed(body["auth_time"], int) if "auth_time" in body else None,
         scope=scope,
         scopes=frozenset(scope.split(" ")) if scope else frozenset(),
-        username=_optional_text(body.get("username")),
+        username=_text_or_none(body.get("username")),
         roles=frozenset(_texts(body.get("roles", []))),
         amr=_texts(body.get("amr", [])),
-        acr=_optional_text(body.get("acr")),
+        acr=_text_or_none(body.get("acr")),
         aud=_audience(body.get("aud", [])),
-        version=_number(body.get("version", 0)),
-        claims=_object(body.get("claims", {})),
+        version=_typed(body.get("version", 0), int),
+        claims=_frozen(_typed(body.get("claims", {}), dict)),
     )
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not text")
+def _typed(value: object, kind: type[T]) -> T:
+    """The value, if it is of exactly this type: a number must not be a boolean. Raises TypeError."""
+    if type(value) is not kind:
+        raise TypeError(f"not {kind.__name__}")
     return value
 
 
-def _optional_text(value: object) -> str | None:
-    return None if value is None else _text(value)
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _typed(value, str)
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise TypeError("not a list")
-    return tuple(_text(item) for item in value)
+    return tuple(_typed(item, str) for item in _typed(value, list))
 
 
 def _audience(value: object) -> tuple[str, ...]:
     # RFC 7519 section 4.1.3: one audience may be a string.
     return (value,) if isinstance(value, str) else _texts(value)
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError("not a number")
-    return value
-
-
-def _object(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError("not an object")
-    frozen: Mapping[str, Any] = _frozen(value)
-    return frozen
 
 
 def _frozen(value: Any) -> Any:

@@ -5,10 +5,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from authsvc.sdk.answers import Active
-from authsvc.sdk.async_introspector import AsyncIntrospector
-from authsvc.sdk.bearer import Refused, cookie_in, demand, token_in
-from authsvc.sdk.streams import user_of
+from authsvc_sdk.answers import Active
+from authsvc_sdk.async_introspector import AsyncIntrospector
+from authsvc_sdk.bearer import Refused, cookie_in, demand, token_in
+from authsvc_sdk.streams import user_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

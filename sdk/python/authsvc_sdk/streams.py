@@ -6,12 +6,12 @@ confirmations of the feed after their bound. The body of the stream is cancelled
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from authsvc.sdk.answers import Active, Inactive
-from authsvc.sdk.bearer import Refused, accepted
-from authsvc.sdk.errors import Unavailable
+from authsvc_sdk.answers import Active, Inactive
+from authsvc_sdk.bearer import Refused, accepted
+from authsvc_sdk.errors import Unavailable
 
 _FIRST_PAUSE_S = 0.05
 
@@ -38,10 +38,9 @@ class Waking:
         for key in keys:
             self._waiting.setdefault(key, set()).add(changed)
         try:
-            async with asyncio.timeout(seconds):
-                await changed.wait()
-        except TimeoutError:
-            pass
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await changed.wait()
         finally:
             for key in keys:
                 self._waiting[key].discard(changed)

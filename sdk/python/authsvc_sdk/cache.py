@@ -9,10 +9,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 
-from authsvc.sdk import clock
-from authsvc.sdk.answers import Active, Inactive
-from authsvc.sdk.streams import Waking
-from authsvc.sdk.tokens import handle_of
+from authsvc_sdk import clock
+from authsvc_sdk.answers import Active, Inactive
+from authsvc_sdk.config import Config
+from authsvc_sdk.streams import Waking
+from authsvc_sdk.tokens import handle_of
 
 # How many changed keys the cache remembers, to recognise answers that are older than a change.
 _MAX_CHANGED_KEYS = 10_000
@@ -55,13 +56,11 @@ class _Entry:
 class Cache:
     """Answers that are known to hold. Any thread may call `get`; only the feed's thread may change the cache."""
 
-    def __init__(self, *, client_id: str, size: int, max_age_s: float, silence_s: float, stale_s: float = 0.0) -> None:
-        self._keys_of_all = {key_digest("service"), key_digest(f"client:{client_id}")}
-        self._max_age_s = max_age_s
-        self._silence_s = silence_s
-        self._stale_s = stale_s
-        self._active = _BoundedEntries(size, self._unindex)
-        self._inactive = _BoundedEntries(max(size // _INACTIVE_SHARE, 1), self._unindex)
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._keys_of_all = {key_digest("service"), key_digest(f"client:{config.client_id}")}
+        self._active = _BoundedEntries(config.cache_size, self._unindex)
+        self._inactive = _BoundedEntries(max(config.cache_size // _INACTIVE_SHARE, 1), self._unindex)
         self._digests_by_key: dict[str, set[bytes]] = {}
         self._fresh_until = 0.0
         # Changes are numbered. A request from before `_complete_since` may have missed a change.
@@ -83,13 +82,13 @@ class Cache:
         return entry.answer
 
     def get_stale(self, token: str) -> Active | Inactive | None:
-        """The answer if it held less than `stale_s` ago and no announcement has removed it since."""
-        entry = self._find(token) if self._stale_s else None
+        """The answer if it held less than `serve_stale_for_s` ago and no announcement has removed it since."""
+        entry = self._find(token) if self._config.serve_stale_for_s else None
         if entry is None:
             return None
         now = clock.now()
-        held_until = min(now, entry.until, self._fresh_until - self._silence_s)
-        return entry.answer if now < min(held_until + self._stale_s, entry.exp) else None
+        held_until = min(now, entry.until, self._fresh_until - self._config.feed_silence_s)
+        return entry.answer if now < min(held_until + self._config.serve_stale_for_s, entry.exp) else None
 
     async def held(self, token: str, user: Active) -> bool:
         """Return when the answer may hold no more: after a change, or without one at its end. False: none is cached."""
@@ -101,10 +100,7 @@ class Cache:
         return True
 
     def _find(self, token: str) -> _Entry | None:
-        try:
-            digest = sha256(token.encode()).digest()
-        except UnicodeEncodeError:  # lone surrogates: not a token
-            return None
+        digest = sha256(token.encode("utf-8", "surrogatepass")).digest()  # a text with lone surrogates is no token
         return self._active.entries.get(digest) or self._inactive.entries.get(digest)
 
     # The feed calls the following methods.
@@ -141,7 +137,7 @@ class Cache:
 
     def confirm(self, moment: float) -> None:
         """The feed has announced every change up to this moment of our clock."""
-        self._fresh_until = moment + self._silence_s
+        self._fresh_until = moment + self._config.feed_silence_s
 
     def disconnect(self) -> None:
         """The feed has ended. The cache neither answers nor keeps answers until the next feed begins."""
@@ -168,7 +164,7 @@ class Cache:
         if any(self._changed_keys.get(key, 0) > mark for key in digests):
             return
         inactive = isinstance(answer, Inactive)
-        max_age_s = _INACTIVE_MAX_AGE_S if inactive else self._max_age_s
+        max_age_s = _INACTIVE_MAX_AGE_S if inactive else self._config.cache_max_age_s
         self._put(token, _Entry(answer, digests, min(until, clock.now() + max_age_s), exp), inactive)
 
     def _put(self, token: str, entry: _Entry, inactive: bool) -> None:

@@ -3,14 +3,13 @@
 import asyncio
 import concurrent.futures
 import threading
-from types import TracebackType
 from typing import Any, Self
 
-from authsvc.sdk import forks
-from authsvc.sdk.answers import INACTIVE, Active, Inactive
-from authsvc.sdk.async_introspector import AsyncIntrospector
-from authsvc.sdk.errors import Unavailable
-from authsvc.sdk.tokens import is_access_token
+from authsvc_sdk import forks
+from authsvc_sdk.answers import INACTIVE, Active, Inactive
+from authsvc_sdk.async_introspector import AsyncIntrospector
+from authsvc_sdk.errors import Unavailable
+from authsvc_sdk.tokens import is_access_token
 
 # How much longer than the time limit a thread waits for its answer.
 _HANDOVER_S = 1.0
@@ -40,9 +39,7 @@ class Introspector:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def start(self) -> None:

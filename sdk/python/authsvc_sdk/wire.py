@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from authsvc.sdk import clock
-from authsvc.sdk.errors import Misconfigured, Unavailable
+from authsvc_sdk import clock
+from authsvc_sdk.errors import Misconfigured, Unavailable
 
 _CONNECT_TIMEOUT_S = 1.0
 # Bytes of one response. An answer about one token has at most 18 KiB, and one request asks about at most 50 tokens.
@@ -98,9 +98,8 @@ class Wire:
                 requested_at = clock.now()
 
         timeout = httpx.Timeout(silence_s, connect=_CONNECT_TIMEOUT_S)
-        headers = {"Accept": "text/event-stream"}
-        options: dict[str, Any] = {"headers": headers, "timeout": timeout, "extensions": {"trace": trace}}
-        async with self._http.stream("GET", "/events", **options) as response:
+        options: dict[str, Any] = {"timeout": timeout, "extensions": {"trace": trace}}
+        async with self._http.stream("GET", "/events", headers={"Accept": "text/event-stream"}, **options) as response:
             _raise_for_status(response)
             yield requested_at, response.aiter_raw()
 

@@ -15,8 +15,7 @@ class ServerClock:
     """
 
     def __init__(self) -> None:
-        self._ahead = -inf
-        self._since = -inf
+        self._ahead, self._since = -inf, -inf
 
     def observe(self, date: float, received_at: float) -> None:
         """Take note of an answer with this `Date`, received at this moment of our clock."""

@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Self
 
-from authsvc.sdk.answers import Active, Inactive
-from authsvc.sdk.errors import Unavailable
+from authsvc_sdk.answers import Active, Inactive
+from authsvc_sdk.errors import Unavailable
 
 # RFC 6750 section 2.1. Servers have removed white space around a header's value; a direct caller may not have.
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)

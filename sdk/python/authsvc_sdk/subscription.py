@@ -6,12 +6,12 @@ import random
 
 import httpx
 
-from authsvc.sdk.cache import Cache
-from authsvc.sdk.errors import Misconfigured, Unavailable
-from authsvc.sdk.feed import BrokenFeed, Feed
-from authsvc.sdk.wire import Wire
+from authsvc_sdk.cache import Cache
+from authsvc_sdk.errors import Misconfigured, Unavailable
+from authsvc_sdk.feed import BrokenFeed, Feed
+from authsvc_sdk.wire import Wire
 
-_log = logging.getLogger("authsvc.sdk")
+_log = logging.getLogger("authsvc_sdk")
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 
