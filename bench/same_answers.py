@@ -104,6 +104,8 @@ CASES = (
     _session(True, access_scope="narrow"),
     _session(True, scope=None),
     _session(True, amr=None),
+    _session(True, amr=["pwd", "otp", "mfa"]),
+    _session(True, how=[7, "pwd", ""]),
     _session(True, by="issued"),
     _session(True, **{"for": [600, 60, 2592000]}),
     _session(False, cid="gone"),

@@ -24,7 +24,8 @@ from authsvc.app import build
 from authsvc.composition import open_deps
 from authsvc.core import token as tokens
 from authsvc.core.client import Client
-from authsvc.core.session import Active, Inactive, Reason
+from authsvc.core.reason import Reason
+from authsvc.core.session import Active, Inactive
 from authsvc.core.token import Kind
 from authsvc.core.user import User
 from authsvc.driver.timeouts import Timeouts
@@ -316,7 +317,7 @@ async def service(deps: Deps) -> AsyncIterator[Service]:
     """The service over the ASGI transport of httpx, with one client that has all permissions."""
     app = build(deps)
     client, secret = await clients.create(
-        deps, OPERATOR, name="admin", permissions=("admin", "introspect", "revoke", "issue", "reset")
+        deps, OPERATOR, name="admin", permissions=("admin", "introspect", "revoke", "issue", "vouch", "reset")
     )
     assert secret is not None
     transport = httpx.ASGITransport(app=leaving_streams(app), raise_app_exceptions=False, client=("192.0.2.1", 50000))

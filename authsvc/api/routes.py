@@ -72,8 +72,9 @@ ROUTES: tuple[Route, ...] = (
                 "`client_id` or `all` instead.",
           takes=requests.RevokeForm, max_body=MAX_ANONYMOUS_BODY, errors=(e.NotFound,)),
     Route("POST", "/tokens", "tokens.issue", "Issue a token for a user authenticated elsewhere", "tokens", CLIENT,
-          about="For a client with the permission `issue`. A new subject gets a user record. The answer has no "
-                "refresh token.",
+          about="For a client with the permission `issue`. A new subject gets a user record. The answer has a refresh "
+                "token only with `refresh: true`. `amr`, `acr` and `auth_time` take the permission `vouch`. A token "
+                "for an admin takes the permissions `issue`, `vouch` and `admin`.",
           takes=requests.Issue, gives=answers.Tokens, errors=(e.UnauthorizedClient, e.AccessDenied, e.InvalidScope,
                                                                   e.TooManyChanges)),
     Route("GET", "/verify", "verify.verify", "May this request pass, and whose is it?", "tokens", GATEWAY,

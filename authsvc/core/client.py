@@ -12,7 +12,7 @@ BUILT_IN = "app"
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-Permission = Literal["introspect", "revoke", "issue", "reset", "client_ip", "admin"]
+Permission = Literal["introspect", "revoke", "issue", "vouch", "reset", "client_ip", "admin"]
 
 
 class Lifetimes(NamedTuple):
@@ -85,14 +85,22 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
         return f"client:{self.client_id}" if self.may("admin") else None
 
     def needs_format(self) -> int:
-        return 2 if self.may("client_ip") else 1  # a version that understands format 1 only does not know `client_ip`
+        # A permission that a version does not know makes the record unreadable for it.
+        if self.may("vouch"):
+            return 3
+        return 2 if self.may("client_ip") else 1
 
     def may(self, permission: Permission) -> bool:
         return permission in self.permissions
 
+    @property
+    def speaks_for_admins(self) -> bool:
+        """Whether its tokens may be for admins, and have their power."""
+        return self.may("issue") and self.may("vouch") and self.may("admin")
+
     def may_set(self, role: str) -> bool:
         """Whether it may give and take this role at `POST /tokens`."""
-        if role == ADMIN_ROLE and not self.may("admin"):
+        if role == ADMIN_ROLE and not self.speaks_for_admins:
             return False
         return self.issue_roles is None or role in self.issue_roles
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from authsvc.core import refresh_token as refresh_tokens
 from authsvc.core import spent
 from authsvc.core import token as tokens
+from authsvc.core.authentication import Vouched
 from authsvc.core.client import Client, Lifetimes
 from authsvc.core.device import MAX_LABEL, label
 from authsvc.core.record import Service
@@ -43,8 +44,9 @@ class Opening:
 
     user, client, service: as read before the user was authenticated. A cut-off since then ends the new session too.
     amr: how the user proved who they are (RFC 8176). It is empty for ISSUED sessions, which prove nothing here.
+    vouched: how the user was authenticated elsewhere, by the word of the client.
     cookie: whether the token goes into the cookie, and into no body.
-    ip, user_agent: those of the user. None if another program asks for the session.
+    ip, user_agent: those of the user. None if another program asks for the session and does not name them.
     """
 
     user: User
@@ -56,6 +58,7 @@ class Opening:
     cookie: bool = False
     origin: str = LOGIN
     amr: tuple[str, ...] = ()
+    vouched: Vouched | None = None
     device: str | None = None
     ip: str | None = None
     user_agent: str | None = None
@@ -71,6 +74,7 @@ def begin(handle: str, opening: Opening, *, now: float) -> tuple[Session, Pair]:
         scope=opening.scope,
         aud=opening.client.audience,
         amr=opening.amr,
+        vouched=opening.vouched,
         origin=opening.origin,
         device=opening.device and opening.device[:MAX_LABEL],
         ip=opening.ip,

@@ -9,7 +9,7 @@ import msgspec
 
 # The newest format of records that this version understands. Raise it with a field that an older version must not
 # ignore: see `Record.needs_format` and docs/decisions/013-two-versions-share-a-store.md.
-FORMAT = 2
+FORMAT = 3
 Format = Annotated[int, msgspec.Meta(ge=1, le=FORMAT)]
 
 # Where `Part.unknown` stands in the JSON while a record is being encoded; it is never stored under this name.

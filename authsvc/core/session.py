@@ -4,34 +4,17 @@ The record holds only the digests of its tokens. `core/issuing.py` and `core/rot
 tokens change.
 """
 
-from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
 from authsvc.core import refresh_token as refresh_tokens
 from authsvc.core import spent
+from authsvc.core.authentication import Authentication, Vouched, level
 from authsvc.core.client import Client, Lifetimes
 from authsvc.core.grace import Previous
+from authsvc.core.reason import Reason
 from authsvc.core.record import Record, Service
 from authsvc.core.token import Kind, Token, is_same_digest
 from authsvc.core.user import User
-
-
-class Reason(StrEnum):
-    """Why a token is inactive. For the audit trail and for operators, never for the caller."""
-
-    UNKNOWN = "unknown"
-    FORGED = "secret never issued"
-    SPENT = "spent"
-    EXPIRED = "expired"
-    IDLE = "expired idle"
-    ENDED = "expired absolute"
-    USER_GONE = "user deleted"
-    USER_SUSPENDED = "user suspended"
-    USER_CUT_OFF = "cut off by the user's epoch"
-    CLIENT_GONE = "client deleted"
-    CLIENT_CUT_OFF = "cut off by the client's epoch"
-    SERVICE_CUT_OFF = "cut off by the service's epoch"
-
 
 # How a session began: its user logged in, or a client that had authenticated the user asked for a token.
 LOGIN: Final = "login"
@@ -58,6 +41,7 @@ _STORED = {
     "lifetimes": "for",
     "origin": "by",
     "access": "tok",
+    "vouched": "how",
     "refresh": "ref",
 }
 
@@ -73,6 +57,8 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
 
     bearer: whether the token was returned in a body though it has no refresh token. The token of a login without this
     mark and without a refresh token is in the cookie only.
+
+    vouched: how the user was authenticated elsewhere, by the word of the client that asked for the session.
 
     proved_at, issued_at, used_at: None while they equal the time of the login. See `auth_time`, `iat` and `seen`.
 
@@ -95,6 +81,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
     epochs: Epochs
     access: str
     bearer: bool = False
+    vouched: Vouched | None = None
     proved_at: int | None = None
     issued_at: int | None = None
     used_at: int | None = None
@@ -148,6 +135,12 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
         if self.proved_at is not None:
             return self.proved_at
         return self.created_ms // 1000 if self.logged_in else None
+
+    def authentication(self, client: Client | None) -> Authentication:
+        """When and how the user was authenticated. The word of the session's client counts while it may vouch."""
+        if self.vouched is not None and client is not None and client.may("vouch"):
+            return self.vouched.by(client.client_id)
+        return Authentication(self.auth_time, self.amr, level(self.amr))
 
     @property
     def iat(self) -> int:

@@ -6,13 +6,14 @@ from typing import Any
 from authsvc.core import event as events
 from authsvc.core import token as tokens
 from authsvc.core.event import Event
-from authsvc.core.session import Active, Found, Inactive, Reason, decide, inactive_reason
+from authsvc.core.reason import Reason
+from authsvc.core.session import Active, Found, Inactive, decide, inactive_reason
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidRequest
 from authsvc.flows.deps import Deps
 from authsvc.store.audit import StoredEntry
 
-_SHOWN = ("sub", "client_id", "scope", "auth_time", "created_ms", "seen", "idle_s", "end", "exp")
+_SHOWN = ("sub", "client_id", "scope", "created_ms", "seen", "idle_s", "end", "exp")
 _BEGINNINGS = (Event.LOGIN_SUCCEEDED, Event.TOKEN_ISSUED)
 # The clocks of workers differ a little, so the times in the trail are not quite in its order.
 _SKEW_S = 60
@@ -54,7 +55,8 @@ async def explain(deps: Deps, presented: str) -> Explanation:
     if reason in (Reason.USER_CUT_OFF, Reason.CLIENT_CUT_OFF, Reason.SERVICE_CUT_OFF, Reason.USER_SUSPENDED):
         reason = f"{reason}{_by(trail)}"
     known = {name: getattr(found.session, name) for name in _SHOWN}
-    shown = {name: value for name, value in known.items() if value is not None}
+    known |= found.session.authentication(found.client)._asdict()
+    shown = {name: value for name, value in known.items() if value not in (None, ())}
     return Explanation(reason is None, reason or "active", handle, shown, trail)
 
 

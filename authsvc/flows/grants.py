@@ -1,6 +1,7 @@
 """Opening a session, for a login and for an issued token."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from authsvc.core import issuing
 from authsvc.core import token as tokens
@@ -47,7 +48,8 @@ async def open_session(deps: Deps, caller: Caller, event: Event, opening: Openin
             if listed > deps.settings.max_sessions:
                 await _keep_to_the_cap(deps, caller, handle, session)
             about = About(session.sub, handle, session.client_id)
-            await audit(deps, caller, event, about, end=session.end, idle_s=session.idle_s)
+            details: dict[str, Any] = {} if session.vouched is None else {"vouched": session.vouched.told()}
+            await audit(deps, caller, event, about, end=session.end, idle_s=session.idle_s, **details)
             return Grant.of(handle, session, pair, now)
     raise StoreUnavailable("no free handle")  # three collisions in 71 bits: something else is wrong
 

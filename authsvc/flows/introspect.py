@@ -9,7 +9,8 @@ from msgspec.json import encode
 from authsvc.core import scope as scopes
 from authsvc.core import token as tokens
 from authsvc.core.client import CLIENT_ID, Client
-from authsvc.core.session import Active, Found, Inactive, Reason, decide
+from authsvc.core.reason import Reason
+from authsvc.core.session import Active, Found, Inactive, decide
 from authsvc.core.token import Kind, Token
 from authsvc.flows.deps import Deps
 from authsvc.flows.recall import recalled, remember
@@ -139,6 +140,7 @@ def note_use(deps: Deps, active: Active, now: float) -> None:
 def described(active: Active, issuer: str, now: float) -> dict[str, Any]:
     """The answer about an active token. Members without a value are absent, such as an empty scope."""
     session, user = active.session, active.user
+    auth_time, amr, acr, vouched_by = session.authentication(active.client)
     answer: dict[str, Any] = {
         "active": True,
         "sub": session.sub,
@@ -152,7 +154,6 @@ def described(active: Active, issuer: str, now: float) -> dict[str, Any]:
     }
     if active.scope:  # RFC 6749 section 3.3: at least one word
         answer["scope"] = active.scope
-    auth_time = session.auth_time
     if auth_time is not None:
         answer["auth_time"] = auth_time
     answer["version"] = user.version
@@ -162,8 +163,12 @@ def described(active: Active, issuer: str, now: float) -> dict[str, Any]:
     if session.aud:
         # RFC 7519 section 4.1.3: many resource servers read one audience as a string only.
         answer["aud"] = session.aud[0] if len(session.aud) == 1 else session.aud
-    if session.amr:
-        answer["amr"] = session.amr
+    if amr:
+        answer["amr"] = amr
+    if acr is not None:
+        answer["acr"] = acr
+    if vouched_by is not None:
+        answer["vouched_by"] = vouched_by
     if user.claims:
         answer["claims"] = user.claims
     return answer

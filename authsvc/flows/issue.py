@@ -1,6 +1,7 @@
 """Issuing a token for a user who was authenticated elsewhere."""
 
 from authsvc.core import scope as scopes
+from authsvc.core.authentication import Vouched
 from authsvc.core.client import REFRESHABLE, Client, Lifetimes
 from authsvc.core.event import About, Event
 from authsvc.core.issuing import Opening
@@ -9,6 +10,9 @@ from authsvc.core.user import User, check_roles, check_sub
 from authsvc.errors import AccessDenied, InvalidRequest, UnauthorizedClient
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.grants import Grant, open_session
+
+# How far the clock of an identity provider may be ahead of ours.
+_SKEW_S = 60
 
 
 async def issue(
@@ -21,36 +25,74 @@ async def issue(
     expires_in: int | None = None,
     roles: tuple[str, ...] | None = None,
     device: str | None = None,
+    amr: tuple[str, ...] = (),
+    acr: str | None = None,
+    auth_time: int | None = None,
+    ip: str | None = None,
+    user_agent: str | None = None,
+    refresh: bool = False,
 ) -> Grant:
-    """Open a session without a refresh token for the user `sub`. Creates the user record if there is none.
+    """Open a session for the user `sub`. Creates the user record if there is none.
 
     roles: replace those roles of the user that this client may set, at once in every session. Other roles stay. They
     are refused for users with an account here, whose roles only an admin changes, and for users of another client,
-    unless this client has `issue_roles`. Only an admin client can give the role `admin`.
-    device: a label by which the user recognises the session in a list.
-    expires_in: seconds; by default the access lifetime of the client.
+    unless this client has `issue_roles`. Only a client that speaks for admins can give the role `admin`.
+    device: a label by which the user recognises the session in a list. ip, user_agent: of the user.
+    expires_in: seconds that the access token lives; by default the access lifetime of the client.
+    amr, acr, auth_time: how and when the user was authenticated, by the word of this client. They take the permission
+    `vouch`.
+    refresh: whether the session has a refresh token, and lasts as long as a login. Without it, the session ends with
+    its access token.
     Raises UnauthorizedClient, AccessDenied, InvalidScope, InvalidRequest.
     """
     if not client.may("issue"):
         raise UnauthorizedClient("this client may not issue tokens")
+    vouched = _vouched(client, amr, acr, auth_time, now=int(deps.clock()))
     granted = scopes.within(scope, client.widest_scope(deps.settings.app_scope))
-    longest = client.session_ttl_s or REFRESHABLE.session
-    seconds = expires_in or client.lifetimes(refreshable=True).access
-    if seconds > longest:
-        raise InvalidRequest(f"expires_in: at most {longest} for this client")
+    lifetimes = _lifetimes(client, expires_in, refresh=refresh)
     service = await deps.store.service.get()
     user = await _user(deps, caller, client, check_sub(sub), None if roles is None else check_roles(roles))
     opening = Opening(
         user=user,
         client=client,
         service=service,
-        lifetimes=Lifetimes(seconds, min(client.idle_ttl_s or seconds, seconds), seconds),
-        refreshable=False,
+        lifetimes=lifetimes,
+        refreshable=refresh,
         scope=granted,
         origin=ISSUED,
+        vouched=vouched,
         device=device,
+        ip=ip,
+        user_agent=user_agent,
     )
     return await open_session(deps, caller, Event.TOKEN_ISSUED, opening)
+
+
+def _vouched(
+    client: Client, amr: tuple[str, ...], acr: str | None, auth_time: int | None, *, now: int
+) -> Vouched | None:
+    """What the client says of the user's authentication; None: nothing. Raises UnauthorizedClient, InvalidRequest."""
+    if not amr and acr is None and auth_time is None:
+        return None
+    if not client.may("vouch"):
+        raise UnauthorizedClient("amr, acr, auth_time: only for a client with the permission vouch")
+    if auth_time is not None and auth_time > now + _SKEW_S:
+        raise InvalidRequest("auth_time: in the future")
+    return Vouched.of(None if auth_time is None else min(auth_time, now), amr, acr)
+
+
+def _lifetimes(client: Client, expires_in: int | None, *, refresh: bool) -> Lifetimes:
+    """The lifetimes of the new session. Raises InvalidRequest, UnauthorizedClient."""
+    if refresh and not client.refresh:
+        raise UnauthorizedClient("refresh: the sessions of this client have no refresh token")
+    longest = client.session_ttl_s or REFRESHABLE.session
+    usual = client.lifetimes(refreshable=True)
+    access = expires_in or usual.access
+    if access > longest:
+        raise InvalidRequest(f"expires_in: at most {longest} for this client")
+    if refresh:
+        return usual._replace(access=access)
+    return Lifetimes(access, min(client.idle_ttl_s or access, access), access)
 
 
 async def _user(deps: Deps, caller: Caller, client: Client, sub: str, roles: tuple[str, ...] | None) -> User:
@@ -84,7 +126,7 @@ def _roles_after(client: Client, user: User, wanted: tuple[str, ...] | None) -> 
     """The roles of the user after this client has set its own. Raises if the client may not do that."""
     if user.status != "active":
         raise AccessDenied("this user is suspended")
-    if user.is_admin and not client.may("admin"):
+    if user.is_admin and not client.speaks_for_admins:
         raise UnauthorizedClient("this client may not speak for admins")
     if wanted is None:
         return user.roles

@@ -6,8 +6,9 @@ from authsvc.core import token as tokens
 from authsvc.core.client import Client
 from authsvc.core.event import About, Event
 from authsvc.core.grace import Grace
+from authsvc.core.reason import Reason
 from authsvc.core.rotation import Attempt, RefreshOutcome, Rotation
-from authsvc.core.session import Found, Reason, Session, inactive_reason
+from authsvc.core.session import Found, Session, inactive_reason
 from authsvc.core.token import Kind, Token
 from authsvc.errors import InvalidGrant, NotFound
 from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable

@@ -3,7 +3,8 @@
 from authsvc.core import token as tokens
 from authsvc.core.client import Client
 from authsvc.core.event import About, Event
-from authsvc.core.session import Reason, Session
+from authsvc.core.reason import Reason
+from authsvc.core.session import Session
 from authsvc.core.token import Kind
 from authsvc.errors import UnauthorizedClient
 from authsvc.flows.deps import Caller, Deps, audit

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from authsvc.core import token as tokens
 from authsvc.core.event import About, Event
-from authsvc.core.session import Active, Found, Reason, Session, inactive_reason
+from authsvc.core.reason import Reason
+from authsvc.core.session import Active, Found, Session, inactive_reason
 from authsvc.core.user import User
 from authsvc.errors import InvalidToken, NotFound
 from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from authsvc import errors
 from authsvc.core import throttle
-from authsvc.core.session import Reason
+from authsvc.core.reason import Reason
 
 # Bounds of histograms. In seconds: from half a millisecond, for the fast path, to a login that waits in a full queue.
 DURATIONS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)

@@ -206,7 +206,7 @@ def _check_admin(active: Active, base_url: str) -> None:
     if not active.session.is_for(base_url):
         # By cookie too: a gateway that does not remove the cookie sends it to its applications.
         raise WrongAudience(FOR_OTHERS)
-    if not active.session.logged_in and not active.client.may("admin"):
+    if not active.session.logged_in and not active.client.speaks_for_admins:
         # The token was issued without a login, perhaps before the user became an admin.
         raise InsufficientRole("this token was issued by a client that may not speak for admins")
 

@@ -130,6 +130,12 @@ async def issue(ctx: RequestContext) -> Response:
         expires_in=body.expires_in,
         roles=None if body.roles is None else tuple(body.roles),
         device=body.device,
+        amr=tuple(body.amr or ()),
+        acr=body.acr,
+        auth_time=body.auth_time,
+        ip=body.ip,
+        user_agent=body.user_agent,
+        refresh=body.refresh,
     )
     return granted(grant)
 

@@ -301,13 +301,14 @@ def test_each_permission_can_be_given(started: Cli, permission: str) -> None:
     assert made["permissions"] == changed["permissions"] == [permission]
 
 
-def test_a_permission_of_a_newer_format(started: Cli) -> None:
-    """A store whose format knows no `client_ip` refuses it, and names the command that raises the format."""
-    started.do(lambda deps: deps.store.service.change(lambda held: held.but(store_format=1)))
-    refused = started("client", "create", "web", "--permission", "client_ip")
+@pytest.mark.parametrize(("permission", "before"), [("client_ip", 1), ("vouch", 2)])
+def test_a_permission_of_a_newer_format(started: Cli, permission: str, before: int) -> None:
+    """A store whose format does not know a permission refuses it, and names the command that raises the format."""
+    started.do(lambda deps: deps.store.service.change(lambda held: held.but(store_format=before)))
+    refused = started("client", "create", "web", "--permission", permission)
     assert (refused.exit_code, "authsvc service raise-format" in refused.stderr) == (UNAVAILABLE, True)
     started.ok("service", "raise-format", "--yes")
-    assert started.json("client", "create", "web", "--permission", "client_ip")["permissions"] == ["client_ip"]
+    assert started.json("client", "create", "web", "--permission", permission)["permissions"] == [permission]
 
 
 def test_a_public_client_has_no_secret_and_no_permissions(started: Cli) -> None:

@@ -11,8 +11,9 @@ from authsvc.core import refresh_token as refresh_tokens
 from authsvc.core import token as tokens
 from authsvc.core.grace import MAX_NOTED, Grace
 from authsvc.core.issuing import Pair, reissue_tokens
+from authsvc.core.reason import Reason
 from authsvc.core.rotation import Attempt, RefreshOutcome, Rotation, rotate
-from authsvc.core.session import Match, Reason, Session
+from authsvc.core.session import Match, Session
 from authsvc.core.spent import MAX_SPENT
 from authsvc.core.token import Kind, Token
 from tests.core.examples import GRACE_S, HANDLE, LIFETIMES, NOW, begun, forged, refresh_of

@@ -10,19 +10,10 @@ from authsvc.core import token as tokens
 from authsvc.core.client import Lifetimes
 from authsvc.core.grace import Grace
 from authsvc.core.issuing import Opening, Pair, begin, reissue_tokens
+from authsvc.core.reason import Reason
 from authsvc.core.record import Service
 from authsvc.core.rotation import Attempt, RefreshOutcome, Rotation, rotate
-from authsvc.core.session import (
-    ISSUED,
-    LOGIN,
-    Active,
-    Inactive,
-    Match,
-    Reason,
-    Session,
-    decide,
-    inactive_reason,
-)
+from authsvc.core.session import ISSUED, LOGIN, Active, Inactive, Match, Session, decide, inactive_reason
 from authsvc.core.token import Kind, Token
 from authsvc.store.encoding import load
 from tests.core.examples import (

@@ -14,7 +14,17 @@ from authsvc.core.record import FORMAT
 from authsvc.store import keys
 from chaos.variation import Patch, Variation
 from tests.e2e.conftest import PASSWORD, Server, run
-from tests.e2e.versions import BEFORE_CLIENT_IP, NEWER, NEXT, NEXT_FORMAT, Crowd, Rotation, record, replace
+from tests.e2e.versions import (
+    BEFORE_CLIENT_IP,
+    BEFORE_VOUCH,
+    NEWER,
+    NEXT,
+    NEXT_FORMAT,
+    Crowd,
+    Rotation,
+    record,
+    replace,
+)
 from tests.processes import until
 from tests.stores import StoreProcess, running_store
 
@@ -274,22 +284,67 @@ def test_a_client_with_a_permission_that_only_the_newer_version_knows(
 ) -> None:
     """The permission `client_ip` waits for the format of the store. The older version answers 503 about the client."""
     old = start(packaged(BEFORE_CLIENT_IP, tmp_path / "before"))
-    new, admin = start(), old.admin
-    web = {"name": "web server", "permissions": ["client_ip"]}
-    with new.http(auth=admin) as http:
+    new = start()
+    with new.http(auth=old.admin) as http:
         ok(http.post("/admin/users", json={"username": "ada", "password": PASSWORD}))
-        early = http.post("/admin/clients", json=web)
-        assert (early.status_code, "authsvc service raise-format" in early.text) == (503, True), early.text
-    raised = run("service", "raise-format", "--yes", cwd=tmp_path, AUTHSVC_REDIS_URL=shared.url)
-    assert raised.returncode == 0, raised.stderr
-    with new.http(auth=admin) as http:
-        made = ok(http.post("/admin/clients", json=web))
+    web = given_later("client_ip", new, old.admin, shared, tmp_path)
     login = {"username": "ada", "password": PASSWORD, "ip": "203.0.113.77"}
-    with new.http(auth=(made["client_id"], made["client_secret"])) as http:
+    with new.http(auth=web) as http:
         token = ok(http.post("/login", json=login))["access_token"]
+    assert about(token, (new, old), old.admin)["active"]
+
+
+def test_a_session_that_a_client_vouches_for(
+    start: Callable[..., Server], shared: StoreProcess, tmp_path: Path
+) -> None:
+    """An older version answers 503 while the client may vouch, and afterwards an answer without its word.
+
+    The session keeps what was vouched for when the older version writes it.
+    """
+    old = start(packaged(BEFORE_VOUCH, tmp_path / "before"))
+    new, admin = start(), old.admin
+    idp = given_later("vouch", new, admin, shared, tmp_path)
+    issued = {"sub": "elsewhere|1", "amr": ["pwd", "mfa"], "auth_time": 7, "refresh": True}
+    with new.http(auth=idp) as http:
+        grant = ok(http.post("/tokens", json=issued))
+    assert about(grant["access_token"], (new, old), admin)["auth_time"] == 7
+    client = f"/admin/clients/{idp[0]}"
+    with new.http(auth=admin) as http:
+        ok(http.patch(client, json={"permissions": ["issue"]}))
+    with old.http(auth=idp) as http:
+        form = {"grant_type": "refresh_token", "refresh_token": grant["refresh_token"]}
+        renewed = ok(http.post("/token", data=form))["access_token"]
+    with old.http(auth=admin) as http:
+        told = ok(http.post("/introspect", data={"token": renewed}))
+        assert told["active"]
+        assert not {"auth_time", "amr", "acr", "vouched_by"} & told.keys()
+    with new.http(auth=admin) as http:
+        ok(http.patch(client, json={"permissions": ["issue", "vouch"]}))
+        assert ok(http.post("/introspect", data={"token": renewed}))["amr"] == ["pwd", "mfa"]
+
+
+def given_later(
+    permission: str, server: Server, admin: tuple[str, str], shared: StoreProcess, directory: Path
+) -> tuple[str, str]:
+    """A client with a permission that the format of the store does not know, until an operator raises the format."""
+    client = {"name": "web server", "permissions": sorted({permission, "issue"})}
+    with server.http(auth=admin) as http:
+        early = http.post("/admin/clients", json=client)
+        assert (early.status_code, "authsvc service raise-format" in early.text) == (503, True), early.text
+    raised = run("service", "raise-format", "--yes", cwd=directory, AUTHSVC_REDIS_URL=shared.url)
+    assert raised.returncode == 0, raised.stderr
+    with server.http(auth=admin) as http:
+        made = ok(http.post("/admin/clients", json=client))
+    return made["client_id"], made["client_secret"]
+
+
+def about(token: str, servers: tuple[Server, Server], admin: tuple[str, str]) -> dict[str, Any]:
+    """The answer of the newer version, once the older one has said that it cannot know."""
     asked = []
-    for server in (new, old):
+    for server in servers:
         with server.http(auth=admin) as http:
             asked.append(http.post("/introspect", data={"token": token}))
     assert [answer.status_code for answer in asked] == [200, 503], [answer.text for answer in asked]
-    assert asked[0].json()["active"]
+    told: dict[str, Any] = ok(asked[0])
+    assert told["active"]
+    return told

@@ -66,6 +66,11 @@ NEXT_FORMAT = (
 )
 
 
+# The version before the permission `vouch`, which understands formats up to 2.
+BEFORE_VOUCH = (
+    Patch("core/record.py", f"\nFORMAT = {FORMAT}\n", "\nFORMAT = 2\n"),
+    Patch("core/client.py", '"vouch", ', ""),
+)
 # The version before the permission `client_ip`, which understands format 1 only.
 BEFORE_CLIENT_IP = (
     Patch("core/record.py", f"\nFORMAT = {FORMAT}\n", "\nFORMAT = 1\n"),

@@ -50,7 +50,7 @@ async def make(world: World, how: str) -> str:
         await users.update(deps, OPERATOR, sub, roles=("ops", ADMIN_ROLE), username=name)
         return f"user:{sub}"
     if how.startswith("issue"):
-        issuer = await world.client("issue", "admin")
+        issuer = await world.client("issue", "vouch", "admin")
         for roles in [(), (ADMIN_ROLE,)] if how.endswith("again") else [(ADMIN_ROLE,)]:
             await issue.issue(deps, HERE, issuer, sub="far|1", roles=roles)
         return "user:far|1"

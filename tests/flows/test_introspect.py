@@ -18,7 +18,7 @@ INACTIVE = b'{"active":false}'
 
 
 async def test_what_is_told(service: Service, clock: Clock) -> None:
-    """The answer has the members of the RFC, and roles, session, auth_time, amr and version."""
+    """The answer has the members of the RFC, and roles, session, auth_time, amr, acr and version."""
     user = await service.user(roles=("ops", "dev"), claims={"team": "blue"})
     client, _ = await service.client(public=True, audience=("orders",))
     granted = await service.login(client_id=client.client_id, scope="read")
@@ -38,6 +38,7 @@ async def test_what_is_told(service: Service, clock: Clock) -> None:
         "session_id": granted["session_id"],
         "auth_time": clock(),
         "amr": ["pwd"],
+        "acr": "aal1",
         "version": 1,
         "recheck_at": clock() + 900,
     }

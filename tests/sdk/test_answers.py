@@ -65,6 +65,15 @@ def test_an_answer_without_a_login() -> None:
     assert read_back.auth_time is None
 
 
+def test_an_answer_with_a_vouched_login() -> None:
+    """The level and the client that vouches are in the answer; they are None if the service tells none."""
+    plain, vouched = (read(GOOD | more, TOKEN).answer for more in ({}, {"acr": "aal2", "vouched_by": "idp", "new": 1}))
+    assert isinstance(plain, Active)
+    assert isinstance(vouched, Active)
+    assert (plain.acr, plain.vouched_by) == (None, None)
+    assert (vouched.acr, vouched.vouched_by) == ("aal2", "idp")
+
+
 def test_an_answer_about_another_token() -> None:
     """An answer about another session than the token's is no answer."""
     with pytest.raises(Unavailable):
@@ -77,7 +86,7 @@ def test_only_access_tokens(kind: str | None) -> None:
     assert read(GOOD | {"token_type": kind}, TOKEN).answer is INACTIVE
 
 
-@given(st.sampled_from([*GOOD, "aud", "amr", "claims", "username"]), JSON)
+@given(st.sampled_from([*GOOD, "aud", "amr", "acr", "vouched_by", "claims", "username"]), JSON)
 def test_any_answer(field: str, value: Any) -> None:
     """Any value in any field leads to a well-formed Active, to Inactive or to Unavailable."""
     try:

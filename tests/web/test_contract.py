@@ -153,7 +153,7 @@ def running(valkey: "redis.Redis", valkey_url: str) -> Iterator[Running]:
         deps = runner.run(parts.__aenter__())
         try:
             runner.run(bootstrap.first_start(deps))
-            permissions = ("admin", "introspect", "revoke", "issue", "reset")
+            permissions = ("admin", "introspect", "revoke", "issue", "vouch", "reset")
             client, secret = runner.run(clients.create(deps, OPERATOR, name="admin", permissions=permissions))
             other, _ = runner.run(clients.create(deps, OPERATOR, name="other", permissions=()))
             user, _ = runner.run(users.create(deps, OPERATOR, username="ada", password=PASSWORD))

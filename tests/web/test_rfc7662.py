@@ -107,6 +107,7 @@ async def test_active_has_the_fields_of_the_rfc(service: Service, mine: dict[str
         "session_id": mine["session_id"],
         "auth_time": now,
         "amr": ["pwd"],
+        "acr": "aal1",
         "version": 1,
         "recheck_at": now + 900,
     }

@@ -63,8 +63,16 @@ class Introspection(Answer):
     roles: list[str] | None = None
     claims: dict[str, Any] | None = None
     session_id: str | None = None
-    auth_time: int | None = None
-    amr: list[str] | None = None
+    auth_time: int | None = Field(
+        None, description="when the user was authenticated; absent if nobody told this service"
+    )
+    amr: list[str] | None = Field(None, description="how the user was authenticated (RFC 8176)")
+    acr: str | None = Field(
+        None, description="`aal1` for one factor, `aal2` for two; a client that vouches may name another level"
+    )
+    vouched_by: str | None = Field(
+        None, description="the client by whose word the user was authenticated elsewhere; absent after a login here"
+    )
     version: int | None = Field(
         None, description="of the user; every change to roles, claims, name or status raises it"
     )

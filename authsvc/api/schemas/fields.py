@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from authsvc.core.address import canonical
+from authsvc.core.authentication import LEVEL, MAX_METHODS, METHOD
 from authsvc.core.client import Permission
 from authsvc.core.scope import MAX_LENGTH, SCOPE
 from authsvc.core.user import MAX_ROLES, ROLE, SUB
@@ -88,13 +89,44 @@ Text = Annotated[str, StringConstraints(max_length=4096)]
 Subject = Annotated[str, StringConstraints(pattern=f"^{SUB.pattern}$")]
 # Words as a scope has them, with single spaces between (RFC 6749 section 3.3).
 Words = Annotated[str, StringConstraints(max_length=MAX_LENGTH, pattern=f"^{SCOPE.pattern}$")]
+Address = Annotated[str, AfterValidator(_address)]
 UserAddress = Annotated[
-    str,
-    AfterValidator(_address),
+    Address,
     Field(
         description="the user's address, if a web server calls for its user: guesses count against this address. For a "
         "confidential client with the permission `client_ip`",
         examples=["203.0.113.77"],
+    ),
+]
+UserAgent = Annotated[
+    str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")
+]
+# How and when a user was authenticated elsewhere.
+Methods = Annotated[
+    list[Annotated[str, StringConstraints(pattern=f"^{METHOD.pattern}$")]],
+    Field(
+        min_length=1,
+        max_length=MAX_METHODS,
+        description="how the user was authenticated (RFC 8176); takes the permission `vouch`",
+        examples=[["pwd", "otp", "mfa"]],
+    ),
+]
+Level = Annotated[
+    str,
+    StringConstraints(pattern=f"^{LEVEL.pattern}$"),
+    Field(
+        description="the level of assurance; takes the permission `vouch`. Left out, it follows from `amr`: `aal2` "
+        "with `mfa`, else `aal1`",
+        examples=["aal2"],
+    ),
+]
+AuthTime = Annotated[
+    int,
+    Field(
+        ge=1,
+        description="when the user was authenticated, in epoch seconds; left out, introspection tells none; takes the "
+        "permission `vouch`",
+        examples=[1767225600],
     ),
 ]
 # Decimal digits: pydantic would also take " 5", "+5", "5.0" and "1_0".

@@ -7,7 +7,9 @@ from pydantic import Field
 from authsvc.api.schemas.fields import (
     LEFT_OUT,
     AccessTtl,
+    Address,
     Audience,
+    AuthTime,
     Body,
     Change,
     ClientScope,
@@ -16,6 +18,8 @@ from authsvc.api.schemas.fields import (
     IdleTtl,
     IssueRoles,
     Label,
+    Level,
+    Methods,
     Permissions,
     Query,
     Refresh,
@@ -25,6 +29,7 @@ from authsvc.api.schemas.fields import (
     Text,
     Ttl,
     UserAddress,
+    UserAgent,
     Words,
 )
 
@@ -61,6 +66,18 @@ class Issue(Body):
         None, description="replace the user's roles that the client may set, in every session", examples=[["editor"]]
     )
     device: Label | None = Field(None, description="shown in the user's list of sessions", examples=["nightly report"])
+    amr: Methods | None = None
+    acr: Level | None = None
+    auth_time: AuthTime | None = None
+    ip: Address | None = Field(
+        None, description="the user's address, shown in the user's list of sessions", examples=["203.0.113.77"]
+    )
+    user_agent: UserAgent | None = Field(
+        None, description="of the user's browser; the list of sessions shows a short form"
+    )
+    refresh: bool = Field(
+        False, description="whether the session gets a refresh token and the lifetimes of a login through this client"
+    )
 
 
 class ResetCodeRequest(Body):

@@ -88,6 +88,7 @@ type Answer struct {
 	Username  string         `json:"username,omitempty"`
 	Aud       any            `json:"aud,omitempty"`
 	Amr       []string       `json:"amr,omitempty"`
+	Acr       string         `json:"acr,omitempty"`
 	Claims    map[string]any `json:"claims,omitempty"`
 }
 
@@ -206,6 +207,17 @@ func (s *Session) authTime() *int64 {
 	return nil
 }
 
+// level is the level of assurance that follows from the methods. The clients of the benchmark vouch for nobody.
+func level(amr []string) string {
+	if slices.Contains(amr, "mfa") {
+		return "aal2"
+	}
+	if len(amr) > 0 {
+		return "aal1"
+	}
+	return ""
+}
+
 func (s *Session) recheckAt(now float64, exp int64) int64 {
 	idle, seen := s.Lifetimes[1], s.seen()
 	interval := idle / 20
@@ -236,6 +248,7 @@ func described(handle, issuer string, session *Session, user *User, found match,
 		RecheckAt: session.recheckAt(now, found.exp),
 		Username:  user.Username,
 		Amr:       session.Amr,
+		Acr:       level(session.Amr),
 		Claims:    user.Claims,
 	}
 	if answer.Roles == nil {

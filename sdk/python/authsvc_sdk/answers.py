@@ -15,8 +15,9 @@ T = TypeVar("T")
 class Active:
     """The user and the session of a token, right now. Times are epoch seconds by the service's clock.
 
-    auth_time: when the user logged in. None: the token was issued without a login.
-    acr: how strong the login was, `aal1` or `aal2`. None: the service did not say.
+    auth_time: when the user was authenticated. None: nobody told the service.
+    acr: the level of assurance, such as `aal2`. None: unknown.
+    vouched_by: the client by whose word the user was authenticated elsewhere. None: the user logged in at the service.
     scope: what the token allows (RFC 6749 section 3.3). `scopes` is the same as a set.
     aud: the resource servers that the token is for. Empty: for all of them.
     version: rises with every change to the user.
@@ -35,6 +36,7 @@ class Active:
     roles: frozenset[str] = frozenset()
     amr: tuple[str, ...] = ()
     acr: str | None = None
+    vouched_by: str | None = None
     aud: tuple[str, ...] = ()
     version: int = 0
     claims: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
@@ -116,6 +118,7 @@ def _active(body: Mapping[str, Any]) -> Active:
         roles=frozenset(_texts(body.get("roles", []))),
         amr=_texts(body.get("amr", [])),
         acr=_text_or_none(body.get("acr")),
+        vouched_by=_text_or_none(body.get("vouched_by")),
         aud=_audience(body.get("aud", [])),
         version=_typed(body.get("version", 0), int),
         claims=_frozen(_typed(body.get("claims", {}), dict)),
