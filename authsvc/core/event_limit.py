@@ -15,6 +15,8 @@ HOUR_S = 3600
 # Callers and users that are counted at the same time in one worker.
 _MAX_COUNTS = 10_000
 
+# What a client causes for its users. Every holder of a session repeats refreshes, through the built-in client.
+_OF_CLIENTS = frozenset({Event.TOKEN_ISSUED, Event.TOKEN_REPEATED})
 # Each of these took a login, a password hash or a reset code when it succeeded.
 _COSTLY = frozenset({Event.SESSION_ENDED, Event.TOKEN_REUSED, Event.PASSWORD_CHANGED, Event.PASSWORD_RESET})
 TOO_MANY_SESSIONS = "too many sessions"
@@ -64,7 +66,7 @@ def _most(key: Key) -> int:
 def _is_bounded(entry: Entry) -> bool:
     """Whether somebody can cause such an event again and again at no cost. Admins and the operator are trusted."""
     if entry.actor.startswith("client:"):
-        return entry.event == Event.TOKEN_ISSUED or entry.reason == TOO_MANY_SESSIONS
+        return entry.event in _OF_CLIENTS or entry.reason == TOO_MANY_SESSIONS
     if entry.actor not in ("anonymous", f"user:{entry.sub}"):
         return False
     return entry.event not in _COSTLY or (entry.event == Event.PASSWORD_RESET and entry.outcome == "failure")

@@ -69,13 +69,14 @@ async def end_session(deps: Deps, caller: Caller, handle: str, session: Session,
 async def end_others(deps: Deps, caller: Caller, me: Active) -> None:
     """End every session of the user but this one, including logins and refreshes in flight, in one write."""
     now = deps.clock()
+    listed = await deps.store.sessions.count(me.user.sub, now)
 
-    def change(user: User) -> User:
+    def change(user: User) -> tuple[User, bool]:
         refuse_if_cut_off(me, user)
-        return user.cut_off(now, sparing=me.handle)
+        # Of many calls at the same time, only the first one ends sessions.
+        return user.cut_off(now, sparing=me.handle), listed > 1 and user.epoch == me.user.epoch
 
-    ended = await deps.store.sessions.count(me.user.sub) > 1
-    user = await _change(deps, me, change)
+    user, ended = await _change(deps, me, change)
     deps.store.sessions.delete_cut_off(user.sub, user.epoch, keep=me.handle)
     about = About(user.sub)
     spared = me.handle
@@ -88,15 +89,20 @@ async def end_all(deps: Deps, caller: Caller, me: Active) -> None:
     """End every session of the user, this one too."""
     now = deps.clock()
     about = About(me.user.sub)
+
+    def change(user: User) -> tuple[User, bool]:
+        return user.cut_off(now), user.admits(me.handle, me.session.epochs.user)
+
     async with audit_if_not_durable(deps, caller, Event.USER_CUT_OFF, about, reason="everywhere"):
-        user = await _change(deps, me, lambda user: user.cut_off(now))
+        user, ended = await _change(deps, me, change)
     deps.store.sessions.delete_cut_off(user.sub, user.epoch)
-    await audit(deps, caller, Event.USER_CUT_OFF, about, reason="everywhere", ended=True, epoch=user.epoch)
+    await audit(deps, caller, Event.USER_CUT_OFF, about, reason="everywhere", ended=ended, epoch=user.epoch)
 
 
-async def _change(deps: Deps, me: Active, change: Callable[[User], User]) -> User:
+async def _change(deps: Deps, me: Active, change: Callable[[User], tuple[User, bool]]) -> tuple[User, bool]:
+    """The changed user, and whether that ended a session."""
     try:
-        return await deps.store.users.change(me.user.sub, change)
+        return await deps.store.users.step(me.user.sub, change)
     except NotFound:
         raise InvalidToken("the session has ended") from None  # the user was deleted
 

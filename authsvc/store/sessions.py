@@ -109,9 +109,13 @@ class Sessions(Records[Session]):
         present = [(handle, session) for handle, session in found if session is not None]
         return sorted(present, key=lambda pair: (pair[1].created_ms, pair[0]))
 
-    async def count(self, sub: str) -> int:
+    async def count(self, sub: str, now: float) -> int:
         """How many sessions of the user are listed, an upper bound of those alive."""
-        return int(await self._connection.call("ZCARD", keys.sessions(sub)))
+        index = keys.sessions(sub)
+        _, listed = await self._connection.transaction(
+            [("ZREMRANGEBYSCORE", index, "-inf", int(now)), ("ZCARD", index)]
+        )
+        return int(listed)
 
     async def end(self, handle: str, sub: str) -> bool:
         """Delete a session and its entry in the index; False if both were gone."""

@@ -1,5 +1,6 @@
 """The audit trail: one event for each act, kept as long as needed."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -19,7 +20,7 @@ from authsvc.core.token import Kind
 from authsvc.core.user import User
 from authsvc.errors import AuthError
 from authsvc.flows import clients, issue, password, revoke, sessions, users
-from authsvc.flows.deps import Caller
+from authsvc.flows.deps import Caller, Deps
 from authsvc.flows.explain import explain
 from authsvc.flows.grants import Grant
 from authsvc.flows.introspect import look_up
@@ -375,3 +376,50 @@ async def test_what_ended_something_is_kept_in_a_flood(world: World) -> None:
     (newest, *_) = [stored.entry async for stored in world.deps.store.audit.backwards()]
     assert newest.event == Event.USER_CUT_OFF
     assert len([stored async for stored in world.deps.store.audit.backwards()]) == before + 1
+
+
+async def test_repeats_of_many_refreshes_are_bounded(world: World) -> None:
+    """Refreshing costs nothing, so a holder of a session who repeats each refresh causes no more than the bound."""
+    await world.user()
+    grant = await world.login()
+    caller = Caller(actor="client:app", ip="192.0.2.1")
+    for _ in range(MOST // 2):
+        spent, grant = grant, await world.refresh(grant.refresh_token, caller=caller)
+        for _ in range(4):
+            await world.refresh(spent.refresh_token, caller=caller)
+    assert await kept(world, Event.TOKEN_REPEATED) == MOST
+
+
+async def kept(world: World, event: Event) -> int:
+    return [entry.event for entry in await world.events()].count(event)
+
+
+@pytest.mark.parametrize("act", [sessions.end_others, sessions.end_all])
+async def test_parallel_calls_end_something_once(
+    world: World, act: Callable[[Deps, Caller, Active], Awaitable[None]]
+) -> None:
+    """Of many calls at once, the trail keeps the one that ended sessions beside the bound, and no more."""
+    ada = await world.user()
+    grant, _ = await world.login(), await world.login()
+    me = await world.me(grant)
+    caller = Caller(actor=f"user:{ada.sub}")
+    for _ in range(MOST):
+        world.deps.store.audit.limit.admits(
+            Entry(event=Event.USER_CUT_OFF, actor=caller.actor, sub=ada.sub), world.deps.clock()
+        )
+    await asyncio.gather(*(act(world.deps, caller, me) for _ in range(25)))
+    assert await kept(world, Event.USER_CUT_OFF) == 1
+
+
+async def test_an_expired_session_is_no_session_that_was_ended(
+    world: World, valkey: "redis.Redis", clock: Clock
+) -> None:
+    """The list of a user still names a session that has expired. Ending the others keeps to the bound all the same."""
+    await world.user()
+    short = await world.client(public=True, session_ttl_s=60, idle_ttl_s=60)
+    grant, old = await world.login(), await world.login(client=short)
+    clock.forward(61)
+    valkey.delete(f"session:{old.session_id}")
+    for _ in range(MOST + 20):
+        await end_the_others(world, grant)
+    assert await kept(world, Event.USER_CUT_OFF) == MOST
