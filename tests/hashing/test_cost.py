@@ -1,12 +1,14 @@
 """What a check of a hash takes is measured, and bounded by what was measured."""
 
 import sys
+import time
 
 import pytest
 
 from authsvc.core.hash_form import Form, with_form
 from authsvc.core.imported_hash import MAX_CHECK_S, MAX_MEMORY_KIB
 from authsvc.core.imported_hash_text import accept, parse
+from authsvc.core.password import MAX_BYTES
 from authsvc.errors import InvalidRequest
 from authsvc.hashing import cost
 from authsvc.hashing.cost import cost_of, specimen
@@ -28,6 +30,8 @@ EXTREMES = (
     "argon2id m=131072,t=8,p=1,l=32",
     "argon2id m=16384,t=64,p=16,l=32",
     "argon2d m=128,t=64,p=16,l=32",
+    "sha512-crypt rounds=500000",
+    "phpass rounds=32768",
 )
 
 
@@ -67,6 +71,20 @@ def test_parameters_over_the_bounds_are_refused_before_they_are_tried(form: str)
         verify(specimen(Form.parse(form)), "a guess")
     with pytest.raises(InvalidRequest):
         cost_of(Form.parse(form))
+
+
+@pytest.mark.parametrize(
+    "form", ["sha512-crypt rounds=20000", "phpass rounds=2048", "pbkdf2-sha512 i=20000,l=64", "bcrypt cost=8"]
+)
+@pytest.mark.parametrize("length", [1, 255, 511, MAX_BYTES])
+def test_no_password_takes_longer_than_what_was_measured(form: str, length: int) -> None:
+    """Whoever guesses chooses the length of the password, and some algorithms digest all of it in each round."""
+    hash_, times = specimen(Form.parse(form)), []
+    for _ in range(5):
+        began = time.process_time()
+        verify(hash_, "x" * length)
+        times.append(time.process_time() - began)
+    assert min(times) < 2 * cost_of(Form.parse(form)).seconds
 
 
 @pytest.mark.parametrize("name", SAMPLES)
