@@ -21,8 +21,8 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 REPEAT_S = 60.0
 _MAX_TEXTS = 1000
 
-# The secret part of a token, and the credentials of an Authorization field.
-_SECRET = re.compile(r"(?:(?<=[a-z]{3}_[0-9A-Za-z]{12})[0-9A-Za-z]{33}|(?<=basic )[0-9A-Za-z+/=]{12,})", re.IGNORECASE)
+# The secret part of a token, and the credentials of an Authorization field, each after what stays readable.
+_SECRET = re.compile(r"([a-z]{3}_[0-9A-Za-z]{12})[0-9A-Za-z]{33}|(basic[ \t]+)[0-9A-Za-z+/=]{12,}", re.IGNORECASE)
 
 
 class RequestId(logging.Filter):
@@ -103,7 +103,7 @@ def _printable(text: str) -> str:
 
 def _masked(text: str) -> str:
     """The text without credentials. Our own messages have none, but the text of an unexpected exception may."""
-    return _SECRET.sub("…", text)
+    return _SECRET.sub(r"\1\2…", text)
 
 
 def log_to_stderr(log_format: LogFormat | None = None) -> None:

@@ -240,12 +240,13 @@ def assert_one_line(line: str) -> dict[str, Any]:
     return parsed
 
 
-def test_credentials_are_masked() -> None:
+@pytest.mark.parametrize("before", ["Basic ", "basic   ", "Basic\t"])
+def test_credentials_are_masked(before: str) -> None:
     """The text of an unexpected exception may hold a token or an Authorization field. The log shows neither."""
     secret = tokens.new(Kind.SECRET)
     basic = b64encode(f"orders:{secret.text}".encode()).decode()
     try:
-        raise RuntimeError(f"b'Basic {basic}' {secret.text}")
+        raise RuntimeError(f"b'{before}{basic}' {secret.text}")
     except RuntimeError as error:
         info = (RuntimeError, error, error.__traceback__)
     record = logging.LogRecord("authsvc", logging.ERROR, "", 0, "failed: %s", (secret.text,), info)
