@@ -58,6 +58,15 @@ def test_an_incomplete_answer(missing: str) -> None:
         read({name: value for name, value in GOOD.items() if name != missing}, TOKEN)
 
 
+def test_deeply_nested_claims() -> None:
+    """An answer that nests deeper than Python can follow is no answer."""
+    claims: dict[str, Any] = {}
+    for _ in range(5000):
+        claims = {"a": claims}
+    with pytest.raises(Unavailable):
+        read(GOOD | {"claims": claims}, TOKEN)
+
+
 def test_an_answer_without_a_login() -> None:
     """A token that was issued without a login has no `auth_time`."""
     read_back = read({name: value for name, value in GOOD.items() if name != "auth_time"}, TOKEN).answer

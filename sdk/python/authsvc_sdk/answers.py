@@ -94,7 +94,7 @@ def read(body: object, token: str, audience: str | None = None) -> TimedAnswer:
         return TimedAnswer(INACTIVE, recheck_at)
     try:
         active = _active(body)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise Unavailable("the service's answer is incomplete") from error
     if active.session_id != handle_of(token):
         raise Unavailable("the service's answer is about another token")
