@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ from tests.e2e.wire import Answer, Wire
 
 ECHO = Path(__file__).parent / "applications" / "websocket.py"
 HANDSHAKE = [
-    ("Connection", "Upgrade"),
     ("Upgrade", "websocket"),
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ("Sec-WebSocket-Version", "13"),
@@ -50,9 +49,12 @@ class Setting:
     port: int
 
     @contextmanager
-    def opened(self, path: str, fields: Fields) -> Iterator[tuple[Answer, Socket]]:
-        """The answer to a handshake, and the connection."""
-        lines = [f"{name}: {value}" for name, value in [("Host", f"127.0.0.1:{self.port}"), *HANDSHAKE, *fields]]
+    def opened(
+        self, path: str, fields: Fields, connection: Sequence[str] = ("Upgrade",)
+    ) -> Iterator[tuple[Answer, Socket]]:
+        """The answer to a handshake, and the connection. connection: the fields of this name."""
+        sent = [("Host", f"127.0.0.1:{self.port}"), *(("Connection", one) for one in connection), *HANDSHAKE, *fields]
+        lines = [f"{name}: {value}" for name, value in sent]
         with Socket(self.port) as wire:
             wire.send("\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).encode())
             answer = wire.answer()
@@ -120,6 +122,20 @@ def test_a_good_token_opens_a_websocket(setting: Setting) -> None:
     """A handshake with a good token passes, and on a public path one without a token."""
     assert_opens(setting, "/a", bearer(setting.token()), "author")
     assert_opens(setting, "/public/a", [], None)
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [("Upgrade, X-Auth-Roles, X-Auth-Subject",), ("x-auth-roles , upgrade",), ("X-Auth-Roles", "Upgrade")],
+)
+def test_a_handshake_keeps_its_identity(setting: Setting, connection: Sequence[str]) -> None:
+    """A proxy removes the fields that Connection names. Such a handshake opens no WebSocket, or one with its user."""
+    with setting.opened("/a", bearer(setting.token()), connection) as (answer, socket):
+        if answer.status == 101:
+            told = {name.lower(): value for name, value in json.loads(socket.text())}
+            assert told.get("x-auth-roles") == "author"
+            assert told.get("x-auth-subject")
+            assert "x-auth" not in told["connection"].lower()
 
 
 @pytest.mark.parametrize(

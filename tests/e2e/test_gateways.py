@@ -210,6 +210,7 @@ SPOOFS: list[Fields] = [
     [(f"X-Auth-{name.title()}", "") for name in IDENTITY],
     [(f"X-Auth-{name.title()}", value) for name in IDENTITY for value in ("root", "ruth")],
     [("Connection", ", ".join(f"X-Auth-{name.title()}" for name in IDENTITY)), ("X-Auth-Subject", "root")],
+    [("Connection", "keep-alive"), ("Connection", "x-auth-subject,X-AUTH-ROLES"), ("X-Auth-Subject", "root")],
 ]
 
 
@@ -223,6 +224,7 @@ def test_nobody_says_who_they_are(setting: Setting, spoof: Fields) -> None:
     expected = {"subject": setting.sub, "username": "zo%C3%AB", "roles": "editor", "session": login["session_id"]}
     assert answer.identity == expected
     assert "root" not in answer.body.decode()
+    assert not [named for named in answer.sent("connection") if "x-auth" in named.lower()]
     assert setting.ask("/a", spoof).status == 401
     public = setting.ask("/public/a", spoof)
     assert (public.status, public.identity) == (200, {})
@@ -232,7 +234,14 @@ def test_nobody_says_who_they_are(setting: Setting, spoof: Fields) -> None:
 def test_public_paths_take_anybody(setting: Setting) -> None:
     """On a public path a token makes no difference, and does not reach the application."""
     token = setting.login()["access_token"]
-    for headers in ([], bearer(token), bearer("garbage"), [("Cookie", f"{NAME}={token}; theme=dark")]):
+    cookies = [
+        f"{NAME}={token}; theme=dark",
+        f"{NAME}={token}; {NAME}={token}",
+        f"theme=dark; {NAME}={token}; a=1; {NAME}={token}; {NAME}={token}",
+        f"theme=dark;\t{NAME}={token}",
+        f"{NAME} ={token}",
+    ]
+    for headers in ([], bearer(token), bearer("garbage"), *([("Cookie", cookie)] for cookie in cookies)):
         answer = setting.ask("/public/a", headers)
         assert (answer.status, answer.identity) == (200, {})
         assert token not in answer.body.decode()
