@@ -3,7 +3,10 @@
 import asyncio
 import gc
 import json
+import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,13 @@ import pytest
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.driver.breaker import MIN_FAILURES
+from authsvc.store.memory import Memory
 from tests import topologies
-from tests.conftest import Service
-from tests.driver.test_topologies import service_on
+from tests.conftest import Clock, Service
+from tests.driver.test_topologies import eventually, service_on
 from tests.edge.served import FORM, Connection, Served, basic, request_of, turns
 from tests.flows.contents import Commands
+from tests.stores import running_store
 
 
 def introspection(client: tuple[str, str], token: str, path: bytes = b"/introspect") -> bytes:
@@ -65,6 +70,70 @@ async def test_without_the_store_nothing_is_answered(tmp_path: Path, fault: str)
                         assert (status, json.loads(body)["error"]) == (503, "temporarily_unavailable")
                 if fault != "is dead":
                     server.resume()
+
+
+async def test_while_the_store_loads_nothing_is_answered() -> None:
+    """A store that still reads its file gives 503, also for a token whose answer was remembered before."""
+    with running_store() as store:
+        with store.connect() as client:
+            client.config_set("save", "")
+        async with service_on(store.url) as service:
+            await service.user()
+            token = (await service.login())["access_token"]
+            requests = introspection(service.admin, token), batch(service.admin, token), verification(token)
+            async with Served(service).connected() as connection:
+                await often(connection, *requests)
+                with store.connect() as client:
+                    client.mset({f"filling:{n}": os.urandom(1000).hex() for n in range(200)})
+                    client.save()
+                store.process.kill()
+                store.process.wait()
+                slow = ("--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024")
+                with running_store(*slow, directory=store.directory) as again:
+                    with again.connect() as client:
+                        for request in requests:
+                            status, _, body = await connection.ask(request)
+                            assert client.info("persistence")["loading"], "it was to load for longer"
+                            assert (status, json.loads(body)["error"]) == (503, "temporarily_unavailable")
+                        client.config_set("key-load-delay", 0)
+                    await eventually(partial(is_answered, connection, requests[0]))
+                    await often(connection, *requests)
+
+
+async def is_answered(connection: Connection, request: bytes) -> bool:
+    return (await connection.ask(request))[0] == 200
+
+
+# Seconds between two uses. The touch interval is 90 s: with some of these steps a use falls on it, with others not.
+STEPS = (1, 44, 44, 1, 1, 89, 1, 90, 91, 30, 30, 29, 1, 180, 45, 45, 45)
+
+
+async def uses_noted(service: Service, clock: Clock, client_id: str) -> list[float | None]:
+    """The noted uses of a new session after each use, in seconds since its login. Each use is asked for five times."""
+    granted = await service.login(client_id=client_id)
+    token, start = granted["access_token"], clock()
+    requests = introspection(service.admin, token), batch(service.admin, token), verification(token)
+    seen: list[float | None] = []
+    async with Served(service).connected() as connection:
+        for number, step in enumerate(STEPS):
+            clock.forward(step)
+            for _ in range(5):
+                assert (await connection.ask(requests[number % 3]))[0] == 200
+            await turns(50)  # a use is noted in the background
+            session = await service.deps.store.sessions.get(granted["session_id"])
+            seen.append(None if session.used_at is None else session.used_at - start)
+    return seen
+
+
+async def test_uses_are_noted_as_often_as_without_the_memory(service: Service, clock: Clock) -> None:
+    """A session whose answers are remembered has the same idle deadline at each moment."""
+    await service.user()
+    app, _ = await service.client(public=True, access_ttl_s=3600, idle_ttl_s=1800, session_ttl_s=7200)
+    remembering = await uses_noted(service, clock, app.client_id)
+    assert len(service.deps.memory) >= 2, "the answers were remembered"
+    without = replace(service, deps=replace(service.deps, memory=Memory(0)))
+    assert await uses_noted(without, clock, app.client_id) == remembering
+    assert len(set(remembering)) > 5, "some uses were noted, and some were not"
 
 
 def texts_in_the_heap() -> Iterator[str | bytes]:
