@@ -1,0 +1,171 @@
+/** The service's answer about a token: Active, with the user and the session, or Inactive. */
+
+import { Unavailable } from "./errors.js";
+import { handleOf } from "./token.js";
+
+/** The user and the session of a token, right now. Times are epoch seconds by the service's clock. */
+export interface Active {
+  readonly active: true;
+  readonly sub: string;
+  /** The client through which the user logged in. */
+  readonly clientId: string;
+  readonly sessionId: string;
+  readonly exp: number;
+  readonly iat: number;
+  /** When the user logged in. Undefined: the token was issued without a login. */
+  readonly authTime: number | undefined;
+  /** What the token allows (RFC 6749 section 3.3). `scopes` is the same as a list. */
+  readonly scope: string;
+  readonly scopes: readonly string[];
+  readonly username: string | undefined;
+  readonly roles: readonly string[];
+  readonly amr: readonly string[];
+  /** How strong the login was, `aal1` or `aal2`. Undefined: the service did not say. */
+  readonly acr: string | undefined;
+  /** The resource servers that the token is for. Empty: for all of them. */
+  readonly aud: readonly string[];
+  /** Rises with every change to the user. */
+  readonly version: number;
+  readonly claims: Readonly<Record<string, unknown>>;
+}
+
+type Required = "sub" | "clientId" | "sessionId" | "exp" | "iat";
+type Fields = Omit<Active, "active" | "scopes" | "hasScope" | "hasRole">;
+export type ActiveFields = Pick<Fields, Required> & Partial<Omit<Fields, Required>>;
+
+const DEFAULTS = {
+  active: true,
+  authTime: undefined,
+  scope: "",
+  username: undefined,
+  roles: [],
+  amr: [],
+  acr: undefined,
+  aud: [],
+  version: 0,
+  claims: {},
+};
+
+/** Frozen, because requests share answers. */
+export class Active {
+  constructor(fields: ActiveFields) {
+    Object.assign(this, DEFAULTS, fields, { scopes: words(fields.scope ?? "") });
+    frozen(this);
+  }
+
+  /** Whether the token allows all of these scopes. */
+  hasScope(...wanted: string[]): boolean {
+    return wanted.every((scope) => this.scopes.includes(scope));
+  }
+
+  /** Whether the user has all of these roles. */
+  hasRole(...wanted: string[]): boolean {
+    return wanted.every((role) => this.roles.includes(role));
+  }
+}
+
+/** An unknown, expired or revoked token, or one for another resource server. The service does not say which. */
+export interface Inactive {
+  readonly active: false;
+}
+
+export const INACTIVE: Inactive = Object.freeze({ active: false });
+
+export type Answer = Active | Inactive;
+
+/**
+ * An answer, and how long it may be cached.
+ * recheckAt: when to ask again, by the service's clock. Undefined: an active answer must not be cached.
+ */
+export interface TimedAnswer {
+  answer: Answer;
+  recheckAt: number | undefined;
+}
+
+/**
+ * Read the service's answer about `token`. Throws Unavailable for a malformed answer, because a malformed answer must
+ * become neither a yes nor a logout.
+ */
+export function read(body: unknown, token: string, audience?: string): TimedAnswer {
+  if (!isObject(body) || typeof body["active"] !== "boolean") {
+    throw new Unavailable("the service's answer is not an introspection");
+  }
+  const recheckAt = Number.isInteger(body["recheck_at"]) ? (body["recheck_at"] as number) : undefined;
+  if (!body["active"]) return { answer: INACTIVE, recheckAt };
+  let active: Active;
+  try {
+    active = activeOf(body);
+  } catch (error) {
+    throw new Unavailable("the service's answer is incomplete", undefined, { cause: error });
+  }
+  if (active.sessionId !== handleOf(token)) throw new Unavailable("the service's answer is about another token");
+  if (body["token_type"] !== "Bearer" || (audience !== undefined && !active.aud.includes(audience))) {
+    return { answer: INACTIVE, recheckAt: undefined };
+  }
+  return { answer: active, recheckAt };
+}
+
+/** The space-separated words of a scope. */
+export function words(scope: string): string[] {
+  return scope.split(" ").filter((word) => word !== "");
+}
+
+function activeOf(body: Record<string, unknown>): Active {
+  const claims = orIfAbsent(body["claims"], {});
+  if (!isObject(claims)) throw new TypeError("not an object");
+  return new Active({
+    sub: text(body["sub"]),
+    clientId: text(body["client_id"]),
+    sessionId: text(body["session_id"]),
+    exp: number(body["exp"]),
+    iat: number(body["iat"]),
+    authTime: "auth_time" in body ? number(body["auth_time"]) : undefined,
+    scope: text(orIfAbsent(body["scope"], "")),
+    username: optionalText(body["username"]),
+    roles: texts(orIfAbsent(body["roles"], [])),
+    amr: texts(orIfAbsent(body["amr"], [])),
+    acr: optionalText(body["acr"]),
+    aud: audience(orIfAbsent(body["aud"], [])),
+    version: number(orIfAbsent(body["version"], 0)),
+    claims,
+  });
+}
+
+/** The default replaces a member that is absent, but not one that is null. */
+function orIfAbsent(value: unknown, otherwise: unknown): unknown {
+  return value === undefined ? otherwise : value;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function text(value: unknown): string {
+  if (typeof value !== "string") throw new TypeError("not text");
+  return value;
+}
+
+function optionalText(value: unknown): string | undefined {
+  return value === undefined || value === null ? undefined : text(value);
+}
+
+function texts(value: unknown): string[] {
+  if (!Array.isArray(value)) throw new TypeError("not a list");
+  return value.map(text);
+}
+
+// RFC 7519 section 4.1.3: one audience may be a string.
+function audience(value: unknown): string[] {
+  return typeof value === "string" ? [value] : texts(value);
+}
+
+function number(value: unknown): number {
+  if (!Number.isInteger(value)) throw new TypeError("not a number");
+  return value as number;
+}
+
+function frozen(value: unknown): void {
+  if (typeof value !== "object" || value === null) return;
+  Object.values(value).forEach(frozen);
+  Object.freeze(value);
+}

@@ -1,0 +1,169 @@
+/**
+ * Bearer tokens in HTTP, for any framework: find the token, check its user, refuse the request.
+ *
+ * RFC 6750 defines the header and the challenges, RFC 9470 the challenge for a login that is too weak or too old.
+ */
+
+import { Active, type Answer, words } from "./answers.js";
+import type { Unavailable } from "./errors.js";
+
+// RFC 6750 section 2.1. Servers have removed white space around a header's value; a direct caller may not have.
+const BEARER = /^bearer +([A-Za-z0-9._~+/-]+=*)$/i;
+const REALM = 'Bearer realm="api"';
+const RETRY_AFTER_S = 1;
+// How strong a login was, the weakest first.
+const LEVELS = ["aal1", "aal2"];
+const SCOPE = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/; // RFC 6749 section 3.3; it also keeps quotes out of the challenge
+
+/** What a request needs besides an active token. */
+export interface Demands {
+  /** Space-separated; all of them are needed. */
+  scope?: string;
+  role?: string;
+  /** How strong the login has to be. A login at `aal2` satisfies `aal1` too. */
+  acr?: string;
+  /** The longest time since the login, by this machine's clock. A token without a login never satisfies it. */
+  maxAgeS?: number;
+}
+
+/** The request is refused. `status`, `headers` and `body` are the answer to send. */
+export class Refused extends Error {
+  override name = "Refused";
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+
+  constructor(
+    readonly status: number,
+    readonly error: string,
+    description: string,
+    headers: Record<string, string>,
+  ) {
+    super(description);
+    this.headers = { "Content-Type": "application/json", "Cache-Control": "no-store", ...headers };
+    this.body = JSON.stringify({ error, error_description: description });
+  }
+
+  static withoutToken(): Refused {
+    // A request without a token gets a challenge without an error code (RFC 6750 section 3.1).
+    return new Refused(401, "invalid_token", "an access token is required", { "WWW-Authenticate": REALM });
+  }
+
+  /** With a challenge that names the error. */
+  static challenged(
+    status: number,
+    error: string,
+    description: string,
+    parameters: Record<string, string> = {},
+  ): Refused {
+    const fields = Object.entries({ error, error_description: description, ...parameters });
+    const challenge = [REALM, ...fields.map(([name, value]) => `${name}="${value}"`)].join(", ");
+    return new Refused(status, error, description, { "WWW-Authenticate": challenge });
+  }
+
+  /** The answer is 503. A program that gets a 401 logs its user out. */
+  static unavailable(error: Unavailable): Refused {
+    const after = error.retryAfterS || RETRY_AFTER_S;
+    return new Refused(503, "temporarily_unavailable", "tokens can't be checked right now", {
+      "Retry-After": String(after),
+    });
+  }
+}
+
+/**
+ * The token of a request with these `Authorization` headers and this session cookie. Undefined: there is no token.
+ *
+ * Headers of other schemes than Bearer carry no token. Throws Refused (400) for more than one token and for a malformed
+ * Bearer header (RFC 6750 section 3.1).
+ */
+export function tokenIn(authorization: readonly string[], cookie?: string): string | undefined {
+  if (authorization.length > 1) throw invalid("more than one Authorization header");
+  const header = trimmed(authorization[0] ?? "");
+  if (header.split(/[ \t]/, 1)[0]!.toLowerCase() !== "bearer") return cookie;
+  if (cookie !== undefined) throw invalid("both a bearer token and a session cookie");
+  const match = BEARER.exec(header);
+  if (match === null) throw invalid("Authorization: not a bearer token");
+  return match[1];
+}
+
+/**
+ * The value of the cookie `name` in these `Cookie` headers. Undefined: there is no such cookie.
+ *
+ * Throws Refused (400) for two cookies of this name. One of them was planted, and their order does not tell which.
+ */
+export function cookieIn(headers: readonly string[], name: string): string | undefined {
+  const values: string[] = [];
+  for (const pair of headers.flatMap((header) => header.split(";"))) {
+    const equals = pair.indexOf("=");
+    const found = equals < 0 ? pair : pair.slice(0, equals);
+    if (trimmed(found) === name) values.push(equals < 0 ? "" : trimmed(pair.slice(equals + 1)));
+  }
+  if (values.length > 1) throw invalid("more than one session cookie");
+  return values[0];
+}
+
+/** Return the answer if it is active, else throw Refused (401). */
+export function accepted(answer: Answer): Active {
+  if (!answer.active) throw Refused.challenged(401, "invalid_token", "the access token is not active");
+  return answer;
+}
+
+/** Return the user, or throw Refused for what the user lacks. */
+export function demand(user: Active | undefined, demands: Demands): Active {
+  const { scope = "", role, acr, maxAgeS } = demands;
+  if (!(user instanceof Active)) throw Refused.withoutToken();
+  if (!user.hasScope(...words(scope))) {
+    throw Refused.challenged(403, "insufficient_scope", "the token does not allow this", { scope });
+  }
+  if (role !== undefined && !user.hasRole(role)) {
+    throw Refused.challenged(403, "insufficient_scope", "the user may not do this");
+  }
+  const strong = acr === undefined || isStrong(user.acr, acr);
+  const recent = maxAgeS === undefined || isRecent(user.authTime, maxAgeS);
+  if (!strong || !recent) throw loginAgain(demands, strong ? "log in again for this" : "this needs a stronger login");
+  return user;
+}
+
+/** Return the demands. Throws a TypeError for a misspelt or malformed demand, which would never be met or always. */
+export function checkedDemands<D extends Demands>(demands: D, names = ["scope", "role", "acr", "maxAgeS"]): D {
+  for (const [name, value] of Object.entries(demands)) {
+    if (!names.includes(name)) throw new TypeError(`${name}: there is no such demand`);
+    const wanted = name === "maxAgeS" ? "number" : "string";
+    if (value !== undefined && typeof value !== wanted) throw new TypeError(`${name}: has to be a ${wanted}`);
+  }
+  if (!SCOPE.test(`${demands.scope ?? ""}${demands.acr ?? ""}`)) throw new TypeError("scope, acr: malformed");
+  return demands;
+}
+
+function isStrong(acr: string | undefined, wanted: string): boolean {
+  const [has, needed] = [LEVELS.indexOf(acr ?? ""), LEVELS.indexOf(wanted)];
+  return has >= 0 && needed >= 0 ? has >= needed : acr === wanted;
+}
+
+function isRecent(authTime: number | undefined, maxAgeS: number): boolean {
+  return authTime !== undefined && Date.now() / 1000 - authTime <= maxAgeS;
+}
+
+function loginAgain({ acr, maxAgeS }: Demands, description: string): Refused {
+  // The challenge names both demands, so that one new login can satisfy both (RFC 9470 section 3).
+  return Refused.challenged(401, "insufficient_user_authentication", description, {
+    ...(acr === undefined ? {} : { acr_values: acr }),
+    ...(maxAgeS === undefined ? {} : { max_age: String(maxAgeS) }),
+  });
+}
+
+function invalid(description: string): Refused {
+  return Refused.challenged(400, "invalid_request", description);
+}
+
+// Optional white space in a header field (RFC 9110 section 5.6.3). JavaScript's `trim()` removes other characters too,
+// and a regular expression for the end takes quadratic time.
+function trimmed(value: string): string {
+  let [begin, end] = [0, value.length];
+  while (begin < end && isSpace(value, begin)) begin++;
+  while (end > begin && isSpace(value, end - 1)) end--;
+  return value.slice(begin, end);
+}
+
+function isSpace(value: string, at: number): boolean {
+  return value[at] === " " || value[at] === "\t";
+}

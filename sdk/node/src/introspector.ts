@@ -1,0 +1,142 @@
+/** The introspector: tells whom a token speaks for. */
+
+import { type Answer, INACTIVE, read, type TimedAnswer } from "./answers.js";
+import { Cache } from "./cache.js";
+import { type Config, configOf, type Settings } from "./config.js";
+import { Misconfigured, Unavailable } from "./errors.js";
+import { type LookupResult, Lookups } from "./lookups.js";
+import { Outages } from "./outages.js";
+import { ServerClock } from "./server-clock.js";
+import { follow } from "./subscription.js";
+import { isAccessToken } from "./token.js";
+import { type IntrospectionResponse, Wire } from "./wire.js";
+
+/** The connections of an introspector, from its first use to `close`. */
+interface Connections {
+  wire: Wire;
+  lookups: Lookups;
+  stop: AbortController;
+}
+
+/** Tells whom a token speaks for. Make one per process and share it. The first use opens the connections. */
+export class Introspector {
+  private readonly config: Config;
+  private readonly outages: Outages;
+  private readonly serverClock = new ServerClock();
+  private cache: Cache | undefined;
+  private connections: Connections | undefined;
+
+  constructor(settings: Settings) {
+    this.config = configOf(settings);
+    this.outages = new Outages(this.config.url, this.config.logger);
+  }
+
+  /** Open the feed of changes, so that the cache works from the first requests on. */
+  start(): void {
+    this.opened();
+  }
+
+  private opened(): Connections {
+    if (this.connections !== undefined) return this.connections;
+    const { config } = this;
+    const wire = new Wire(config);
+    const stop = new AbortController();
+    const cache = config.cache ? newCache(config) : undefined;
+    const lookups = new Lookups((tokens) => this.fetch(wire, cache, tokens));
+    this.cache = cache;
+    this.connections = { wire, lookups, stop };
+    if (cache !== undefined) void follow(wire, cache, config.feedSilenceS, config.logger, stop.signal);
+    return this.connections;
+  }
+
+  /** Close all connections. The next use opens new ones. */
+  close(): void {
+    this.connections?.stop.abort();
+    this.connections?.lookups.close();
+    this.connections?.wire.close();
+    this.connections = this.cache = undefined;
+  }
+
+  /** The answer if it is cached and known to hold at this moment. Undefined: call `introspect`. */
+  cached(token: string): Answer | undefined {
+    return this.cache?.get(token);
+  }
+
+  /**
+   * Tell whether an access token is active right now, and for whom.
+   *
+   * Throws Unavailable if the service can't tell, which is neither a yes nor a no.
+   */
+  async introspect(token: string): Promise<Answer> {
+    if (typeof token !== "string") return INACTIVE;
+    const answer = this.cached(token);
+    if (answer !== undefined) return answer;
+    return isAccessToken(token) ? this.asked(token) : INACTIVE;
+  }
+
+  private async asked(token: string): Promise<Answer> {
+    const { lookups } = this.opened();
+    try {
+      return await within(this.config.timeoutS, lookups.ask(token));
+    } catch (error) {
+      if (!(error instanceof Unavailable)) throw error;
+      this.outages.log(error);
+      // A service that refuses us has no outage, so a stale answer would be wrong.
+      const stale = error instanceof Misconfigured ? undefined : this.cache?.getStale(token);
+      if (stale === undefined) throw error;
+      return stale;
+    }
+  }
+
+  private async fetch(wire: Wire, cache: Cache | undefined, tokens: string[]): Promise<LookupResult[]> {
+    const mark = cache?.mark() ?? 0;
+    const response = await wire.introspect(tokens);
+    if (response.date !== undefined) this.serverClock.observe(response.date, response.receivedAt);
+    return tokens.map((token, at) => {
+      try {
+        const timed = read(response.answers[at], token, this.config.audience);
+        if (cache !== undefined) this.keep(cache, token, timed, mark, response);
+        return timed.answer;
+      } catch (error) {
+        if (error instanceof Unavailable) return error;
+        throw error;
+      }
+    });
+  }
+
+  private keep(cache: Cache, token: string, timed: TimedAnswer, mark: number, response: IntrospectionResponse): void {
+    if (response.date === undefined) return; // without the service's clock, its deadlines say nothing
+    let until = Infinity;
+    let exp = Infinity;
+    if (timed.answer.active) {
+      if (timed.recheckAt === undefined) return;
+      const tookS = response.receivedAt - response.sentAt;
+      exp = this.serverClock.ours(timed.answer.exp, tookS);
+      until = Math.min(exp, this.serverClock.ours(timed.recheckAt, tookS));
+    }
+    cache.keep(token, timed.answer, mark, until, exp);
+  }
+}
+
+function newCache(config: Config): Cache {
+  return new Cache({
+    clientId: config.clientId,
+    size: config.cacheSize,
+    maxAgeS: config.cacheMaxAgeS,
+    silenceS: config.feedSilenceS,
+    staleS: config.serveStaleForS,
+  });
+}
+
+async function within(seconds: number, answer: Promise<Answer>): Promise<Answer> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const failure = (): void => reject(new Unavailable(`no answer within ${seconds} s`));
+    timer = setTimeout(failure, seconds * 1000);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
