@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test sdks sdk-python topologies check openapi docs docs-serve bench chaos release clean
+.PHONY: run test sdks sdk-python sdk-node topologies check openapi docs docs-serve bench chaos release clean
 
 # Only the service and the embedded store; the other targets install all that development takes.
 run: $(VENV)/runnable
@@ -24,6 +24,13 @@ sdks: sdk-python sdk-node sdk-go
 sdk-python: $(VENV)/installed
 	$(BIN)/python -m build --outdir sdk/python/dist sdk/python
 	$(BIN)/python -m pytest -q tests/sdk
+
+# Needs Node 20 or newer with npm.
+sdk-node: $(VENV)/installed sdk/node/node_modules/.package-lock.json
+	cd sdk/node && npm run build && npm test
+
+sdk/%/node_modules/.package-lock.json: sdk/%/package-lock.json
+	cd sdk/$* && npm ci --no-audit --no-fund && touch node_modules/.package-lock.json
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -10,15 +10,20 @@ export type Authenticate = (request: Request, requirements?: Requirements) => Pr
 
 export function fetchAuth(introspector: Introspector, options?: GuardOptions): Authenticate {
   const guard = new Guard(introspector, options);
-  return async (request, requirements = {}) => {
-    const required = guard.requirements(requirements);
-    try {
-      return await guard.check(request, () => presentedBy(request), required);
-    } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      return new Response(error.body, { status: error.status, headers: error.headers });
-    }
-  };
+  return (request, requirements = {}) => userOrRefusal(guard, request, guard.requirements(requirements));
+}
+
+export async function userOrRefusal(
+  guard: Guard,
+  request: Request,
+  required: Requirements,
+): Promise<Active | undefined | Response> {
+  try {
+    return await guard.check(request, () => presentedBy(request), required);
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    return new Response(error.body, { status: error.status, headers: error.headers });
+  }
 }
 
 /** `Headers` joins two `Authorization` headers by a comma, which is not in the grammar of a bearer token. */

@@ -27,9 +27,12 @@ export interface Presented {
   preflight: boolean;
 }
 
+type Authenticated = Record<symbol, Active | undefined>;
+
 /** Authenticates requests. One guard serves an application. */
 export class Guard {
-  private readonly users = new WeakMap<object, Active>();
+  // Where a request keeps its user. A WeakMap would cost as much as the rest of the check.
+  private readonly user = Symbol("authsvc user");
   private readonly cookie: string | undefined;
 
   constructor(
@@ -53,8 +56,9 @@ export class Guard {
    *
    * A cached answer comes without a promise. A request that passed this guard before is not looked up again.
    */
-  check(request: object, presented: () => Presented, required: Requirements): Active | undefined | Promise<Active> {
-    const known = this.users.get(request);
+  check(message: object, presented: () => Presented, required: Requirements): Active | undefined | Promise<Active> {
+    const request = message as Authenticated;
+    const known = request[this.user];
     if (known !== undefined) return demand(known, required);
     const found = presented();
     const cookie = this.cookie === undefined ? undefined : cookieIn(found.cookies, this.cookie);
@@ -77,8 +81,8 @@ export class Guard {
     }
   }
 
-  private admit(request: object, user: Active, required: Requirements): Active {
-    this.users.set(request, user);
+  private admit(request: Authenticated, user: Active, required: Requirements): Active {
+    request[this.user] = user;
     return demand(user, required);
   }
 }

@@ -3,8 +3,8 @@
 import type { MiddlewareHandler } from "hono";
 
 import type { Active } from "./answers.js";
-import { fetchAuth } from "./fetch.js";
-import type { GuardOptions, Requirements } from "./guard.js";
+import { userOrRefusal } from "./fetch.js";
+import { Guard, type GuardOptions, type Requirements } from "./guard.js";
 import type { Introspector } from "./introspector.js";
 
 declare module "hono" {
@@ -19,10 +19,11 @@ export function honoAuth(
   introspector: Introspector,
   options?: GuardOptions,
 ): (requirements?: Requirements) => MiddlewareHandler {
-  const authenticate = fetchAuth(introspector, options);
+  const guard = new Guard(introspector, options);
   return (requirements = {}) => {
+    const required = guard.requirements(requirements);
     return async (context, next) => {
-      const found = await authenticate(context.req.raw, requirements);
+      const found = await userOrRefusal(guard, context.req.raw, required);
       if (found instanceof Response) return found;
       if (found !== undefined) context.set("auth", found);
       await next();

@@ -1,0 +1,213 @@
+/** The introspector against a real service: its answers, its cache, its errors. */
+
+import assert from "node:assert/strict";
+import http from "node:http";
+import https from "node:https";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { Active, INACTIVE, Introspector, Misconfigured, Unavailable } from "@authsvc/sdk";
+
+import { missing, startService, until } from "./service.js";
+
+const NOWHERE = { url: "http://127.0.0.1:1", clientId: "backend", clientSecret: "secret" };
+const SHAPED = "tok_7Hk2pQ9xV3bN10000000000000000000014q60P2ZR2bw";
+
+class Log {
+  lines = [];
+  warn = (line) => this.lines.push(["warn", line]);
+  error = (line) => this.lines.push(["error", line]);
+}
+
+describe("with a service", { skip: missing }, () => {
+  let service, settings, sub;
+
+  before(async () => {
+    service = await startService();
+    const [clientId, clientSecret] = await service.client(["introspect"]);
+    settings = { url: service.url, clientId, clientSecret };
+    ({ sub } = await service.user("ada", { roles: ["editor"], claims: { desk: { rooms: [1, 2] } } }));
+  });
+  after(() => service.cleanUp());
+
+  async function using(given, body) {
+    const ask = new Introspector({ ...settings, ...given });
+    try {
+      await body(ask);
+    } finally {
+      ask.close();
+    }
+  }
+
+  test("an active answer has all that the service knows, and cannot be changed", () =>
+    using({}, async (ask) => {
+      const token = await service.token("ada");
+      const answer = await ask.introspect(token);
+      assert(answer instanceof Active);
+      assert.deepEqual([answer.sub, answer.username, answer.clientId], [sub, "ada", "app"]);
+      assert.equal(answer.sessionId, token.slice(4, 16));
+      assert(answer.hasRole("editor") && !answer.hasRole("editor", "admin"));
+      assert(answer.authTime <= answer.iat && answer.iat < answer.exp);
+      assert.throws(() => answer.claims.desk.rooms.push(3), TypeError);
+      assert.throws(() => (answer.roles[0] = "admin"), TypeError);
+    }));
+
+  test("a revoked token is inactive, and so is one for another audience", async () => {
+    const token = await service.token("ada");
+    await using({ audience: "orders" }, async (ask) => assert.equal(await ask.introspect(token), INACTIVE));
+    await using({}, async (ask) => {
+      assert((await ask.introspect(token)).active);
+      await service.revoke({ token });
+      assert.equal(await ask.introspect(token), INACTIVE);
+    });
+  });
+
+  test("a hundred concurrent questions each get their own answer", () =>
+    using({}, async (ask) => {
+      const tokens = await Promise.all(Array.from({ length: 20 }, () => service.token("ada")));
+      const asked = Array.from({ length: 100 }, (_, at) => tokens[at % 20]);
+      const answers = await Promise.all([...asked, SHAPED].map((token) => ask.introspect(token)));
+      assert.equal(answers.pop(), INACTIVE);
+      assert.deepEqual(
+        answers.map((answer) => answer.sessionId),
+        asked.map((token) => token.slice(4, 16)),
+      );
+    }));
+
+  test("the cache answers without a request, and forgets a revoked token within milliseconds", () =>
+    using({ cache: true }, async (ask) => {
+      const token = await service.token("ada");
+      await until(async () => (await ask.introspect(token)) && ask.cached(token)?.active, "it is cached");
+      await service.revoke({ token });
+      await until(() => ask.cached(token) === undefined, "it is forgotten", 2);
+      assert.equal(await ask.introspect(token), INACTIVE);
+    }));
+
+  test("a change of roles is seen with the next check", () =>
+    using({ cache: true }, async (ask) => {
+      const made = await service.user("grace");
+      const token = await service.token("grace");
+      await until(async () => (await ask.introspect(token)) && ask.cached(token)?.active, "it is cached");
+      await service.call("PATCH", `/admin/users/${made.sub}`, { roles: ["admin"] }, service.admin);
+      await until(async () => (await ask.introspect(token)).hasRole("admin"), "the new role", 2);
+    }));
+
+  test("a wrong secret is our fault, and the log says what to check, without the secret", async () => {
+    const log = new Log();
+    const wrong = "sec_000000000001000000000000000000000000000000000";
+    await using({ clientSecret: wrong, cache: true, logger: log }, async (ask) => {
+      await assert.rejects(ask.introspect(SHAPED), Misconfigured);
+      await assert.rejects(ask.introspect(SHAPED), Misconfigured);
+      await until(() => log.lines.length === 2, "two lines");
+      await sleep(300);
+      assert.equal(log.lines.length, 2); // one about the checks, one about the feed
+      const text = JSON.stringify(log.lines);
+      assert.match(text, /check its URL, our clientId, secret and permission/);
+      assert.match(text, /the feed of changes is refused/);
+      assert(!text.includes(wrong));
+    });
+  });
+
+  test("it works again after close", () =>
+    using({ cache: true }, async (ask) => {
+      const token = await service.token("ada");
+      assert((await ask.introspect(token)).active);
+      ask.close();
+      assert.equal(ask.cached(token), undefined);
+      assert((await ask.introspect(token)).active);
+    }));
+});
+
+test("without a service the answer is Unavailable, and the log has the reason and the remedy once a minute", async () => {
+  const log = new Log();
+  const ask = new Introspector({ ...NOWHERE, url: "http://me:pa55w0rd@127.0.0.1:1", logger: log });
+  for (let time = 0; time < 3; time++) {
+    await assert.rejects(ask.introspect(SHAPED), (error) => {
+      assert(error instanceof Unavailable && !(error instanceof Misconfigured));
+      return true;
+    });
+  }
+  assert.equal(log.lines.length, 1);
+  const [[level, line]] = log.lines;
+  assert.equal(level, "warn");
+  assert.match(line, /^authsvc at http:\/\/127\.0\.0\.1:1: the service can't be reached: ECONNREFUSED/);
+  assert.match(line, /Check that the service runs/);
+  assert(!line.includes("pa55w0rd") && !line.includes("secret"));
+});
+
+test("only access tokens are asked about", async () => {
+  const ask = new Introspector(NOWHERE);
+  for (const text of ["", "tok_", "\ud800", "x".repeat(100_000), `ref${SHAPED.slice(3)}`, undefined, null, 7, {}]) {
+    assert.equal(await ask.introspect(text), INACTIVE);
+  }
+});
+
+test("a check ends within its time limit", async () => {
+  const silent = http.createServer(() => undefined);
+  await new Promise((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  const ask = new Introspector({ ...NOWHERE, url: `http://127.0.0.1:${silent.address().port}`, timeoutS: 0.4 });
+  const began = performance.now();
+  await assert.rejects(ask.introspect(SHAPED), /no answer within 0.4 s/);
+  const tookMs = performance.now() - began;
+  assert(tookMs > 350 && tookMs < 1500, `${tookMs} ms`);
+  silent.closeAllConnections();
+  silent.close();
+});
+
+test("a question never joins a request that is on its way", async () => {
+  const held = [];
+  const server = http.createServer((_, response) => held.push(response));
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const ask = new Introspector({ ...NOWHERE, url: `http://127.0.0.1:${server.address().port}`, timeoutS: 20 });
+  const older = ask.introspect(SHAPED);
+  await until(() => held.length === 1, "the first request");
+  const newer = [ask.introspect(SHAPED), ask.introspect(SHAPED)];
+  await until(() => held.length === 2, "the second request");
+  held[1].end('{"active": false}');
+  assert.deepEqual(await Promise.all(newer), [INACTIVE, INACTIVE]);
+  held[0].end('{"active": false}');
+  assert.equal(await older, INACTIVE);
+  assert.equal(held.length, 2);
+  server.closeAllConnections();
+  server.close();
+});
+
+test("a certificate that nobody vouches for is refused", async (context) => {
+  const { key, cert } = await import("./certificate.js").then((module) => module.certificate(context));
+  const server = https.createServer({ key, cert }, (_, response) => response.end('{"active": false}'));
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const given = { ...NOWHERE, url: `https://localhost:${server.address().port}`, logger: new Log() };
+  process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0"; // a developer's habit that must not open the service's connection
+  try {
+    await assert.rejects(new Introspector(given).introspect(SHAPED), Unavailable);
+    assert.equal(await new Introspector({ ...given, tls: { ca: cert } }).introspect(SHAPED), INACTIVE);
+  } finally {
+    delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+test("a program may end while the feed is open", { skip: missing }, async () => {
+  const { spawnSync } = await import("node:child_process");
+  const program = `import { Introspector } from "@authsvc/sdk";
+    new Introspector(${JSON.stringify({ ...NOWHERE, cache: true })}).start();`;
+  const cwd = new URL("..", import.meta.url);
+  const ran = spawnSync(process.execPath, ["--input-type=module", "-e", program], { cwd, timeout: 20_000 });
+  assert.equal(ran.status, 0, String(ran.stderr));
+});
+
+for (const wrong of [
+  { timeoutS: 0 },
+  { cacheSize: 0 },
+  { feedSilenceS: 1 },
+  { serveStaleForS: 60 },
+  { serveStaleForS: -1, cache: true },
+  { url: "auth.example" },
+  { clientSecret: "" },
+  { timeout: 3 },
+]) {
+  test(`settings that make no sense: ${JSON.stringify(wrong)}`, () => {
+    assert.throws(() => new Introspector({ ...NOWHERE, ...wrong }), TypeError);
+  });
+}
