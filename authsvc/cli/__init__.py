@@ -10,7 +10,8 @@ from click.shell_completion import get_completion_class
 
 from authsvc import __version__
 from authsvc.cli import groups
-from authsvc.cli.options import as_json, duration, event
+from authsvc.cli.completing import client_names, user_names
+from authsvc.cli.options import as_json, duration, event, events, exact_times
 from authsvc.cli.output import say
 from authsvc.cli.statuses import INACTIVE, INTERRUPTED, UNAVAILABLE, status_of
 from authsvc.errors import AuthError, StoreUnavailable
@@ -55,7 +56,7 @@ def cli() -> None:
     """Opaque tokens whose state lives in Redis or Valkey."""
 
 
-for group in (groups.user, groups.client, groups.token, groups.service):
+for group in (groups.user, groups.client, groups.session, groups.token, groups.service):
     cli.add_command(group)
 
 
@@ -90,11 +91,23 @@ def openapi() -> None:
 
 @cli.command()
 @click.option("--limit", type=click.IntRange(1), help="At most this many events; by default 50, or 10 with --follow.")
-@click.option("--event", callback=event, help="Only this event (user.created), or all events of a kind (user).")
-@click.option("--sub", metavar="SUB_OR_NAME", help="Only events about this user.")
-@click.option("--client", "client_id", metavar="ID_OR_NAME", help="Only events about this client.")
+@click.option(
+    "--event",
+    callback=event,
+    shell_complete=events,
+    help="Only this event (user.created), or all events of a kind (user).",
+)
+@click.option("--sub", metavar="SUB_OR_NAME", shell_complete=user_names, help="Only events about this user.")
+@click.option(
+    "--client",
+    "client_id",
+    metavar="ID_OR_NAME",
+    shell_complete=client_names,
+    help="Only events about this client.",
+)
 @click.option("--since", callback=duration, metavar="DURATION", help="Only the last 90s, 15m, 24h or 7d.")
 @click.option("--follow", "-f", is_flag=True, help="Oldest first, and then each new event, until interrupted.")
+@exact_times
 @as_json
 def audit(
     limit: int | None,
@@ -103,6 +116,7 @@ def audit(
     client_id: str | None,
     since: int | None,
     follow: bool,
+    exact_times: bool,
     as_json: bool,
 ) -> None:
     """Show the audit trail, newest first, or as it grows."""
@@ -110,9 +124,9 @@ def audit(
 
     test = Filter(event, sub, client_id)
     if follow:
-        follow_trail(test, limit=limit or 10, since_s=since, as_json=as_json)
+        follow_trail(test, limit=limit or 10, since_s=since, as_json=as_json, exact_times=exact_times)
     else:
-        show_trail(test, limit=limit or 50, since_s=since, as_json=as_json)
+        show_trail(test, limit=limit or 50, since_s=since, as_json=as_json, exact_times=exact_times)
 
 
 @cli.command(short_help="Print the script for completion in a shell.")

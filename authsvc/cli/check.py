@@ -7,6 +7,7 @@ import click
 
 from authsvc.cli.checks import Check, Result, Verdict, configuration, directory, records, store
 from authsvc.cli.facts import Facts, gather
+from authsvc.cli.layout import Columns
 from authsvc.cli.output import say, show_list
 
 CHECKS: tuple[Check, ...] = (
@@ -17,6 +18,7 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
+_COLUMNS = Columns(("result", "check", "why", "rule"), spare=("rule",), bare=("result", "check", "why"))
 # The order of the rows, and the results whose rows are counted only.
 _ORDER: tuple[Result, ...] = ("fail", "warn", "unknown", "pass", "n/a")
 _FOLDED = ("pass", "n/a")
@@ -47,7 +49,7 @@ def show_checks(*, as_json: bool, strict: bool, everything: bool) -> tuple[bool,
             key=lambda document: list[str | None](_ORDER).index(document["result"]),
         )
         if shown:
-            show_list([_with_todo(document) for document in shown], ("result", "check", "why", "rule"), as_json=False)
+            show_list([_with_todo(document) for document in shown], _COLUMNS, as_json=False)
         counts = ", ".join(f"{counted[result]} {result}" for result in _ORDER if counted[result])
         say(counts if everything else f"{counts}; --all shows every row")
     return facts.problem is None, fine

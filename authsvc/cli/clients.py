@@ -7,18 +7,24 @@ import click
 
 from authsvc.api.parsing import validated
 from authsvc.api.schemas import answers, requests
+from authsvc.cli.ending import end_of_client, ended, ended_of
+from authsvc.cli.finding import find_client, named_client
 from authsvc.cli.groups import client as group
-from authsvc.cli.options import as_json, ttl, yes
+from authsvc.cli.layout import Columns
+from authsvc.cli.options import CLIENT, as_json, exact_times, ttl, yes
 from authsvc.cli.output import say, show, show_list
 from authsvc.cli.prompts import confirm
 from authsvc.cli.state import run
 from authsvc.core.client import Client, Permission
-from authsvc.errors import InvalidRequest, NotFound
-from authsvc.flows import clients, revoke
+from authsvc.flows import clients
+from authsvc.flows.all_sessions import Count
 from authsvc.flows.deps import OPERATOR, Deps
 
-ID = click.argument("client_id", metavar="ID_OR_NAME")
-_COLUMNS = ("client_id", "name", "public", "permissions", "audience", "scope", "created_at")
+_COLUMNS = Columns(
+    ("client_id", "name", "public", "permissions", "audience", "scope", "created_at"),
+    spare=("created_at", "scope", "audience"),
+    bare=("client_id",),
+)
 _PERMISSIONS = click.Choice(get_args(Permission))
 
 
@@ -61,30 +67,35 @@ def create(name: str, public: bool, as_json: bool, **options: Any) -> None:
     fields = body.fields()
     client, secret = run(lambda deps: clients.create(deps, OPERATOR, **fields))
     _show_with_secret(client, secret, as_json=as_json)
+    say(f"registered {named_client(client)}")
 
 
 @group.command("list")
+@exact_times
 @as_json
-def list_(as_json: bool) -> None:
+def list_(exact_times: bool, as_json: bool) -> None:
     """List all clients, by name."""
 
     async def work(deps: Deps) -> list[Client]:
         found = {client.client_id: client async for client in deps.store.listing.every_client()}
         return sorted(found.values(), key=lambda client: (client.name, client.client_id))
 
-    show_list([_view(client) for client in run(work)], _COLUMNS, as_json=as_json)
+    found = run(work)
+    show_list([_view(client) for client in found], _COLUMNS, as_json=as_json, exact_times=exact_times)
+    if not found and not as_json:
+        say("no clients: `authsvc client create NAME` registers one")
 
 
 @group.command("show")
-@ID
+@CLIENT
 @as_json
 def show_(client_id: str, as_json: bool) -> None:
     """Show a client."""
-    show(_view(run(lambda deps: find(deps, client_id))), as_json=as_json)
+    show(_view(run(lambda deps: find_client(deps, client_id))), as_json=as_json)
 
 
 @group.command(short_help="Change what is given.")
-@ID
+@CLIENT
 @click.option("--name", help="What it is called.")
 @_settable
 @click.option("--no-permissions", is_flag=True, help="Take all permissions away.")
@@ -120,14 +131,16 @@ def update(
     fields = body.given()
 
     async def work(deps: Deps) -> Client:
-        client = await find(deps, client_id)
+        client = await find_client(deps, client_id)
         return await clients.update(deps, OPERATOR, client.client_id, **fields)
 
-    show(_view(run(work)), as_json=as_json)
+    client = run(work)
+    show(_view(client), as_json=as_json)
+    say(f"changed {', '.join(fields)} of {named_client(client)}")
 
 
 @group.command("rotate-secret")
-@ID
+@CLIENT
 @click.option(
     "--overlap-s",
     type=click.IntRange(0, 30 * 86400),
@@ -137,56 +150,39 @@ def update(
 def rotate_secret(client_id: str, overlap_s: int | None, as_json: bool) -> None:
     """Give a client a new secret and print it, this once."""
 
-    async def work(deps: Deps) -> tuple[Client, str]:
-        client = await find(deps, client_id)
-        return await clients.rotate_secret(deps, OPERATOR, client.client_id, overlap_s)
+    async def work(deps: Deps) -> tuple[Client, str, int]:
+        client = await find_client(deps, client_id)
+        overlap = deps.settings.secret_overlap_s if overlap_s is None else overlap_s
+        return *await clients.rotate_secret(deps, OPERATOR, client.client_id, overlap), overlap
 
-    client, secret = run(work)
+    client, secret, overlap = run(work)
     _show_with_secret(client, secret, as_json=as_json)
+    former = f"the former one works for {overlap:,} s" if overlap else "the former one works no more"
+    say(f"{named_client(client)} has a new secret, and {former}")
 
 
 @group.command(short_help="End every session opened through a client.")
-@ID
+@CLIENT
 def logout(client_id: str) -> None:
     """End every session opened through a client, logins under way included."""
 
-    async def work(deps: Deps) -> Client:
-        client = await find(deps, client_id)
-        await revoke.revoke_client(deps, OPERATOR, client.client_id)
-        return client
-
-    client = run(work)
-    say(f"ended every session opened through {client.name} ({client.client_id})")
+    say(run(lambda deps: end_of_client(deps, client_id)))
 
 
 @group.command(short_help="Delete a client for good.")
-@ID
+@CLIENT
 @yes
 def delete(client_id: str, yes: bool) -> None:
     """Delete a client for good; every session opened through it ends."""
     confirm(f"Delete the client {client_id} for good?", yes=yes)
 
-    async def work(deps: Deps) -> Client:
-        client = await find(deps, client_id)
+    async def work(deps: Deps) -> tuple[Client, Count]:
+        client = await find_client(deps, client_id)
         await clients.delete(deps, OPERATOR, client.client_id)
-        return client
+        return client, await ended_of(deps, client)
 
-    client = run(work)
-    say(f"deleted {client.name} ({client.client_id})")
-
-
-async def find(deps: Deps, who: str) -> Client:
-    """The client with this id, or else with this name. Raises NotFound, and InvalidRequest if several have the name."""
-    if who.isascii():  # what is not ASCII can't be sent
-        found = await deps.store.clients.find(who)
-        if found is not None:
-            return found
-    named = {client.client_id: client async for client in deps.store.listing.every_client() if client.name == who}
-    if len(named) > 1:
-        raise InvalidRequest(f"several clients have this name: say which of the ids {', '.join(sorted(named))}")
-    if not named:
-        raise NotFound("no client has this id or name: `authsvc client list` shows all")
-    return named.popitem()[1]
+    client, count = run(work)
+    say(f"deleted {named_client(client)}, and ended {ended(count)}")
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,15 @@
 import re
 
 import click
+from click.shell_completion import CompletionItem
+
+from authsvc.cli.completing import client_names, user_names
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts; of a list, one object a line.")
+exact_times = click.option("--exact-times", is_flag=True, help="At a terminal, too, print times with date and second.")
 yes = click.option("--yes", "-y", is_flag=True, help="Don't ask.")
+WHO = click.argument("who", metavar="SUB_OR_NAME", shell_complete=user_names)
+CLIENT = click.argument("client_id", metavar="ID_OR_NAME", shell_complete=client_names)
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -22,12 +28,24 @@ def duration(_context: click.Context, _option: click.Parameter, value: str | Non
 
 def event(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     """An event of the audit trail, or the word before its dot."""
-    from authsvc.core.event import Event  # help and completion need no events
+    from authsvc.core.event import Event  # help needs no events
 
-    kinds = {name.partition(".")[0] for name in Event}
-    if value is None or value in kinds or value in set(Event):
+    if value is None or value in _kinds() or value in set(Event):
         return value
-    raise click.BadParameter(f"no such event. The kinds: {', '.join(sorted(kinds))}. The events: {', '.join(Event)}")
+    raise click.BadParameter(f"no such event. The kinds: {', '.join(_kinds())}. The events: {', '.join(Event)}")
+
+
+def events(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """The kinds of events, and the events, that begin with what was typed."""
+    from authsvc.core.event import Event
+
+    return [CompletionItem(name) for name in (*_kinds(), *Event) if name.startswith(incomplete)]
+
+
+def _kinds() -> list[str]:
+    from authsvc.core.event import Event
+
+    return sorted({name.partition(".")[0] for name in Event})
 
 
 def ttl(_context: click.Context, _option: click.Parameter, value: str | None) -> int | str | None:

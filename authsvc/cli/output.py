@@ -1,7 +1,9 @@
 """Prints for all commands: data on stdout, as tables or JSON, and messages on stderr."""
 
 import json
+import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -9,17 +11,20 @@ from typing import Any
 
 import click
 
-# Wider than any row: another program must read rows that are not folded.
-_UNLIMITED = 100_000
+from authsvc.cli.layout import Columns, Table, cells_of, fitted, paragraph, table_lines, with_ids, wrapped
+
 # How many rows of a table are in memory at a time.
 _PAGE = 1000
-_TIMES = frozenset({"at", "created_at", "last_seen", "expires_at", "access_expires_at", "auth_time"})
+_PAST = frozenset({"at", "created_at", "last_seen", "auth_time", "changed_at"})
+_COMING = frozenset({"expires_at", "access_expires_at"})
 
-# By the `result` of a row; seen at a terminal only.
-_COLOURS: dict[Any, str] = {"fail": "bold red", "warn": "yellow"}
-
-# Columns that take several lines in a table first, so that ids and times stay on one line.
-_PROSE = frozenset({"name", "device", "permissions", "audience", "scope", "roles", "reason", "details", "why", "rule"})
+# By the `result` or the `outcome` of a row; seen at a terminal only.
+_COLOURS: dict[Any, dict[str, Any]] = {
+    "fail": {"fg": "red", "bold": True},
+    "warn": {"fg": "yellow"},
+    "failure": {"fg": "yellow"},
+    "unsure": {"fg": "yellow"},
+}
 
 ShowOne = Callable[[Mapping[str, Any]], None]
 
@@ -36,105 +41,140 @@ def say(message: str) -> None:
     click.echo(printable_lines(message), err=True)
 
 
+def counted(number: int, thing: str, *, at_least: bool = False) -> str:
+    """`1 session`, `2,000 sessions`."""
+    return f"{'at least ' if at_least else ''}{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def show(document: Mapping[str, Any], *, as_json: bool) -> None:
     """One object: a line of JSON, or a line for each field that has a value."""
     if as_json:
         click.echo(json.dumps(document))
         return
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 2))
+    for_people = sys.stdout.isatty()
+    longest = max(map(len, document), default=0) + 2
+    now = time.time()
     for name, value in document.items():
-        if value is not None:
-            _add(table, name, cell(name, value))
-    _print(table)
+        if value is None:
+            continue
+        text = cell(name, value)
+        if for_people and name in _PAST | _COMING:
+            text = f"{text} ({_said(name, value, now)})"
+        lines = wrapped(printable(text), width() - longest) if for_people else [printable(text)]
+        for at, line in enumerate(lines):
+            click.echo(f"{'' if at else name:<{longest}}{line}".rstrip())
 
 
-def show_list(documents: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
+def show_list(
+    documents: Iterable[Mapping[str, Any]], columns: Columns, *, as_json: bool, exact_times: bool = False
+) -> None:
     """A list: a line of JSON for each object, or a table of some of their fields."""
-    with listing(columns, as_json=as_json) as show_one:
+    with listing(columns, as_json=as_json, exact_times=exact_times) as show_one:
         for document in documents:
             show_one(document)
 
 
 @contextmanager
-def listing(columns: Sequence[str], *, as_json: bool) -> Iterator[ShowOne]:
-    """Like `show_list`, for documents that come one after the other: at most one page of a table is in memory."""
+def listing(columns: Columns, *, as_json: bool, exact_times: bool = False) -> Iterator[ShowOne]:
+    """Like `show_list`, for documents that come one after the other: at most one page of a table is in memory.
+
+    exact_times: at a terminal. Elsewhere times are always exact.
+    """
     if as_json:
         yield lambda document: click.echo(json.dumps(document))
         return
-    table = _PagedTable(columns)
+    table = _AtTerminal(columns, exact_times=exact_times) if sys.stdout.isatty() else _Piped(columns)
     yield table.add
     table.close()
 
 
-class _PagedTable:
-    """Prints a table in pages. At a terminal each page has a header, and its own widths."""
+class _Paged:
+    """Holds the documents of a page. A list without documents prints nothing: the command says it in words."""
 
-    def __init__(self, columns: Sequence[str]) -> None:
+    def __init__(self, columns: Columns) -> None:
         self._columns = columns
-        self._terminal = sys.stdout.isatty()
-        self._widths = [0] * len(columns)
         self._held: list[Mapping[str, Any]] = []
-        self._printed = False
 
     def add(self, document: Mapping[str, Any]) -> None:
         self._held.append(document)
         if len(self._held) == _PAGE:
-            self._print_page()
+            self.close()
 
     def close(self) -> None:
-        """Print the rest, or the header of an empty table."""
-        if self._held or not self._printed:
-            self._print_page()
-
-    def _print_page(self) -> None:
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-
         documents, self._held = self._held, []
-        columns = self._columns
-        rows = [[cell(column, document.get(column)) for column in columns] for document in documents]
-        widths = self._widths = _widths(columns, rows, self._widths)
-        if self._terminal:  # width is short there, so columns without any value are left out
-            used = [at for at in range(len(columns)) if not rows or any(row[at] != "-" for row in rows)]
-            columns, rows = [columns[at] for at in used], [[row[at] for at in used] for row in rows]
-            widths = _widths(columns, rows)
-        # In a pipe, the table is a header and a line for each object, without a frame.
-        header = self._terminal or not self._printed
-        table = Table(
-            box=SIMPLE_HEAD if self._terminal else None, pad_edge=False, padding=(0, 2, 0, 0), show_header=header
-        )
-        whole = _fits(columns, widths)
-        for column, width in zip(columns, widths, strict=True):
-            least = None if self._terminal else width
-            table.add_column(column, overflow="fold", no_wrap=whole and column not in _PROSE, min_width=least)
+        if documents:
+            self._print(documents)
+
+    def _print(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        raise NotImplementedError
+
+
+class _Piped(_Paged):
+    """A header and a line for each object, with all columns. Another program reads it, so nothing is wrapped."""
+
+    def __init__(self, columns: Columns) -> None:
+        super().__init__(columns)
+        self._widths: Sequence[int] = [0] * len(columns.names)
+        self._headed = False
+
+    def _print(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        names = self._columns.names
+        rows = [[printable(cell(name, document.get(name))) for name in names] for document in documents]
+        if not self._headed:
+            rows.insert(0, list(names))
+            self._headed = True
+        self._widths = [max(most, *map(cells_of, texts)) for most, *texts in zip(self._widths, *rows, strict=True)]
+        for row in rows:
+            padded = (text + " " * (size - cells_of(text)) for text, size in zip(row, self._widths, strict=True))
+            click.echo("  ".join(padded).rstrip())
+
+
+class _AtTerminal(_Paged):
+    """A table of the columns that fit, or a paragraph for each object. Each page has a header, and its own widths."""
+
+    def __init__(self, columns: Columns, *, exact_times: bool) -> None:
+        super().__init__(columns)
+        self._exact_times = exact_times
+        self._colours = coloured()
+
+    def _print(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        now, names = time.time(), self._columns.names
+        rows = [[self._cell(name, document.get(name), now) for name in names] for document in documents]
+        table = fitted(self._columns, rows, width())
+        if table is not None:
+            self._echo("\n".join(table_lines(table, table.columns)), {"bold": True})
         for document, row in zip(documents, rows, strict=True):
-            _add(table, *row, style=_COLOURS.get(document.get("result"), ""))
-        _print(table)
-        self._printed = True
+            self._echo(self._text(table, row), _style(document))
+
+    def _text(self, table: Table | None, row: Sequence[str]) -> str:
+        if table is None:
+            return paragraph(self._columns, row, width())
+        cells = dict(zip(self._columns.names, with_ids(self._columns, row), strict=True))
+        return "\n".join(table_lines(table, [cells[name] for name in table.columns]))
+
+    def _cell(self, name: str, value: Any, now: float) -> str:
+        if value is not None and name in _PAST | _COMING and not self._exact_times:
+            return _said(name, value, now)
+        return printable(cell(name, value))
+
+    def _echo(self, text: str, style: Mapping[str, Any]) -> None:
+        click.echo(click.style(text, **style) if self._colours and style else text)
 
 
-def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]], least: Sequence[int] = ()) -> list[int]:
-    from rich.cells import cell_len
-
-    widths = [max(map(cell_len, texts)) for texts in zip(columns, *rows, strict=True)]
-    return list(map(max, widths, least)) if least else widths
+def _style(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _COLOURS.get(document.get("result"), {}) or _COLOURS.get(document.get("outcome"), {})
 
 
-def _fits(columns: Sequence[str], widths: Sequence[int]) -> bool:
-    """Whether the terminal is wide enough for ids and times to stay on one line. If not, they fold too."""
-    from rich.console import Console
-
-    needed = [min(width, 10) if column in _PROSE else width for column, width in zip(columns, widths, strict=True)]
-    return sum(needed) + 3 * len(columns) <= Console().width
+def width() -> int:
+    """The width of the terminal, in cells."""
+    return shutil.get_terminal_size().columns
 
 
 def cell(name: str, value: Any) -> str:
     """A value as people read it; times are local."""
-    if value is None or value == "" or value == []:
+    if value is None or value == "" or value == [] or value == {}:
         return "-"
-    if name in _TIMES:
+    if name in _PAST | _COMING:
         return datetime.fromtimestamp(value).astimezone().isoformat(timespec="seconds")
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -144,12 +184,20 @@ def cell(name: str, value: Any) -> str:
 
 
 def ago(at: float, now: float) -> str:
-    """A time as people say it: `2 min ago`."""
-    seconds = max(0, int(now - at))
+    """A time in the past as people say it: `2 min ago`."""
+    return f"{_span(now - at)} ago"
+
+
+def _said(name: str, at: float, now: float) -> str:
+    return f"in {_span(at - now)}" if name in _COMING and at > now else ago(at, now)
+
+
+def _span(seconds: float) -> str:
+    whole = max(0, int(seconds))
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
+        if whole >= size:
+            return f"{whole // size} {unit}"
+    return f"{whole} s"
 
 
 def printable(text: str) -> str:
@@ -160,21 +208,3 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Like `printable`, for a text of several lines."""
     return "\n".join(map(printable, text.split("\n")))
-
-
-def _add(table: Any, *cells: str, style: str = "") -> None:
-    from rich.text import Text  # the [brackets] of a value are text, not markup
-
-    table.add_row(*(Text(printable(text), overflow="fold") for text in cells), style=style)
-
-
-def _print(table: Any) -> None:
-    from rich.console import Console
-
-    if sys.stdout.isatty():
-        Console(highlight=False).print(table)
-        return
-    console = Console(width=_UNLIMITED, color_system=None, highlight=False)
-    with console.capture() as capture:
-        console.print(table)
-    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))

@@ -10,10 +10,10 @@ Update = Callable[[int, str], None]
 
 
 @contextmanager
-def progress(what: str, total: int | None = None) -> Iterator[Update]:
+def progress(what: str, total: int | None = None, *, stays: bool = True) -> Iterator[Update]:
     """Show how much of `total` is done, and a word about it. Without a terminal nothing is shown.
 
-    total: None if it is not known; then there is only the word and the time.
+    total: None if it is not known; then there is only the word and the time. stays: whether it stays when all is done.
     """
     if not sys.stderr.isatty():
         yield lambda done, word: None
@@ -34,6 +34,8 @@ def progress(what: str, total: int | None = None) -> Iterator[Update]:
     columns = known if total else [TimeElapsedColumn()]
     console = Console(stderr=True, highlight=False)
     text = (SpinnerColumn("line"), TextColumn("{task.description}", markup=False))
-    with Progress(*text, *columns, TextColumn("{task.fields[word]}", markup=False), console=console) as bar:
+    with Progress(
+        *text, *columns, TextColumn("{task.fields[word]}", markup=False), console=console, transient=not stays
+    ) as bar:
         task = bar.add_task(what, total=total, word="")
         yield lambda done, word: bar.update(task, completed=done, word=printable(word))

@@ -40,7 +40,7 @@ def _same(one: str, other: str) -> bool:
 def token_or_session(argument: str | None) -> str:
     """The session id in the argument, or else what is on stdin or typed without echo."""
     if argument is not None:
-        return _session_id(argument)
+        return session_id_of(argument)
     if sys.stdin.isatty():
         return str(click.prompt("Token or session id", hide_input=True, err=True)).strip()
     return _line().strip()
@@ -56,7 +56,8 @@ def confirm(question: str, *, yes: bool) -> None:
         raise click.ClickException("nothing was changed")
 
 
-def _session_id(argument: str) -> str:
+def session_id_of(argument: str) -> str:
+    """The argument, if it can be the id of a session. Raises UsageError, also for a token."""
     if tokens.is_handle(argument):
         return argument
     # The message does not repeat the argument, which may be most of a token.

@@ -60,17 +60,18 @@ def run(work: Callable[[Deps], Awaitable[T]], *, unused: bool = False) -> T:
     raise NotReached(f"{problem}; try again")
 
 
-def attached(work: Callable[[Deps], Awaitable[T]]) -> T:
-    """Run `work`, for as long as it takes, on a store that another process runs. Every service can start meanwhile.
+def attached(work: Callable[[Deps], Awaitable[T]], *, within_s: float | None = None) -> T:
+    """Run `work` on a store that another process runs. Every service can start meanwhile.
 
-    Raises WrongSettings, StartupError and StoreUnavailable, besides what `work` raises.
+    within_s: for how long at most; None: for as long as it takes.
+    Raises WrongSettings, StartupError, StoreUnavailable and TimeoutError, besides what `work` raises.
     """
     _log_to_stderr()
     configured = settings()
     url = configured.redis_url or running_url(configured.data_dir)
     if url is None:
         raise StoreUnavailable(f"no service runs on {configured.data_dir.resolve()}: this takes one that does")
-    return asyncio.run(_on(configured, url, work, False))
+    return asyncio.run(asyncio.wait_for(_on(configured, url, work, False), within_s))
 
 
 @contextmanager

@@ -1,24 +1,27 @@
 """`authsvc token …`."""
 
+from typing import Any
+
 import click
 
 from authsvc.api.parsing import validated
 from authsvc.api.schemas import answers, requests
-from authsvc.cli.clients import find
+from authsvc.cli.completing import client_names, user_names
+from authsvc.cli.finding import Names, find_client, find_user, named_client
 from authsvc.cli.groups import token as group
 from authsvc.cli.options import as_json
-from authsvc.cli.output import say, show
+from authsvc.cli.output import say, show, show_list
 from authsvc.cli.prompts import token_or_session
 from authsvc.cli.state import run
 from authsvc.cli.statuses import INACTIVE
-from authsvc.cli.trail import show_entries, view
-from authsvc.cli.users import find as find_user
+from authsvc.cli.trail import COLUMNS, row, view
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidRequest, NotFound
 from authsvc.flows import issue as issuing
 from authsvc.flows import revoke as revoking
 from authsvc.flows.deps import OPERATOR, Deps
+from authsvc.flows.explain import Explanation
 from authsvc.flows.explain import explain as explain_token
 from authsvc.flows.grants import Grant
 
@@ -28,12 +31,18 @@ _LABELS = {"seen": "last_seen", "end": "expires_at", "exp": "access_expires_at"}
 
 @group.command(short_help="Print a token for a subject.")
 @click.option(
-    "--client", "client_id", required=True, metavar="ID_OR_NAME", help="In whose name; it needs the permission issue."
+    "--client",
+    "client_id",
+    required=True,
+    metavar="ID_OR_NAME",
+    shell_complete=client_names,
+    help="In whose name; it needs the permission issue.",
 )
 @click.option(
     "--sub",
     required=True,
     metavar="SUB_OR_NAME",
+    shell_complete=user_names,
     help="Whom the token speaks for. If no user has this sub or name, a user with this sub is made.",
 )
 @click.option("--scope", default="", help="Words with spaces between.")
@@ -44,19 +53,21 @@ def issue(client_id: str, sub: str, scope: str, expires_in: int | None, roles: t
     """Print a token for a subject; without --json nothing else is on stdout."""
     body = validated(requests.Issue, {"sub": sub, "scope": scope, "expires_in": expires_in})
 
-    async def work(deps: Deps) -> Grant:
-        client = await find(deps, client_id)
+    async def work(deps: Deps) -> tuple[Grant, str]:
+        client = await find_client(deps, client_id)
         speaks_for = await _sub_of(deps, body.sub)
-        return await issuing.issue(
+        grant = await issuing.issue(
             deps, OPERATOR, client, sub=speaks_for, scope=body.scope, expires_in=body.expires_in, roles=roles or None
         )
+        return grant, f"for {await Names(deps).user_beside(speaks_for)} through {named_client(client)}"
 
-    grant = run(work)
+    grant, whose = run(work)
     if as_json:
         show(answers.Tokens.of(grant).model_dump(exclude_none=True), as_json=True)
         return
     click.echo(grant.access_token)
-    say(f"The token is shown this once. It expires in {grant.expires_in} s; its session is {grant.session_id}.")
+    say(f"issued a token {whose}: it expires in {grant.expires_in:,} s, and its session is {grant.session_id}")
+    say("The token is shown this once.")
 
 
 async def _sub_of(deps: Deps, who: str) -> str:
@@ -77,18 +88,22 @@ def explain(ctx: click.Context, session_id: str | None, as_json: bool) -> None:
     The token is read from stdin or asked for, never an argument; a session's id may be one.
     """
     presented = token_or_session(session_id)
-    explanation = run(lambda deps: explain_token(deps, presented))
+
+    async def work(deps: Deps) -> tuple[Explanation, dict[str, Any], list[dict[str, Any]]]:
+        found, names = await explain_token(deps, presented), Names(deps)
+        return found, await names.beside(found.session or {}), [await row(entry, names) for entry in found.trail]
+
+    explanation, session, trail = run(work)
     known = {"active": explanation.active, "reason": explanation.reason, "session_id": explanation.session_id}
     if as_json:
-        trail = [view(entry) for entry in explanation.trail]
-        show(known | {"session": explanation.session, "trail": trail}, as_json=True)
+        document = {"session": explanation.session, "trail": [view(entry) for entry in explanation.trail]}
+        show(known | document, as_json=True)
     else:
-        session = {_LABELS.get(name, name): value for name, value in (explanation.session or {}).items()}
         session.pop("created_ms", None)
-        show(known | session, as_json=False)
-        if explanation.trail:
+        show(known | {_LABELS.get(name, name): value for name, value in session.items()}, as_json=False)
+        if trail:
             click.echo()
-            show_entries(explanation.trail, as_json=False)
+            show_list(trail, COLUMNS, as_json=False)
     ctx.exit(0 if explanation.active else INACTIVE)
 
 
@@ -107,15 +122,16 @@ def revoke(session_id: str | None) -> None:
         raise InvalidRequest("only access and refresh tokens belong to a session")
     handle = presented if token is None else token.handle
 
-    async def work(deps: Deps) -> None:
-        if await deps.store.sessions.find(handle) is None:
-            raise NotFound("no such session; `authsvc token explain` may say how it ended")
+    async def work(deps: Deps) -> str:
+        session = await deps.store.sessions.find(handle)
+        if session is None:
+            raise NotFound(f"no session {handle}; `authsvc token explain` may say how it ended")
         if token is None:
             await revoking.revoke_session(deps, OPERATOR, handle)
         else:
             await revoking.revoke_token(deps, OPERATOR, None, presented)
             if await deps.store.sessions.find(handle) is not None:
                 raise InvalidRequest(f"not a token of session {handle}, which goes on; to end it, give its id")
+        return await Names(deps).user_beside(session.sub)
 
-    run(work)
-    say(f"ended session {handle}")
+    say(f"ended session {handle} of {run(work)}")

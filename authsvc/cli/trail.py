@@ -2,28 +2,36 @@
 
 import asyncio
 import json
-import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 import click
 
 from authsvc.api.schemas import answers
-from authsvc.cli.clients import find as find_client
-from authsvc.cli.output import ago, cell, coloured, listing, printable, say, show_list
+from authsvc.cli.finding import Names, find_client, find_user
+from authsvc.cli.layout import Columns
+from authsvc.cli.output import cell, coloured, listing, printable, say
 from authsvc.cli.state import attached, run
-from authsvc.cli.users import find as find_user
 from authsvc.errors import NotFound, StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
 from authsvc.store.audit import StoredEntry
 
-_COLUMNS = ("at", "event", "outcome", "actor", "sub", "session_id", "client_id", "reason", "ip", "details")
+COLUMNS = Columns(
+    (
+        *("at", "event", "outcome", "user", "sub", "client", "client_id", "session_id"),
+        *("actor", "reason", "ip", "details"),
+    ),
+    spare=("client_id", "sub"),
+    bare=("at", "event", "details"),
+)
 # The clocks of workers differ a little, so the trail is not exactly in the order of its times.
 _SKEW_S = 60
+# Details for programs, which --json shows.
+_NUMBERS = frozenset({"end", "idle_s", "epoch"})
 # How often --follow looks at the trail, and how long it pauses when the store does not answer.
 _LOOK_S, _AGAIN_S = 0.5, 1.0
 
@@ -73,21 +81,16 @@ async def _unless_gone(finding: Awaitable[T], deps: Deps, by_id: Filter) -> T | 
         raise
 
 
-def show_trail(test: Filter, *, limit: int, since_s: int | None, as_json: bool) -> None:
-    """Print events, newest first: JSON or a table, or paragraphs for people if stdout is a terminal."""
-    for_people = sys.stdout.isatty() and not as_json
-    with nullcontext(None) if for_people else listing(_COLUMNS, as_json=as_json) as show:
+def show_trail(test: Filter, *, limit: int, since_s: int | None, as_json: bool, exact_times: bool) -> None:
+    """Print events, newest first."""
+    with listing(COLUMNS, as_json=as_json, exact_times=exact_times) as show:
 
         async def work(deps: Deps) -> bool:
-            names = Names(deps)
-            found = False
+            names, found = Names(deps), False
             wanted = _since(deps, await test.resolved(deps), since_s)
             async for entry in _latest(deps, wanted, limit=limit, since_s=since_s):
                 found = True
-                if show is None:
-                    click.echo(_paragraph(entry, await names.of(entry)))
-                else:
-                    show(view(entry))
+                show(view(entry) if as_json else await row(entry, names))
             return found
 
         found = run(work)
@@ -95,24 +98,7 @@ def show_trail(test: Filter, *, limit: int, since_s: int | None, as_json: bool) 
         say("no such events")
 
 
-class Names:
-    """The names of the users in entries of the trail. Each user is read once."""
-
-    def __init__(self, deps: Deps) -> None:
-        self._deps = deps
-        self._known: dict[str, str] = {}
-        self._asked: set[str] = set()
-
-    async def of(self, stored: StoredEntry) -> Mapping[str, str]:
-        """The names by their sub, with at least those of this entry."""
-        for sub in {stored.entry.sub, stored.entry.actor.removeprefix("user:")} - self._asked:
-            if sub is not None and (user := await self._deps.store.users.find(sub)) is not None and user.username:
-                self._known[sub] = user.username
-            self._asked.add(sub or "")
-        return self._known
-
-
-def follow_trail(test: Filter, *, limit: int, since_s: int | None, as_json: bool) -> None:
+def follow_trail(test: Filter, *, limit: int, since_s: int | None, as_json: bool, exact_times: bool) -> None:
     """Print the latest events, oldest first, and then each new event, until interrupted.
 
     After the first answer, this waits for a store that is gone. Events that the store lost meanwhile are missing.
@@ -121,11 +107,10 @@ def follow_trail(test: Filter, *, limit: int, since_s: int | None, as_json: bool
     shown: Wanted = test
     complained = False
 
-    def show(entry: StoredEntry) -> None:
-        if as_json:
-            click.echo(json.dumps(view(entry)))
-        else:
-            click.echo(_line(entry))
+    exact = exact_times or not sys.stdout.isatty()
+
+    async def show(entry: StoredEntry, names: Names) -> None:
+        click.echo(json.dumps(view(entry)) if as_json else _line(await row(entry, names), exact_times=exact))
 
     async def work(deps: Deps) -> None:
         nonlocal start, shown, complained
@@ -139,7 +124,8 @@ def follow_trail(test: Filter, *, limit: int, since_s: int | None, as_json: bool
             async for entry in deps.store.audit.forwards(start):
                 start = f"({entry.id}"
                 if shown(entry):
-                    show(entry)
+                    # A name may change while the trail is followed, so it is read again.
+                    await show(entry, Names(deps))
             if complained:
                 say("the store answers again")
                 complained = False
@@ -177,49 +163,25 @@ async def _latest(deps: Deps, test: Wanted, *, limit: int, since_s: int | None) 
                 return
 
 
-def _line(entry: StoredEntry) -> str:
+async def row(entry: StoredEntry, names: Names) -> dict[str, Any]:
+    """An event for people, with names beside ids. Of the outcome it tells what is no success."""
+    told = await names.beside(view(entry))
+    told["actor"] = await names.actor(entry.entry.actor)
+    if entry.entry.outcome == "success":
+        del told["outcome"]
+    details = entry.entry.details or {}
+    told["details"] = " ".join(f"{name}={cell(name, value)}" for name, value in details.items() if name not in _NUMBERS)
+    return told
+
+
+def _line(document: Mapping[str, Any], *, exact_times: bool) -> str:
     """An event as one line: when, what, and then all other fields."""
-    document = view(entry)
-    at, event, outcome = (document.pop(name) for name in ("at", "event", "outcome"))
-    document.pop("id", None)
-    if outcome != "success":
-        document = {"outcome": outcome} | document
-    details = document.pop("details", None) or {}
-    rest = " ".join(f"{name}={cell(name, value)}" for name, value in (document | details).items())
-    text = printable(f"{cell('at', at)}  {event:<24} {rest}")
-    if outcome == "success":
-        return text
-    return click.style(text, fg="yellow") if coloured() else text
-
-
-def show_entries(entries: Sequence[StoredEntry], *, as_json: bool) -> None:
-    show_list([view(entry) for entry in entries], _COLUMNS, as_json=as_json)
-
-
-def _paragraph(entry: StoredEntry, names: Mapping[str, str]) -> str:
-    text = paragraph(view(entry), names, now=time.time(), width=shutil.get_terminal_size().columns)
-    return click.style(text, fg="yellow") if entry.entry.outcome != "success" and coloured() else text
-
-
-def paragraph(document: dict[str, Any], names: Mapping[str, str], *, now: float, width: int) -> str:
-    """An event for people: how long ago, what, and then `name=value`, with line breaks between words only."""
-    document = {name: value for name, value in document.items() if name not in ("id", "request_id")}
-    at, event, outcome = (document.pop(name) for name in ("at", "event", "outcome"))
-    details = document.pop("details", None) or {}
-    told = ({} if outcome == "success" else {"outcome": outcome}) | document | details
-    pairs = [printable(f"{name}={_named(cell(name, value), names)}") for name, value in told.items()]
-    lines = [f"{ago(at, now):<12}"]
-    for word in [f"{event:<22}", *pairs]:
-        if len(lines[-1]) + 2 + len(word) > width and lines[-1].strip():
-            lines.append(" " * 4)
-        lines[-1] += f"  {word}"
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _named(value: str, names: Mapping[str, str]) -> str:
-    """A sub, or the actor of this sub, with the name beside it."""
-    name = names.get(value.removeprefix("user:"))
-    return value if name is None else f"{value} ({name})"
+    at, event = document["at"], document["event"]
+    rest = {name: value for name, value in document.items() if name not in ("id", "at", "event", "details")}
+    pairs = [*(f"{name}={cell(name, value)}" for name, value in rest.items()), document["details"]]
+    when = cell("at", at) if exact_times else datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S")
+    text = printable(f"{when}  {event:<24} {' '.join(pairs)}")
+    return click.style(text, fg="yellow") if "outcome" in document and coloured() else text
 
 
 def view(entry: StoredEntry) -> dict[str, Any]:

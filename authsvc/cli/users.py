@@ -1,7 +1,6 @@
 """`authsvc user …`."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -9,29 +8,33 @@ import click
 
 from authsvc.api.parsing import MAX_BODY, load_json
 from authsvc.api.schemas import answers
+from authsvc.cli.completing import user_names
+from authsvc.cli.ending import end_of_user, live_of
+from authsvc.cli.finding import find_user, named_user
 from authsvc.cli.groups import user as group
-from authsvc.cli.options import as_json, yes
-from authsvc.cli.output import listing, say, show, show_list
+from authsvc.cli.layout import Columns
+from authsvc.cli.options import WHO, as_json, exact_times, yes
+from authsvc.cli.output import counted, listing, say, show
 from authsvc.cli.progress import progress
 from authsvc.cli.prompts import confirm, new_password
+from authsvc.cli.sessions import show_live
 from authsvc.cli.state import run, settings
 from authsvc.core.password import check as check_password
-from authsvc.core.user import User, check_sub
-from authsvc.core.username import normalise
-from authsvc.errors import InvalidRequest, NotFound
+from authsvc.core.user import User
+from authsvc.errors import InvalidRequest
 from authsvc.flows import password as passwords
-from authsvc.flows import revoke, sessions, users
+from authsvc.flows import users
 from authsvc.flows.deps import OPERATOR, Deps
 
-WHO = click.argument("who", metavar="SUB_OR_NAME")
 _expires_in = click.option(
     "--expires-in",
     type=click.IntRange(60, 7 * 86400),
     metavar="SECONDS",
     help="How long the code is valid, up to a week; by default AUTHSVC_RESET_CODE_TTL_S.",
 )
-_COLUMNS = ("sub", "username", "status", "roles", "created_at")
-_SESSION_COLUMNS = ("session_id", "client_id", "device", "ip", "created_at", "last_seen", "expires_at")
+_COLUMNS = Columns(("sub", "username", "status", "roles", "created_at"), spare=("created_at",), bare=("sub",))
+# More than a user can have: AUTHSVC_MAX_SESSIONS bounds the logins, and the sessions of each client.
+_ALL_SESSIONS = 1_000_000
 
 
 @group.command()
@@ -66,21 +69,28 @@ def create(
 
     user, code, life_s = run(work)
     show(_view(user) | ({} if code is None else {"reset_code": code}), as_json=as_json)
+    say(f"created {named_user(user)}")
     if code is not None:
         _say_about_code(life_s)
 
 
 @group.command("list")
+@exact_times
 @as_json
-def list_(as_json: bool) -> None:
+def list_(exact_times: bool, as_json: bool) -> None:
     """List all users, by name."""
-    with listing(_COLUMNS, as_json=as_json) as show_one:
+    with listing(_COLUMNS, as_json=as_json, exact_times=exact_times) as show_one:
 
-        async def work(deps: Deps) -> None:
+        async def work(deps: Deps) -> bool:
+            found = False
             async for user in deps.store.listing.users_by_name():
                 show_one(_view(user))
+                found = True
+            return found
 
-        run(work)
+        found = run(work)
+    if not found and not as_json:
+        say("no users: `authsvc user create NAME` makes one")
 
 
 @group.command("show")
@@ -88,7 +98,7 @@ def list_(as_json: bool) -> None:
 @as_json
 def show_(who: str, as_json: bool) -> None:
     """Show a user."""
-    show(_view(run(lambda deps: find(deps, who))), as_json=as_json)
+    show(_view(run(lambda deps: find_user(deps, who))), as_json=as_json)
 
 
 @group.command()
@@ -96,7 +106,9 @@ def show_(who: str, as_json: bool) -> None:
 @as_json
 def suspend(who: str, as_json: bool) -> None:
     """Let a user in no more, and end every session now."""
-    show(_view(_update(who, status="suspended")), as_json=as_json)
+    user, live = _update(who, status="suspended")
+    show(_view(user), as_json=as_json)
+    say(f"suspended {named_user(user)}, and ended {counted(live, 'session')}")
 
 
 @group.command(short_help="Let a suspended user log in again.")
@@ -104,7 +116,9 @@ def suspend(who: str, as_json: bool) -> None:
 @as_json
 def reinstate(who: str, as_json: bool) -> None:
     """Let a suspended user log in again; no earlier session comes back."""
-    show(_view(_update(who, status="active")), as_json=as_json)
+    user, _ = _update(who, status="active")
+    show(_view(user), as_json=as_json)
+    say(f"{named_user(user)} may log in again")
 
 
 @group.command()
@@ -116,7 +130,10 @@ def roles(who: str, new_roles: tuple[str, ...], none: bool, as_json: bool) -> No
     """Set a user's roles, in place of those until now. Running sessions have them at once."""
     if none == bool(new_roles):
         raise click.UsageError("give the roles, or --none to take all away")
-    show(_view(_update(who, roles=new_roles)), as_json=as_json)
+    user, live = _update(who, roles=new_roles)
+    show(_view(user), as_json=as_json)
+    held = f"has {counted(len(user.roles), 'role')}" if user.roles else "has no roles"
+    say(f"{named_user(user)} {held}, in {counted(live, 'live session')} too")
 
 
 @group.command(short_help="Set what introspection tells besides roles.")
@@ -125,7 +142,9 @@ def roles(who: str, new_roles: tuple[str, ...], none: bool, as_json: bool) -> No
 @as_json
 def claims(who: str, claims: str, as_json: bool) -> None:
     """Set what introspection tells about a user besides roles: an object, in place of that until now."""
-    show(_view(_update(who, claims=_claims(claims))), as_json=as_json)
+    user, live = _update(who, claims=_claims(claims))
+    show(_view(user), as_json=as_json)
+    say(f"{named_user(user)} has {counted(len(user.claims), 'claim')}, in {counted(live, 'live session')} too")
 
 
 @group.command()
@@ -134,7 +153,9 @@ def claims(who: str, claims: str, as_json: bool) -> None:
 @as_json
 def rename(who: str, new_name: str, as_json: bool) -> None:
     """Give a user another name to log in with."""
-    show(_view(_update(who, username=new_name)), as_json=as_json)
+    user, _ = _update(who, username=new_name)
+    show(_view(user), as_json=as_json)
+    say(f"the name is now {named_user(user)}; sessions go on")
 
 
 @group.command()
@@ -144,45 +165,30 @@ def delete(who: str, yes: bool) -> None:
     """Delete a user for good; every session ends."""
     confirm(f"Delete {who} for good?", yes=yes)
 
-    async def work(deps: Deps) -> User:
-        user = await find(deps, who)
+    async def work(deps: Deps) -> tuple[User, int]:
+        user = await find_user(deps, who)
+        live = await live_of(deps, user.sub)
         await users.delete(deps, OPERATOR, user.sub)
-        return user
+        return user, live
 
-    say(f"deleted {_named(run(work))}")
+    user, live = run(work)
+    say(f"deleted {named_user(user)}, and ended {counted(live, 'session')}")
 
 
 @group.command("sessions")
 @WHO
+@exact_times
 @as_json
-def sessions_(who: str, as_json: bool) -> None:
+def sessions_(who: str, exact_times: bool, as_json: bool) -> None:
     """List a user's live sessions, newest first."""
-
-    async def work(deps: Deps) -> list[dict[str, Any]]:
-        listed = await sessions.list_active(deps, (await find(deps, who)).sub)
-        # `current` is about the session that asks, and here none does.
-        return [answers.SessionView.of(one).model_dump(exclude={"current"}) for one in listed]
-
-    live = run(work)
-    if not live and not as_json:
-        say(f"no live sessions of {who}")
-        return
-    show_list(live, _SESSION_COLUMNS, as_json=as_json)
+    show_live(who, None, limit=_ALL_SESSIONS, exact_times=exact_times, as_json=as_json)
 
 
 @group.command()
 @WHO
 def logout(who: str) -> None:
     """End every session of a user, logins under way included."""
-
-    async def work(deps: Deps) -> tuple[User, int]:
-        user = await find(deps, who)
-        live = await sessions.list_active(deps, user.sub)
-        await revoke.revoke_user(deps, OPERATOR, user.sub)
-        return user, len(live)
-
-    user, number = run(work)
-    say(f"ended {number} session{'' if number == 1 else 's'} of {_named(user)}")
+    say(run(lambda deps: end_of_user(deps, who)))
 
 
 @group.command("reset-code", short_help="Print a code that sets a password, once.")
@@ -192,16 +198,18 @@ def logout(who: str) -> None:
 def reset_code(who: str, expires_in: int | None, as_json: bool) -> None:
     """Print a one-time code with which the user sets a new password."""
 
-    async def work(deps: Deps) -> tuple[str, int]:
-        return await passwords.new_reset_code(deps, OPERATOR, (await find(deps, who)).sub, life_s=expires_in)
+    async def work(deps: Deps) -> tuple[User, str, int]:
+        user = await find_user(deps, who)
+        return user, *await passwords.new_reset_code(deps, OPERATOR, user.sub, life_s=expires_in)
 
-    code, life_s = run(work)
+    user, code, life_s = run(work)
     show({"reset_code": code, "expires_in": life_s}, as_json=as_json)
+    say(f"made a code for {named_user(user)}; an earlier one works no more")
     _say_about_code(life_s)
 
 
 @group.command("require-reset", short_help="Make passwords good for nothing.")
-@click.argument("who", metavar="[SUB_OR_NAME]...", nargs=-1)
+@click.argument("who", metavar="[SUB_OR_NAME]...", nargs=-1, shell_complete=user_names)
 @click.option("--all", "everybody", is_flag=True, help="All users, as when it is not known whose passwords are stale.")
 @yes
 def require_reset(who: tuple[str, ...], everybody: bool, yes: bool) -> None:
@@ -219,32 +227,17 @@ def require_reset(who: tuple[str, ...], everybody: bool, yes: bool) -> None:
                 update(done, f"{done:,}")
         return done
 
-    say(f"{run(work)} to set a new password: `authsvc user reset-code` makes a code for each")
+    done = counted(run(work), "user")
+    say(f"{done} to set a new password, and logged out: `authsvc user reset-code` makes a code for each")
 
 
 async def _subs(deps: Deps, who: Sequence[str]) -> AsyncIterator[str]:
     """The subs of these users, or of all users. Raises NotFound before the first one."""
-    for sub in dict.fromkeys([(await find(deps, one)).sub for one in who]):
+    for sub in dict.fromkeys([(await find_user(deps, one)).sub for one in who]):
         yield sub
     if not who:
         async for user in deps.store.listing.every_user():
             yield user.sub
-
-
-async def find(deps: Deps, who: str) -> User:
-    """The user with this sub or name. Raises NotFound, and InvalidRequest if it is one's sub and another's name."""
-    by_sub = by_name = None
-    with suppress(InvalidRequest):  # no sub looks like this
-        by_sub = await deps.store.users.find(check_sub(who))
-    with suppress(InvalidRequest):  # nobody is called this
-        by_name = await deps.store.users.find_by_name(normalise(who))
-    named = by_name[0] if by_name else None
-    if by_sub is not None and named is not None and by_sub.sub != named.sub:
-        raise InvalidRequest(f"that is one user's sub and another's name: for the latter say {named.sub}")
-    found = by_sub or named
-    if found is None:
-        raise NotFound("no user has this sub or name: `authsvc user list` shows all")
-    return found
 
 
 def _check_password(name: str, password: str) -> None:
@@ -253,13 +246,13 @@ def _check_password(name: str, password: str) -> None:
     check_password(password, min_length=rules.password_min_length, context=(name, *rules.password_context))
 
 
-def _named(user: User) -> str:
-    return user.sub if user.username is None else f"{user.username} ({user.sub})"
+def _update(who: str, **changes: Any) -> tuple[User, int]:
+    """Change a user. Returns the new record, and how many live sessions the user had before."""
 
-
-def _update(who: str, **changes: Any) -> User:
-    async def work(deps: Deps) -> User:
-        return await users.update(deps, OPERATOR, (await find(deps, who)).sub, **changes)
+    async def work(deps: Deps) -> tuple[User, int]:
+        sub = (await find_user(deps, who)).sub
+        live = await live_of(deps, sub)
+        return await users.update(deps, OPERATOR, sub, **changes), live
 
     return run(work)
 

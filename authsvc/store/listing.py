@@ -1,4 +1,4 @@
-"""Lists of users and clients, made by a walk over the keys: an index would be one more thing to keep correct.
+"""Lists of users, clients and sessions, made by a walk over the keys: an index would be one more thing to keep correct.
 
 A page costs a walk over part of all keys, which takes a few milliseconds for each ten thousand keys. SCAN allows empty
 pages before the end, and a record that is written meanwhile may appear twice.
@@ -51,6 +51,14 @@ class Listing:
         async for credentials in self._every(Credentials, keys.CREDENTIALS_PREFIX):
             yield credentials
 
+    async def session_handles(self, most_steps: int | None = None) -> tuple[Iterator[list[str]], bool]:
+        """The handles of the sessions that have a record, in pages, and whether they are all.
+
+        most_steps: the walk ends after so many steps, each of which looks at about a thousand keys of any kind.
+        """
+        names, whole = await self._names(keys.SESSION_PREFIX, most_steps)
+        return ([name.removeprefix(keys.SESSION_PREFIX) for name in batch] for batch in _batches(names)), whole
+
     async def users_by_name(self) -> AsyncIterator[User]:
         """Every user once, by name, and after them the users without a name. A rename meanwhile may show a user twice.
 
@@ -66,16 +74,23 @@ class Listing:
 
     async def _every(self, model: type[R], prefix: str) -> AsyncIterator[R]:
         """Walk over the keys first: the walk returns some keys twice. Only their names are kept in memory."""
+        names, _ = await self._names(prefix)
+        for batch in _batches(names):
+            for record in await self._load(model, batch):
+                yield record
+
+    async def _names(self, prefix: str, most_steps: int | None = None) -> tuple[Distinct, bool]:
+        """The names of keys, and whether they are all: a bounded walk may end before. Each step takes milliseconds."""
         names, position = Distinct(), "0"
-        while True:
+        steps = 0
+        while steps != most_steps:
+            steps += 1
             position, found = await self._connection.scan(position, f"{prefix}*", _STEP)
             for name in found:
                 names.add(name.decode())
             if position == "0":
-                break
-        for batch in _batches(names):
-            for record in await self._load(model, batch):
-                yield record
+                return names, True
+        return names, False
 
     async def _page(self, model: type[R], prefix: str, cursor: str | None, limit: int) -> tuple[list[R], str | None]:
         position, _, after = (cursor or "0").partition("!")

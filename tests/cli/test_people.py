@@ -4,12 +4,9 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from authsvc.cli.check import CHECKS
 from authsvc.cli.output import ago
 from authsvc.cli.statuses import MISUSED, NOT_FOUND, OK, REFUSED
-from authsvc.cli.trail import paragraph
 from authsvc.core.event import Event
 from tests.cli.test_cli import Cli
 from tests.cli.test_terminal import at_a_terminal
@@ -25,7 +22,7 @@ def test_the_trail_takes_names(started: Cli) -> None:
     for option in ("--sub", "--client"):
         result = started("audit", option, "nobody-here")
         assert (result.exit_code, result.stdout) == (NOT_FOUND, "")
-        assert re.fullmatch(r"authsvc: no (user|client) has this .+\n", result.stderr)
+        assert re.fullmatch(r"authsvc: no (user|client) has the .+\n", result.stderr)
     started.ok("user", "delete", "ada", "--yes")
     assert [event["event"] for event in started.lines("audit", "--sub", ada["sub"])] == ["user.deleted", "user.created"]
 
@@ -36,7 +33,7 @@ def test_an_unknown_event_lists_the_events(started: Cli) -> None:
     assert result.exit_code == MISUSED
     assert set(Event) <= set(re.findall(r"[a-z_]+\.[a-z_.]+[a-z]", result.stderr))
     none = started("audit", "--event", "client.deleted")
-    assert (none.exit_code, len(none.stdout.splitlines()), none.stderr) == (OK, 1, "no such events\n")
+    assert (none.exit_code, none.stdout, none.stderr) == (OK, "", "no such events\n")
 
 
 def test_a_token_is_issued_for_a_name(started: Cli) -> None:
@@ -65,7 +62,7 @@ def test_a_client_is_found_by_name(started: Cli) -> None:
         assert result.exit_code == REFUSED
         assert first in result.stderr
         assert second in result.stderr
-    assert started("client", "delete", second, "--yes").stderr == f"deleted orders ({second})\n"
+    assert started("client", "delete", second, "--yes").stderr == f"deleted orders ({second}), and ended 0 sessions\n"
     assert started.json("client", "show", "orders")["client_id"] == first
 
 
@@ -76,38 +73,8 @@ def test_what_was_done_is_said_with_numbers(started: Cli) -> None:
     started.login()
     assert started("user", "logout", "ada").stderr == f"ended 2 sessions of ada ({sub})\n"
     none = started("user", "sessions", "ada")
-    assert (none.stdout, none.stderr) == ("", "no live sessions of ada\n")
+    assert (none.stdout, none.stderr) == ("", f"no live sessions of ada ({sub})\n")
     assert started.ok("user", "sessions", "ada", "--json") == ""
-
-
-ENTRY = {
-    "id": "1-0",
-    "at": 1000,
-    "event": "session.ended",
-    "outcome": "failure",
-    "actor": "user:4fQ0kzPq1LxA",
-    "sub": "4fQ0kzPq1LxA",
-    "session_id": "8fQ0kzPq1LxB",
-    "reason": "spent, and repeated from elsewhere",
-    "ip": "2001:db8:1111:2222:3333:4444:5555:6666",
-}
-
-
-@pytest.mark.parametrize("width", [40, 80, 120])
-def test_an_event_breaks_between_words_only(width: int) -> None:
-    """At every width an event has whole words, and no line is wider than the terminal if a word fits into it."""
-    text = paragraph(ENTRY, {"4fQ0kzPq1LxA": "ada"}, now=1130, width=width)
-    assert text.startswith("2 min ago     session.ended")
-    for word in (
-        "sub=4fQ0kzPq1LxA (ada)",
-        "actor=user:4fQ0kzPq1LxA (ada)",
-        f"ip={ENTRY['ip']}",
-        "session_id=8fQ0kzPq1LxB",
-    ):
-        assert word in text
-    assert max(map(len, text.splitlines())) <= max(width, 14 + len(f"reason={ENTRY['reason']}"))
-    if width == 80:
-        assert max(map(len, text.splitlines())) <= 80
 
 
 def test_times_as_people_say_them() -> None:
@@ -119,9 +86,13 @@ def test_times_as_people_say_them() -> None:
 def test_the_trail_at_a_terminal(started: Cli, tmp_path: Path) -> None:
     """The terminal shows the name beside the sub."""
     sub = started.user("ada")["sub"]
-    seen = at_a_terminal("audit", started=started, cwd=tmp_path, TERM="xterm", COLUMNS="80")
-    assert f"sub={sub} (ada)" in seen
+    created = ("audit", "--event", "user.created")
+    seen = at_a_terminal(*created, started=started, cwd=tmp_path, TERM="xterm", COLUMNS="80")
+    assert re.search(rf" ada +{sub} ", seen)
     assert " ago " in seen
+    exact = at_a_terminal(*created, "--exact-times", started=started, cwd=tmp_path, TERM="xterm", COLUMNS="80")
+    assert " ago " not in exact
+    assert re.search(r"\d{4}-\d\d-\d\dT[0-9:+]+  user\.created", exact)
 
 
 def test_check_shows_problems_first(started: Cli) -> None:

@@ -20,7 +20,7 @@ import redis
 from authsvc.cli import cli
 from authsvc.cli.statuses import INTERRUPTED, OK, UNAVAILABLE
 from authsvc.flows.bootstrap import first_start
-from tests.cli.test_cli import Cli, program, ran
+from tests.cli.test_cli import CHEAPLY, Cli, program, ran
 from tests.stores import running_store
 
 
@@ -95,7 +95,7 @@ def test_for_people_an_event_is_a_line(started: Cli, tmp_path: Path) -> None:
     started.user("ada")
     with following(started.url, tmp_path, "--event", "user") as follower:
         line = follower.line()
-        assert re.match(r"\d{4}-\d\d-\d\dT[0-9:+]+  user\.created +actor=operator sub=\w{12} ", line), line
+        assert re.match(r"\d{4}-\d\d-\d\dT[0-9:+]+  user\.created +actor=operator sub=\w{12} user=ada ", line), line
         assert "\x1b" not in line
         assert follower.end() == INTERRUPTED
 
@@ -200,18 +200,8 @@ def test_every_shell_is_given_a_script_that_it_reads(started: Cli, shell: str) -
     subprocess.run([shell, "-n", "/dev/stdin"], input=script, text=True, check=True, timeout=10)
 
 
-@pytest.mark.parametrize(
-    ("typed", "offered"),
-    [
-        ("authsvc us", {"user"}),
-        ("authsvc user im", {"import"}),
-        ("authsvc user import --fr", {"--from"}),
-        ("authsvc user import --from k", {"keycloak"}),
-        ("authsvc completion ", {"bash", "zsh", "fish"}),
-    ],
-)
-def test_bash_completes(started: Cli, tmp_path: Path, typed: str, offered: set[str]) -> None:
-    """Commands, options and their values, as bash asks for them."""
+def completed(started: Cli, tmp_path: Path, typed: str, *, url: str | None = None) -> set[str]:
+    """What bash offers for a line. url: of another store."""
     if shutil.which("bash") is None:
         pytest.skip("no bash here")
     (tmp_path / "authsvc").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m authsvc.cli "$@"\n')
@@ -225,16 +215,80 @@ def test_bash_completes(started: Cli, tmp_path: Path, typed: str, offered: set[s
     _authsvc_completion authsvc
     printf '%s\\n' "${{COMPREPLY[@]}}"
     """
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    environment = os.environ | CHEAPLY
+    environment |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "AUTHSVC_REDIS_URL": url or started.url}
     done = subprocess.run(
         ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=30
     )
-    assert set(done.stdout.split()) == offered, done.stderr
+    assert done.stderr == ""
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("authsvc us", {"user"}),
+        ("authsvc user im", {"import"}),
+        ("authsvc user import --fr", {"--from"}),
+        ("authsvc user import --from k", {"keycloak"}),
+        ("authsvc completion ", {"bash", "zsh", "fish"}),
+        ("authsvc audit --event user.c", {"user.changed", "user.created", "user.cut_off"}),
+        ("authsvc audit --event sess", {"session", "session.ended"}),
+    ],
+)
+def test_bash_completes(started: Cli, tmp_path: Path, typed: str, offered: set[str]) -> None:
+    """Commands, options and their values, as bash asks for them."""
+    assert completed(started, tmp_path, typed) == offered
+
+
+NAMES = {
+    "user show gr": {"grace", "greta@example.org"},
+    "user require-reset grace greta": {"greta@example.org"},
+    "session list --user gra": {"grace"},
+    "session end --client ord": {"orders", "orders-2"},
+    "client show orders-": {"orders-2"},
+    "token issue --client orders --sub gra": {"grace"},
+    "audit --client order": {"orders", "orders-2"},
+}
+
+
+@pytest.fixture
+def named(started: Cli) -> Cli:
+    for name in ("grace", "greta@example.org", "ada", "gr;reboot", "gr$(reboot)", "gr'x", "gr*"):
+        started.user(name)
+    for name in ("orders", "orders-2", "web shop"):
+        started.ok("client", "create", name)
+    return started
+
+
+def test_bash_completes_names(named: Cli, tmp_path: Path) -> None:
+    """Names of users and clients from the store. A name in which a shell could see a command is not offered."""
+    for typed, offered in NAMES.items():
+        assert completed(named, tmp_path, f"authsvc {typed}") == offered, typed
+    # The shell would take the name of this client for two words.
+    (shop,) = [one["client_id"] for one in named.lines("client", "list") if one["name"] == "web shop"]
+    assert completed(named, tmp_path, f"authsvc client show {shop[:3]}") == {shop}
+
+
+@pytest.mark.parametrize(("shell", "form"), [("zsh", "plain\n{}\n{}"), ("fish", "plain,{}\t{}")])
+def test_other_shells_are_offered_the_same(named: Cli, shell: str, form: str) -> None:
+    """zsh and fish are told the names, with the ids as descriptions."""
+    subs = {one["username"]: one["sub"] for one in named.lines("user", "list")}
+    environment = {"_CLI_COMPLETE": f"{shell}_complete", "COMP_WORDS": "authsvc user show gr", "COMP_CWORD": "3"}
+    environment |= {"COMP_CWORD": "gr"} if shell == "fish" else {}
+    told = named(**environment).stdout.strip()
+    assert told == "\n".join(form.format(name, subs[name]) for name in ("grace", "greta@example.org"))
+
+
+def test_completing_without_a_store_offers_nothing(started: Cli, tmp_path: Path) -> None:
+    """A store that is gone, and none at all, are no error in the middle of a line. No store is started."""
+    assert completed(started, tmp_path, "authsvc user show gr", url="unix:///nonexistent/valkey.sock") == set()
+    assert completed(started, tmp_path, "authsvc user show gr", url="nonsense") == set()
 
 
 def test_the_list_of_commands_is_not_cut_off(started: Cli) -> None:
     """On 80 columns each command has its whole sentence."""
-    for group in ([], ["user"], ["client"], ["token"], ["service"]):
+    for group in ([], ["user"], ["client"], ["session"], ["token"], ["service"]):
         _, commands = started.ok(*group, "--help").split("Commands:")
         assert "..." not in commands
 

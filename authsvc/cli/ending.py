@@ -1,0 +1,45 @@
+"""Ends sessions for several commands, and says how many they were."""
+
+from authsvc.cli.finding import find_client, find_user, named_client, named_user
+from authsvc.cli.output import counted
+from authsvc.core.client import Client
+from authsvc.flows import all_sessions, revoke, sessions
+from authsvc.flows.all_sessions import Asked, Count
+from authsvc.flows.deps import OPERATOR, Deps
+
+
+async def end_of_user(deps: Deps, who: str) -> str:
+    """End all sessions of a user, with one write, and say so. Raises NotFound, InvalidRequest."""
+    user = await find_user(deps, who)
+    live = await live_of(deps, user.sub)
+    await revoke.revoke_user(deps, OPERATOR, user.sub)
+    return f"ended {counted(live, 'session')} of {named_user(user)}"
+
+
+async def end_of_client(deps: Deps, who: str) -> str:
+    """End all sessions opened through a client, with one write, and say so. Raises NotFound, InvalidRequest."""
+    client = await find_client(deps, who)
+    await revoke.revoke_client(deps, OPERATOR, client.client_id)
+    return f"ended {ended(await ended_of(deps, client))} opened through {named_client(client)}"
+
+
+async def end_of_both(deps: Deps, who: str, client: str) -> str:
+    """End the sessions that a user has through a client, one by one, and say so. Raises NotFound, InvalidRequest."""
+    user, through = await find_user(deps, who), await find_client(deps, client)
+    live = [one for one in await sessions.list_active(deps, user.sub) if one.session.client_id == through.client_id]
+    for one in live:
+        await revoke.revoke_session(deps, OPERATOR, one.handle)
+    return f"ended {counted(len(live), 'session')} of {named_user(user)} opened through {named_client(through)}"
+
+
+async def live_of(deps: Deps, sub: str) -> int:
+    return len(await sessions.list_active(deps, sub))
+
+
+async def ended_of(deps: Deps, before: Client) -> Count:
+    """How many sessions a cut-off or a deletion of a client has ended. before: the client as it was."""
+    return await all_sessions.count(deps, Asked(client_id=before.client_id, client=before))
+
+
+def ended(count: Count) -> str:
+    return counted(count.sessions, "session", at_least=not count.whole)
