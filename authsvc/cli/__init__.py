@@ -23,12 +23,12 @@ to stderr. Secrets are read from stdin or asked for, never taken as arguments.
 
 \b
 Exit status:
-  0    done; `token explain`: the token is active; `check`: nothing failed
+  0    done; `token explain`: the token is active; `check`, `status`: nothing failed
   1    refused: the message says why
   2    wrong usage, or a wrong AUTHSVC_ variable
   3    no such user, client or session
   4    the store is not available, or was never started
-  5    `token explain`: the token is inactive; `check`: something failed
+  5    `token explain`: the token is inactive; `check`, `status`: something failed
   130  interrupted
 """
 
@@ -155,6 +155,24 @@ def check(ctx: click.Context, as_json: bool, strict: bool, everything: bool) -> 
     from authsvc.cli.check import show_checks
 
     asked, fine = show_checks(as_json=as_json, strict=strict, everything=everything)
+    if not asked:
+        ctx.exit(UNAVAILABLE)
+    if not fine:
+        ctx.exit(INACTIVE)
+
+
+@cli.command(short_help="Show whether all is well, on one screen.")
+@exact_times
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
+@click.pass_context
+def status(ctx: click.Context, exact_times: bool, as_json: bool) -> None:
+    """Show whether the service is ready, its store, live sessions, the last events, and how many checks fail.
+
+    It asks the service at AUTHSVC_HOST and AUTHSVC_PORT, as set here.
+    """
+    from authsvc.cli.status import show_status
+
+    asked, fine = show_status(as_json=as_json, exact_times=exact_times)
     if not asked:
         ctx.exit(UNAVAILABLE)
     if not fine:

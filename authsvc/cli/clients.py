@@ -7,7 +7,7 @@ import click
 
 from authsvc.api.parsing import validated
 from authsvc.api.schemas import answers, requests
-from authsvc.cli.ending import end_of_client, ended, ended_of
+from authsvc.cli.ending import end_of_client, ended_of, in_words
 from authsvc.cli.finding import find_client, named_client
 from authsvc.cli.groups import client as group
 from authsvc.cli.layout import Columns
@@ -176,13 +176,13 @@ def delete(client_id: str, yes: bool) -> None:
     """Delete a client for good; every session opened through it ends."""
     confirm(f"Delete the client {client_id} for good?", yes=yes)
 
-    async def work(deps: Deps) -> tuple[Client, Count]:
+    async def work(deps: Deps) -> tuple[Client, Count | None]:
         client = await find_client(deps, client_id)
         await clients.delete(deps, OPERATOR, client.client_id)
         return client, await ended_of(deps, client)
 
     client, count = run(work)
-    say(f"deleted {named_client(client)}, and ended {ended(count)}")
+    say(f"deleted {named_client(client)}, and ended {in_words(count)}")
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

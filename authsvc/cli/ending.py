@@ -1,8 +1,13 @@
-"""Ends sessions for several commands, and says how many they were."""
+"""Ends sessions for several commands, and says how many they were.
+
+Ending never depends on counting: a damaged record costs the number only.
+"""
 
 from authsvc.cli.finding import find_client, find_user, named_client, named_user
 from authsvc.cli.output import counted
 from authsvc.core.client import Client
+from authsvc.core.record import Service
+from authsvc.errors import CorruptRecord, NewerFormat, StoreUnavailable
 from authsvc.flows import all_sessions, revoke, sessions
 from authsvc.flows.all_sessions import Asked, Count
 from authsvc.flows.deps import OPERATOR, Deps
@@ -13,14 +18,14 @@ async def end_of_user(deps: Deps, who: str) -> str:
     user = await find_user(deps, who)
     live = await live_of(deps, user.sub)
     await revoke.revoke_user(deps, OPERATOR, user.sub)
-    return f"ended {counted(live, 'session')} of {named_user(user)}"
+    return f"ended {in_words(live)} of {named_user(user)}"
 
 
 async def end_of_client(deps: Deps, who: str) -> str:
     """End all sessions opened through a client, with one write, and say so. Raises NotFound, InvalidRequest."""
     client = await find_client(deps, who)
     await revoke.revoke_client(deps, OPERATOR, client.client_id)
-    return f"ended {ended(await ended_of(deps, client))} opened through {named_client(client)}"
+    return f"ended {in_words(await ended_of(deps, client))} opened through {named_client(client)}"
 
 
 async def end_of_both(deps: Deps, who: str, client: str) -> str:
@@ -32,14 +37,32 @@ async def end_of_both(deps: Deps, who: str, client: str) -> str:
     return f"ended {counted(len(live), 'session')} of {named_user(user)} opened through {named_client(through)}"
 
 
-async def live_of(deps: Deps, sub: str) -> int:
-    return len(await sessions.list_active(deps, sub))
+async def live_of(deps: Deps, sub: str) -> Count | None:
+    """The live sessions of a user. None: a record is damaged, so their number is not known."""
+    try:
+        return Count(len(await sessions.list_active(deps, sub)), whole=True)
+    except (CorruptRecord, NewerFormat):
+        return None
 
 
-async def ended_of(deps: Deps, before: Client) -> Count:
-    """How many sessions a cut-off or a deletion of a client has ended. before: the client as it was."""
-    return await all_sessions.count(deps, Asked(client_id=before.client_id, client=before))
+async def ended_of(deps: Deps, before: Client) -> Count | None:
+    """The sessions that a cut-off or a deletion of a client has ended. before: the client as it was."""
+    return await _counted(deps, Asked(client_id=before.client_id, client=before))
 
 
-def ended(count: Count) -> str:
+async def ended_of_all(deps: Deps, before: Service) -> Count | None:
+    """The sessions that a cut-off of the service has ended. before: the service as it was."""
+    return await _counted(deps, Asked(service=before))
+
+
+async def _counted(deps: Deps, asked: Asked) -> Count | None:
+    try:
+        return await all_sessions.count(deps, asked)
+    except StoreUnavailable:  # what was to end has ended, and a failure would say that it may not have
+        return None
+
+
+def in_words(count: Count | None) -> str:
+    if count is None:
+        return "all sessions (how many is not known)"
     return counted(count.sessions, "session", at_least=not count.whole)

@@ -2,9 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from authsvc.cli.state import run, settings
@@ -99,14 +98,23 @@ class Facts:
     denied: Denied | None = None
 
 
-def gather() -> Facts:
-    """Look at everything, changing nothing. Raises WrongSettings."""
+def gather(also: Callable[[Deps], Awaitable[None]] | None = None) -> Facts:
+    """Look at everything, changing nothing. Raises WrongSettings.
+
+    also: looks at more in the same store, before the rest. A store that fails then is a problem of the store.
+    """
     configured = settings()
     seen = Seen()
     problem: str | None = None
     todo: str | None = None
+
+    async def work(deps: Deps) -> None:
+        if also is not None:
+            await also(deps)
+        await _look(seen, deps)
+
     try:
-        run(partial(_look, seen), unused=True)
+        run(work, unused=True)
     except WrongSettings:
         raise
     except (StoreUnavailable, StartupError) as error:

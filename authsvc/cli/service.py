@@ -1,14 +1,14 @@
 """`authsvc service …`."""
 
-from authsvc.cli.ending import ended
+from authsvc.cli.ending import ended_of_all, in_words
 from authsvc.cli.groups import service as group
 from authsvc.cli.options import as_json, yes
 from authsvc.cli.output import say, show
 from authsvc.cli.prompts import confirm
 from authsvc.cli.state import run
 from authsvc.core.record import FORMAT
-from authsvc.flows import all_sessions, revoke
-from authsvc.flows.all_sessions import Asked, Count
+from authsvc.flows import revoke
+from authsvc.flows.all_sessions import Count
 from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.flows.store_format import raise_store_format
 
@@ -19,12 +19,12 @@ def cut_off(yes: bool) -> None:
     """End every session there is, as after restoring a stolen or an old backup."""
     confirm("End every session of every user?", yes=yes)
 
-    async def work(deps: Deps) -> Count:
+    async def work(deps: Deps) -> Count | None:
         before = await deps.store.service.get()
         await revoke.revoke_all(deps, OPERATOR)
-        return await all_sessions.count(deps, Asked(service=before))
+        return await ended_of_all(deps, before)
 
-    say(f"ended every session there was: {ended(run(work))}")
+    say(f"ended every session there was: {in_words(run(work))}")
 
 
 @group.command("format", short_help="Show the format of the store.")

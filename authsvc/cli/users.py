@@ -9,7 +9,7 @@ import click
 from authsvc.api.parsing import MAX_BODY, load_json
 from authsvc.api.schemas import answers
 from authsvc.cli.completing import user_names
-from authsvc.cli.ending import end_of_user, live_of
+from authsvc.cli.ending import end_of_user, in_words, live_of
 from authsvc.cli.finding import find_user, named_user
 from authsvc.cli.groups import user as group
 from authsvc.cli.layout import Columns
@@ -24,6 +24,7 @@ from authsvc.core.user import User
 from authsvc.errors import InvalidRequest
 from authsvc.flows import password as passwords
 from authsvc.flows import users
+from authsvc.flows.all_sessions import Count
 from authsvc.flows.deps import OPERATOR, Deps
 
 _expires_in = click.option(
@@ -106,9 +107,15 @@ def show_(who: str, as_json: bool) -> None:
 @as_json
 def suspend(who: str, as_json: bool) -> None:
     """Let a user in no more, and end every session now."""
-    user, live = _update(who, status="suspended")
+
+    async def work(deps: Deps) -> tuple[User, Count | None]:
+        sub = (await find_user(deps, who)).sub
+        live = await live_of(deps, sub)
+        return await users.update(deps, OPERATOR, sub, status="suspended"), live
+
+    user, live = run(work)
     show(_view(user), as_json=as_json)
-    say(f"suspended {named_user(user)}, and ended {counted(live, 'session')}")
+    say(f"suspended {named_user(user)}, and ended {in_words(live)}")
 
 
 @group.command(short_help="Let a suspended user log in again.")
@@ -116,7 +123,7 @@ def suspend(who: str, as_json: bool) -> None:
 @as_json
 def reinstate(who: str, as_json: bool) -> None:
     """Let a suspended user log in again; no earlier session comes back."""
-    user, _ = _update(who, status="active")
+    user = _update(who, status="active")
     show(_view(user), as_json=as_json)
     say(f"{named_user(user)} may log in again")
 
@@ -130,10 +137,10 @@ def roles(who: str, new_roles: tuple[str, ...], none: bool, as_json: bool) -> No
     """Set a user's roles, in place of those until now. Running sessions have them at once."""
     if none == bool(new_roles):
         raise click.UsageError("give the roles, or --none to take all away")
-    user, live = _update(who, roles=new_roles)
+    user = _update(who, roles=new_roles)
     show(_view(user), as_json=as_json)
     held = f"has {counted(len(user.roles), 'role')}" if user.roles else "has no roles"
-    say(f"{named_user(user)} {held}, in {counted(live, 'live session')} too")
+    say(f"{named_user(user)} {held}; running sessions have them at once")
 
 
 @group.command(short_help="Set what introspection tells besides roles.")
@@ -142,9 +149,9 @@ def roles(who: str, new_roles: tuple[str, ...], none: bool, as_json: bool) -> No
 @as_json
 def claims(who: str, claims: str, as_json: bool) -> None:
     """Set what introspection tells about a user besides roles: an object, in place of that until now."""
-    user, live = _update(who, claims=_claims(claims))
+    user = _update(who, claims=_claims(claims))
     show(_view(user), as_json=as_json)
-    say(f"{named_user(user)} has {counted(len(user.claims), 'claim')}, in {counted(live, 'live session')} too")
+    say(f"{named_user(user)} has {counted(len(user.claims), 'claim')}; running sessions have them at once")
 
 
 @group.command()
@@ -153,7 +160,7 @@ def claims(who: str, claims: str, as_json: bool) -> None:
 @as_json
 def rename(who: str, new_name: str, as_json: bool) -> None:
     """Give a user another name to log in with."""
-    user, _ = _update(who, username=new_name)
+    user = _update(who, username=new_name)
     show(_view(user), as_json=as_json)
     say(f"the name is now {named_user(user)}; sessions go on")
 
@@ -165,14 +172,14 @@ def delete(who: str, yes: bool) -> None:
     """Delete a user for good; every session ends."""
     confirm(f"Delete {who} for good?", yes=yes)
 
-    async def work(deps: Deps) -> tuple[User, int]:
+    async def work(deps: Deps) -> tuple[User, Count | None]:
         user = await find_user(deps, who)
         live = await live_of(deps, user.sub)
         await users.delete(deps, OPERATOR, user.sub)
         return user, live
 
     user, live = run(work)
-    say(f"deleted {named_user(user)}, and ended {counted(live, 'session')}")
+    say(f"deleted {named_user(user)}, and ended {in_words(live)}")
 
 
 @group.command("sessions")
@@ -246,13 +253,9 @@ def _check_password(name: str, password: str) -> None:
     check_password(password, min_length=rules.password_min_length, context=(name, *rules.password_context))
 
 
-def _update(who: str, **changes: Any) -> tuple[User, int]:
-    """Change a user. Returns the new record, and how many live sessions the user had before."""
-
-    async def work(deps: Deps) -> tuple[User, int]:
-        sub = (await find_user(deps, who)).sub
-        live = await live_of(deps, sub)
-        return await users.update(deps, OPERATOR, sub, **changes), live
+def _update(who: str, **changes: Any) -> User:
+    async def work(deps: Deps) -> User:
+        return await users.update(deps, OPERATOR, (await find_user(deps, who)).sub, **changes)
 
     return run(work)
 

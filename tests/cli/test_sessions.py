@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import redis
 
 from authsvc.cli.statuses import MISUSED, NOT_FOUND, OK
 from authsvc.core import token as tokens
@@ -152,3 +153,16 @@ def test_names_that_are_almost_right(started: Cli) -> None:
         result = started("user", "show", text)
         assert result.exit_code == NOT_FOUND
         assert text not in result.stderr
+
+
+def test_a_damaged_record_costs_the_number_only(started: Cli, valkey: "redis.Redis") -> None:
+    """Ending sessions does not depend on counting them: with a damaged session among them they all end."""
+    made = two_users(started)
+    valkey.set(f"session:{made['ada'][0]}", b"{not JSON", keepttl=True)
+    unknown = "ended all sessions (how many is not known)"
+    assert started("user", "logout", "ada").stderr.startswith(f"{unknown} of ada")
+    assert started("client", "logout", "shop").stderr.startswith(f"{unknown} opened through shop")
+    assert f"and {unknown}" in started("user", "suspend", "ada").stderr
+    assert started.ok("service", "cut-off", "--yes") == ""
+    valkey.delete(f"session:{made['ada'][0]}")
+    assert ids(started) == []

@@ -1,0 +1,149 @@
+"""`authsvc status`: one screen about the service, its store, its sessions, its last events and what `check` finds."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+
+import click
+
+from authsvc.cli.check import judge
+from authsvc.cli.facts import Facts, gather
+from authsvc.cli.finding import Names
+from authsvc.cli.output import counted, say, show, show_list
+from authsvc.cli.trail import COLUMNS, row, view
+from authsvc.errors import StoreUnavailable
+from authsvc.flows import all_sessions
+from authsvc.flows.all_sessions import Count
+from authsvc.flows.deps import Deps
+from authsvc.settings import Settings
+
+_EVENTS = 5
+_WAIT_S = 2.0
+# Addresses that mean all interfaces. Nothing can be asked there.
+_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - it is replaced
+# The results of rows that need attention, the worst first.
+_ATTENTION = ("fail", "warn", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the service answers at its address. why: None if it is ready."""
+
+    address: str
+    ready: bool
+    why: str | None = None
+
+    def __str__(self) -> str:
+        return f"{'ready' if self.ready else 'not ready'} at {self.address}{f': {self.why}' if self.why else ''}"
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the store tells besides the facts of `check`. events: newest first, for people and for programs."""
+
+    sessions: Count | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+
+def show_status(*, as_json: bool, exact_times: bool) -> tuple[bool, bool]:
+    """Print the screen.
+
+    Returns whether the store could be asked, and whether the service is ready and no check failed.
+    """
+    seen = Seen()
+
+    async def look(deps: Deps) -> None:
+        if await deps.store.service.find() is None:
+            return
+        names = Names(deps)
+        entries, _ = await deps.store.audit.page(limit=_EVENTS)
+        seen.rows = [await row(entry, names) for entry in entries]
+        seen.events = [view(entry) for entry in entries]
+        try:
+            seen.sessions = await all_sessions.count(deps)
+        except StoreUnavailable:  # a damaged record must not hide the rest
+            seen.sessions = None
+
+    facts = gather(look)
+    answer = ask(facts.settings)
+    results = Counter(verdict.result for _, verdict in judge(facts))
+    if as_json:
+        click.echo(json.dumps(_document(answer, facts, seen, results)))
+    else:
+        show(_screen(answer, facts, seen, results), as_json=False)
+        if seen.rows:
+            click.echo()
+            show_list(seen.rows, COLUMNS, as_json=False, exact_times=exact_times)
+        todo = [check.name for check, verdict in judge(facts) if verdict.result == "fail"]
+        if todo:
+            say(f"failed: {', '.join(todo)}; `authsvc check` says what to do")
+    return facts.problem is None, answer.ready and not results["fail"]
+
+
+def ask(settings: Settings) -> Answer:
+    """Ask the service of these settings whether it is ready."""
+    host = _EVERYWHERE.get(settings.host, settings.host)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    connection = HTTPConnection(host, settings.port, timeout=_WAIT_S)
+    try:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        told = json.loads(response.read(65536))
+    except OSError as error:
+        what = error.strerror or type(error).__name__
+        return Answer(address, False, f"{what}; start it, or set AUTHSVC_HOST and AUTHSVC_PORT as it has them")
+    except (HTTPException, ValueError):
+        return Answer(address, False, "something else answers there; AUTHSVC_HOST and AUTHSVC_PORT may be another's")
+    finally:
+        connection.close()
+    if response.status == 200 and told == {"status": "ready"}:
+        return Answer(address, True)
+    why = told.get("error_description") if isinstance(told, dict) else None
+    return Answer(address, False, str(why or f"it answers {response.status}"))
+
+
+def _screen(answer: Answer, facts: Facts, seen: Seen, results: Counter[Any]) -> dict[str, Any]:
+    found = ", ".join(f"{results[name]} {name}" for name in _ATTENTION if results[name])
+    return {
+        "service": str(answer),
+        "store": _problem(facts) or "; ".join(_servers(facts)) or "it answers",
+        "sessions": None if facts.problem else _live(seen.sessions),
+        "check": f"{found}: `authsvc check` shows them" if found else "all rows pass",
+    }
+
+
+def _problem(facts: Facts) -> str | None:
+    return f"{facts.problem}. {facts.todo}." if facts.problem and facts.todo else facts.problem
+
+
+def _live(count: Count | None) -> str:
+    if count is None:
+        return "not known, because a record is damaged"
+    return counted(count.sessions, "live session", at_least=not count.whole)
+
+
+def _servers(facts: Facts) -> list[str]:
+    """Each primary: product, version, and for how long it runs."""
+    told = []
+    for found in facts.servers:
+        version = ".".join(map(str, found.server.version or ()))
+        days, memory = found.server.info.get("uptime_in_days"), found.server.info.get("used_memory_human")
+        parts = [f"{found.server.product} {version}".strip()]
+        parts += [f"up for {days} d"] if days else []
+        parts += [f"{memory} of memory"] if memory else []
+        told.append(", ".join(parts))
+    return told
+
+
+def _document(answer: Answer, facts: Facts, seen: Seen, results: Counter[Any]) -> dict[str, Any]:
+    live = seen.sessions
+    return {
+        "service": {"address": answer.address, "ready": answer.ready, "why": answer.why},
+        "store": {"answers": facts.problem is None, "why": facts.problem, "servers": _servers(facts)},
+        "sessions": None if live is None else {"live": live.sessions, "complete": live.whole},
+        "check": dict(results),
+        "events": seen.events,
+    }
