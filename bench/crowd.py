@@ -5,7 +5,7 @@ import random
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from http.client import HTTPConnection
 from statistics import mean
 from typing import Any
@@ -20,6 +20,8 @@ from bench.wrk import Figures, Target
 
 # The number of sessions of a user who is logged out everywhere.
 HEAVY = 1000
+# How long the row with a Zipf-like choice is asked before its first round, in seconds.
+WARM_S = 20
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,13 @@ def row_9(bench: Bench) -> list[Turn]:
 
 
 def row_19(bench: Bench) -> list[Turn]:
-    """The introspection of row 9 at 1M live sessions, with a choice that prefers some of them (Zipf)."""
-    return [bench.turn("zipf", replace(_about_all(bench, "zipf"), choice="zipf"))]
+    """The introspection of row 9 at 1M live sessions, with a choice that prefers some of them (Zipf).
+
+    The server is asked before the first round, so that it remembers what is asked for often.
+    """
+    target = bench.prepared(replace(_about_all(bench, "zipf"), choice="zipf"))
+    wrk.measure(target, WARM_S)
+    return [Turn("zipf", partial(wrk.measure, target, bench.options.seconds))]
 
 
 def _about_all(bench: Bench, name: str) -> Target:

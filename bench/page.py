@@ -144,6 +144,7 @@ are those of a server at its limit. Each request authenticates its client by HTT
 - **Row 17** asks like row 2, over one connection. Its latency is that of a server that is not at its limit.
 - **Row 18** asks for each token once. A round ends with its last token, so it is shorter than the rounds of other rows.
 - **Row 19** asks about the sessions of row 9 with a Zipf-like choice: session n is chosen in proportion to 1/n.
+  The server is asked for 20 seconds before the first round, so that it remembers what is asked for often.
 - **Row 20** asks like row 2: by itself, and while a client revokes and refreshes 50 other sessions a second.
 - **Row 21** asks `/verify` about a random one of the 10,000 tokens, without nginx.
 
