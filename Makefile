@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+GO ?= go
 
-.PHONY: run test sdks sdk-python sdk-node topologies check openapi docs docs-serve bench chaos release clean
+.PHONY: run test sdks sdk-python sdk-node sdk-go topologies check openapi docs docs-serve bench chaos release clean
 
 # Only the service and the embedded store; the other targets install all that development takes.
 run: $(VENV)/runnable
@@ -31,6 +32,13 @@ sdk-node: $(VENV)/installed sdk/node/node_modules/.package-lock.json
 
 sdk/%/node_modules/.package-lock.json: sdk/%/package-lock.json
 	cd sdk/$* && npm ci --no-audit --no-fund && touch node_modules/.package-lock.json
+
+# Needs Go 1.22 or newer and a C compiler. The part for gRPC downloads gRPC.
+sdk-go: $(VENV)/installed
+	cd sdk/go && test -z "$$(gofmt -l .)" && $(GO) vet ./... && $(GO) build -o /dev/null ./example
+	cd sdk/go && AUTHSVC_PROGRAM=$(CURDIR)/$(BIN)/authsvc $(GO) test -race -count=1 ./...
+	cd sdk/go/grpc && if $(GO) mod download; then $(GO) vet ./... && $(GO) test -race -count=1 ./...; else \
+		echo "gRPC could not be downloaded: sdk/go/grpc is left out"; fi
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -1,0 +1,3 @@
+module authsvc/sdk/go
+
+go 1.22

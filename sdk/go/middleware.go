@@ -1,0 +1,141 @@
+package authsvc
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+type contextKey struct{}
+
+// admission is what the context of an admitted request holds. by is nil if NewContext made it.
+type admission struct {
+	user  *Active
+	by    *Introspector
+	token string
+}
+
+// Middleware protects a handler of net/http. It passes requests with an active token that has what is required, and
+// answers all others. The handler finds the user with FromContext.
+//
+// A CORS preflight carries no token, and handlers of net/http often look at no method. So it is refused as well: put the
+// CORS middleware outside of this one.
+func (i *Introspector) Middleware(need Require) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ctx, refusal := i.admit(r, need)
+			if refusal != nil {
+				refusal.ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r.WithContext(ctx))
+		})
+	}
+}
+
+func (i *Introspector) admit(r *http.Request, need Require) (context.Context, *Refusal) {
+	ctx := r.Context()
+	if admitted, ok := ctx.Value(contextKey{}).(*admission); ok && admitted.by == i {
+		return ctx, need.check(admitted.user) // a middleware around this one has asked
+	}
+	token, refusal := i.tokenOf(r)
+	if refusal != nil {
+		return nil, refusal
+	}
+	return i.authorize(ctx, token, need)
+}
+
+// tokenOf finds the token of a request, in a cookie too if a setting names one.
+func (i *Introspector) tokenOf(r *http.Request) (string, *Refusal) {
+	cookie, found := "", false
+	// Pages of any site can open a WebSocket to us with the cookies of their visitor.
+	if i.settings.cookie != "" && (!opensWebSocket(r) || sameOrigin(r)) {
+		var refusal *Refusal
+		cookie, found, refusal = cookieIn(r.Header.Values("Cookie"), i.settings.cookie)
+		if refusal != nil {
+			return "", refusal
+		}
+	}
+	return tokenIn(r.Header.Values("Authorization"), cookie, found)
+}
+
+// Authorize does what Middleware does, for servers that do not use net/http. authorization: the headers of that name. It
+// returns a context for FromContext and WhileActive. The error is a *Refusal.
+func (i *Introspector) Authorize(ctx context.Context, authorization []string, need Require) (context.Context, error) {
+	token, refusal := tokenIn(authorization, "", false)
+	if refusal != nil {
+		return nil, refusal
+	}
+	admitted, refusal := i.authorize(ctx, token, need)
+	if refusal != nil {
+		return nil, refusal
+	}
+	return admitted, nil
+}
+
+func (i *Introspector) authorize(ctx context.Context, token string, need Require) (context.Context, *Refusal) {
+	user, err := i.Introspect(ctx, token)
+	if err != nil {
+		return nil, Refuse(err)
+	}
+	if refusal := need.check(user); refusal != nil {
+		return nil, refusal
+	}
+	return context.WithValue(ctx, contextKey{}, &admission{user, i, token}), nil
+}
+
+// FromContext returns the user of a request that Middleware or Authorize has admitted. It returns nil for others.
+func FromContext(ctx context.Context) *Active {
+	if admitted, ok := ctx.Value(contextKey{}).(*admission); ok {
+		return admitted.user
+	}
+	return nil
+}
+
+// NewContext returns a context with this user, for tests of handlers.
+func NewContext(ctx context.Context, user *Active) context.Context {
+	return context.WithValue(ctx, contextKey{}, &admission{user: user})
+}
+
+// WhileActive returns a context that ends with the token of an admitted request, for streams and WebSockets. Its
+// context.Cause is then a *Refusal: 401 if the token is active no more, 503 if nobody can tell. The promise of the cache
+// holds here too. Without the cache, the service is asked every two seconds (WithFeedSilence). Each question counts as
+// use of the session. Call the returned function when the stream ends.
+func WhileActive(ctx context.Context) (context.Context, context.CancelFunc) {
+	admitted, ok := ctx.Value(contextKey{}).(*admission)
+	watched, end := context.WithCancelCause(ctx)
+	switch {
+	case !ok:
+		end(withoutToken())
+	case admitted.by != nil:
+		go func() { end(admitted.by.refusalOf(watched, admitted.token)) }()
+	}
+	return watched, func() { end(context.Canceled) }
+}
+
+// refusalOf returns when the token is active no more, or when nobody can tell: why a request would be refused now. It
+// returns the error of ctx if ctx ends before.
+func (i *Introspector) refusalOf(ctx context.Context, token string) error {
+	for pause := firstPause; ; {
+		user, err := i.Introspect(ctx, token)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return Refuse(err)
+		}
+		if i.cache.held(ctx, token, user) {
+			pause = firstPause
+			continue
+		}
+		select { // no feed, or a change came while the answer was on its way
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		pause = min(2*pause, i.settings.feedSilence)
+	}
+}
+
+func opensWebSocket(r *http.Request) bool {
+	return r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect
+}

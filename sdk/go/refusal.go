@@ -1,0 +1,158 @@
+package authsvc
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const realm = `Bearer realm="api"`
+
+// ErrInactive says that a token is unknown, expired, revoked or meant for another resource server. The service does not
+// say which.
+var ErrInactive = errors.New("authsvc: the token is not active")
+
+// Unavailable is the third answer: the service can't tell, so the token may or may not be active. It is neither a yes
+// nor a logout. Answer 503, never 401.
+type Unavailable struct {
+	Reason        string
+	RetryAfter    time.Duration // when to ask again; 0 if the service did not say
+	Misconfigured bool          // the service refused our client, not the token; a retry does not help
+	cause         error
+}
+
+func (u *Unavailable) Error() string { return "authsvc: " + u.Reason }
+func (u *Unavailable) Unwrap() error { return u.cause }
+
+func unavailable(reason string) *Unavailable {
+	return &Unavailable{Reason: reason}
+}
+
+// Refusal says why a request is refused, and is the answer to send: it is an http.Handler.
+type Refusal struct {
+	Status      int
+	Code        string // the member `error` of the answer
+	Description string
+	challenge   string
+	retryAfter  time.Duration
+	cause       error
+}
+
+// Refuse turns an error of Introspect into the answer to the request: 401 if the token is inactive, else 503. A program
+// that gets a 401 logs its user out.
+func Refuse(err error) *Refusal {
+	if errors.Is(err, ErrInactive) {
+		return challenged(http.StatusUnauthorized, "invalid_token", "the access token is not active")
+	}
+	after := time.Second
+	var unknown *Unavailable
+	if errors.As(err, &unknown) && unknown.RetryAfter > 0 {
+		after = unknown.RetryAfter
+	}
+	return &Refusal{
+		Status:      http.StatusServiceUnavailable,
+		Code:        "temporarily_unavailable",
+		Description: "tokens can't be checked right now",
+		retryAfter:  after,
+		cause:       err,
+	}
+}
+
+func (r *Refusal) Error() string { return "authsvc: " + r.Description }
+func (r *Refusal) Unwrap() error { return r.cause }
+
+// Header returns the headers of the answer.
+func (r *Refusal) Header() http.Header {
+	header := http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}}
+	if r.challenge != "" {
+		header.Set("WWW-Authenticate", r.challenge)
+	}
+	if r.retryAfter > 0 {
+		header.Set("Retry-After", strconv.Itoa(int(r.retryAfter.Seconds())))
+	}
+	return header
+}
+
+// Body returns the body of the answer.
+func (r *Refusal) Body() []byte {
+	return []byte(`{"error": "` + r.Code + `", "error_description": "` + r.Description + `"}`)
+}
+
+// ServeHTTP answers a request with the refusal.
+func (r *Refusal) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	for name, values := range r.Header() {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(r.Status)
+	_, _ = w.Write(r.Body()) // the client may be gone
+}
+
+// withoutToken refuses a request that carries no token. Its challenge has no error code (RFC 6750 section 3.1).
+func withoutToken() *Refusal {
+	refusal := challenged(http.StatusUnauthorized, "invalid_token", "an access token is required")
+	refusal.challenge = realm
+	return refusal
+}
+
+// challenged refuses a request with a challenge that names the error. parameters: more names and values.
+func challenged(status int, code, description string, parameters ...string) *Refusal {
+	var challenge strings.Builder
+	challenge.WriteString(realm)
+	parameters = append([]string{"error", code, "error_description", description}, parameters...)
+	for at := 0; at < len(parameters); at += 2 {
+		challenge.WriteString(", " + parameters[at] + `="` + parameters[at+1] + `"`)
+	}
+	return &Refusal{Status: status, Code: code, Description: description, challenge: challenge.String()}
+}
+
+// Require is what a request needs besides an active token. The zero value needs nothing else.
+type Require struct {
+	Scope  string        // space-separated; the token needs all of them
+	Role   string        // the user needs it
+	ACR    string        // how strong the login has to be; a login at aal2 satisfies aal1 too
+	MaxAge time.Duration // the longest time since the login, in whole seconds, by the wall clock of this machine
+}
+
+// Check returns nil if the user has everything that is required, else a *Refusal. A token that was issued without a
+// login satisfies no MaxAge.
+func (r Require) Check(user *Active) error {
+	if refusal := r.check(user); refusal != nil {
+		return refusal
+	}
+	return nil // no nil pointer of type *Refusal, which would be an error that is not nil
+}
+
+func (r Require) check(user *Active) *Refusal {
+	switch {
+	case user == nil:
+		return withoutToken()
+	case !user.HasScope(strings.Fields(r.Scope)...):
+		return challenged(http.StatusForbidden, "insufficient_scope", "the token does not allow this", "scope", r.Scope)
+	case r.Role != "" && !user.HasRole(r.Role):
+		return challenged(http.StatusForbidden, "insufficient_scope", "the user may not do this")
+	case r.ACR != "" && !isStrong(user.ACR, r.ACR):
+		return r.loginAgain("this needs a stronger login")
+	case r.MaxAge > 0 && (user.AuthTime.IsZero() || wallNow().Sub(user.AuthTime) > r.MaxAge):
+		return r.loginAgain("log in again for this")
+	}
+	return nil
+}
+
+// loginAgain names both demands in its challenge, so that one new login can satisfy both (RFC 9470 section 3).
+func (r Require) loginAgain(description string) *Refusal {
+	var demands []string
+	if r.ACR != "" {
+		demands = append(demands, "acr_values", r.ACR)
+	}
+	if r.MaxAge > 0 {
+		demands = append(demands, "max_age", strconv.Itoa(int(r.MaxAge.Seconds())))
+	}
+	return challenged(http.StatusUnauthorized, "insufficient_user_authentication", description, demands...)
+}
+
+func isStrong(acr, wanted string) bool {
+	levels := map[string]int{"aal1": 1, "aal2": 2}
+	return acr == wanted || levels[wanted] > 0 && levels[acr] >= levels[wanted]
+}
