@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -73,17 +74,18 @@ def process(
     cwd: Path = ROOT,
 ) -> Iterator[None]:
     """A process that is pinned to cores and ready. Raises BenchError with the end of its log if it does not start."""
-    with log.open("wb") as sink:
-        started = subprocess.Popen(
-            ["taskset", "-c", cores, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=sink,
-            cwd=cwd,
-            env=clean_environment() | dict(environment or {}),
-            start_new_session=True,  # Ctrl-C reaches the bench alone, which then ends its processes in order
-        )
+    started = None
     try:
+        with log.open("wb") as sink, _whole():
+            started = subprocess.Popen(
+                ["taskset", "-c", cores, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                cwd=cwd,
+                env=clean_environment() | dict(environment or {}),
+                start_new_session=True,  # Ctrl-C reaches the bench alone, which then ends its processes in order
+            )
         deadline = time.monotonic() + START_TIMEOUT_S
         while not ready():
             if started.poll() is not None or time.monotonic() > deadline:
@@ -92,12 +94,33 @@ def process(
             time.sleep(0.05)
         yield
     finally:
-        started.terminate()
-        try:
-            started.wait(15)
-        except subprocess.TimeoutExpired:
-            started.kill()
-            started.wait()
+        if started is not None:
+            _end(started)
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Hold SIGTERM back until the end of this block.
+
+    The handler raises wherever the program is. Raised inside Popen, it would leave a process that nobody ends.
+    """
+    held: list[int] = []
+    handler = signal.signal(signal.SIGTERM, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        for number in held:
+            signal.raise_signal(number)
+
+
+def _end(started: "subprocess.Popen[bytes]") -> None:
+    started.terminate()
+    try:
+        started.wait(15)
+    except subprocess.TimeoutExpired:
+        started.kill()
+        started.wait()
 
 
 @contextmanager
