@@ -18,11 +18,28 @@ from tests.driver.reading import read
 from tests.topologies import ServerProcess
 
 
+def by_breaker(error: StoreUnavailable) -> bool:
+    return "did not answer a moment ago" in str(error)
+
+
 async def refused(call: Awaitable[Any]) -> bool:
     """Let the call fail. Whether the breaker refused it, instead of letting it wait for the server."""
     with pytest.raises(StoreUnavailable) as failed:
         await call
-    return "did not answer a moment ago" in str(failed.value)
+    return by_breaker(failed.value)
+
+
+async def reply_to(call: Callable[[], Awaitable[Any]]) -> Any:
+    """The server's reply. On a busy machine it may be late for a few calls, but the breaker refuses none."""
+    errors: list[StoreUnavailable] = []
+    while len(errors) < MIN_FAILURES:
+        try:
+            return await call()
+        except StoreUnavailable as error:
+            errors.append(error)
+            if by_breaker(error):
+                break
+    raise errors[-1]
 
 
 async def answers_again(call: Callable[[], Awaitable[Any]]) -> None:
@@ -81,7 +98,7 @@ async def test_writes_that_hang_do_not_stop_reads(tmp_path: Path) -> None:
         connection = Connection(server.url)
         server.call("CLIENT", "PAUSE", 60000, "WRITE")
         await opens(lambda: connection.call("SET", "a", 1))
-        assert await connection.call("GET", "a") is None
+        assert await reply_to(lambda: connection.call("GET", "a")) is None
         await connection.close()
 
 
@@ -94,7 +111,7 @@ async def test_a_refused_connection_does_not_open_the_breaker(tmp_path: Path) ->
         for _ in range(3 * MIN_FAILURES):
             assert not await refused(connection.call("GET", "a"))
         await asyncio.to_thread(server.start)
-        assert await connection.call("GET", "a") is None
+        assert await reply_to(lambda: connection.call("GET", "a")) is None
         await connection.close()
 
 
@@ -108,7 +125,7 @@ async def test_each_node_of_a_cluster_has_its_own_breaker(tmp_path: Path) -> Non
         hung.pause()
         await asyncio.gather(*(refused(connection.call("GET", "a")) for _ in range(MIN_FAILURES)))
         assert await refused(connection.call("GET", "a"))
-        assert await connection.call("GET", other) is None
+        assert await reply_to(lambda: connection.call("GET", other)) is None
         hung.resume()
         await answers_again(lambda: connection.call("GET", "a"))
         await connection.close()

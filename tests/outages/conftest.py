@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from authsvc.composition import open_deps
+from authsvc.driver.timeouts import Timeouts
 from authsvc.settings import Settings
 from tests.conftest import CHEAP, Clock
 from tests.outages.proxy import Proxy
@@ -28,9 +29,15 @@ def grace_s() -> int:
 
 
 @pytest.fixture
-async def world(proxy: Proxy, clock: Clock, grace_s: int) -> AsyncIterator[World]:
+def timeouts() -> Timeouts:
+    """Those of production. A module whose tests are not about time overrides this with PATIENT."""
+    return Timeouts()
+
+
+@pytest.fixture
+async def world(proxy: Proxy, clock: Clock, grace_s: int, timeouts: Timeouts) -> AsyncIterator[World]:
     settings = Settings(**CHEAP, max_sessions=MAX_SESSIONS, refresh_grace_s=grace_s)
-    async with open_deps(settings, proxy.url, clock) as deps:
+    async with open_deps(settings, proxy.url, clock, timeouts=timeouts) as deps:
         world = await make(deps, clock)
         try:
             yield world

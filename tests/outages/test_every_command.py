@@ -7,6 +7,8 @@ import redis
 
 from authsvc.api.routes import ROUTES
 from authsvc.core.event_limit import EventLimit
+from authsvc.driver.timeouts import Timeouts
+from tests.conftest import PATIENT
 from tests.outages.proxy import Fault, Plan, Proxy
 from tests.outages.world import BY_NAME, CALLS, World, difference, events_of, restore, save, state_of
 
@@ -20,6 +22,12 @@ PLANS: list[tuple[Fault, Fault | None]] = [
     (Fault.LOST, Fault.CUT),
     (Fault.LOST, Fault.LOST),
 ]
+
+
+@pytest.fixture
+def timeouts() -> Timeouts:
+    """Faults break connections here and nothing hangs, so the store may be late on a busy machine."""
+    return PATIENT
 
 
 def test_every_route_that_uses_the_store_is_here() -> None:
