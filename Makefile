@@ -5,13 +5,25 @@ BIN := $(VENV)/bin
 GO ?= go
 
 .PHONY: run test sdks sdk-python sdk-node sdk-go topologies check openapi docs docs-serve bench chaos release clean
+.PHONY: test-slow test-all
 
 # Only the service and the embedded store; the other targets install all that development takes.
 run: $(VENV)/runnable
 	@exec $(BIN)/authsvc serve
 
+# What every commit passes, within five minutes on two idle cores.
 test: check
-	$(BIN)/python -m pytest -n 2 -q
+	$(PYTEST) -m "not slow" --hypothesis-profile=quick
+
+# The rest: what takes minutes by its nature, and properties with all their examples.
+test-slow: $(VENV)/installed
+	$(PYTEST) -m "slow or hypothesis"
+
+test-all: test test-slow
+
+# Workers take over tests from each other's end, so that the tests of a module share its fixtures. Bytecode is written,
+# or each service that a test starts would compile the package again.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 # The flows on every other shape of store, the redis-server on the PATH included; some minutes.
 topologies: $(VENV)/installed

@@ -35,9 +35,12 @@ from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.flows.introspect import judge
 from authsvc.ops.binary import find_binary
 from authsvc.settings import Settings
-from tests import topologies
+from tests import authorities, topologies
 from tests.flows.contents import Commands
+from tests.selection import pytest_ignore_collect as pytest_ignore_collect  # pytest looks for it here
 from tests.stores import Secrets
+
+authorities.read_once()
 
 # A script that runs the tests in the background ignores interrupts, and the programs of the tests would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -39,6 +39,7 @@ from authsvc.settings import Settings
 from tests.conftest import CHEAP, PATIENT, Clock
 from tests.flows import contents
 from tests.flows.conftest import HERE, use
+from tests.selection import examples
 
 GRACE_S = 10
 FAR = "far|1"
@@ -435,6 +436,7 @@ class Sessions(RuleBasedStateMachine):
             self.runner.close()
 
 
+@pytest.mark.hypothesis
 def test_the_service_is_what_the_model_says(valkey: "redis.Redis", valkey_url: str) -> None:
     """The model and the service agree after any sequence of logins, refreshes, revocations, changes and time."""
 
@@ -445,7 +447,7 @@ def test_the_service_is_what_the_model_says(valkey: "redis.Redis", valkey_url: s
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=50,
+            max_examples=examples(50),
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -27,6 +27,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_sigterm_ends_all_that_was_started(command: list[str], tmp_path: Path) -> None:
     """SIGTERM ends the stores, the services and the load generators together with the process that started them."""

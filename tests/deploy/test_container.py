@@ -69,6 +69,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "authsvc"
 
 
+@pytest.mark.slow
 def test_the_image_holds_no_installer(image: Path) -> None:
     assert not (image / "bin" / "pip").exists()
     assert not list(image.glob("lib/python*/site-packages/pip"))
@@ -109,6 +110,7 @@ def ping(port: int) -> bytes:
         return b""
 
 
+@pytest.mark.slow
 def test_the_service_runs_with_a_read_only_root(
     image: Path, stack: tuple[Secrets, int], new_server: Callable[..., Server]
 ) -> None:
@@ -153,6 +155,7 @@ def service(name: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
     """`docker compose config` accepts the file, and its paths lead to files once the passwords are made."""
     command = [*compose(), "--file", str(COMPOSE), "config", "--format", "json"]

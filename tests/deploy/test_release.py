@@ -24,6 +24,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         raise
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_only_the_package(wheel: Path) -> None:
     """The wheel holds its licences and py.typed, and its version is that of authsvc/__init__.py."""
     release.examine(wheel)
@@ -34,6 +35,7 @@ def test_the_wheel_holds_only_the_package(wheel: Path) -> None:
     assert {"embedded", "sdk"} <= set(re.findall(r"^Provides-Extra: (\w+)$", text, re.MULTILINE))
 
 
+@pytest.mark.slow
 def test_a_wheel_with_other_contents_is_refused(wheel: Path, tmp_path: Path) -> None:
     """The check refuses a wheel with wrong contents."""
     other = tmp_path / wheel.name
@@ -44,6 +46,7 @@ def test_a_wheel_with_other_contents_is_refused(wheel: Path, tmp_path: Path) -> 
         release.examine(other)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     """Without extras `--help` works and `serve` says what to install; with `embedded` a token is issued and revoked."""

@@ -15,12 +15,15 @@ import yaml
 from tests.docs.blocks import OPTIONS, ROOT, Block, blocks_of, documented
 from tests.docs.walk import BEYOND, PageServer, walk
 from tests.e2e.conftest import free_port
+from tests.selection import slow
 
 PAGES = {str(page.relative_to(ROOT)): blocks_of(page) for page in documented()}
 BLOCKS = [block for blocks in PAGES.values() for block in blocks]
 RUN = {"sh", "python"}
 # `text` is for readers only: a layout, an answer with an ellipsis.
 LANGUAGES = RUN | {"json", "yaml", "toml", "nginx", "caddy", "js", "go", "java", "html", "ini", "text"}
+# The pages whose commands `make test` runs.
+FIRST_READ = {"README.md", "docs/start.md"}
 UNTOUCHED = [block for block in BLOCKS if "no-run" in block.options]
 
 
@@ -53,7 +56,14 @@ def page_server(tmp_path: Path) -> Iterator[PageServer]:
     server.clean_up()
 
 
-@pytest.mark.parametrize("name", [name for name, blocks in PAGES.items() if {b.language for b in blocks} & RUN])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in FIRST_READ else slow(name)
+        for name, blocks in PAGES.items()
+        if {b.language for b in blocks} & RUN
+    ],
+)
 def test_the_commands_of_a_page_succeed(name: str, page_server: PageServer) -> None:
     """All commands and programs of a page succeed in their order, beside a new service."""
     blocks = PAGES[name]

@@ -69,6 +69,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_the_site_loads_nothing_from_other_hosts(site: Path) -> None:
     """All scripts, styles, fonts, pictures and forms are of the site itself, so it works without the internet."""
     pages = sorted(site.rglob("*.html"))
@@ -82,6 +83,7 @@ def test_the_site_loads_nothing_from_other_hosts(site: Path) -> None:
         assert re.findall(r"(?:href|src)=\"(?:https?:)?//", picture.read_text()) == [], picture.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page", [page for page in documented() if page.is_relative_to(ROOT / "docs")], ids=lambda page: page.name
 )
@@ -94,6 +96,7 @@ def test_a_page_shows_the_structure_of_its_markdown(site: Path, page: Path) -> N
     assert {kind: found[kind] for kind in _SAME.values()} == {kind: written[kind] for kind in _SAME.values()}
 
 
+@pytest.mark.slow
 def test_the_site_can_be_searched(site: Path) -> None:
     """The site brings its own search index and offers it on each page."""
     assert (site / "search" / "pagefind-entry.json").exists()
@@ -111,6 +114,7 @@ def test_pages_link_to_their_source(monkeypatch: pytest.MonkeyPatch) -> None:
     assert site_hooks.on_config(config).edit_uri == "https://git.example.org/authsvc/edit/main/docs/"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_links_of_the_repository_hold(site: Path, name: str) -> None:
     """The files and anchors exist to which README and other pages outside of docs/ link."""

@@ -17,6 +17,7 @@ from tests import topologies
 from tests.conftest import PASSWORD, Service, bearer
 from tests.driver.test_topologies import service_on
 from tests.processes import until
+from tests.selection import slow
 from tests.topologies import ServerProcess
 
 
@@ -107,6 +108,8 @@ ACTS: list[Act] = [
     revoke_token, revoke_session, revoke_user, revoke_all, suspend, delete_user, log_out, log_out_everywhere,
     end_the_session, change_password, take_a_role, rotate_secret, delete_client, new_reset_code,
 ]  # fmt: skip
+# One of each kind is enough for `make test`: a deletion, a cut-off, and a swap of credentials.
+QUICK = {revoke_token, suspend, change_password}
 # These acts end the session of their own caller, so the caller cannot repeat them after a 503.
 ONCE = {log_out, log_out_everywhere, end_the_session, change_password}
 
@@ -130,7 +133,7 @@ def is_refusal(answer: httpx.Response) -> bool:
     return answer.status_code == 503 and told
 
 
-@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("act", [act if act in QUICK else slow(act) for act in ACTS])
 async def test_a_change_that_no_replica_has_is_503(tmp_path: Path, act: Act) -> None:
     """While the replica is stopped, each act is 503, also when it is repeated. Afterwards the act succeeds."""
     with topologies.replicated(tmp_path) as store:
@@ -210,6 +213,7 @@ async def test_a_revoked_token_stays_dead_through_a_failover(tmp_path: Path) -> 
             assert await service.active(told["access_token"])
 
 
+@pytest.mark.slow
 async def test_several_replicas_can_be_required(tmp_path: Path) -> None:
     """When two replicas are required, a revocation that one of them has is 503."""
     with topologies.replicated(tmp_path, replicas=2) as store:
@@ -223,6 +227,7 @@ async def test_several_replicas_can_be_required(tmp_path: Path) -> None:
             assert (await service.http.post("/revoke", data=form, auth=service.admin)).status_code == 200
 
 
+@pytest.mark.slow
 async def test_on_a_cluster_only_replicas_of_the_key_count(tmp_path: Path) -> None:
     """Replicas of other nodes do not count for a change."""
     with topologies.cluster(tmp_path, replicas=1) as cluster:

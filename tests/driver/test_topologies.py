@@ -24,6 +24,7 @@ from authsvc.store import keys
 from tests import topologies
 from tests.conftest import CHEAP, Service, bearer
 from tests.driver.reading import read
+from tests.selection import slow
 from tests.topologies import Cluster, ServerProcess
 
 
@@ -87,7 +88,7 @@ def tls_binary() -> str:
     return found
 
 
-@pytest.mark.parametrize("shape", ["server", "sentinel", "cluster", "tls"])
+@pytest.mark.parametrize("shape", ["server", "sentinel", slow("cluster"), slow("tls")])
 async def test_every_kind_of_call(tmp_path: Path, shape: str) -> None:
     """Every kind of call, from creating a user to ending all sessions, works on every topology."""
     with store(shape, tmp_path) as url:
@@ -150,7 +151,7 @@ async def test_a_replica_is_not_read_from(tmp_path: Path, caplog: pytest.LogCapt
         assert "is a replica" in caplog.text
 
 
-@pytest.mark.parametrize("encrypted", ["store", "sentinels"])
+@pytest.mark.parametrize("encrypted", ["store", slow("sentinels")])
 async def test_tls_to_one_side_only(tmp_path: Path, encrypted: str) -> None:
     """TLS to the store needs no TLS to the sentinels, and the reverse."""
     with topologies.half_encrypted(tmp_path, tls_binary(), store_by_tls=encrypted == "store") as url:
@@ -187,6 +188,7 @@ async def test_sentinels_fail_over(tmp_path: Path) -> None:
             assert not await service.active(kept["access_token"])
 
 
+@pytest.mark.slow
 async def test_a_replaced_primary_is_not_read_from(tmp_path: Path) -> None:
     """An old primary that resumes still claims to be the primary. The service soon stops reading from it."""
     with topologies.sentinels(tmp_path) as watched:
@@ -210,7 +212,7 @@ async def test_a_replaced_primary_is_not_read_from(tmp_path: Path) -> None:
             assert await eventually(dead, 5) < 2.5
 
 
-@pytest.mark.parametrize("gone", ["sentinels", "replica", "both"])
+@pytest.mark.parametrize("gone", [slow("sentinels"), slow("replica"), "both"])
 async def test_a_primary_needs_sentinels_or_replicas(tmp_path: Path, gone: str) -> None:
     """At level `replica` the primary is read only while sentinels name it or replicas follow it."""
     with topologies.sentinels(tmp_path, replicas=1) as watched:
@@ -278,7 +280,7 @@ def moved(cluster: Cluster, key: str, how: str) -> Iterator[None]:
     yield
 
 
-@pytest.mark.parametrize("how", ["moved", "moving"])
+@pytest.mark.parametrize("how", [slow("moved"), "moving"])
 async def test_slots_move_under_a_service(tmp_path: Path, how: str) -> None:
     """Every kind of call follows MOVED and ASK, and succeeds."""
     with topologies.cluster(tmp_path) as cluster:
@@ -307,6 +309,7 @@ async def test_slots_move_under_a_service(tmp_path: Path, how: str) -> None:
             assert "user.cut_off" in [event["event"] for event in events]
 
 
+@pytest.mark.slow
 async def test_keys_between_two_nodes(tmp_path: Path) -> None:
     """While only one of two keys of a slot has moved (TRYAGAIN), a call for both is an outage within the bound."""
     with topologies.cluster(tmp_path) as cluster:
@@ -325,6 +328,7 @@ async def test_keys_between_two_nodes(tmp_path: Path) -> None:
         await connection.close()
 
 
+@pytest.mark.slow
 async def test_every_page_of_a_list(tmp_path: Path) -> None:
     """Pages of any length list every user, also when a page ends together with a node."""
     with topologies.cluster(tmp_path) as cluster:
@@ -393,6 +397,7 @@ async def token_of(service: Service, cluster: Cluster, wanted: Callable[[list[Se
             return str(session["access_token"])
 
 
+@pytest.mark.slow
 async def test_a_cluster_that_is_down(tmp_path: Path) -> None:
     """CLUSTERDOWN is 503 within the bound, until the cluster is whole again."""
     # With `everysec`, the default, a server that is killed while its disk syncs loses acknowledged writes.
@@ -418,6 +423,7 @@ async def test_a_cluster_that_is_down(tmp_path: Path) -> None:
             await eventually(answers)
 
 
+@pytest.mark.slow
 async def test_swaps_and_scans(tmp_path: Path) -> None:
     """A swap changes several keys of one slot. A scan returns every key of every node at least once."""
     with topologies.cluster(tmp_path) as cluster:
@@ -436,6 +442,7 @@ async def test_swaps_and_scans(tmp_path: Path) -> None:
         await connection.close()
 
 
+@pytest.mark.slow
 async def test_sentinels_that_disagree_on_the_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Sentinels that call one primary by its name and by its address vouch for none, and the log says so, once."""
     with topologies.disagreeing_sentinels(tmp_path) as (url, port):
@@ -452,6 +459,7 @@ async def test_sentinels_that_disagree_on_the_name(tmp_path: Path, caplog: pytes
     assert f"127.0.0.1:{port} (2)" in line
 
 
+@pytest.mark.slow
 async def test_no_sentinel_is_forgotten(tmp_path: Path) -> None:
     """A sentinel that was dead during concurrent questions is asked again later."""
     with topologies.sentinels(tmp_path, replicas=1) as watched:

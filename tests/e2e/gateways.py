@@ -19,6 +19,7 @@ import pytest
 
 from tests.e2e.conftest import Server, free_port
 from tests.processes import until
+from tests.selection import slow
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 # Where the configurations have the gateway, the service and the application.
@@ -122,6 +123,9 @@ COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     "envoy": _envoy,
     "traefik": _traefik,
 }
+
+# `make test` has nginx. The rules of the five are alike, and `make test-all` has them all.
+GATEWAYS = [name if name == "nginx" else slow(name) for name in sorted(COMMANDS)]
 
 
 def program(name: str, package: str) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from authlib.deprecate import AuthlibDeprecationWarning  # type: ignore[import-untyped]  # its stubs lag behind it
 
+from tests.selection import slow
+
 with warnings.catch_warnings():
     # It would rather use httpx2. It insists on being heard, whatever the filters of the test run are.
     warnings.simplefilter("ignore", AuthlibDeprecationWarning)
@@ -48,7 +50,7 @@ class Backend:
             return bool(answer.json()["active"])
 
 
-@pytest.fixture(params=["public", "client_secret_basic", "client_secret_post"])
+@pytest.fixture(params=["public", "client_secret_basic", slow("client_secret_post")])
 def backend(request: pytest.FixtureRequest, new_server: Callable[..., Server]) -> Backend:
     server = new_server().start()
     with server.http(auth=server.admin) as http:

@@ -12,10 +12,11 @@ import redis
 from authsvc.ops.binary import find_binary
 from tests.e2e.conftest import AUTHSVC, PASSWORD, Server, clean, free_port, run
 from tests.processes import until
+from tests.selection import slow
 from tests.stores import debian_redis, is_redis_7_0, rights_of_the_service, running_store
 
 
-@pytest.fixture(params=["valkey", "redis-server", "least privilege"])
+@pytest.fixture(params=[slow("valkey"), slow("redis-server"), "least privilege"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A server over TCP, with a password; once the Valkey that is found, once the redis-server on the PATH.
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.e2e.conftest import Server, free_port
 from tests.e2e.wire import Wire, assert_in_step, assert_refused, probes
 from tests.processes import resident_kib
+from tests.selection import examples
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
 POST = b"POST /introspect HTTP/1.1\r\nHost: a\r\n"
@@ -370,7 +371,9 @@ TOKENS += [GET + b"\r\n", CHUNKED, b"Expect: 100-continue", b"Content-Type: appl
 NOISE = st.lists(st.sampled_from(TOKENS) | st.binary(max_size=8), max_size=40).map(b"".join)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=examples(300), deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
 @given(st.lists(NOISE, min_size=1, max_size=3))
 def test_noise(edge: Server, pieces: list[bytes]) -> None:
     """The server answers any bytes with a status of its contract or with none, and stays up."""

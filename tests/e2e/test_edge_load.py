@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.conftest import Server
 from tests.e2e.wire import Wire, assert_refused
 from tests.processes import until
+from tests.selection import slow
 
 NewServer = Callable[..., Server]
 READY = b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -88,7 +89,7 @@ def test_connections_beyond_the_limit(new_server: NewServer) -> None:
     until(lambda: httpx.get(f"{server.url}/readyz").status_code == 200)
 
 
-@pytest.mark.parametrize("when", ["known at the start", "taken away later"])
+@pytest.mark.parametrize("when", [slow("known at the start"), "taken away later"])
 def test_descriptors_run_out(new_server: NewServer, when: str) -> None:
     """With 256 descriptors and 400 connections the server neither dies nor spins, and then serves as before."""
     server = new_server()

@@ -16,6 +16,7 @@ from tests import topologies
 from tests.e2e.conftest import PASSWORD, Server
 from tests.e2e.wire import Wire
 from tests.processes import alive, processes_on, until
+from tests.selection import slow
 
 NewServer = Callable[..., Server]
 READY = b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -33,7 +34,7 @@ def workers_of(server: Server) -> list[int]:
     return [pid for pid in children if alive(pid) and b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", slow("2")])
 def test_sigterm_answers_what_crosses_with_it(new_server: NewServer, workers: str) -> None:
     """After SIGTERM the server accepts no connection, answers what has begun or crosses with it, and exits with 0.
 
@@ -70,7 +71,7 @@ def test_sigterm_answers_what_crosses_with_it(new_server: NewServer, workers: st
     assert "Traceback" not in server.log
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [slow("1"), "2"])
 def test_sigterm_is_bounded(new_server: NewServer, workers: str) -> None:
     """The server ends in time with a hanging store, an unfinished request and a client that takes no answer."""
     server = new_server(AUTHSVC_WORKERS=workers).start()

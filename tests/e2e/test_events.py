@@ -16,6 +16,7 @@ import pytest
 
 from tests.e2e.conftest import Server
 from tests.processes import processes_on, until
+from tests.selection import slow
 from tests.streams import Told, named, parse
 
 log = logging.getLogger(__name__)  # the figures: pytest -o log_cli=true -o log_cli_level=INFO
@@ -117,7 +118,7 @@ def change_many(server: Server, count: int) -> None:
                 pipeline.execute()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [slow("1"), "2"])
 async def test_a_stop_does_not_wait_for_streams(new_server: Callable[..., Server], workers: str) -> None:
     """SIGTERM ends every stream at once and in order, and one whose reader does not read holds nothing up."""
     server = new_server(AUTHSVC_WORKERS=workers)
@@ -182,6 +183,7 @@ async def test_a_store_that_is_killed(server: Server) -> None:
     await stream.close()
 
 
+@pytest.mark.slow
 async def test_a_crowd(server: Server) -> None:
     """A thousand subscribers of one worker hear of a change within a second; each costs some tens of kilobytes."""
     assert server.process is not None
@@ -204,6 +206,7 @@ async def test_a_crowd(server: Server) -> None:
         await asyncio.to_thread(until, lambda: "authsvc-events" not in [c["name"] for c in valkey.client_list()])
 
 
+@pytest.mark.slow
 async def test_readers_who_do_not_read(server: Server) -> None:
     """While 200,000 keys change, 20 connections that take nothing cost no more than their buffers; others hear all."""
     assert server.process is not None

@@ -91,7 +91,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module", params=sorted(gateways.COMMANDS))
+@pytest.fixture(scope="module", params=gateways.GATEWAYS)
 def setting(
     request: pytest.FixtureRequest, service: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Setting]:
@@ -178,7 +178,7 @@ def test_an_own_page_opens_one_with_the_cookie(setting: Setting) -> None:
     assert_opens(setting, "/a", [setting.cookie(), origin, ("Sec-Fetch-Site", "same-origin")], "author")
 
 
-@pytest.mark.parametrize("name", sorted(gateways.COMMANDS))
+@pytest.mark.parametrize("name", gateways.GATEWAYS)
 @pytest.mark.parametrize(
     "fields",
     [

@@ -111,7 +111,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, 
     assert "Traceback" not in server.log
 
 
-@pytest.fixture(scope="module", params=sorted(gateways.COMMANDS))
+@pytest.fixture(scope="module", params=gateways.GATEWAYS)
 def setting(
     request: pytest.FixtureRequest, running: tuple[Server, int, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Setting]:

@@ -13,11 +13,12 @@ import pytest
 from tests.e2e.conftest import PASSWORD, Server, free_port, run
 from tests.metrics.reading import Reading
 from tests.processes import alive, processes_on, until
+from tests.selection import slow
 
 Serve = Callable[..., Server]
 
 
-@pytest.fixture(params=[1, 2], ids=["one worker", "two workers"])
+@pytest.fixture(params=[slow(1), 2], ids=["one worker", "two workers"])
 def served(new_server: Serve, request: pytest.FixtureRequest) -> tuple[Server, str]:
     port = free_port()
     server = new_server(AUTHSVC_METRICS_PORT=str(port), AUTHSVC_WORKERS=str(request.param)).start()

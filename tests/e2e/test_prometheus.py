@@ -42,6 +42,7 @@ def watched(
         yield server, prometheus
 
 
+@pytest.mark.slow
 def test_under_load_and_without_its_store(
     watched: tuple[Server, Prometheus], store: StoreProcess, tmp_path: Path
 ) -> None:

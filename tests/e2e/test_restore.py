@@ -131,6 +131,7 @@ def put_back(server: Server, past: Past) -> None:
     shutil.copytree(past.backup, server.data_dir)
 
 
+@pytest.mark.slow
 def test_without_the_cut_off_the_past_is_alive(server: Server, past: Past) -> None:
     """The control: every row of the runbook's table is true, or the test of the runbook would show nothing."""
     put_back(server, past)
@@ -179,6 +180,7 @@ def test_the_runbook_takes_it_away_again(server: Server, past: Past) -> None:
     assert active(server, log_in(server, "kim", NEW_PASSWORD).json()["access_token"])
 
 
+@pytest.mark.slow
 def test_the_cut_off_holds_for_every_worker(new_server: Callable[..., Server]) -> None:
     """Two workers on the restored store: neither takes a token from before."""
     server = new_server(AUTHSVC_WORKERS="2").start()

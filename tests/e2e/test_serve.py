@@ -19,6 +19,7 @@ from authsvc import __version__
 from authsvc.cli.statuses import MISUSED, UNAVAILABLE
 from tests.e2e.conftest import AUTHSVC, PASSWORD, START_WITHIN_S, Server, clean, free_port, run
 from tests.processes import processes_on, until
+from tests.selection import slow
 from tests.stores import running_store
 
 NewServer = Callable[..., Server]
@@ -61,8 +62,10 @@ def test_a_second_start_keeps_everything_and_prints_no_secret(server: Server) ->
         assert http.post("/login", json={"username": "ada", "password": PASSWORD}).status_code == 200
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("number", "workers"),
+    [(signal.SIGTERM, "1"), (signal.SIGINT, "2"), slow(signal.SIGTERM, "2"), slow(signal.SIGINT, "1")],
+)
 def test_a_signal_ends_server_and_valkey(new_server: NewServer, number: int, workers: str) -> None:
     """Sent to the whole process group, as by Ctrl-C: both end cleanly, nothing is left running or listening."""
     server = new_server(AUTHSVC_WORKERS=workers).start()
@@ -79,7 +82,7 @@ def test_a_signal_ends_server_and_valkey(new_server: NewServer, number: int, wor
         httpx.get(f"{server.url}/healthz")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, slow(signal.SIGINT)], ids=["SIGTERM", "SIGINT"])
 def test_a_signal_lets_requests_finish(new_server: NewServer, number: int) -> None:
     """Requests in progress get their answers, and the store keeps the answered changes."""
     # A hash that takes a while, so that there is something under way.

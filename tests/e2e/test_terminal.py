@@ -20,6 +20,7 @@ import pytest
 from authsvc.cli.statuses import INTERRUPTED
 from tests.e2e.conftest import AUTHSVC, clean
 from tests.processes import processes_on, until
+from tests.selection import slow
 
 WITHIN_S = 60
 
@@ -85,7 +86,7 @@ def lines_of_the_log(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("chosen", "is_json"), [({}, False), ({"AUTHSVC_LOG_FORMAT": "json"}, True)])
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [slow("1"), "2"])
 def test_the_log_at_a_terminal(tmp_path: Path, chosen: dict[str, str], is_json: bool, workers: str) -> None:
     """At a terminal the log is text for people, unless the settings ask for JSON. Browsers get an address too."""
     with serving(tmp_path, AUTHSVC_WORKERS=workers, **chosen) as terminal:
@@ -102,8 +103,8 @@ def test_the_log_at_a_terminal(tmp_path: Path, chosen: dict[str, str], is_json: 
     assert re.search("stopped", terminal.seen.splitlines()[-1])
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("after_s", [0.15, 0.4, 0.8, 1.2, 1.6, 2.2])
+@pytest.mark.parametrize("workers", ["1", slow("2")])
+@pytest.mark.parametrize("after_s", [0.15, slow(0.4), 0.8, slow(1.2), slow(1.6), slow(2.2)])
 def test_ctrl_c_at_any_moment(tmp_path: Path, after_s: float, workers: str) -> None:
     """Ctrl-C ends the service at any moment, its start included, without a traceback. Nothing is left running."""
     with serving(tmp_path, AUTHSVC_WORKERS=workers) as terminal:

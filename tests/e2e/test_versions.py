@@ -71,6 +71,7 @@ def start(new_server: Starts, shared: StoreProcess) -> Callable[..., Server]:
     return started
 
 
+@pytest.mark.slow
 def test_a_rolling_upgrade_and_a_rollback_under_load(
     start: Callable[..., Server], following: dict[str, str], valkey: "redis.Redis"
 ) -> None:

@@ -28,6 +28,8 @@ ENDS = {
     *("Turn.__aexit__", "Turn._give_back", "Turns.give_back"),
 }
 
+SPARED = NEVER_FAIL | LAST | ENDS
+
 # What makes the call, at which instruction, and what is called.
 Site = tuple[CodeType, int, object]
 
@@ -37,7 +39,7 @@ class InjectedError(Exception):
 
 
 def _site(frame: FrameType, event: str, called: Any) -> Site | None:
-    if frame.f_code.co_qualname in NEVER_FAIL | LAST | ENDS:
+    if frame.f_code.co_qualname in SPARED:
         return None
     if event == "c_call":
         what = getattr(called, "__qualname__", "")

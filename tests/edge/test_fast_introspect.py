@@ -14,6 +14,7 @@ from authsvc.edge.fast_requests import FAST_CALLS, IntrospectRequest
 from authsvc.flows.introspect import Asker
 from tests.conftest import Service
 from tests.edge.served import FORM, Served, basic, request_of
+from tests.selection import examples
 
 HINT = b"&token_type_hint=refresh_token"
 read = FAST_CALLS[b"/introspect"].read
@@ -133,7 +134,7 @@ BODIES = st.one_of(
 @example(body=b"token=a&token_type_hint=b")
 @example(body=b"token=a&token_type_hint=b\n")
 @example(body=b"token=%61")
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(500), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_form_is_read_the_same(body: bytes) -> None:
     """The general reader takes every form that the fast path takes, and reads the same token."""
     request = read(b"", {b"authorization": basic("client-1", "sec_x")}, body)

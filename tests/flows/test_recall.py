@@ -30,6 +30,7 @@ from authsvc.store.memory import Memory
 from authsvc.store.moment import Moment
 from tests.conftest import Service
 from tests.core.examples import HANDLE, NOW, a_client, a_service, a_user, begun
+from tests.selection import examples
 
 SECRET = "a secret of the asker"
 # The current and the previous access token of the session, and one that was never issued.
@@ -176,7 +177,7 @@ def histories(draw: st.DrawFn) -> tuple[Records, float, Records, float, Token, s
 _TOKENS = st.sampled_from([CURRENT, CURRENT, PREVIOUS, FORGED])
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 @given(histories())
 def test_a_remembered_answer_equals_a_new_one(history: tuple[Records, float, Records, float, Token, str]) -> None:
     """For any records, times and callers: an answer from the memory has the same bytes, and leaves no use unnoted."""

@@ -24,6 +24,7 @@ from tests.e2e.conftest import Server, free_port
 from tests.processes import processes_on, until
 from tests.sdk.conftest import World
 from tests.sdk.network import Network
+from tests.selection import slow
 from tests.stores import running_store
 
 ROOT = Path(__file__).parent.parent.parent
@@ -127,7 +128,11 @@ def let_pass(seconds: float) -> None:
     until(lambda: time.monotonic() > deadline, seconds + 1)
 
 
-both = pytest.mark.parametrize("scene", [{}, {"threads": True}], ids=["async", "threads"], indirect=True)
+def kinds(*settings: object) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("scene", settings, ids=["async", "threads"], indirect=True)
+
+
+both = kinds({}, slow({"threads": True}))
 Bounded = Callable[[Probe, float], None]
 
 
@@ -158,6 +163,7 @@ def test_while_all_is_well(scene: Scene, bounded: Bounded) -> None:
     bounded(scene.probe, acknowledged)
 
 
+@pytest.mark.slow
 def test_the_server_is_killed(scene: Scene, bounded: Bounded) -> None:
     """`kill -9` breaks the stream, and the cache stops at once."""
     scene.first.kill()
@@ -168,6 +174,7 @@ def test_the_server_is_killed(scene: Scene, bounded: Bounded) -> None:
     scene.settles("I")
 
 
+@pytest.mark.slow
 @both
 def test_the_server_is_stopped(scene: Scene, bounded: Bounded) -> None:
     """A server that hangs keeps its connections open and silent; the cache stops within the bound."""
@@ -196,6 +203,7 @@ def test_a_black_hole(scene: Scene, bounded: Bounded) -> None:
     bounded(scene.probe, acknowledged)
 
 
+@pytest.mark.slow
 @both
 def test_a_stream_that_falls_behind(scene: Scene, bounded: Bounded) -> None:
     """Heartbeats of a stream that falls further and further behind do not confirm the cache."""
@@ -206,7 +214,7 @@ def test_a_stream_that_falls_behind(scene: Scene, bounded: Bounded) -> None:
     bounded(scene.probe, acknowledged)
 
 
-@both
+@kinds(slow({}), {"threads": True})
 def test_a_process_that_is_stopped(scene: Scene, bounded: Bounded) -> None:
     """A process that was stopped and continued does not use its old answers."""
     os.kill(scene.probe.process.pid, signal.SIGSTOP)
@@ -218,6 +226,7 @@ def test_a_process_that_is_stopped(scene: Scene, bounded: Bounded) -> None:
     assert scene.probe.accepted_after(acknowledged) == 0
 
 
+@pytest.mark.slow
 def test_the_clock_on_the_wall_is_moved(scene: Scene, bounded: Bounded) -> None:
     """The wall clock jumps by a day; the cache goes on, and a revocation is honoured as before."""
     scene.probe.process.send_signal(signal.SIGUSR1)
@@ -229,6 +238,7 @@ def test_the_clock_on_the_wall_is_moved(scene: Scene, bounded: Bounded) -> None:
     bounded(scene.probe, acknowledged)
 
 
+@pytest.mark.slow
 def test_the_server_is_replaced(scene: Scene, bounded: Bounded) -> None:
     """A restart as in a deployment ends the stream, and the next stream starts with an empty cache."""
     scene.first.stop()
@@ -238,6 +248,7 @@ def test_the_server_is_replaced(scene: Scene, bounded: Bounded) -> None:
     bounded(scene.probe, acknowledged)
 
 
+@pytest.mark.slow
 def test_the_cache_works_after_a_restart(scene: Scene) -> None:
     """After a restart the cache answers again and honours later revocations."""
     scene.first.stop()
@@ -248,6 +259,7 @@ def test_the_cache_works_after_a_restart(scene: Scene) -> None:
     assert scene.probe.accepted_after(acknowledged) <= SLACK_S
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL], ids=["stopped", "killed"])
 def test_the_store_is_gone(world: World, tmp_path: Path, number: int, bounded: Bounded) -> None:
     """A service without its store sends no heartbeats, so the cache stops within the bound."""
@@ -271,6 +283,7 @@ def test_the_store_is_gone(world: World, tmp_path: Path, number: int, bounded: B
         probe.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", [{"serve_stale_for_s": 5, "timeout_s": 0.5}], indirect=True)
 def test_serving_stale(scene: Scene) -> None:
     """`serve_stale_for_s` bridges an outage for that time and no longer."""
@@ -309,6 +322,7 @@ def test_without_the_bound_it_would_be_noticed(scene: Scene) -> None:
     assert scene.probe.accepted_after(acknowledged) > BOUND_S + SLACK_S
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", [{"broken": "by arrival", "feed_silence_s": 2 * BOUND_S}], indirect=True)
 def test_heartbeats_by_arrival_would_be_noticed(scene: Scene) -> None:
     """Control: a cache that believes heartbeats when they arrive accepts a revoked token on a stream that is behind."""

@@ -14,6 +14,7 @@ from authsvc.errors import StoreUnavailable
 from authsvc.store import keys
 from authsvc.store.changes import Changes
 from tests import topologies
+from tests.selection import slow
 from tests.store.test_changes import Listener
 from tests.topologies import Cluster, ServerProcess
 
@@ -95,7 +96,7 @@ def untold(listener: Listener, written: Written) -> list[float]:
     return missed
 
 
-@pytest.mark.parametrize("how", ["kill -9", "SENTINEL FAILOVER"])
+@pytest.mark.parametrize("how", [slow("kill -9"), "SENTINEL FAILOVER"])
 async def test_a_failover_under_sentinels(tmp_path: Path, how: str) -> None:
     """After a failover the worker follows the new primary, and `everything` comes before the next heartbeat."""
     with topologies.sentinels(tmp_path) as watched:
@@ -112,6 +113,7 @@ async def test_a_failover_under_sentinels(tmp_path: Path, how: str) -> None:
             assert untold(listener, written) == []
 
 
+@pytest.mark.slow
 async def test_the_sentinels_name_another_while_the_old_one_lives(tmp_path: Path) -> None:
     """The worker stops to listen to a replaced primary, also if that was cut off and still takes itself for one."""
     with topologies.sentinels(tmp_path) as watched:
@@ -130,7 +132,7 @@ async def test_the_sentinels_name_another_while_the_old_one_lives(tmp_path: Path
             assert untold(listener, written) == []
 
 
-@pytest.mark.parametrize("how", ["kill -9", "CLUSTER FAILOVER"])
+@pytest.mark.parametrize("how", ["kill -9", slow("CLUSTER FAILOVER")])
 async def test_a_failover_in_a_cluster(tmp_path: Path, how: str) -> None:
     """The same for one primary of a cluster, while the other primaries stay."""
     with topologies.cluster(tmp_path, replicas=1) as cluster:
@@ -156,6 +158,7 @@ async def test_a_slot_moves_to_a_known_primary(tmp_path: Path) -> None:
             assert untold(listener, written) == []
 
 
+@pytest.mark.slow
 async def test_a_slot_moves_to_a_new_primary(tmp_path: Path) -> None:
     """The worker listens to a node that takes a slot over before a heartbeat covers changes on that node."""
     with topologies.cluster(tmp_path) as cluster:
@@ -167,6 +170,7 @@ async def test_a_slot_moves_to_a_new_primary(tmp_path: Path) -> None:
             assert untold(listener, written) == []
 
 
+@pytest.mark.slow
 async def test_a_slot_is_on_its_way_to_a_new_primary(tmp_path: Path) -> None:
     """The worker listens to a node that takes writes (ASK) before it owns a slot, for as long as that lasts."""
     with topologies.cluster(tmp_path) as cluster:

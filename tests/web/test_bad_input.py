@@ -19,6 +19,7 @@ from authsvc.api.routes import ROUTES
 from authsvc.api.schemas import fields
 from authsvc.errors import AuthError
 from tests.conftest import PASSWORD, Service, bearer
+from tests.selection import examples
 from tests.web.conftest import StoreCalls, assert_problem
 
 JSON = "application/json"
@@ -586,7 +587,7 @@ def refused(work: Any) -> AuthError | None:
     return None
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=examples(150), deadline=None, derandomize=True)
 @given(
     text=FUZZ, field=FUZZ, model=st.sampled_from(sorted({r.takes for r in ROUTES if r.takes}, key=lambda m: m.__name__))
 )
@@ -601,7 +602,7 @@ def test_descriptions_never_echo(text: str, field: str, model: type[fields.Body]
             assert CANARY not in str(error)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=examples(200), deadline=None, derandomize=True)
 @given(
     body=st.one_of(st.binary(max_size=80), FUZZ.map(str.encode), st.from_regex(rb'\A[{}\[\]",:0-9eE+.\\u-]{0,60}\Z'))
 )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from tests.conftest import Clock, Service, bearer
+from tests.selection import examples
 from tests.web.conftest import StoreCalls, assert_problem
 
 INACTIVE = b'{"active":false}'
@@ -187,7 +188,7 @@ async def test_an_outage_is_no_answer(service: Service, mine: dict[str, str], va
 
 
 @settings(
-    max_examples=80,
+    max_examples=examples(80),
     deadline=None,
     derandomize=True,
     # The service stays the same from example to example on purpose: nothing that is asked changes it.

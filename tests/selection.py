@@ -1,0 +1,35 @@
+"""Which tests `make test` runs: all but the slow ones, and properties with a fifth of their examples.
+
+`make test` passes `-m "not slow" --hypothesis-profile=quick`. Without these options, pytest runs all that it is told.
+"""
+
+from pathlib import Path
+
+import pytest
+from _pytest.mark.structures import ParameterSet
+from hypothesis import settings
+
+NOT_SLOW = "not slow"
+# The line that makes all tests of a module slow.
+ALL_OF_IT = "\npytestmark = pytest.mark.slow\n"
+
+settings.register_profile("quick", max_examples=20)
+
+
+def examples(number: int) -> int:
+    """That many examples for a property that needs another number than hypothesis's 100. In `make test`, a fifth."""
+    chosen = settings.default
+    assert chosen is not None
+    return max(number * chosen.max_examples // 100, 1)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out, without importing it, a module of which all tests would be deselected."""
+    if config.option.markexpr != NOT_SLOW or not collection_path.name.startswith("test_"):
+        return None
+    return True if collection_path.is_file() and ALL_OF_IT in collection_path.read_text() else None
+
+
+def slow(*values: object) -> ParameterSet:
+    """Values of a parametrized test that `make test` leaves out."""
+    return pytest.param(*values, marks=pytest.mark.slow)
