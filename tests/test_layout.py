@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -13,6 +14,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "authsvc"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SDK = sorted((ROOT / "sdk" / "python" / "authsvc_sdk").rglob("*.py"))
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
 
 # The parts of the package that each part may import, besides itself. Imports point inward: from the process and the
 # socket by way of flows and store to the pure rules.
@@ -61,7 +68,7 @@ def part_of(path: Path) -> str:
 
 
 def imports_of(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -90,7 +97,7 @@ def test_only_settings_reads_the_environment(path: Path) -> None:
     """`settings.py` alone knows os.environ, so everything that can be configured is listed there."""
     if part_of(path) == "settings":
         return
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         named = node.attr if isinstance(node, ast.Attribute) else node.name if isinstance(node, ast.alias) else ""
         assert named not in {"environ", "environb", "getenv", "getenvb"}, f"{path.name} reads the environment"
 
@@ -98,7 +105,7 @@ def test_only_settings_reads_the_environment(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES + SDK, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_says_what_it_is_for(path: Path) -> None:
     """Every module has a docstring."""
-    assert ast.get_docstring(ast.parse(path.read_text()))
+    assert ast.get_docstring(tree_of(path))
 
 
 def module_of(path: Path) -> str:
@@ -170,7 +177,7 @@ PROTOCOL = [path for path in MODULES if part_of(path) in {"api", "edge", "web"}]
 @pytest.mark.parametrize("path", PROTOCOL, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_unicode_function_reads_protocol_text(path: Path) -> None:
     """Code that reads HTTP names the characters that it removes or splits at (RFC 9110 section 5.6.3)."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not node.args:
             of_constant = isinstance(node.func.value, ast.Constant)
             assert of_constant or node.func.attr not in UNICODE_FUNCTIONS, f"{path.name}:{node.lineno}"
