@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 GO ?= go
 
-.PHONY: run test sdks sdk-python sdk-node sdk-go topologies check openapi docs docs-serve bench chaos release clean
+.PHONY: run test sdks sdk-python sdk-node node-packages sdk-go topologies check openapi docs docs-serve bench chaos release clean
 .PHONY: test-slow test-all
 
 # Only the service and the embedded store; the other targets install all that development takes.
@@ -39,8 +39,11 @@ sdk-python: $(VENV)/installed
 	$(BIN)/python -m pytest -q tests/sdk
 
 # Needs Node 20 or newer with npm.
-sdk-node: $(VENV)/installed sdk/node/node_modules/.package-lock.json
+sdk-node: $(VENV)/installed node-packages
 	cd sdk/node && npm run build && npm test
+	cd sdk/client && npm run build && npm test
+
+node-packages: sdk/node/node_modules/.package-lock.json sdk/client/node_modules/.package-lock.json
 
 sdk/%/node_modules/.package-lock.json: sdk/%/package-lock.json
 	cd sdk/$* && npm ci --no-audit --no-fund && touch node_modules/.package-lock.json
