@@ -35,6 +35,7 @@ def build(deps: Deps) -> ASGIApp:
         routes=[
             routing.Route(path, _bound(deps, row), methods=[row.method, *row.also])
             for row in ROUTES
+            if row.capability is None or row.capability in deps.settings.capabilities
             for path in dict.fromkeys((row.path, row.path + issuer_path if row.well_known else row.path))
         ],
         exception_handlers={AuthError: answer, HTTPException: answer_http, Exception: answer_unexpected},

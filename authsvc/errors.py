@@ -7,6 +7,10 @@ AuthError
 ├── HeadTooLarge
 ├── NotFound
 ├── InvalidCredentials
+├── InsufficientAuthorization   auth_session, methods, expires_in
+├── InsufficientUserAuthentication   acr_values, max_age
+├── InvalidSession
+├── WrongFactor
 ├── WrongPassword
 ├── AccessDenied
 ├── MissingToken
@@ -64,6 +68,45 @@ class NotFound(AuthError):
 
 class InvalidCredentials(AuthError):
     """Username and password do not open an active account. The text never says what is wrong."""
+
+
+class InsufficientAuthorization(AuthError):
+    """What was proven is right, and more is needed. The names are those of draft-ietf-oauth-first-party-apps.
+
+    auth_session: the token of the login in progress; None if nothing can continue it here. expires_in: seconds.
+    """
+
+    def __init__(self, auth_session: str | None = None, methods: tuple[str, ...] = (), expires_in: int = 0) -> None:
+        super().__init__("a second factor is needed")
+        self.auth_session = auth_session
+        self.methods = methods
+        self.expires_in = expires_in
+
+
+class InsufficientUserAuthentication(AuthError):
+    """The session is not strong or not recent enough for this (RFC 9470). The session goes on.
+
+    acr_values: the strength that is needed, None for any. max_age: seconds since the login, None for any time.
+    """
+
+    def __init__(self, acr_values: str | None = None, max_age: int | None = None) -> None:
+        super().__init__("this takes a more recent or stronger login: POST /step-up")
+        self.acr_values = acr_values
+        self.max_age = max_age
+
+
+class InvalidSession(AuthError):
+    """The login in progress is unknown, expired, finished, or has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("the login in progress has ended: begin again")
+
+
+class WrongFactor(AuthError):
+    """The code or the answer to a challenge is wrong, or was used before."""
+
+    def __init__(self) -> None:
+        super().__init__("the code is wrong, or was used before")
 
 
 class WrongPassword(AuthError):

@@ -14,8 +14,10 @@ from pydantic_core import ErrorDetails
 
 from authsvc.core.address import is_loopback
 from authsvc.core.argon2_profiles import RECOMMENDED, Argon2Profile
+from authsvc.core.capability import Capability
 from authsvc.core.client import BUILT_IN
 from authsvc.core.durability import DurabilityLevel
+from authsvc.core.factor_key import MIN_CHARACTERS, FactorKey
 from authsvc.core.scope import SCOPE
 from authsvc.core.throttle import LIMITS, Limits
 from authsvc.errors import StartupError
@@ -41,10 +43,15 @@ def _split(value: object) -> object:
     return tuple(filter(None, value.replace(",", " ").split())) if isinstance(value, str) else value
 
 
+def _lines(value: object) -> object:
+    return tuple(filter(None, map(str.strip, value.splitlines()))) if isinstance(value, str) else value
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split)]
 # Whole origins only. With credentials, a wildcard would allow every site, and `null` any sandboxed frame.
 Origins = Annotated[tuple[Annotated[str, Field(pattern=r"^https?://[^\s/*@?#\\]+$")], ...], BeforeValidator(_split)]
+FactorKeys = Annotated[tuple[Annotated[str, Field(min_length=MIN_CHARACTERS)], ...], BeforeValidator(_lines)]
 Attempts = Annotated[int, Field(ge=1, le=100_000)]
 # NIST SP 800-63B-4 section 3.2.2 allows 100.
 InARow = Annotated[int, Field(ge=1, le=100)]
@@ -134,6 +141,9 @@ class Settings(BaseModel):
     limit_per_address: Attempts = Field(20, description="wrong guesses from one address (IPv6: /64) in 5 minutes")
     limit_per_network: Attempts = Field(200, description="wrong guesses from one IPv6 /48 in 5 minutes")
     limit_per_client: Attempts = Field(10, description="wrong secrets of one client in a minute")
+    limit_per_factor: InARow = Field(
+        20, description="wrong codes of a second factor for one account between two logins; then the account waits"
+    )
     unlimited_networks: Networks = Field(
         (), description="addresses or networks without a limit of their own; the limits of each account still hold"
     )
@@ -161,6 +171,16 @@ class Settings(BaseModel):
     argon2_parallelism: int = Field(RECOMMENDED.parallelism, ge=1, description="argon2id lanes")
     hash_threads: int | None = Field(
         None, ge=1, description="password hashes at the same time in a worker; by default its share of the cores"
+    )
+    factor_key: FactorKeys = Field(
+        (),
+        repr=False,
+        description="keys for one-time codes, the current one first, each a line such as `openssl rand -base64 32` "
+        "prints; by default none, but the embedded service makes one beside its data directory",
+    )
+    require_factor_for: Words = Field((), description="roles whose users need a second factor")
+    recent_login_s: Seconds = Field(
+        600, description="how long after a login a user may change the password, the second factors and other accounts"
     )
     reset_code_ttl_s: Seconds = Field(600, description="lifetime of a password reset code")
     secret_overlap_s: int = Field(
@@ -217,7 +237,17 @@ class Settings(BaseModel):
             address=self.limit_per_address,
             network=self.limit_per_network,
             client=self.limit_per_client,
+            factor=self.limit_per_factor,
         )
+
+    @cached_property
+    def factor_keys(self) -> tuple[FactorKey, ...]:
+        return tuple(map(FactorKey.of, self.factor_key))
+
+    @cached_property
+    def capabilities(self) -> frozenset[Capability]:
+        """What this service offers beside passwords. A call of another capability is not served."""
+        return frozenset({"factors", "totp"}) if self.factor_key else frozenset()
 
     @property
     def argon2_profile(self) -> Argon2Profile:

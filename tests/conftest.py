@@ -55,8 +55,15 @@ MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 # Commands that the service tries and may be refused: their answers hold passwords of the store.
 DONE_WITHOUT = {"config|get", "acl|getuser"}
 
+FACTOR_KEY = "the factor key of tests, which is long enough"
 # The cheapest parameters of argon2, because no test is about the time of a hash.
-CHEAP = {"argon2_time_cost": 1, "argon2_memory_kib": 8, "argon2_parallelism": 1, "hash_threads": 2}
+CHEAP: dict[str, Any] = {
+    "factor_key": FACTOR_KEY,
+    "argon2_time_cost": 1,
+    "argon2_memory_kib": 8,
+    "argon2_parallelism": 1,
+    "hash_threads": 2,
+}
 
 
 # What logins through the built-in client may ask for in tests that are about something else.

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from authsvc import errors as e
 from authsvc.api.parsing import MAX_BODY
+from authsvc.core.capability import Capability
 
 Tag = Literal["tokens", "account", "users", "clients", "audit", "service"]
 Who = Literal["anyone", "client", "user", "gateway", "admin"]
@@ -47,6 +48,14 @@ CLIENT_OR_ADMIN = Access(("client", "admin"), ("basic", "bearer", "cookie", "non
 # The user of any session, also of one whose tokens are for other resource servers.
 OWN_SESSION = Access(("user",), ("bearer", "cookie"), _OF_A_SESSION)
 USER = Access(("user",), ("bearer", "cookie"), _OF_A_USER)
+# A user whose login was recent.
+USER_RECENTLY = Access(("user",), ("bearer", "cookie"), (*_OF_A_USER, e.InsufficientUserAuthentication))
+# A user whose login was recent, or somebody with a login in progress.
+USER_OR_LOGIN = Access(
+    ("anyone", "user"),
+    ("bearer", "cookie", "none", "basic"),
+    (*_OF_A_USER, e.InsufficientUserAuthentication, e.InvalidSession, e.InvalidClient, e.TooManyAttempts),
+)
 GATEWAY = Access(("gateway",), ("bearer", "cookie"), _OF_A_GATEWAY)
 ADMIN = Access(("admin",), ("basic", "bearer", "cookie"), _OF_AN_ADMIN)
 
@@ -110,6 +119,8 @@ class Route:
     also: tuple[str, ...] = ()
     # Whether the path of the issuer, if it has one, may follow the path (RFC 8414 section 3.1).
     well_known: bool = False
+    # Served only where the service has this capability.
+    capability: Capability | None = None
     # Whether the contract has this call.
     documented: bool = True
 

@@ -7,13 +7,17 @@ STATUSES: dict[type[e.AuthError], tuple[int, str]] = {
     e.InvalidGrant: (400, "invalid_grant"),
     e.InvalidScope: (400, "invalid_scope"),
     e.UnsupportedGrantType: (400, "unsupported_grant_type"),
+    e.InvalidSession: (400, "invalid_session"),  # draft-ietf-oauth-first-party-apps section 5.2
     e.WrongPassword: (400, "invalid_grant"),
     e.WeakPassword: (400, "weak_password"),
     e.InvalidClient: (401, "invalid_client"),
     e.InvalidCredentials: (401, "invalid_grant"),
+    e.WrongFactor: (401, "invalid_grant"),
+    e.InsufficientUserAuthentication: (401, "insufficient_user_authentication"),  # RFC 9470 section 3
     e.MissingToken: (401, "invalid_token"),
     e.InvalidToken: (401, "invalid_token"),  # RFC 6750 section 3.1
     e.WrongAudience: (401, "invalid_token"),  # RFC 9068 section 4
+    e.InsufficientAuthorization: (403, "insufficient_authorization"),
     e.InsufficientRole: (403, "insufficient_scope"),
     e.InsufficientScope: (403, "insufficient_scope"),
     e.UnauthorizedClient: (403, "unauthorized_client"),

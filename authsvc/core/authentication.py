@@ -12,7 +12,10 @@ LEVEL: Final = re.compile(r"[!#-\[\]-~]{1,64}")
 AAL1: Final = "aal1"
 AAL2: Final = "aal2"
 # Two factors were used (RFC 8176 section 2).
-_MULTI_FACTOR: Final = "mfa"
+MULTI_FACTOR: Final = "mfa"
+# A key in hardware, and a key that is synchronised between devices. `user`: the key verified its user.
+KEYS: Final = frozenset({"hwk", "swk"})
+_USER_VERIFIED: Final = "user"
 
 
 class Authentication(NamedTuple):
@@ -26,6 +29,10 @@ class Authentication(NamedTuple):
     amr: tuple[str, ...] = ()
     acr: str | None = None
     vouched_by: str | None = None
+
+    def is_recent(self, max_age_s: int, now: float) -> bool:
+        """Whether the user was authenticated at most so long ago."""
+        return self.auth_time is not None and now - self.auth_time <= max_age_s
 
 
 class Vouched(NamedTuple):
@@ -55,6 +62,6 @@ class Vouched(NamedTuple):
 
 def level(amr: tuple[str, ...]) -> str | None:
     """The level of assurance that follows from the methods; None without methods."""
-    if _MULTI_FACTOR in amr:
+    if MULTI_FACTOR in amr or (_USER_VERIFIED in amr and not KEYS.isdisjoint(amr)):
         return AAL2
     return AAL1 if amr else None

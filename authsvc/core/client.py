@@ -43,6 +43,7 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
     audience: the resource servers that its tokens are for. The client may introspect tokens for these.
     scope: the widest scope that it can get (RFC 7591). None: any, except for the built-in client. See `widest_scope`.
     issue_roles: the roles that it may set at `POST /tokens`. None: see `may_set_roles_of`.
+    acr: `aal2` demands a second factor of every user of this client.
     """
 
     client_id: str
@@ -57,6 +58,7 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
     idle_ttl_s: int | None = None
     session_ttl_s: int | None = None
     refresh: bool = True
+    acr: Literal["aal2"] | None = None
     epoch: int
     created_at: int
 
@@ -86,7 +88,7 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     def needs_format(self) -> int:
         # A permission that a version does not know makes the record unreadable for it.
-        if self.may("vouch"):
+        if self.may("vouch") or self.acr is not None:  # without `acr`, it would let users in with a password alone
             return 3
         return 2 if self.may("client_ip") else 1
 

@@ -13,6 +13,7 @@ from authsvc.core.client import Client, Lifetimes
 from authsvc.core.device import MAX_LABEL, label
 from authsvc.core.record import Service
 from authsvc.core.session import LOGIN, Epochs, Session
+from authsvc.core.strength import combined
 from authsvc.core.token import Kind, Token
 from authsvc.core.user import User
 
@@ -43,6 +44,7 @@ class Opening:
     """The contents of a new session.
 
     user, client, service: as read before the user was authenticated. A cut-off since then ends the new session too.
+    epochs: those of a login that began earlier. None: those of user, client and service.
     amr: how the user proved who they are (RFC 8176). It is empty for ISSUED sessions, which prove nothing here.
     vouched: how the user was authenticated elsewhere, by the word of the client.
     cookie: whether the token goes into the cookie, and into no body.
@@ -62,6 +64,7 @@ class Opening:
     device: str | None = None
     ip: str | None = None
     user_agent: str | None = None
+    epochs: Epochs | None = None
 
 
 def begin(handle: str, opening: Opening, *, now: float) -> tuple[Session, Pair]:
@@ -81,7 +84,7 @@ def begin(handle: str, opening: Opening, *, now: float) -> tuple[Session, Pair]:
         user_agent=opening.user_agent and label(opening.user_agent),
         created_ms=int(now * 1000),
         lifetimes=opening.lifetimes,
-        epochs=Epochs.of(opening.user, opening.client, opening.service),
+        epochs=opening.epochs or Epochs.of(opening.user, opening.client, opening.service),
         access=pair.access.digest,
         bearer=opening.origin == LOGIN and not opening.refreshable and not opening.cookie,
         refresh=pair.refresh_digest,
@@ -91,7 +94,7 @@ def begin(handle: str, opening: Opening, *, now: float) -> tuple[Session, Pair]:
 
 
 def reissue_tokens(session: Session, handle: str, *, now: float, lifetimes: Lifetimes) -> tuple[Session, Pair]:
-    """Replace the tokens of a session whose user has just proved the password. The old tokens stop at once."""
+    """Replace the tokens of a session whose user has just proved something. The old tokens stop at once."""
     at = int(now)
     pair = issue_tokens(handle, session.seed)
     fresh = session.but(
@@ -107,3 +110,15 @@ def reissue_tokens(session: Session, handle: str, *, now: float, lifetimes: Life
         used_at=max(session.seen, at),
     )
     return fresh, pair
+
+
+def stepped_up(session: Session, client: Client, proven: tuple[str, ...], *, now: float) -> Session:
+    """The session after its user has proved something again. What was proven before still counts.
+
+    client: the client of the session. If it vouches for the session, this goes on: the level that it named stays.
+    """
+    before = session.authentication(client)
+    amr = combined(before.amr, proven)
+    if session.vouched is not None and before.vouched_by is not None:
+        return session.but(vouched=Vouched.of(int(now), amr, session.vouched.acr or None))
+    return session.but(amr=amr)

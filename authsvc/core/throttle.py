@@ -43,6 +43,8 @@ PER_ACCOUNT_AND_SOURCE = Limit("source", free=20, memory_s=2 * _DAY_S, base_s=60
 PER_ACCOUNT = Limit("account", free=100, memory_s=2 * _DAY_S, base_s=60, growth=5, max_s=_DAY_S)
 PER_ADDRESS = Limit("address", free=20, memory_s=300)
 PER_NETWORK = Limit("network", free=200, memory_s=300)
+# A thief of the password guesses codes: three of a million are right at any time. Only a completed login clears this.
+PER_FACTOR = Limit("factor", free=20, memory_s=2 * _DAY_S, base_s=60, growth=5, max_s=_DAY_S, in_a_row=True)
 PER_CLIENT = Limit("client", free=10, memory_s=60)
 
 
@@ -56,6 +58,7 @@ class Limits(NamedTuple):
     address: Limit = PER_ADDRESS
     network: Limit = PER_NETWORK
     client: Limit = PER_CLIENT
+    factor: Limit = PER_FACTOR
 
     def allowing(self, **free: int) -> Self:
         """The limits with other numbers of free attempts, by the name of the limit."""

@@ -41,6 +41,8 @@ class Kind(StrEnum):
     ACCESS = "tok"
     REFRESH = "ref"
     RESET = "rst"
+    LOGIN = "aut"
+    DEVICE = "dev"
     SECRET = "sec"  # noqa: S105 - a prefix, not a secret
 
 

@@ -24,6 +24,7 @@ class User(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     spared: the handle of the one session that the last cut-off left alive.
     created_by: the client that registered this user at `POST /tokens`. None: an admin, an import, or an older version.
+    factor_required: whether an operator demands a second factor of this user. Roles may demand one too.
     renaming_to: the new name while a rename is under way. The login index may already hold it for this user.
     """
 
@@ -38,6 +39,7 @@ class User(Record, frozen=True, kw_only=True, omit_defaults=True):
     created_at: int
     created_by: str | None = None
     renaming_to: str | None = None
+    factor_required: bool = False
 
     def changed(self, **changes: Any) -> Self:
         """The user with these changes and a higher version."""
@@ -60,6 +62,9 @@ class User(Record, frozen=True, kw_only=True, omit_defaults=True):
         # A suspended admin has the entry too: reinstating gives the power back.
         return f"user:{self.sub}" if ADMIN_ROLE in self.roles else None
 
+    def needs_format(self) -> int:
+        return 3 if self.factor_required else 1  # an older version would let the user in with a password alone
+
     @property
     def is_admin(self) -> bool:
         return self.status == "active" and ADMIN_ROLE in self.roles
@@ -71,6 +76,7 @@ class Credentials(Record, frozen=True, kw_only=True, omit_defaults=True):
     hash: argon2id in PHC form. None until the first password is set. An imported hash keeps its own form
     (`core/imported_hash_text.py`) until the user logs in.
     reset_code: the handle of the one outstanding reset code. Using it and setting the password are one write.
+    has_factor: whether a login needs a second factor (`core/factors.py`).
     """
 
     hidden = Record.hidden | {"hash"}
@@ -78,8 +84,12 @@ class Credentials(Record, frozen=True, kw_only=True, omit_defaults=True):
     hash: str | None = None
     changed_at: int = 0
     reset_code: str | None = None
+    has_factor: bool = False
 
-    # Each transition keeps everything else that the record holds, such as second factors of a later version.
+    def needs_format(self) -> int:
+        return 3 if self.has_factor else 1  # an older version would let the user in with the password alone
+
+    # Each transition keeps everything else that the record holds.
 
     def with_password(self, hashed: str, now: float) -> Self:
         """The credentials after a new password was set. An outstanding reset code stops working."""

@@ -10,8 +10,8 @@ from authsvc.core.event import About, Event
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidClient, InvalidRequest
 from authsvc.flows.admins import require_another_admin
+from authsvc.flows.attempts import address_windows
 from authsvc.flows.deps import Caller, Deps, audit
-from authsvc.flows.login import address_windows
 from authsvc.store.throttle import Window
 
 _AUDIENCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")

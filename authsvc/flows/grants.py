@@ -1,17 +1,24 @@
-"""Opening a session, for a login and for an issued token."""
+"""Opening a session, for a login and for an issued token, and renewing the tokens of one that steps up."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from authsvc.core import issuing
 from authsvc.core import token as tokens
+from authsvc.core.client import Client
 from authsvc.core.event import About, Event
 from authsvc.core.event_limit import TOO_MANY_SESSIONS
 from authsvc.core.issuing import Opening, Pair
-from authsvc.core.session import Session
-from authsvc.errors import StoreUnavailable
+from authsvc.core.record import Service
+from authsvc.core.session import Epochs, Found, Session, inactive_reason
+from authsvc.core.user import User
+from authsvc.errors import InvalidSession, NotFound, StoreUnavailable
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.sessions import end_session, list_sessions
+
+# How often a step-up is tried again because the session was refreshed meanwhile.
+_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,45 @@ class Grant:
             access_token=pair.access.text,
             refresh_token=pair.refresh.text if pair.refresh else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a login asked for in its first request. scope: as it is granted. cookie: whether in cookie mode."""
+
+    scope: str
+    device: str | None
+    cookie: bool
+
+
+async def open_login(
+    deps: Deps,
+    caller: Caller,
+    user: User,
+    client: Client,
+    service: Service,
+    asked: Asked,
+    *,
+    epochs: Epochs,
+    amr: tuple[str, ...],
+) -> Grant:
+    """Create the session of a completed login. epochs: from before its first secret was checked."""
+    refreshable = client.refresh and not asked.cookie
+    opening = Opening(
+        user=user,
+        client=client,
+        service=service,
+        epochs=epochs,
+        lifetimes=client.lifetimes(refreshable=refreshable, cookie=asked.cookie),
+        refreshable=refreshable,
+        scope=asked.scope,
+        cookie=asked.cookie,
+        amr=amr,
+        device=asked.device,
+        ip=caller.ip,
+        user_agent=caller.user_agent,
+    )
+    return await open_session(deps, caller, Event.LOGIN_SUCCEEDED, opening)
 
 
 async def open_session(deps: Deps, caller: Caller, event: Event, opening: Opening) -> Grant:
@@ -75,3 +121,44 @@ def _counts_with(one: Session, other: Session) -> bool:
 
 def _last_used(session: Session) -> tuple[int, int]:
     return session.seen, session.created_ms
+
+
+class _Refreshed(Exception):
+    """The tokens of the session were replaced between its reading and its writing."""
+
+
+async def strengthen(deps: Deps, handle: str, epochs: Epochs, proven: tuple[str, ...], *, cookie: bool) -> Grant:
+    """Give a session new tokens, and the strength that its user has just proven. Its old tokens stop working.
+
+    epochs: from the beginning of the step-up. Raises InvalidSession if the session or one of the epochs has ended.
+    """
+    now = deps.clock()
+    for _ in range(_TRIES):
+        # A change of the password raises the user's epoch, and then replaces the tokens of this session too. So the
+        # epochs are read together with the session, whose tokens must still be the same when it is written.
+        found = await deps.store.lookup.session(handle)
+        if found is None or found.user is None or found.client is None or inactive_reason(found, now):
+            raise InvalidSession()
+        if Epochs.of(found.user, found.client, found.service) != epochs:
+            raise InvalidSession()
+        try:
+            session, pair = await deps.store.sessions.step(handle, _stronger(found, found.client, now, proven, cookie))
+        except _Refreshed:
+            continue
+        except NotFound:
+            raise InvalidSession() from None
+        return Grant.of(handle, session, pair, now)
+    raise StoreUnavailable("the session is refreshed again and again")
+
+
+def _stronger(
+    found: Found, client: Client, now: float, proven: tuple[str, ...], cookie: bool
+) -> Callable[[Session], tuple[Session, Pair]]:
+    def renewed(session: Session) -> tuple[Session, Pair]:
+        if not tokens.is_same_digest(session.access, found.session.access):
+            raise _Refreshed()
+        lifetimes = client.lifetimes(refreshable=session.refresh is not None, cookie=cookie)
+        stronger = issuing.stepped_up(session, client, proven, now=now)
+        return issuing.reissue_tokens(stronger, found.handle, now=now, lifetimes=lifetimes)
+
+    return renewed

@@ -17,16 +17,10 @@ from authsvc.errors import (
     NotFound,
     WrongPassword,
 )
+from authsvc.flows.attempts import address_windows, login_windows, place_of
 from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable
 from authsvc.flows.grants import Grant
-from authsvc.flows.login import (
-    AttemptEvents,
-    address_windows,
-    authenticate,
-    login_windows,
-    place_of,
-    refuse_long,
-)
+from authsvc.flows.login import AttemptEvents, authenticate, refuse_long
 from authsvc.flows.sessions import refuse_if_cut_off
 
 _INVALID_CODE = "the reset code is not valid"
@@ -53,7 +47,7 @@ async def change_password(
     try:
         events = AttemptEvents(Event.PASSWORD_CHANGE_FAILED, Event.PASSWORD_CHANGE_THROTTLED)
         service = await deps.store.service.get()
-        user, verified = await authenticate(deps, caller, service, username, current, events)
+        user, verified, _ = await authenticate(deps, caller, service, username, current, events)
     except InvalidCredentials:
         raise WrongPassword("the current password is wrong") from None
     if user.sub != me.user.sub:
@@ -64,7 +58,7 @@ async def change_password(
 
     def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials]:
         refuse_if_cut_off(me, user)
-        if credentials is None or credentials.hash != verified.hash:
+        if credentials is None or verified is None or credentials.hash != verified.hash:
             raise WrongPassword("the current password is wrong")  # another call changed it meanwhile
         return user.cut_off(now, sparing=me.handle), credentials.with_password(hashed, now)
 

@@ -8,8 +8,8 @@ from authsvc.core.user import ADMIN_ROLE, Credentials, User, check_claims, check
 from authsvc.core.username import normalise, trimmed
 from authsvc.errors import InvalidRequest, NotFound
 from authsvc.flows.admins import require_another_admin
+from authsvc.flows.attempts import place_of
 from authsvc.flows.deps import Caller, Deps, audit
-from authsvc.flows.login import place_of
 from authsvc.flows.password import check_policy, store_reset_code
 from authsvc.store.throttle import Window
 

@@ -4,6 +4,8 @@ import asyncio
 from contextlib import suppress
 
 from authsvc.core.client import Client
+from authsvc.core.factors import Factors
+from authsvc.core.step import Step
 from authsvc.core.user import Credentials, ResetCode
 from authsvc.driver.connection import Connection
 from authsvc.store import keys
@@ -35,6 +37,8 @@ class Store:
         self.users = Users(connection, turns)
         self.bulk = BulkInsert(connection)
         self.credentials = Records(connection, turns, Credentials, keys.credentials)
+        self.factors = Records(connection, turns, Factors, keys.factors)
+        self.steps = Records(connection, turns, Step, keys.step)
         self.clients = Records(connection, turns, Client, keys.client)
         self.service = ServiceRecord(connection, turns)
         self.codes = Records(connection, turns, ResetCode, keys.code)

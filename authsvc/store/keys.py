@@ -9,6 +9,7 @@ whole key of the session. No operation needs two slots at once.
 | `grace:{session:<handle>}…`| JSON        | the grace of a refresh  | nobody                             |
 | `user:{<sub>}`             | JSON        | the user's life         | deleting the user                  |
 | `credentials:{<sub>}`      | JSON        | the user's life         | deleting the user                  |
+| `factors:{<sub>}`          | JSON        | the user's life         | deleting the user                  |
 | `sessions:{<sub>}`         | sorted set  | its last session's end  | drops its dead on every use        |
 | `login:<canonical name>`   | sub [nonce] | the user's life         | deleting or renaming the user      |
 | `client:<client_id>`       | JSON        | the client's life       | deleting the client                |
@@ -20,6 +21,7 @@ whole key of the session. No operation needs two slots at once.
 | `admins:logged`            | id in audit | for ever                | nobody                             |
 | `admins:logging`           | a lease     | seconds                 | the worker that logs for commands  |
 | `code:<handle>`            | JSON        | minutes                 | its use                            |
+| `step:<handle>`            | JSON        | minutes                 | the end of the login               |
 | `throttle:<what>`          | JSON        | 90 days at most         | a success, giving up the name      |
 
 The contract of `GET /events` includes the names of the keys that an introspection depends on: `session:`, `user:`,
@@ -49,12 +51,14 @@ PATTERNS = (
     "grace:*",
     "user:*",
     "credentials:*",
+    "factors:*",
     "login:*",
     "client:*",
     SERVICE,
     AUDIT,
     "admins:*",
     "code:*",
+    "step:*",
     "throttle:*",
 )
 
@@ -76,6 +80,10 @@ def credentials(sub: str) -> str:
     return f"{CREDENTIALS_PREFIX}{{{sub}}}"
 
 
+def factors(sub: str) -> str:
+    return f"factors:{{{sub}}}"
+
+
 def sessions(sub: str) -> str:
     return f"sessions:{{{sub}}}"
 
@@ -95,6 +103,10 @@ def client(client_id: str) -> str:
 
 def code(handle: str) -> str:
     return f"code:{handle}"
+
+
+def step(handle: str) -> str:
+    return f"step:{handle}"
 
 
 def throttle(what: str, of: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from secrets import token_urlsafe
 
+from authsvc.core.factors import Account, Factors
 from authsvc.core.user import Credentials, User
 from authsvc.core.username import normalise
 from authsvc.driver.connection import Connection
@@ -20,10 +21,11 @@ _UNFINISHED_S = 10
 _WAIT_S, _MAX_WAITS = 0.02, 25
 
 ChangeOfBoth = Callable[[User, Credentials | None], tuple[User, Credentials | None]]
+ChangeOfAccount = Callable[[Account], Account]
 
 
 class Users(Records[User]):
-    """`user:{<sub>}` and `credentials:{<sub>}`, which share a slot, and `login:<canonical name>`, which does not.
+    """`user:{<sub>}`, `credentials:{<sub>}` and `factors:{<sub>}` share a slot. `login:<canonical name>` has its own.
 
     An entry of the index counts only if its user has that name. A crash between two writes may leave a stale entry; it
     lets nobody log in, and another user may take it over.
@@ -32,17 +34,19 @@ class Users(Records[User]):
     def __init__(self, connection: Connection, turns: Turns) -> None:
         super().__init__(connection, turns, User, keys.user)
 
-    async def find_both(self, sub: str) -> tuple[User, Credentials | None] | None:
-        """The user and the credentials as of one moment."""
-        user, credentials = await self._connection.call("MGET", keys.user(sub), keys.credentials(sub))
-        return None if user is None else (load(User, user), load_if(Credentials, credentials))
+    async def find_account(self, sub: str) -> Account | None:
+        """The user, the credentials and the second factors as of one moment."""
+        user, credentials, factors = await self._connection.call("MGET", *_keys_of(sub))
+        if user is None:
+            return None
+        return Account(load(User, user), load_if(Credentials, credentials), load_if(Factors, factors))
 
-    async def find_by_name(self, canonical_name: str) -> tuple[User, Credentials | None] | None:
+    async def find_by_name(self, canonical_name: str) -> Account | None:
         entry = await self._connection.call("GET", keys.login(canonical_name))
-        # A name that nobody has takes as long to look up. The sub is "-", for an empty one would put the two keys into
-        # two slots.
-        found = await self.find_both(keys.named_by(entry) if entry else "-")
-        return found if found and found[0].answers_to(canonical_name) else None
+        # A name that nobody has takes as long to look up. The sub is "-", for an empty one would put the keys into
+        # several slots.
+        found = await self.find_account(keys.named_by(entry) if entry else "-")
+        return found if found and found.user.answers_to(canonical_name) else None
 
     async def register(self, user: User, credentials: Credentials) -> None:
         """Store a new user and take the name. After UsernameTaken, and after any failure, nothing is left."""
@@ -148,11 +152,45 @@ class Users(Records[User]):
             changes.append(Change(credentials_key, raw_credentials or b"", written))
         return await self._connection.swap(changes), user
 
+    async def swap_account(self, sub: str, change: ChangeOfAccount, *, first: bool = False) -> Account:
+        """Replace what changed of an account, or nothing, as `step` does. Raises NotFound, TooManyChanges.
+
+        The rest is compared: `change` decides about an account that nobody has changed meanwhile.
+        """
+        turn = self._turns.of(*_keys_of(sub), first=first)
+        return await turn.until_swapped(lambda: self._try_account(sub, change))
+
+    async def _try_account(self, sub: str, change: ChangeOfAccount) -> tuple[bool, Account]:
+        """One attempt. The first value is False if somebody else changed one of the records meanwhile."""
+        raw = await self._connection.call("MGET", *_keys_of(sub))
+        if raw[0] is None:
+            raise NotFound("no such user")
+        user, credentials, factors = raw
+        held = Account(
+            load_to_change(User, user),
+            load_to_change(Credentials, credentials) if credentials else None,
+            load_to_change(Factors, factors) if factors else None,
+        )
+        account = change(held)
+        changes = []
+        for key, old_bytes, old, new in zip(_keys_of(sub), raw, held, account, strict=True):
+            kept = old_bytes or b""
+            expires_at = None if new is None else new.expires_at()
+            if new is not old:
+                kept = b"" if new is None else await self._encoder.encode(new, instead_of=old)
+            changes.append(Change(key, old_bytes or b"", kept, expires_at))
+        return await self._connection.swap(changes), account
+
     async def remove(self, sub: str) -> User:
-        """Delete a user, the credentials and the name. Raises NotFound."""
+        """Delete a user, the credentials, the second factors and the name. Raises NotFound."""
         user = await self.get(sub)
-        await self._connection.delete(keys.user(sub), keys.credentials(sub))  # ends every session
+        await self._connection.delete(*_keys_of(sub))  # ends every session
         for name in (user.username, user.renaming_to):
             if name:
                 await self._release_name(name, sub, await self._entry(name))
         return user
+
+
+def _keys_of(sub: str) -> tuple[str, str, str]:
+    """The keys of an account, which share a slot."""
+    return keys.user(sub), keys.credentials(sub), keys.factors(sub)

@@ -6,16 +6,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from authsvc.core.address import OWS
+from authsvc.core.factors import DEVICE_S
 from authsvc.errors import CrossSite, InvalidRequest
 from authsvc.flows.deps import Deps
 
 # The prefix makes browsers insist on Secure, Path=/ and no Domain, so no subdomain can plant one (RFC 6265bis).
 NAME = "__Host-session"
+# The token of a trusted device. It outlives the session.
+DEVICE = "__Host-device"
 
 
 def set_session(response: Response, token: str, max_age_s: int) -> None:
     """Set the cookie for as long as the session can last."""
     response.set_cookie(NAME, token, max_age=max_age_s, path="/", secure=True, httponly=True, samesite="lax")
+
+
+def set_device(response: Response, token: str) -> None:
+    """Set the cookie of a trusted device."""
+    response.set_cookie(DEVICE, token, max_age=DEVICE_S, path="/", secure=True, httponly=True, samesite="lax")
+
+
+def device_token(request: Request) -> str | None:
+    """The token in the cookie of a trusted device; None for two cookies, because somebody planted one of them."""
+    values = values_in(request.headers.getlist("cookie"), DEVICE)
+    return values[0] if len(values) == 1 else None
 
 
 def clear_session(response: Response) -> None:
@@ -60,14 +74,14 @@ def token_in(fields: Iterable[str]) -> str | None:
     return values[0] if values else None
 
 
-def values_in(fields: Iterable[str]) -> list[str]:
+def values_in(fields: Iterable[str], wanted: str = NAME) -> list[str]:
     # RFC 6265bis section 5.6 removes spaces and tabs. `strip()` alone also removes U+0085 and U+00A0, and a cookie with
     # such a byte before `__Host-session` has no protected name: a subdomain can plant it.
     return [
         value.strip(OWS)
         for field in fields
         for name, _, value in (pair.partition("=") for pair in field.split(";"))
-        if name.strip(OWS) == NAME
+        if name.strip(OWS) == wanted
     ]
 
 

@@ -51,6 +51,8 @@ def rendered(error: Exception, *, by_cookie: bool) -> Response:
     elif status == 413:
         response.headers["Connection"] = "close"  # the rest of the body is not read
     challenge = _challenge(error)
+    if isinstance(error, e.InsufficientAuthorization) and error.auth_session is not None:
+        response = _with_session(description, error)
     if challenge:
         response.headers["WWW-Authenticate"] = challenge
     if by_cookie and isinstance(error, e.InvalidToken):
@@ -82,6 +84,13 @@ def problem(status: int, code: str, description: str) -> Response:
     return JSONResponse({"error": code, "error_description": plain(description)}, status_code=status, headers=again)
 
 
+def _with_session(description: str, error: e.InsufficientAuthorization) -> Response:
+    """The answer that names the login in progress and what continues it."""
+    members = {"auth_session": error.auth_session, "methods": error.methods, "expires_in": error.expires_in}
+    body = {"error": STATUSES[type(error)][1], "error_description": plain(description)}
+    return JSONResponse(body | members, status_code=STATUSES[type(error)][0])
+
+
 async def busy(scope: Scope, receive: Receive, send: Send) -> None:
     """The application that refuses a request while the worker has too many."""
     scope["request_id"] = request_id(scope)
@@ -99,7 +108,9 @@ def _challenge(error: Exception) -> str | None:
     if isinstance(error, e.InvalidClient):
         # Also where the secret came in the form: every 401 has a challenge (RFC 9110 section 15.5.2).
         return f'Basic realm="{REALM}"'
-    if isinstance(error, e.MissingToken | e.InvalidCredentials):
+    if isinstance(error, e.InsufficientUserAuthentication):
+        return _stronger_login(error)
+    if isinstance(error, e.MissingToken | e.InvalidCredentials | e.WrongFactor):
         return f'Bearer realm="{REALM}"'
     if isinstance(error, e.InvalidToken | e.WrongAudience):
         return f'Bearer realm="{REALM}", error="invalid_token", error_description="{plain(str(error))}"'
@@ -107,3 +118,12 @@ def _challenge(error: Exception) -> str | None:
         scope = f', scope="{error.scope}"' if isinstance(error, e.InsufficientScope) else ""
         return f'Bearer realm="{REALM}", error="insufficient_scope", error_description="{plain(str(error))}"{scope}'
     return None
+
+
+def _stronger_login(error: e.InsufficientUserAuthentication) -> str:
+    """The challenge of RFC 9470 section 3."""
+    wanted = {"acr_values": error.acr_values, "max_age": error.max_age}
+    members = "".join(f', {name}="{value}"' for name, value in wanted.items() if value is not None)
+    description = plain(str(error))
+    code = STATUSES[type(error)][1]
+    return f'Bearer realm="{REALM}", error="{code}", error_description="{description}"{members}'

@@ -1,5 +1,7 @@
 """Routes that issue, refresh, introspect and revoke tokens."""
 
+from typing import Any
+
 from starlette.responses import JSONResponse, Response
 
 from authsvc.api.parsing import JSON
@@ -40,6 +42,7 @@ async def login(ctx: RequestContext) -> Response:
         scope=body.scope,
         device=body.device,
         cookie=body.cookie,
+        device_token=body.device_token or (cookies.device_token(ctx.request) if body.cookie else None),
     )
     for old in replaced:
         await revocation.revoke_token(ctx.deps, caller, None, old)
@@ -140,9 +143,9 @@ async def issue(ctx: RequestContext) -> Response:
     return granted(grant)
 
 
-def granted(grant: Grant, *, by_cookie: bool = False, status: int = 200) -> Response:
-    """The answer with new tokens: in the body, or in the cookie."""
-    answer = answers.Tokens.of(grant, hidden=by_cookie).model_dump(exclude_none=True)
+def granted(grant: Grant, *, by_cookie: bool = False, status: int = 200, **more: Any) -> Response:
+    """The answer with new tokens: in the body, or in the cookie. more: other members of the body."""
+    answer = answers.Tokens.of(grant, hidden=by_cookie).model_dump(exclude_none=True) | more
     response = Response(status_code=204) if status == 204 else JSONResponse(answer, status_code=status)
     if by_cookie:
         cookies.set_session(response, grant.access_token, grant.session_ends_in)

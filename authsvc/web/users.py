@@ -57,7 +57,7 @@ async def _user_of_name(ctx: RequestContext, page: requests.UserPage, username: 
 
 async def get_user(ctx: RequestContext) -> Response:
     await callers.admin_of(ctx)
-    user = await ctx.deps.store.users.get(_sub(ctx.request))
+    user = await ctx.deps.store.users.get(sub_of(ctx.request))
     return JSONResponse(answers.UserView.of(user).model_dump())
 
 
@@ -65,20 +65,20 @@ async def change_user(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     admin = await callers.admin_of(ctx)
     body = await json_body(ctx.request, requests.UserChange)
-    user = await users.update(ctx.deps, admin.caller, _sub(ctx.request), **body.given())
+    user = await users.update(ctx.deps, admin.caller, sub_of(ctx.request), **body.given())
     return JSONResponse(answers.UserView.of(user).model_dump())
 
 
 async def delete_user(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     admin = await callers.admin_of(ctx)
-    await users.delete(ctx.deps, admin.caller, _sub(ctx.request))
+    await users.delete(ctx.deps, admin.caller, sub_of(ctx.request))
     return Response(status_code=204)
 
 
 async def list_user_sessions(ctx: RequestContext) -> Response:
     await callers.admin_of(ctx)
-    user = await ctx.deps.store.users.get(_sub(ctx.request))
+    user = await ctx.deps.store.users.get(sub_of(ctx.request))
     listed = await sessions.list_active(ctx.deps, user.sub)
     return page_of(answers.SessionView.of(one).model_dump() for one in listed)
 
@@ -86,7 +86,7 @@ async def list_user_sessions(ctx: RequestContext) -> Response:
 async def end_user_sessions(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     admin = await callers.admin_of(ctx)
-    await revoke.revoke_user(ctx.deps, admin.caller, _sub(ctx.request))
+    await revoke.revoke_user(ctx.deps, admin.caller, sub_of(ctx.request))
     return Response(status_code=204)
 
 
@@ -96,12 +96,12 @@ async def create_reset_code(ctx: RequestContext) -> Response:
     body = await optional_json_body(ctx.request, requests.ResetCodeRequest)
     wanted_s = None if body is None else body.expires_in
     by_admin = by.may("admin")
-    user = await users.get_for_reset(ctx.deps, _sub(ctx.request), by_admin=by_admin)
+    user = await users.get_for_reset(ctx.deps, sub_of(ctx.request), by_admin=by_admin)
     code, life_s = await password.new_reset_code(ctx.deps, by.caller, user.sub, by_admin=by_admin, life_s=wanted_s)
     return JSONResponse({"reset_code": code, "expires_in": life_s}, status_code=201)
 
 
-def _sub(request: Request) -> str:
+def sub_of(request: Request) -> str:
     """The subject in the path, decoded. Raises NotFound for text that no subject can be: it would name other keys."""
     segment: str = request.path_params["sub"]
     try:

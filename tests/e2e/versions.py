@@ -43,8 +43,8 @@ NEXT = (
     _after("flows/deps.py", "    entry = Entry(\n", "        risk=3,\n"),
     _after(
         "flows/login.py",
-        "    grant = await open_session(deps, caller, Event.LOGIN_SUCCEEDED, opening)\n",
-        "    await audit(deps, caller, Event.DEVICE_SEEN)\n",
+        "        await _rehash_if_outdated(deps, account, password)\n",
+        "        await audit(deps, caller, Event.DEVICE_SEEN)\n",
     ),
 )
 # The format of the next version below.

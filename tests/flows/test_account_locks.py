@@ -9,8 +9,8 @@ import redis
 
 from authsvc.core.known_networks import MEMORY_S, MOST
 from authsvc.flows import users
+from authsvc.flows.attempts import place_of
 from authsvc.flows.deps import OPERATOR, Caller
-from authsvc.flows.login import place_of
 from authsvc.flows.password import new_reset_code, reset_password
 from authsvc.settings import Settings
 from tests.conftest import CHEAP, PASSWORD, Clock, Service

@@ -312,7 +312,7 @@ async def test_a_new_password_keeps_other_credentials(world: World, monkeypatch:
         await reset_password(world.deps, HERE, code, NEW)
     else:
         await require_reset(world.deps, OPERATOR, user.sub)
-    found = await world.deps.store.users.find_both(user.sub)
+    found = await world.deps.store.users.find_account(user.sub)
     assert found is not None
     assert isinstance(found[1], WithFactors)
     assert found[1].factors == ("totp",)

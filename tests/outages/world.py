@@ -1,6 +1,7 @@
 """A world of users, clients and sessions, every call on it, and the resulting state of the store."""
 
 import json
+from base64 import b32decode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from argon2 import PasswordHasher
 from starlette.types import ASGIApp
 
 from authsvc.app import build
+from authsvc.core import totp as codes
 from authsvc.core.username import normalise
 from authsvc.flows import bootstrap, clients, password, users
 from authsvc.flows.deps import OPERATOR, Deps
@@ -45,6 +47,11 @@ class World:
     repeated: str = ""
     repeated_pair: Json = field(default_factory=dict)
     outsider: str = ""
+    # An account with a second factor; a step-up of the phone's session, and an app that it is about to confirm.
+    guarded: "Guarded | None" = None
+    step_up: str = ""
+    enrolment: str = ""
+    enrolling_seed: bytes = b""
 
     async def login(self, username: str, password: str = PASSWORD) -> httpx.Response:
         return await self.http.post("/login", json={"username": username, "password": password})
@@ -60,6 +67,47 @@ class World:
         answer = await self.introspect(token)
         assert answer.status_code == 200, answer.text
         return bool(answer.json()["active"])
+
+
+@dataclass
+class Guarded:
+    """An account with a second factor: its app, a session of two factors, and a login in progress."""
+
+    sub: str
+    seed: bytes
+    factor: str
+    recovery_code: str
+    access_token: str
+    pending: str
+
+
+def code_now(clock: Clock, seed: bytes) -> str:
+    """The code that an authenticator app shows."""
+    return codes.code_at(seed, int(clock()) // codes.PERIOD_S)
+
+
+async def enrol(world: World, token: str) -> tuple[str, bytes]:
+    """Begin to enrol an app. Its id and its seed."""
+    answer = await world.http.post("/factors/totp", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"]), b32decode(answer.json()["secret"])
+
+
+async def guard(world: World, username: str) -> Guarded:
+    """Give a new user an app, log in with it, and begin another login."""
+    user, _ = await users.create(world.deps, OPERATOR, username=username, password=PASSWORD)
+    token = (await world.login(username)).json()["access_token"]
+    factor, seed = await enrol(world, token)
+    body = {"code": code_now(world.clock, seed)}
+    headers = {"Authorization": f"Bearer {token}"}
+    confirmed = await world.http.post(f"/factors/totp/{factor}/confirm", json=body, headers=headers)
+    recovery_codes = confirmed.json()["recovery_codes"]
+    step = (await world.login(username)).json()["auth_session"]
+    body = {"auth_session": step, "code": recovery_codes[0]}
+    logged_in = await world.http.post("/login/recovery", json=body)
+    pending = (await world.login(username)).json()["auth_session"]
+    world.clock.forward(60)  # the next code
+    return Guarded(user.sub, seed, factor, recovery_codes[1], logged_in.json()["access_token"], pending)
 
 
 def client_of(app: ASGIApp) -> httpx.AsyncClient:
@@ -102,6 +150,7 @@ async def make(deps: Deps, clock: Clock) -> World:
 
     for _ in range(MAX_SESSIONS):
         await tokens(await world.login("crowd"))
+    world.guarded = await guard(world, "two")
     # The other sessions begin a second later, so that ages differ.
     clock.forward(1)
     world.phone = await tokens(await world.login("ada"))
@@ -112,6 +161,9 @@ async def make(deps: Deps, clock: Clock) -> World:
     world.repeated_pair = await tokens(await world.refresh(world.repeated))
     outsider = await world.http.post("/tokens", json={"sub": ISSUED}, auth=world.admin)
     world.outsider = (await tokens(outsider))["access_token"]
+    headers = {"Authorization": f"Bearer {world.phone['access_token']}"}
+    world.step_up = (await tokens(await world.http.post("/step-up", headers=headers)))["auth_session"]
+    world.enrolment, world.enrolling_seed = await enrol(world, world.phone["access_token"])
     return world
 
 
@@ -162,6 +214,16 @@ def _phone(w: World) -> str:
     return str(w.phone["access_token"])
 
 
+def _two(w: World) -> Guarded:
+    assert w.guarded is not None
+    return w.guarded
+
+
+def _stepping(method: str, body: Callable[[World], Json], second: str = "$^") -> Call:
+    path = f"/login/{method}"
+    return Call(f"log in, {method}", f"POST {path}", _at(path), json=body, second=second)
+
+
 def _refreshing(token: Callable[[World], str]) -> Callable[[World], dict[str, str]]:
     return lambda w: {"grant_type": "refresh_token", "client_id": "app", "refresh_token": token(w)}
 
@@ -186,6 +248,8 @@ def _login(name: str, username: str, usual: int = 200, password: str = PASSWORD,
     return Call(name, "POST /login", _at("/login"), usual, json=lambda _: body, second=second)
 
 
+# A code that was used is spent, whether or not its login was completed.
+_OPENED = r"\+ (session|listed):"
 _USERS, _CLIENTS = "/admin/users", "/admin/clients"
 _SUB, _CLIENT = "/admin/users/{sub}", "/admin/clients/{client_id}"
 
@@ -195,6 +259,23 @@ CALLS = [
     _login("log in, rehash", "old", second=r"\* credentials:"),
     _login("log in, wrong password", "ada", 401, "not the password of ada"),
     _login("log in, unknown user", "nobody", 401),
+    _login("log in, a factor is missing", "two", 403),
+    _stepping("totp", lambda w: {"auth_session": _two(w).pending, "code": code_now(w.clock, _two(w).seed)}, _OPENED),
+    _stepping("recovery", lambda w: {"auth_session": _two(w).pending, "code": _two(w).recovery_code}, _OPENED),
+    _stepping("password", lambda w: {"auth_session": w.step_up, "password": PASSWORD}),
+    Call("step up", "POST /step-up", _at("/step-up"), bearer=_phone, reads=True),
+    Call("my factors", "GET /factors", _at("/factors"), bearer=_phone, reads=True),
+    Call("enrol an app", "POST /factors/totp", _at("/factors/totp"), 201, bearer=_phone, json=lambda _: {"name": "a"}),
+    Call("confirm an app", "POST /factors/totp/{factor_id}/confirm", lambda w: f"/factors/totp/{w.enrolment}/confirm",
+         bearer=_phone, json=lambda w: {"code": code_now(w.clock, w.enrolling_seed)}),
+    Call("remove a factor", "DELETE /factors/{factor_id}", lambda w: f"/factors/{_two(w).factor}", 204,
+         bearer=lambda w: _two(w).access_token),
+    Call("make recovery codes", "POST /factors/recovery-codes", _at("/factors/recovery-codes"), 201,
+         bearer=lambda w: _two(w).access_token),
+    Call("a user's factors", f"GET {_SUB}/factors", lambda w: f"{_USERS}/{_two(w).sub}/factors", auth=_admin,
+         reads=True),
+    Call("remove a user's factors", f"DELETE {_SUB}/factors", lambda w: f"{_USERS}/{_two(w).sub}/factors", 204,
+         auth=_admin),
     Call("refresh", "POST /token", _at("/token"), form=_refreshing(lambda w: str(w.phone["refresh_token"]))),
     Call("refresh again within the grace", "POST /token", _at("/token"), form=_refreshing(lambda w: w.repeated),
          reads=True),
@@ -287,7 +368,7 @@ def restore(store: "redis.Redis", snapshot: Snapshot) -> None:
 State = dict[str, Json]
 # Random members of a record. They differ between two runs, so that only the fact of a change is compared.
 _RANDOM = {"tok", "ref", "seed", "hash", "digest", "secrets", "spent", "previous", "reset_code", "sub", "until"}
-_RANDOM |= {"cid", "client_id", "at"}
+_RANDOM |= {"cid", "client_id", "at", "totp", "codes"}
 
 
 # Any: redis-py declares the results of every protocol.
@@ -298,7 +379,7 @@ def state_of(store: Any) -> State:
     codes that no credentials name; entries of the index without a session.
     """
     raw = {key.decode(): key for key in store.scan_iter(count=1000)}
-    kinds: dict[str, State] = {kind: {} for kind in ("session", "user", "credentials", "client", "code")}
+    kinds: dict[str, State] = {kind: {} for kind in ("session", "user", "credentials", "factors", "client", "code")}
     service, logins = {}, {}
     for name, key in sorted(raw.items()):
         kind, _, id_ = name.partition(":")

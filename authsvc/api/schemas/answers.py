@@ -1,12 +1,14 @@
 """The bodies of answers, and how each is made from the records. No `repr` shows a secret."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from msgspec.structs import asdict
 from pydantic import Field, RootModel
 
 from authsvc.api.schemas.fields import Answer, Handle
 from authsvc.core.client import Client, Permission
+from authsvc.core.factors import Factors as HeldFactors
+from authsvc.core.factors import Totp
 from authsvc.core.user import User
 from authsvc.flows.grants import Grant
 from authsvc.flows.sessions import SessionStatus
@@ -22,6 +24,13 @@ class Problem(Answer):
         json_schema_extra={"pattern": r"^[\x20-\x21\x23-\x5b\x5d-\x7e]*$"},
         examples=["username: Field required"],
     )
+    auth_session: str | None = Field(
+        None, description="of `insufficient_authorization`: names the login in progress in its next step", repr=False
+    )
+    methods: list[str] | None = Field(
+        None, description="of `insufficient_authorization`: `passkey`, `totp`, `recovery`, or `enrol` for a new factor"
+    )
+    expires_in: int | None = Field(None, description="of `insufficient_authorization`: seconds for the next steps")
 
 
 class Tokens(Answer):
@@ -35,6 +44,12 @@ class Tokens(Answer):
     )
     scope: str | None = Field(None, description="absent if empty", exclude_if=lambda scope: not scope)
     session_id: Handle
+    device_token: str | None = Field(
+        None, description="of a trusted device; absent in cookie mode", repr=False, examples=["dev_…"]
+    )
+    recovery_codes: list[str] | None = Field(
+        None, description="shown this once, when the first factor is confirmed", repr=False
+    )
 
     @classmethod
     def of(cls, grant: Grant, *, hidden: bool = False) -> "Tokens":
@@ -45,6 +60,58 @@ class Tokens(Answer):
             scope=grant.scope,
             session_id=grant.session_id,
         )
+
+
+class StepUp(Answer):
+    auth_session: str = Field(description="names the step-up in its next step", repr=False, examples=["aut_…"])
+    methods: list[str] = Field(description="any one of them", examples=[["totp", "recovery"]])
+    expires_in: int = Field(description="seconds")
+
+
+class FactorView(Answer):
+    """A second factor. Times in epoch seconds."""
+
+    id: Handle
+    kind: Literal["totp", "passkey"]
+    name: str | None = Field(None, description="absent if the user gave none")
+    created_at: int
+    last_used_at: int | None = Field(None, description="absent until the first use")
+
+    @classmethod
+    def of(cls, app: Totp) -> Self:
+        return cls(id=app.id, kind="totp", name=app.name, created_at=app.created_at, last_used_at=app.used_at)
+
+
+class ConfirmedFactor(FactorView):
+    recovery_codes: list[str] | None = Field(None, description="of the first factor; shown this once", repr=False)
+
+    @classmethod
+    def with_codes(cls, app: Totp, codes: tuple[str, ...]) -> Self:
+        return cls.of(app).model_copy(update={"recovery_codes": list(codes) or None})
+
+
+class ConfirmedOrTokens(RootModel[ConfirmedFactor | Tokens]):
+    """The factor; or, if the enrolment completes a login, the answer of `POST /login`."""
+
+
+class Factors(Answer):
+    items: list[FactorView]
+    recovery_codes_left: int = Field(description="make new ones when fewer than 3 are left")
+    next: None = Field(None, description="a user's factors are few, so there is one page")
+
+    @classmethod
+    def of(cls, held: HeldFactors) -> "Factors":
+        return cls(items=[FactorView.of(app) for app in held.apps], recovery_codes_left=len(held.codes))
+
+
+class TotpEnrolment(Answer):
+    id: Handle
+    secret: str = Field(description="base32, for typing; shown this once", repr=False)
+    uri: str = Field(description="`otpauth://`, for a QR code; shown this once", repr=False)
+
+
+class RecoveryCodes(Answer):
+    recovery_codes: list[str] = Field(description="each counts once; shown this once", repr=False)
 
 
 class Introspection(Answer):

@@ -45,6 +45,34 @@ class Login(Body):
     device: Label | None = Field(None, description="shown in the user's list of sessions", examples=["Ada's phone"])
     cookie: bool = Field(False, description="set the session cookie and return no token")
     ip: UserAddress | None = None
+    device_token: Text | None = Field(
+        None, description="of a trusted device; in cookie mode the cookie has it", examples=["dev_…"], repr=False
+    )
+
+
+class Step(Body):
+    """The next step of a login in progress. Everything else comes from its first step."""
+
+    auth_session: Text = Field(examples=["aut_…"], repr=False)
+
+
+class StepCode(Step):
+    code: Text = Field(description="of the authenticator app, or a recovery code", examples=["287082"], repr=False)
+    trust_device: bool = Field(False, description="ask for no second factor on this device for 30 days")
+
+
+class StepPassword(Step):
+    password: str = Field(examples=["a walk by the river"], json_schema_extra=_PASSWORD, repr=False)
+
+
+class NewTotp(Body):
+    name: Label | None = Field(None, description="by which the user recognises the app", examples=["Ada's phone"])
+    auth_session: Text | None = Field(None, description="of a login that waits for a new factor", repr=False)
+
+
+class FirstCode(Body):
+    code: Text = Field(description="of the authenticator app", examples=["287082"], repr=False)
+    auth_session: Text | None = Field(None, description="of a login that waits for a new factor", repr=False)
 
 
 class PasswordChange(Body):

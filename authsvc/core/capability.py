@@ -1,0 +1,6 @@
+"""What an installation may offer beside passwords. A call of a capability that is switched off is not served."""
+
+from typing import Literal
+
+# `factors`: at least one kind of second factor.
+Capability = Literal["factors", "totp"]

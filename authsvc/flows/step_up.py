@@ -1,0 +1,92 @@
+"""Proving something again in a running session, and the calls that take a recent login."""
+
+from authsvc.core.authentication import AAL2
+from authsvc.core.event import Event
+from authsvc.core.factors import Account
+from authsvc.core.session import Active
+from authsvc.core.step import ENROL
+from authsvc.core.strength import PASSWORD as PWD
+from authsvc.errors import (
+    AccessDenied,
+    InsufficientAuthorization,
+    InsufficientUserAuthentication,
+    InvalidCredentials,
+    InvalidToken,
+)
+from authsvc.flows.deps import Caller, Deps
+from authsvc.flows.grants import Asked
+from authsvc.flows.login import AttemptEvents, authenticate, refuse_long
+from authsvc.flows.sessions import refuse_if_cut_off
+from authsvc.flows.steps import PASSWORD, Needed, Prove, begin, methods_for
+
+_EVENTS = AttemptEvents(Event.FACTOR_FAILED, Event.FACTOR_THROTTLED)
+
+
+async def step_up(deps: Deps, caller: Caller, me: Active, *, cookie: bool) -> InsufficientAuthorization:
+    """Begin a step-up of this session. An account without a factor proves its password.
+
+    Raises AccessDenied if there is nothing that the user could prove here.
+    """
+    account = await _account(deps, me)
+    methods = methods_for(deps, account.factors) if account.has_factor else _password_of(account)
+    if not methods:
+        raise AccessDenied("this account has nothing that could be proven here")
+    return await _begun(deps, caller, me, account, methods, cookie=cookie)
+
+
+async def demand_factor(deps: Deps, caller: Caller, me: Active) -> InsufficientAuthorization:
+    """Begin the step-up of a session that is too weak for the policy. A user without a factor may only enrol one."""
+    account = await _account(deps, me)
+    methods = methods_for(deps, account.factors) if account.has_factor else (ENROL,)
+    return await _begun(deps, caller, me, account, methods, cookie=False)
+
+
+async def _begun(
+    deps: Deps, caller: Caller, me: Active, account: Account, methods: tuple[str, ...], *, cookie: bool
+) -> InsufficientAuthorization:
+    service = await deps.store.service.get()
+    asked = Asked(me.session.scope, None, cookie)
+    return await begin(deps, caller, account, me.client, service, Needed(methods), asked, session=me.handle)
+
+
+async def _account(deps: Deps, me: Active) -> Account:
+    account = await deps.store.users.find_account(me.user.sub)
+    if account is None:
+        raise InvalidToken("the session has ended")
+    refuse_if_cut_off(me, account.user)
+    return account
+
+
+def _password_of(account: Account) -> tuple[str, ...]:
+    known = account.user.username is not None and account.credentials is not None and account.credentials.hash
+    return (PASSWORD,) if known else ()
+
+
+def proof_by_password(deps: Deps, caller: Caller, password: str) -> Prove:
+    """The proof that this is the user's password. A wrong one counts as at a login."""
+    refuse_long(password)
+
+    async def prove(account: Account) -> tuple[str, ...] | None:
+        service = await deps.store.service.get()
+        try:
+            proven = await authenticate(deps, caller, service, account.user.username or "", password, _EVENTS)
+        except InvalidCredentials:
+            return None
+        return (PWD,) if proven.user.sub == account.user.sub else None  # another user may have the name now
+
+    return prove
+
+
+async def require_recent(deps: Deps, me: Active, *, always: bool = False) -> None:
+    """Raise InsufficientUserAuthentication unless the user has proven enough a short time ago.
+
+    That takes a factor where the account has one. always: also of accounts without a factor, who prove the password.
+    """
+    max_age, authentication = deps.settings.recent_login_s, me.session.authentication(me.client)
+    recent = authentication.is_recent(max_age, deps.clock())
+    if recent and authentication.acr == AAL2:
+        return
+    if "factors" in deps.settings.capabilities and (await _account(deps, me)).has_factor:
+        raise InsufficientUserAuthentication(AAL2, max_age)
+    if always and not recent:
+        raise InsufficientUserAuthentication(max_age=max_age)
