@@ -106,7 +106,8 @@ async def authenticate(
     # The attempt stays undecided for as long as the check takes, for an unknown name too. An attempt that a full lane
     # did not check counts: else such an answer would tell a name with an imported hash from all others.
     completes = verdict.right and found is not None and missing(found) is None
-    await deps.store.throttle.settle(attempt, right=None if verdict.right and not completes else verdict.right)
+    right = None if verdict.right and not completes else verdict.right
+    await deps.store.throttle.settle(attempt, right=right)
     if not verdict.checked:
         raise Overloaded("too many passwords are being checked, try again")
     if not verdict.right or found is None or user is None:

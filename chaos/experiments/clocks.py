@@ -88,7 +88,7 @@ async def _late_by(lab: Lab, skew: Path) -> None:
 BY_TIME = [
     Patch(
         "core/issuing.py",
-        "epochs=Epochs.of(opening.user, opening.client, opening.service),",
+        "epochs=opening.epochs or Epochs.of(opening.user, opening.client, opening.service),",
         "epochs=Epochs(int(now * 1000), opening.client.epoch, opening.service.epoch),",
     ),
     Patch("core/user.py", "return epoch == self.epoch or", "return epoch >= self.epoch or"),

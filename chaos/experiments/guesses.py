@@ -61,7 +61,7 @@ CHECK_THEN_COUNT = [
     ),
     Patch(
         "flows/login.py",
-        "    await deps.store.throttle.settle(attempt, right=verdict.right)\n",
+        "    await deps.store.throttle.settle(attempt, right=right)\n",
         "    if not verdict.right:\n"
         "        with suppress(TooManyAttempts):\n"
         "            await deps.store.throttle.reserve(windows, deps.clock(), place)\n",
