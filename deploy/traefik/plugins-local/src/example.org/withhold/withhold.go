@@ -23,12 +23,9 @@ func New(_ context.Context, next http.Handler, _ *Config, _ string) (http.Handle
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("Authorization")
 		withholdCookie(r.Header)
-		// Traefik removes each header that Connection names, the identity headers too.
-		r.Header.Del("Connection")
-		if strings.EqualFold(strings.Join(r.Header.Values("Upgrade"), ","), "websocket") {
-			r.Header.Set("Connection", "Upgrade")
-		} else {
+		if !strings.EqualFold(strings.Join(r.Header.Values("Upgrade"), ","), "websocket") {
 			r.Header.Del("Upgrade")
+			r.Header.Del("Connection")
 		}
 		next.ServeHTTP(w, r)
 	}), nil
