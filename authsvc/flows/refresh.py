@@ -73,6 +73,7 @@ async def _found(deps: Deps, client: Client, presented: str, now: float) -> tupl
     # A token of another client is refused before it can change the session.
     if token is None or found is None or found.session.client_id != client.client_id:
         raise InvalidGrant(_INVALID)
-    if inactive_reason(found, now):
+    # Changes of one session wait for each other. A forged token, for which a public handle is enough, does not wait.
+    if inactive_reason(found, now) or found.session.match(token, now) is Reason.FORGED:
         raise InvalidGrant(_INVALID)
     return token, found

@@ -369,3 +369,11 @@ async def test_repeats_are_counted_and_the_trail_keeps_a_few(world: World) -> No
     await asyncio.gather(*[world.refresh(first.refresh_token) for _ in range(30)])
     assert counted == ["token.repeated"] * 30
     assert [entry.event for entry in await world.events()].count("token.repeated") == MAX_NOTED
+
+
+async def test_a_forged_token_waits_for_no_change_of_the_session(world: World) -> None:
+    """A flood of forged tokens cannot delay the owner's refresh: it does not join the queue of the session."""
+    await world.user()
+    grant = await world.login()
+    async with world.deps.store.sessions._turns.of(keys.session(grant.session_id)):
+        await refused(world, refresh_tokens.new(tokens.new_seed(), grant.session_id).text, THIEF)
