@@ -32,11 +32,14 @@ class Access:
 _OF_A_CLIENT = (e.InvalidRequest, e.InvalidClient, e.TooManyAttempts)
 _OF_A_SESSION = (e.InvalidRequest, e.MissingToken, e.InvalidToken, e.CrossSite)
 _OF_A_USER = (*_OF_A_SESSION, e.WrongAudience)
-_OF_AN_ADMIN = (*_OF_A_CLIENT, *_OF_A_USER, e.InsufficientRole, e.UnauthorizedClient)
+_OF_AN_ADMIN = (
+    *(*_OF_A_CLIENT, *_OF_A_USER, e.InsufficientRole, e.UnauthorizedClient),
+    e.InsufficientUserAuthentication,
+)
 # A gateway has to understand each answer, so that an unreadable request is AccessDenied or InvalidToken.
 _OF_A_GATEWAY = (
     *(e.MissingToken, e.InvalidToken, e.WrongAudience, e.InsufficientScope, e.InsufficientRole),
-    *(e.AccessDenied, e.CrossSite),
+    *(e.AccessDenied, e.CrossSite, e.InsufficientUserAuthentication),
 )
 
 ANYONE = Access(("anyone",))

@@ -78,7 +78,8 @@ ROUTES: tuple[Route, ...] = (
           about="The only grant is `refresh_token`. Each use replaces the refresh token. For some seconds the previous "
                 "refresh token gets the same answer again; any older one ends the session.",
           takes=requests.TokenForm, max_body=MAX_ANONYMOUS_BODY, gives=answers.Tokens,
-          errors=(e.InvalidGrant, e.InvalidScope, e.UnsupportedGrantType, e.TooManyChanges)),
+          errors=(e.InvalidGrant, e.InvalidScope, e.InsufficientAuthorization, e.UnsupportedGrantType,
+                  e.TooManyChanges)),
     Route("POST", "/introspect", "tokens.introspect", "Who is this, right now? (RFC 7662)", "tokens", CLIENT_BY_FORM,
           about="Unknown tokens, expired tokens, revoked tokens and tokens for other audiences get the same answer: "
                 "`active: false` and nothing else. So does anything that is no access token, such as a refresh token, "
@@ -98,6 +99,7 @@ ROUTES: tuple[Route, ...] = (
                 "token only with `refresh: true`. `amr`, `acr` and `auth_time` take the permission `vouch`. A token "
                 "for an admin takes the permissions `issue`, `vouch` and `admin`.",
           takes=requests.Issue, gives=answers.Tokens, errors=(e.UnauthorizedClient, e.AccessDenied, e.InvalidScope,
+                                                                  e.InsufficientAuthorization,
                                                                   e.TooManyChanges)),
     Route("GET", "/verify", "verify.verify", "May this request pass, and whose is it?", "tokens", GATEWAY,
           about="Forward-auth: a gateway asks about each request before it passes the request on (`docs/gateways.md`). "
@@ -118,14 +120,15 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/sessions", "account.list_sessions", "List my sessions", "account", USER, gives=answers.Sessions),
     Route("DELETE", "/sessions", "account.end_sessions", "End all my other sessions", "account", USER,
           about="Also ends logins and refreshes that are under way.",
-          query=requests.Which, status=204, errors=(e.TooManyChanges,),
+          query=requests.Which, status=204, errors=(e.TooManyChanges, e.InsufficientUserAuthentication),
           sets_cookie=SetsCookie(204, _COOKIE + "expired, if the session of the cookie ended too")),
     Route("DELETE", "/sessions/{session_id}", "account.end_session", "End one of my sessions", "account", USER,
-          status=204, errors=(e.NotFound,),
+          status=204, errors=(e.NotFound, e.InsufficientUserAuthentication),
           sets_cookie=SetsCookie(204, _COOKIE + "expired, if the session of the cookie ended")),
     Route("POST", "/password", "account.change_password", "Change my password", "account", USER,
           about="Ends every other session. This session gets new tokens, or a new cookie and 204.",
-          takes=requests.PasswordChange, gives=answers.Tokens, errors=(e.WrongPassword, *_NEW_PASSWORD),
+          takes=requests.PasswordChange, gives=answers.Tokens,
+          errors=(e.WrongPassword, e.InsufficientUserAuthentication, *_NEW_PASSWORD),
           sets_cookie=SetsCookie(204, _COOKIE + "the new one")),
     Route("POST", "/password/reset", "account.reset_password", "Set a password with a reset code", "account",
           ANYONE_OR_CLIENT,

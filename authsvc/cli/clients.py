@@ -49,6 +49,7 @@ def _settable(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--issue-role", "issue_roles", multiple=True, help="A role that it may set when it issues tokens; repeat."
         ),
+        click.option("--acr", type=click.Choice(["aal2"]), help="Every user needs a second factor."),
         click.option("--audience", multiple=True, help="A resource server its tokens are for, or that it is; repeat."),
         click.option("--permission", "permissions", multiple=True, type=_PERMISSIONS, help="May be repeated."),
     ):
@@ -101,6 +102,7 @@ def show_(client_id: str, as_json: bool) -> None:
 @click.option("--no-permissions", is_flag=True, help="Take all permissions away.")
 @click.option("--no-audience", is_flag=True, help="Empty the audience.")
 @click.option("--no-issue-roles", is_flag=True, help="It may set no role when it issues tokens.")
+@click.option("--no-acr", is_flag=True, help="Users need no second factor on behalf of this client.")
 @click.option("--any-scope", is_flag=True, help="As without --scope at its creation. For `app`: AUTHSVC_APP_SCOPE.")
 @as_json
 def update(
@@ -108,6 +110,7 @@ def update(
     no_permissions: bool,
     no_audience: bool,
     no_issue_roles: bool,
+    no_acr: bool,
     any_scope: bool,
     as_json: bool,
     **options: Any,
@@ -118,6 +121,7 @@ def update(
         "permissions": (no_permissions, []),
         "audience": (no_audience, []),
         "issue_roles": (no_issue_roles, []),
+        "acr": (no_acr, None),
         "scope": (any_scope, None),
     }
     for field, (asked, value) in cleared.items():

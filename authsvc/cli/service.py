@@ -11,6 +11,7 @@ from authsvc.flows import revoke
 from authsvc.flows.all_sessions import Count
 from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.flows.store_format import raise_store_format
+from authsvc.flows.totp import forget_lost_keys
 
 
 @group.command("cut-off", short_help="End every session there is.")
@@ -45,3 +46,15 @@ def raise_format(yes: bool) -> None:
     confirm(f"Raise the store's format to {FORMAT}, which no older version understands?", yes=yes)
     raised = run(lambda deps: raise_store_format(deps, OPERATOR))
     say(f"the store's format is {raised}")
+
+
+@group.command("forget-factor-keys", short_help="Give up one-time codes whose key is lost.")
+@yes
+def forget_factor_keys(yes: bool) -> None:
+    """Let the service start without the factor keys that AUTHSVC_FACTOR_KEY_FILE lacks.
+
+    Authenticator apps under a lost key work no more. Their users have recovery codes, or an admin removes the factors.
+    """
+    confirm("Give up every authenticator app whose key is lost?", yes=yes)
+    lost = run(lambda deps: forget_lost_keys(deps, OPERATOR))
+    say(f"gave up {len(lost)} factor key{'' if len(lost) == 1 else 's'}")

@@ -16,6 +16,7 @@ from authsvc.errors import CorruptRecord, FormatNotAllowed, NewerFormat, NotDura
 from authsvc.flows.deps import Deps
 from authsvc.ops.data_dir import running_url
 from authsvc.ops.embedded import Embedded
+from authsvc.ops.factor_key_file import read_key
 from authsvc.settings import Settings
 from authsvc.waiting import until
 
@@ -52,7 +53,7 @@ def run(work: Callable[[Deps], Awaitable[T]], *, unused: bool = False) -> T:
     for _ in until(WAIT_S):
         try:
             with _store_in(configured.data_dir) as url:
-                return asyncio.run(_on(configured, url, work, unused))
+                return asyncio.run(_on(_with_factor_key(configured), url, work, unused))
         except NotReached as error:
             failure = error
     where = configured.data_dir.resolve()
@@ -72,6 +73,13 @@ def attached(work: Callable[[Deps], Awaitable[T]], *, within_s: float | None = N
     if url is None:
         raise StoreUnavailable(f"no service runs on {configured.data_dir.resolve()}: this takes one that does")
     return asyncio.run(asyncio.wait_for(_on(configured, url, work, False), within_s))
+
+
+def _with_factor_key(configured: Settings) -> Settings:
+    """The settings with the key that an embedded store has beside it, unless they name another."""
+    if configured.factor_key:
+        return configured
+    return configured.but(factor_key=read_key(configured.data_dir) or ())
 
 
 @contextmanager

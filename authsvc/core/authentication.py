@@ -34,6 +34,11 @@ class Authentication(NamedTuple):
         """Whether the user was authenticated at most so long ago."""
         return self.auth_time is not None and now - self.auth_time <= max_age_s
 
+    def reaches(self, levels: str) -> bool:
+        """Whether the user was authenticated at one of these levels, separated by spaces. `aal2` is `aal1` too."""
+        wanted = levels.split(" ")
+        return self.acr is not None and (self.acr in wanted or (self.acr == AAL2 and AAL1 in wanted))
+
 
 class Vouched(NamedTuple):
     """An authentication elsewhere as a session stores it. It takes 40 bytes with a level and three short methods.

@@ -26,6 +26,7 @@ class Event(StrEnum):
     FACTOR_ADDED = "factor.added"
     FACTOR_CODES_REPLACED = "factor.codes_replaced"
     FACTOR_FAILED = "factor.failed"
+    FACTOR_KEYS_FORGOTTEN = "factor.keys_forgotten"
     FACTOR_REMOVED = "factor.removed"
     FACTOR_THROTTLED = "factor.throttled"
     LOGIN_FAILED = "login.failed"

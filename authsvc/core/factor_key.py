@@ -7,6 +7,7 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Final
 
+from authsvc.core.record import Service
 from authsvc.core.token import digest
 from authsvc.core.totp import SEED_BYTES
 
@@ -40,3 +41,9 @@ class FactorKey:
 def named(keys: tuple[FactorKey, ...], key_id: str) -> FactorKey | None:
     """The key with this id, None if the file lacks it."""
     return next((key for key in keys if key.id == key_id), None)
+
+
+def missing_keys(service: Service, keys: tuple[FactorKey, ...]) -> tuple[str, ...]:
+    """The ids of the keys that records need and the file lacks. A wrong key would refuse each code as wrong."""
+    held = {key.id for key in keys}
+    return tuple(key_id for key_id in service.factor_keys if key_id not in held)

@@ -80,6 +80,7 @@ class Service(Record, frozen=True, kw_only=True, omit_defaults=True):
     hash_forms: the forms of the imported hashes in use (`core/hash_form.py`), the costliest of each algorithm. A login
     has to know all of them: every refusal takes as long as the costliest form.
 
+    factor_keys: the ids of the factor keys that records need. A worker without one of them could not check their codes.
     forms_counted_at: when a worker last began to count the forms in all credentials. Epoch seconds; 0 is never.
     """
 
@@ -87,6 +88,7 @@ class Service(Record, frozen=True, kw_only=True, omit_defaults=True):
     store_format: int = 1
     hash_forms: tuple[str, ...] = ()
     forms_counted_at: int = 0
+    factor_keys: tuple[str, ...] = ()
 
     def cut_off(self, now: float) -> Self:
         """The service after every session begun so far has ended."""
@@ -95,3 +97,11 @@ class Service(Record, frozen=True, kw_only=True, omit_defaults=True):
     def with_format(self, store_format: int) -> Self:
         """The service after an operator has raised the store's format; the format never falls."""
         return self.but(store_format=max(self.store_format, store_format))
+
+    def with_factor_key(self, key_id: str) -> Self:
+        """The service after a record began to need this key."""
+        return self if key_id in self.factor_keys else self.but(factor_keys=(*self.factor_keys, key_id))
+
+    def without_factor_keys(self, key_ids: tuple[str, ...]) -> Self:
+        """The service after an operator has given these keys up."""
+        return self.but(factor_keys=tuple(key_id for key_id in self.factor_keys if key_id not in key_ids))

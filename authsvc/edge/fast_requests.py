@@ -121,11 +121,12 @@ class VerifyRequest(Struct, frozen=True):
     def answer(self, deps: Deps, moment: Moment, question: bytes, now: float) -> bytes:
         """The fields about the user. Raises what `verify.authorize` raises, and StoreUnavailable."""
         verdict = judge(deps, self.token, moment.found(self.token.handle), now)
-        fields = verify.authorize(verdict, self.requirements)
+        fields = verify.authorize(verdict, self.requirements, now)
         lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()]).encode()
         if isinstance(verdict, Active):  # `authorize` has raised otherwise
             note_use(deps, verdict, now)
-            remember(deps, moment, question, verdict, None, now, lines)
+            until = verify.holds_until(verdict, self.requirements)
+            remember(deps, moment, question, verdict, None, now, lines, until)
         return lines
 
 

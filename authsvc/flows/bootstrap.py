@@ -3,8 +3,10 @@
 from authsvc.core import token as tokens
 from authsvc.core.client import BUILT_IN, Client, Secret
 from authsvc.core.event import About, Event
+from authsvc.core.factor_key import missing_keys
 from authsvc.core.record import FORMAT, Service
 from authsvc.core.token import Kind
+from authsvc.errors import StartupError
 from authsvc.flows.deps import SERVICE, Deps, audit
 from authsvc.flows.store_format import refuse_newer_format
 
@@ -18,6 +20,7 @@ async def first_start(deps: Deps) -> tuple[str, str] | None:
     service = await deps.store.service.find()
     if service is not None:
         refuse_newer_format(service)
+        _refuse_wrong_factor_key(deps, service)
         return None
     now = deps.clock()
     epoch, created_at = int(now * 1000), int(now)
@@ -41,3 +44,13 @@ async def first_start(deps: Deps) -> tuple[str, str] | None:
         return None
     await audit(deps, SERVICE, Event.SERVICE_STARTED_FIRST, About(client_id=admin.client_id))
     return admin.client_id, secret.text
+
+
+def _refuse_wrong_factor_key(deps: Deps, service: Service) -> None:
+    """Raise StartupError if this worker could not check the codes of users."""
+    missing = missing_keys(service, deps.settings.factor_keys)
+    if missing:
+        raise StartupError(
+            f"one-time codes need the factor keys with the ids {', '.join(missing)}: add them to "
+            "AUTHSVC_FACTOR_KEY_FILE, the current key first. If a key is lost: authsvc service forget-factor-keys"
+        )

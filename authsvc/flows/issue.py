@@ -1,13 +1,14 @@
 """Issuing a token for a user who was authenticated elsewhere."""
 
 from authsvc.core import scope as scopes
-from authsvc.core.authentication import Vouched
+from authsvc.core.authentication import AAL2, Vouched
 from authsvc.core.client import REFRESHABLE, Client, Lifetimes
 from authsvc.core.event import About, Event
 from authsvc.core.issuing import Opening
 from authsvc.core.session import ISSUED
+from authsvc.core.strength import must_have_factor
 from authsvc.core.user import User, check_roles, check_sub
-from authsvc.errors import AccessDenied, InvalidRequest, UnauthorizedClient
+from authsvc.errors import AccessDenied, InsufficientAuthorization, InvalidRequest, UnauthorizedClient
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.grants import Grant, open_session
 
@@ -43,7 +44,8 @@ async def issue(
     `vouch`.
     refresh: whether the session has a refresh token, and lasts as long as a login. Without it, the session ends with
     its access token.
-    Raises UnauthorizedClient, AccessDenied, InvalidScope, InvalidRequest.
+    Raises UnauthorizedClient, AccessDenied, InvalidScope, InvalidRequest, and InsufficientAuthorization if the policy
+    demands a second factor that the client does not vouch for.
     """
     if not client.may("issue"):
         raise UnauthorizedClient("this client may not issue tokens")
@@ -52,6 +54,9 @@ async def issue(
     lifetimes = _lifetimes(client, expires_in, refresh=refresh)
     service = await deps.store.service.get()
     user = await _user(deps, caller, client, check_sub(sub), None if roles is None else check_roles(roles))
+    strong = vouched is not None and vouched.by(client.client_id).reaches(AAL2)
+    if not strong and must_have_factor(user, client, deps.settings.require_factor_for):
+        raise InsufficientAuthorization()
     opening = Opening(
         user=user,
         client=client,

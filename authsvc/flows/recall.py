@@ -16,13 +16,22 @@ def recalled(deps: Deps, remembered: Remembered | None, moment: Moment, now: flo
 
 
 def remember(
-    deps: Deps, moment: Moment, question: bytes, active: Active, asker: Client | None, now: float, answer: bytes
+    deps: Deps,
+    moment: Moment,
+    question: bytes,
+    active: Active,
+    asker: Client | None,
+    now: float,
+    answer: bytes,
+    at_most_until: int | None = None,
 ) -> None:
     """Remember the answer to a question that is asked again, unless this use of the session has to be noted.
 
-    asker: the client that asks, None if it does not authenticate.
+    asker: the client that asks, None if it does not authenticate. at_most_until: when the answer becomes another one,
+    in epoch seconds, because of what the question demands.
     """
     if deps.memory.is_asked_again(question) and (until := _holds_until(active, asker, now)) is not None:
+        until = until if at_most_until is None else min(until, at_most_until)
         asker_id = None if asker is None else asker.client_id
         remembered = Remembered.of(moment, active, asker_id, until, answer)
         if remembered is not None:

@@ -3,16 +3,19 @@
 from authsvc.core import rotation as rotations
 from authsvc.core import scope as scopes
 from authsvc.core import token as tokens
+from authsvc.core.authentication import AAL2
 from authsvc.core.client import Client
 from authsvc.core.event import About, Event
 from authsvc.core.grace import Grace
 from authsvc.core.reason import Reason
 from authsvc.core.rotation import Attempt, RefreshOutcome, Rotation
-from authsvc.core.session import Found, Session, inactive_reason
+from authsvc.core.session import Active, Found, Session, inactive_reason
+from authsvc.core.strength import must_have_factor
 from authsvc.core.token import Kind, Token
 from authsvc.errors import InvalidGrant, NotFound
 from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable
 from authsvc.flows.grants import Grant
+from authsvc.flows.step_up import demand_factor
 
 _INVALID = "the refresh token is not valid"
 _ELSEWHERE = "spent, and repeated from elsewhere"
@@ -21,10 +24,12 @@ _ELSEWHERE = "spent, and repeated from elsewhere"
 async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, scope: str | None = None) -> Grant:
     """Rotate the refresh token, as `core/rotation.py` decides.
 
-    scope: of the new access token, within the session's; None for all of it. Raises InvalidGrant, InvalidScope.
+    scope: of the new access token, within the session's; None for all of it. Raises InvalidGrant, InvalidScope,
+    and InsufficientAuthorization for a session that the policy finds too weak; the session goes on.
     """
     now = deps.clock()
     token, found = await _found(deps, client, presented, now)
+    await _refuse_too_weak(deps, caller, found)
     attempt = Attempt(
         now=now,
         access_ttl_s=client.lifetimes(refreshable=True).access,
@@ -41,6 +46,16 @@ async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, sc
     if rotation.pair is None or rotation.session is None:
         raise InvalidGrant(_INVALID)
     return Grant.of(token.handle, rotation.session, rotation.pair, now)
+
+
+async def _refuse_too_weak(deps: Deps, caller: Caller, found: Found) -> None:
+    """Raise InsufficientAuthorization if the policy demands a factor that the session lacks."""
+    session, user, client = found.session, found.user, found.client
+    if user is None or client is None or not must_have_factor(user, client, deps.settings.require_factor_for):
+        return
+    if not session.authentication(client).reaches(AAL2):
+        me = Active(found.handle, session.granted, session.exp, session, user, client, current=True)
+        raise await demand_factor(deps, caller, me)
 
 
 async def _rotated(deps: Deps, caller: Caller, token: Token, attempt: Attempt, about: About) -> Rotation:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from authsvc.core import token as tokens
 from authsvc.core import totp as codes
 from authsvc.core.event import About, Event
-from authsvc.core.factor_key import FactorKey, named
+from authsvc.core.factor_key import FactorKey, missing_keys, named
 from authsvc.core.factors import ENROL_S, MAX_TOTP, Account, Factors, Totp
 from authsvc.core.strength import CODE
 from authsvc.core.user import User
@@ -47,10 +47,27 @@ async def enrol(deps: Deps, guard: Guard, user: User, name: str | None) -> Enrol
             raise InvalidRequest(f"an account has at most {MAX_TOTP} authenticator apps: remove one first")
         return factors.with_enrolment(app, now)
 
+    await register_key(deps, key)
     await change(deps, user.sub, guard, enrolling)
     seed = key.seed(user.sub, app.id, nonce)
     issuer = urlsplit(deps.settings.base_url).hostname or "authsvc"
     return Enrolment(app.id, codes.as_text(seed), codes.uri(seed, issuer, user.username or user.sub))
+
+
+async def register_key(deps: Deps, key: FactorKey) -> None:
+    """Note that records need this key, before one does."""
+    service = await deps.store.service.get()
+    if key.id not in service.factor_keys:
+        await deps.store.service.change(lambda held: held.with_factor_key(key.id))
+
+
+async def forget_lost_keys(deps: Deps, caller: Caller) -> tuple[str, ...]:
+    """Let workers run without the keys that this one lacks. Returns their ids."""
+    lost = missing_keys(await deps.store.service.get(), deps.settings.factor_keys)
+    if lost:
+        await deps.store.service.change(lambda held: held.without_factor_keys(lost))
+        await audit(deps, caller, Event.FACTOR_KEYS_FORGOTTEN, keys=lost)
+    return lost
 
 
 async def confirm(deps: Deps, caller: Caller, guard: Guard, sub: str, id_: str, code: str) -> Confirmed:

@@ -56,6 +56,11 @@ NEWER_FORMAT = Fault(
 )
 
 
+WRONG_FACTOR_KEY = Fault(
+    "wrong_factor_key", "AUTHSVC_FACTOR_KEY_FILE lacks a key that one-time codes need: the file may hold several keys"
+)
+
+
 def forbidden(right: str) -> Fault:
     """The fault of a right that the store's ACL denies, by its name in an ACL: a command, or a pattern of keys."""
     return Fault(f"forbidden:{right}", f"the store's ACL forbids {right}: grant it, as deploy/valkey/users.acl does")

@@ -31,6 +31,7 @@ from authsvc.metrics.exposition import exposed
 from authsvc.metrics.registry import WorkerRegistry
 from authsvc.ops.data_dir import running_url
 from authsvc.ops.embedded import LOCK_WAIT_S, Embedded
+from authsvc.ops.factor_key_file import read_or_make_key
 from authsvc.ops.inspection import MAX_CLOCK_DIFFERENCE_S, clock_ahead
 from authsvc.serve.banner import banner, first_steps
 from authsvc.serve.dev import demo_user, for_development
@@ -64,7 +65,7 @@ def serve(settings: Settings, *, dev: bool = False) -> None:
     metrics = exposed(registry, settings.metrics_host, settings.metrics_port)
     # The socket comes before the store: a start that fails must leave the Valkey of a running service alone.
     with _listen(settings) as listening, metrics, _store_url(settings) as url:
-        settings = settings.but(port=listening.getsockname()[1])
+        settings = _with_factor_key(settings.but(port=listening.getsockname()[1]))
         admin = uvloop.run(_first_start(settings, url))
         _print(banner(settings))
         if admin is not None:
@@ -87,7 +88,7 @@ def _hand_out(settings: Settings, client_id: str, secret: str) -> None:
 def _run(settings: Settings, url: str, listening: socket.socket, registry: WorkerRegistry) -> None:
     fixed: dict[str, object] = {"port": settings.port}
     if settings.redis_url is None:
-        fixed["redis_url"] = url
+        fixed |= {"redis_url": url, "factor_key": settings.factor_key}
     # A process gets its settings through a pipe. Its environment would show them to others, and with them a password
     # that was mounted as a file.
     make_app = partial(make_worker_app, settings.but(**fixed))
@@ -127,6 +128,13 @@ def _store_url(settings: Settings) -> Iterator[str]:
         return
     with Embedded(settings.data_dir) as embedded:
         yield embedded.url
+
+
+def _with_factor_key(settings: Settings) -> Settings:
+    """The settings with the key that an embedded store has beside it, unless they name another. Raises StartupError."""
+    if settings.redis_url is not None or settings.factor_key:
+        return settings
+    return settings.but(factor_key=read_or_make_key(settings.data_dir) or ())
 
 
 async def _first_start(settings: Settings, url: str) -> tuple[str, str] | None:

@@ -4,7 +4,7 @@ from starlette.responses import JSONResponse, Response
 
 from authsvc.api.schemas import answers, requests
 from authsvc.core.client import BUILT_IN
-from authsvc.flows import password, revoke, sessions
+from authsvc.flows import password, revoke, sessions, step_up
 from authsvc.web import callers, cookies
 from authsvc.web.context import RequestContext
 from authsvc.web.reading import json_body, query, refuse_query
@@ -58,6 +58,8 @@ async def end_session(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     me = await callers.user_of(ctx)
     handle = ctx.request.path_params["session_id"]
+    if handle != me.active.handle:
+        await step_up.require_recent(ctx.deps, me.active)
     await sessions.end_one(ctx.deps, me.caller, me.active.user.sub, handle)
     return _done(me, ended=handle == me.active.handle)
 
@@ -65,6 +67,7 @@ async def end_session(ctx: RequestContext) -> Response:
 async def end_sessions(ctx: RequestContext) -> Response:
     everywhere = query(ctx.request, requests.Which).all == "true"
     me = await callers.user_of(ctx)
+    await step_up.require_recent(ctx.deps, me.active)
     await (sessions.end_all if everywhere else sessions.end_others)(ctx.deps, me.caller, me.active)
     return _done(me, ended=everywhere)
 
@@ -72,6 +75,7 @@ async def end_sessions(ctx: RequestContext) -> Response:
 async def change_password(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     me = await callers.user_of(ctx)
+    await step_up.require_recent(ctx.deps, me.active)
     body = await json_body(ctx.request, requests.PasswordChange)
     grant = await password.change_password(
         ctx.deps, me.caller, me.active, body.current_password, body.new_password, cookie=me.by_cookie

@@ -26,6 +26,7 @@ from authsvc.errors import (
 from authsvc.flows import clients
 from authsvc.flows.deps import Caller
 from authsvc.flows.introspect import look_up, note_use
+from authsvc.flows.step_up import require_recent
 from authsvc.web import cookies
 from authsvc.web.context import RequestContext
 
@@ -177,7 +178,7 @@ async def admin_of(ctx: RequestContext, permission: Permission = "admin") -> Adm
 
 
 async def client_or_admin_of(ctx: RequestContext, form: ClientForm | None = None) -> AdminPrincipal:
-    """Authenticate any client, or a user who is an admin."""
+    """Authenticate any client, or a user who is an admin. To change something, the user's login has to be recent."""
     header = _authorization(ctx.request)
     by_basic = header is not None and header[:6].lower() == "basic "
     by_form = form is not None and names_caller(ctx.request, form)
@@ -186,6 +187,8 @@ async def client_or_admin_of(ctx: RequestContext, form: ClientForm | None = None
         return AdminPrincipal(ctx.caller_as(f"client:{client.client_id}"), client)
     user = await user_of(ctx)
     _check_admin(user.active, ctx.deps.settings.base_url)
+    if ctx.request.method not in ("GET", "HEAD"):
+        await require_recent(ctx.deps, user.active)
     return AdminPrincipal(user.caller, None)
 
 

@@ -21,6 +21,7 @@ from authsvc.errors import (
     CorruptRecord,
     InsufficientRole,
     InsufficientScope,
+    InsufficientUserAuthentication,
     InvalidRequest,
     InvalidToken,
     WrongAudience,
@@ -42,7 +43,7 @@ async def verify(ctx: RequestContext) -> Response:
         me = await callers.identify(ctx, method_of(ctx.request), requirements.source)
     except InvalidRequest as error:
         raise InvalidToken(str(error)) from None
-    answer = Response(headers=authorize(me.active, requirements))
+    answer = Response(headers=authorize(me.active, requirements, ctx.deps.clock()))
     note_use(
         ctx.deps, me.active, ctx.deps.clock()
     )  # after `authorize`: a refused token must not keep its session alive
@@ -81,10 +82,10 @@ def _is_handshake(request: Request) -> bool:
     return any(name in request.headers for name in HANDSHAKE_HEADERS)
 
 
-def authorize(verdict: Active | Inactive, requirements: Requirements) -> dict[str, str]:
+def authorize(verdict: Active | Inactive, requirements: Requirements, now: float) -> dict[str, str]:
     """The identity headers of a token that meets every requirement.
 
-    Raises InvalidToken, WrongAudience, InsufficientScope or InsufficientRole.
+    Raises InvalidToken, WrongAudience, InsufficientScope, InsufficientRole or InsufficientUserAuthentication.
     """
     if isinstance(verdict, Inactive):
         raise InvalidToken(callers.NOT_ACTIVE)
@@ -95,7 +96,26 @@ def authorize(verdict: Active | Inactive, requirements: Requirements) -> dict[st
         raise InsufficientScope(requirements.scope)
     if requirements.role and not set(requirements.role.split(" ")) <= set(verdict.user.roles):
         raise InsufficientRole(f"this takes the role {requirements.role}")
+    _require_authentication(verdict, requirements, now)
     return identity_headers(verdict, requirements.roles_as)
+
+
+def _require_authentication(active: Active, requirements: Requirements, now: float) -> None:
+    """Raise InsufficientUserAuthentication for a login that is too weak or too old (RFC 9470)."""
+    acr, max_age = requirements.acr, requirements.max_age
+    if acr is None and max_age is None:
+        return
+    authentication = active.session.authentication(active.client)
+    strong = acr is None or authentication.reaches(acr)
+    recent = max_age is None or authentication.is_recent(max_age, now)
+    if not (strong and recent):
+        raise InsufficientUserAuthentication(acr, max_age)
+
+
+def holds_until(active: Active, requirements: Requirements) -> int | None:
+    """Until when the login is recent enough, in epoch seconds; None: for ever."""
+    auth_time = active.session.authentication(active.client).auth_time
+    return None if requirements.max_age is None or auth_time is None else auth_time + requirements.max_age
 
 
 def identity_headers(active: Active, roles_as: Literal["space", "comma"] = "space") -> dict[str, str]:

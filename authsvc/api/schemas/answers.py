@@ -242,6 +242,7 @@ class ClientView(Answer):
     idle_ttl_s: int | None
     session_ttl_s: int | None
     refresh: bool
+    acr: Literal["aal2"] | None
     created_at: int
 
     @classmethod

@@ -1,6 +1,6 @@
 """The bases of all models, and the types that several fields share."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -160,5 +160,8 @@ IdleTtl = Annotated[
 ]
 SessionTtl = Annotated[
     Ttl | None, Field(description="a session ends this long after the login; null: 30 days, or 12 h without refresh")
+]
+RequiredAcr = Annotated[
+    Literal["aal2"] | None, Field(description="`aal2`: every user of the client needs a second factor; null: no rule")
 ]
 Refresh = Annotated[bool, Field(description="whether logins get a refresh token")]

@@ -23,6 +23,7 @@ from authsvc.api.schemas.fields import (
     Permissions,
     Query,
     Refresh,
+    RequiredAcr,
     ResetCodeTtl,
     SessionTtl,
     Subject,
@@ -148,6 +149,7 @@ class NewClient(Body):
     idle_ttl_s: IdleTtl = None
     session_ttl_s: SessionTtl = None
     refresh: Refresh = True
+    acr: RequiredAcr = None
 
 
 class ClientChange(Change):
@@ -160,6 +162,7 @@ class ClientChange(Change):
     idle_ttl_s: IdleTtl = LEFT_OUT
     session_ttl_s: SessionTtl = LEFT_OUT
     refresh: Refresh = LEFT_OUT
+    acr: RequiredAcr = LEFT_OUT
 
 
 class SecretRotation(Body):
@@ -218,6 +221,8 @@ class Requirements(Query):
     scope: Words | None = Field(None, description="all of these scopes")
     role: Words | None = Field(None, description="all of these roles")
     audience: Words | None = Field(None, description="one of these audiences")
+    acr: Words | None = Field(None, description="one of these levels, such as `aal2`")
+    max_age: Digits | None = Field(None, ge=0, le=10**9, description="seconds since the user was authenticated")
     source: Literal["bearer", "cookie"] | None = Field(
         None, alias="from", description="read the token only there, and leave the other to the application"
     )
