@@ -3,6 +3,7 @@ package authsvc
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,21 +40,7 @@ func (a *Active) HasRole(wanted ...string) bool {
 }
 
 func containsAll(all, wanted []string) bool {
-	for _, one := range wanted {
-		if !contains(all, one) {
-			return false
-		}
-	}
-	return true
-}
-
-func contains(all []string, wanted string) bool {
-	for _, one := range all {
-		if one == wanted {
-			return true
-		}
-	}
-	return false
+	return !slices.ContainsFunc(wanted, func(one string) bool { return !slices.Contains(all, one) })
 }
 
 // reading is what the service said about one token.
@@ -85,7 +72,7 @@ func read(body json.RawMessage, token, audience string) (reading, *Unavailable) 
 		return reading{}, unavailable("the service's answer is incomplete")
 	case user.SessionID != handleOf(token):
 		return reading{}, unavailable("the service's answer is about another token")
-	case string(answer.raw["token_type"]) != `"Bearer"`, audience != "" && !contains(user.Aud, audience):
+	case string(answer.raw["token_type"]) != `"Bearer"`, audience != "" && !slices.Contains(user.Aud, audience):
 		return reading{}, nil
 	}
 	return reading{user, recheckAt}, nil

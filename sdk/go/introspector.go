@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"sync"
 )
@@ -65,11 +64,6 @@ func (i *Introspector) Close() {
 	i.cancel()
 	i.feeds.Wait()
 	i.wire.transport.CloseIdleConnections()
-}
-
-// Format prints the address and nothing else, because the fields hold tokens.
-func (i *Introspector) Format(state fmt.State, _ rune) {
-	_, _ = io.WriteString(state, "authsvc.Introspector("+i.address+")")
 }
 
 // Cached returns the answer if it is cached and known to hold at this moment: a user, or nil for an inactive token.

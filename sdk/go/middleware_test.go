@@ -272,17 +272,20 @@ func TestTheTimeLimit(t *testing.T) {
 	if _, err := auth.Introspect(context.Background(), token); !errors.As(err, &failure) {
 		t.Error(err)
 	}
+	auth = open(t, s.URL, WithTimeout(100*time.Millisecond))
+	auth.lookups.inFlight = maxInFlight // so this one is not sent
+	if _, err := auth.Introspect(context.Background(), token); !errors.As(err, &failure) {
+		t.Error(err)
+	}
 	auth.lookups.mu.Lock()
 	auth.lookups.inFlight = 2 * maxInFlight // nothing is sent any more
 	auth.lookups.mu.Unlock()
 	if _, err := auth.Introspect(context.Background(), token); !errors.As(err, &failure) {
 		t.Error(err)
 	}
-	auth.lookups.mu.Lock()
 	if len(auth.lookups.waiting) > 0 || auth.lookups.queue.Len() > 0 {
 		t.Error("a question waits for nobody")
 	}
-	auth.lookups.mu.Unlock()
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := auth.Introspect(gone, token); !errors.Is(err, context.Canceled) || !errors.As(err, &failure) {

@@ -134,7 +134,8 @@ func (r Require) check(user *Active) *Refusal {
 		return challenged(http.StatusForbidden, "insufficient_scope", "the user may not do this")
 	case r.ACR != "" && !isStrong(user.ACR, r.ACR):
 		return r.loginAgain("this needs a stronger login")
-	case r.MaxAge > 0 && (user.AuthTime.IsZero() || wallNow().Sub(user.AuthTime) > r.MaxAge):
+	// A user without a login has the AuthTime zero, which is longer ago than any duration.
+	case r.MaxAge > 0 && wallNow().Sub(user.AuthTime) > r.MaxAge:
 		return r.loginAgain("log in again for this")
 	}
 	return nil

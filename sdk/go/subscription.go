@@ -34,7 +34,7 @@ func (i *Introspector) follow() {
 			}
 			refused = true
 		} else {
-			i.settings.logger.Debug("authsvc: the feed of changes ended", "reason", withoutURL(err).Error())
+			i.settings.logger.Debug("authsvc: the feed of changes ended", "reason", err.Error())
 		}
 		i.sleep(pause/2 + rand.N(pause/2)) // spreads the clients that connect again
 	}

@@ -13,6 +13,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -22,8 +23,6 @@ const (
 	// Bytes of one response. An answer about one token has at most 18 KiB.
 	maxResponse = 1 << 20
 )
-
-var errSilent = errors.New("silence")
 
 // wire is the HTTP connections to one service.
 type wire struct {
@@ -90,7 +89,7 @@ func (w *wire) introspect(ctx context.Context, tokens []string) (*introspection,
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, unavailable(fmt.Sprintf("no answer within %v", w.timeout))
 	}
-	return nil, unavailable("the service can't be reached: " + withoutURL(err).Error())
+	return nil, unavailable("the service can't be reached: " + err.Error())
 }
 
 func (w *wire) introspectWithin(ctx context.Context, limit time.Duration, tokens []string) (*introspection, error) {
@@ -129,17 +128,23 @@ func (w *wire) introspectWithin(ctx context.Context, limit time.Duration, tokens
 }
 
 func (w *wire) question(ctx context.Context, tokens []string) (*http.Request, error) {
-	path, kind, body := "/introspect", "application/x-www-form-urlencoded", []byte("token="+url.QueryEscape(tokens[0]))
 	if len(tokens) > 1 {
-		path, kind = "/introspect/batch", "application/json"
-		body, _ = json.Marshal(map[string][]string{"tokens": tokens}) // texts have no error
+		body, _ := json.Marshal(map[string][]string{"tokens": tokens}) // texts have no error
+		return w.request(ctx, http.MethodPost, "/introspect/batch", "application/json", bytes.NewReader(body))
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, w.address+path, bytes.NewReader(body))
+	body := strings.NewReader("token=" + url.QueryEscape(tokens[0]))
+	return w.request(ctx, http.MethodPost, "/introspect", "application/x-www-form-urlencoded", body)
+}
+
+// request makes a request with our credentials. kind: of the body, if there is one.
+func (w *wire) request(ctx context.Context, method, path, kind string, body io.Reader) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, method, w.address+path, body)
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("Content-Type", kind)
-	request.Header.Set("Accept", "application/json")
+	if body != nil {
+		request.Header.Set("Content-Type", kind)
+	}
 	request.Header.Set("Accept-Encoding", "identity")
 	w.authorize(request)
 	return request, nil
@@ -148,9 +153,9 @@ func (w *wire) question(ctx context.Context, tokens []string) (*http.Request, er
 // events reads the stream of changes until it ends. Each call of receive gets a chunk, and when the request was sent, by
 // our clock. Silence of this length ends the stream.
 func (w *wire) events(ctx context.Context, silence time.Duration, receive func(float64, []byte) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	end := time.AfterFunc(connectTimeout+silence, func() { cancel(errSilent) })
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	end := time.AfterFunc(connectTimeout+silence, cancel)
 	defer end.Stop()
 	var sentAt atomic.Value // set by the transport, which may work in another goroutine
 	sentAt.Store(now())
@@ -158,13 +163,10 @@ func (w *wire) events(ctx context.Context, silence time.Duration, receive func(f
 		sentAt.Store(now()) // the time to connect does not count
 		end.Reset(silence)
 	}})
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, w.address+"/events", nil)
+	request, err := w.request(ctx, http.MethodGet, "/events", "", nil)
 	if err != nil {
 		return err
 	}
-	request.Header.Set("Accept", "text/event-stream")
-	request.Header.Set("Accept-Encoding", "identity")
-	w.authorize(request)
 	response, err := w.http.Do(request)
 	if err != nil {
 		return err
@@ -217,13 +219,4 @@ func bodyOf(response *http.Response) ([]byte, error) {
 		return nil, unavailable(fmt.Sprintf("the service's answer is over %d bytes", maxResponse))
 	}
 	return body, err
-}
-
-// withoutURL returns the cause of an error of net/http, whose text names the URL.
-func withoutURL(err error) error {
-	var failed *url.Error
-	if errors.As(err, &failed) {
-		return failed.Err
-	}
-	return err
 }
