@@ -33,6 +33,7 @@ from authsvc.driver.urls import StoreUrl
 from authsvc.flows import bootstrap, clients, users
 from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.flows.introspect import judge
+from authsvc.hashing import pool
 from authsvc.ops.binary import find_binary
 from authsvc.settings import Settings
 from tests import authorities, topologies
@@ -41,6 +42,8 @@ from tests.selection import pytest_ignore_collect as pytest_ignore_collect  # py
 from tests.stores import Secrets
 
 authorities.read_once()
+# A hash at SCHED_IDLE waits for seconds while other tests use all cores. tests/e2e has the threads of production.
+pool._use_idle_scheduling = lambda: None
 
 # A script that runs the tests in the background ignores interrupts, and the programs of the tests would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from itertools import product
+from itertools import islice, product
 
 import pytest
 import redis
@@ -16,6 +16,7 @@ from authsvc.edge.fast_requests import FAST_CALLS
 from authsvc.web.cookies import NAME
 from tests.conftest import Clock, Service
 from tests.edge.served import Connection, Served
+from tests.selection import slow
 from tests.web.conftest import StoreCalls, login_by_cookie
 
 SAFE = (b"X-Original-Method", b"GET")
@@ -145,14 +146,17 @@ SCHEMES = (b"Bearer", b"bearer", b"BEARER", b"Basic", b"Bearer:", b"")
 SPACES = (b"", b" ", b"  ", b"\t", b" \t", b"\xa0", b"\x85")
 
 
-async def test_spaces_in_the_authorization_field(service: Service, held: Tokens) -> None:
+# `make test` has one case in five; five divides none of the numbers of values.
+@pytest.mark.parametrize("every", [5, slow(1)])
+async def test_spaces_in_the_authorization_field(service: Service, held: Tokens, every: int) -> None:
     """Fast path, general way and SDK take the same bearer tokens, however many spaces stand where (RFC 9110 11.4)."""
     fast, general = Served(service), Served(service, fast=False)
     live, dead = held.live.encode(), held.dead.encode()
     texts = (live, dead, b"", b"a", live + b"=", live + b"," + live, b'"' + live + b'"', b"Bearer " + live, live[:-1])
     seen = Counter[int]()
     async with fast.connected() as one, general.connected() as other:
-        for before, scheme, between, text, after in product(SPACES[:3], SCHEMES, SPACES, texts, SPACES):
+        cases = product(SPACES[:3], SCHEMES, SPACES, texts, SPACES)
+        for before, scheme, between, text, after in islice(cases, 0, None, every):
             value = before + scheme + between + text + after
             request = asked([(b"Authorization", value), SAFE], b"")
             answer, expected = await asyncio.gather(one.ask(request), other.ask(request))
@@ -164,7 +168,7 @@ async def test_spaces_in_the_authorization_field(service: Service, held: Tokens)
             assert (answer[0] == 200) is (told == held.live), request
             seen[answer[0]] += 1
     assert set(seen) == {200, 401}
-    assert seen[200] > 50
+    assert seen[200] > 50 / every
 
 
 async def test_one_source(service: Service, held: Tokens) -> None:

@@ -15,7 +15,7 @@ from authsvc.ops.fitness import RIGHTS_FRESH_S, Fitness
 from authsvc.ops.inspection import denied
 from authsvc.settings import Settings
 from authsvc.store.keys import PATTERNS
-from tests.conftest import CHEAP, Clock
+from tests.conftest import CHEAP, PATIENT, Clock
 from tests.stores import StoreProcess, debian_redis, rights_of_the_service, running_store
 
 GRANTED = [right for right in rights_of_the_service() if right[0] in "+~"]
@@ -92,10 +92,10 @@ NEEDED = sorted(rights.needed(PATTERNS, "local").commands)
 @pytest.mark.parametrize("right", ["+multi", "+exec", *(f"+{name}" for name in NEEDED), *(f"~{p}" for p in PATTERNS)])
 async def test_readyz_names_each_right(store: StoreProcess, right: str) -> None:
     """`/readyz` is 503 without a needed right, and names it."""
-    async with open_deps(Settings(**CHEAP), store.url, Clock()) as deps:
+    async with open_deps(Settings(**CHEAP), store.url, Clock(), timeouts=PATIENT) as deps:
         await first_start(deps)
     url = url_without(store, right).removesuffix("?db=1")
-    async with open_deps(Settings(**CHEAP), url, Clock()) as deps:
+    async with open_deps(Settings(**CHEAP), url, Clock(), timeouts=PATIENT) as deps:
         transport = httpx.ASGITransport(app=build(deps))
         async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as http:
             answer = await http.get("/readyz")

@@ -380,6 +380,7 @@ async def test_too_many_changes_are_everything(listener: Listener, valkey: "redi
     await listener.until(lambda: "everything" in listener.names(since))
 
 
+@pytest.mark.slow
 async def test_a_subscriber_that_does_not_read_costs_nothing(changes: Changes, valkey: "redis.Redis") -> None:
     """A subscriber that never reads costs no memory during 200,000 changes, and then gets `everything`.
 

@@ -37,7 +37,7 @@ def remembered(number: int, answer_bytes: int = ANSWER_BYTES) -> Remembered:
 
 def test_an_answer_takes_what_is_counted() -> None:
     """A remembered answer about a usual login takes less than 1.5 KB, and less than the memory counts for it."""
-    number = 20_000
+    number = 5_000
     memory = Memory(10**9)
     tracemalloc.start()
     try:
