@@ -21,7 +21,7 @@ from tests.processes import processes_on, until
 AUTHSVC = str(Path(sys.executable).with_name("authsvc"))
 CHEAP = {"AUTHSVC_ARGON2_MEMORY_KIB": "8", "AUTHSVC_ARGON2_TIME_COST": "1"}
 PASSWORD = "a walk by the river"
-START_WITHIN_S = 20.0
+START_WITHIN_S = 60.0  # a second on an idle machine
 
 
 def free_port() -> int:

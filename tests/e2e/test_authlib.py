@@ -1,14 +1,14 @@
 """An OAuth client that nobody here wrote, against the running server."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from authlib.deprecate import AuthlibDeprecationWarning  # type: ignore[import-untyped]  # its stubs lag behind it
 
-from tests.selection import slow
+from tests.e2e.gateways import service_with
 
 with warnings.catch_warnings():
     # It would rather use httpx2. It insists on being heard, whatever the filters of the test run are.
@@ -50,12 +50,16 @@ class Backend:
             return bool(answer.json()["active"])
 
 
-@pytest.fixture(params=["public", "client_secret_basic", slow("client_secret_post")])
-def backend(request: pytest.FixtureRequest, new_server: Callable[..., Server]) -> Backend:
-    server = new_server().start()
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A service with the user ada."""
+    with service_with(tmp_path_factory.mktemp("service"), username="ada", password=PASSWORD) as started:
+        yield started
+
+
+@pytest.fixture(params=["public", "client_secret_basic", "client_secret_post"])
+def backend(request: pytest.FixtureRequest, server: Server) -> Backend:
     with server.http(auth=server.admin) as http:
-        created = http.post("/admin/users", json={"username": "ada", "password": PASSWORD})
-        assert created.status_code == 201
         body = {"name": "authlib's"} | (
             {"public": True} if request.param == "public" else {"permissions": ["introspect", "revoke"]}
         )

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import Server
 from tests.e2e.wire import Wire, assert_refused
 from tests.processes import until
@@ -40,6 +42,7 @@ class Slow:
             self.lasted = time.monotonic() - self.began
 
 
+@pytest.mark.slow
 def test_slow_clients(new_server: Callable[..., Server]) -> None:
     """A client that is silent, drips or takes no answer loses its connection; others are served meanwhile.
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import redis
 
 from tests import topologies
@@ -11,6 +12,7 @@ from tests.e2e.conftest import PASSWORD, Server
 KEYS = 5_000_000
 
 
+@pytest.mark.slow
 def test_no_admin_is_protected_by_the_number_of_keys(tmp_path: Path, new_server: Callable[..., Server]) -> None:
     """Admins, users and clients, are suspended, demoted and deleted over HTTP, also while the index is being filled."""
     with (

@@ -210,6 +210,7 @@ def test_the_older_version_keeps_what_it_does_not_know(
     assert '"event": "device.seen"' in listed.stdout, listed.stderr
 
 
+@pytest.mark.slow
 def test_a_format_that_only_the_newer_version_understands(
     start: Callable[..., Server],
     new_server: Starts,
@@ -280,6 +281,7 @@ def test_a_format_that_only_the_newer_version_understands(
     assert f"the store has format {NEWER}, and this version understands formats up to {FORMAT}" in late.log
 
 
+@pytest.mark.slow
 def test_a_client_with_a_permission_that_only_the_newer_version_knows(
     start: Callable[..., Server], shared: StoreProcess, tmp_path: Path
 ) -> None:
