@@ -131,8 +131,8 @@ FRAMEWORKS = {
     "django": {"django"},
     "drf": {"django", "rest_framework"},
     "flask": {"flask"},
-    "mcp": {"mcp"},
-    "fastmcp": {"fastmcp", "mcp"},
+    "mcp": {"mcp", "pydantic"},
+    "fastmcp": {"fastmcp", "pydantic", "starlette"},
 }
 
 

@@ -23,7 +23,7 @@ from tools.versions import versions
 ROOT = Path(__file__).parents[2]
 DISTRIBUTION = ROOT / "sdk" / "python"
 # Modules that only serve frameworks.
-AROUND = {*FRAMEWORKS, "asgi"}
+AROUND = {*FRAMEWORKS, "asgi", "admission"}
 
 
 def lines_of_code(path: Path) -> int:
@@ -79,6 +79,7 @@ def test_the_wheel_holds_only_the_package(wheel: Path) -> None:
     assert {"authsvc_sdk/py.typed", f"{info}licenses/LICENSE"} <= set(names)
 
 
+@pytest.mark.slow
 def test_an_installation_is_small(wheel: Path, tmp_path: Path) -> None:
     """In an empty environment the SDK works and brings at most 10 packages, itself included."""
     environment = Environment.made(sys.executable, tmp_path / "environment")

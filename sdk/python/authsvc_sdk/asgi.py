@@ -36,7 +36,50 @@ class AuthCredentials(NamedTuple):
     scopes: list[str]
 
 
-class AuthMiddleware:
+class RefusalMiddleware:
+    """Answers with the refusal if the application raises Refused. Opens and closes the introspector with it."""
+
+    def __init__(self, app: App, introspector: AsyncIntrospector) -> None:
+        self._app = app
+        self._introspector = introspector
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        begun = closed = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun, closed
+            begun, closed = True, message["type"] == "websocket.close"
+            await send(message)
+
+        try:
+            await self._serve(scope, receive, sending)
+        except Refused as refused:
+            if begun and scope["type"] == "http":
+                raise  # the answer has begun, so the server can only close the connection
+            if not closed:
+                await refuse(scope, send, refused, accepted=begun)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Open the feed of changes at the start, and close the connections at the end."""
+
+        async def receiving() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._introspector.start()
+            elif message["type"] == "lifespan.shutdown":
+                await self._introspector.aclose()
+            return message
+
+        await self._app(scope, receiving, send)
+
+
+class AuthMiddleware(RefusalMiddleware):
     """Passes requests with an active token, and refuses all others.
 
     The application finds `user` (an Active) and `auth` in the connection's scope.
@@ -51,34 +94,17 @@ class AuthMiddleware:
     def __init__(
         self, app: App, introspector: AsyncIntrospector, *, optional: bool = False, cookie: str | None = None
     ) -> None:
-        self._app = app
-        self._introspector = introspector
+        super().__init__(app, introspector)
         self._optional = optional
         self._cookie = cookie
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
-            return
-        begun = closed = False
-
-        async def sending(message: Message) -> None:
-            nonlocal begun, closed
-            begun, closed = True, message["type"] == "websocket.close"
-            await send(message)
-
-        try:
-            await self._authenticate(scope)
-            if scope["type"] == "websocket" and _WATCH in scope:
-                async with while_active(scope):
-                    await self._app(scope, receive, sending)
-            else:  # a request is over in a moment, and watching costs more than its check
-                await self._app(scope, receive, sending)
-        except Refused as refused:
-            if begun and scope["type"] == "http":
-                raise  # the answer has begun, so the server can only close the connection
-            if not closed:
-                await refuse(scope, send, refused, accepted=begun)
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._authenticate(scope)
+        if scope["type"] == "websocket" and _WATCH in scope:
+            async with while_active(scope):
+                await self._app(scope, receive, send)
+        else:  # a request is over in a moment, and watching costs more than its check
+            await self._app(scope, receive, send)
 
     async def _authenticate(self, scope: Scope) -> None:
         headers = _Headers(scope)
@@ -96,19 +122,6 @@ class AuthMiddleware:
         if scope["type"] == "websocket" and not headers.same_origin():
             return None  # pages of any site can open a WebSocket to us with their visitor's cookies
         return cookie_in(headers.all("cookie"), self._cookie)
-
-    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Open the feed of changes at the start, and close the connections at the end."""
-
-        async def receiving() -> Message:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                self._introspector.start()
-            elif message["type"] == "lifespan.shutdown":
-                await self._introspector.aclose()
-            return message
-
-        await self._app(scope, receiving, send)
 
 
 async def admit(scope: Scope, introspector: AsyncIntrospector, token: str) -> Active:

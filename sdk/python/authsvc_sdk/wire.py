@@ -77,9 +77,7 @@ class Wire:
             _raise_for_status(response)
             text = await _read(response, MAX_RESPONSE)
         received_at = clock.now()
-        answers = _json(text)
-        if one:
-            answers = [answers]
+        answers = [_json(text)] if one else _json(text)
         if not isinstance(answers, list) or len(answers) != len(tokens):
             raise Unavailable("the service's response has not one answer for each token")
         return IntrospectionResponse(answers, _date(response), sent_at, received_at)
