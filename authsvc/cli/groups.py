@@ -28,6 +28,7 @@ class LazyGroup(click.Group):
 user = LazyGroup(
     "user",
     "authsvc.cli.users",
+    "authsvc.cli.user_factors",
     "authsvc.cli.user_import",
     "authsvc.cli.user_export",
     help="Create, show, change, import and export users.",

@@ -29,6 +29,7 @@ class Event(StrEnum):
     FACTOR_KEYS_FORGOTTEN = "factor.keys_forgotten"
     FACTOR_REMOVED = "factor.removed"
     FACTOR_THROTTLED = "factor.throttled"
+    FACTORS_IMPORTED = "factors.imported"
     LOGIN_FAILED = "login.failed"
     LOGIN_PENDING = "login.pending"
     LOGIN_SUCCEEDED = "login.succeeded"

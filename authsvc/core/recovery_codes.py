@@ -10,8 +10,6 @@ from typing import Final
 from authsvc.core.token import digest
 
 CODES: Final = 10
-# Fewer codes than these are worth a warning.
-FEW: Final = 3
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _LENGTH = 16

@@ -8,10 +8,9 @@ from authsvc.core.factors import Account, Factors
 from authsvc.core.session import Active
 from authsvc.core.step import Step
 from authsvc.core.strength import CODE
+from authsvc.core.user import User
 from authsvc.errors import InvalidRequest, InvalidSession, InvalidToken, NotFound
 from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable
-from authsvc.flows.sessions import refuse_if_cut_off
-from authsvc.flows.steps import Prove
 
 # Raises if the right of the caller to change these factors has ended. It is asked with the records that are replaced.
 Guard = Callable[[Account], None]
@@ -21,7 +20,10 @@ def by_session(me: Active) -> Guard:
     """The right of a user who is logged in."""
 
     def guard(account: Account) -> None:
-        refuse_if_cut_off(me, account.user)
+        # A change of the password spares the session and replaces its tokens. The holder of an old token must not add a
+        # factor then. So the epoch has to be the one that was read with the token.
+        if account.user.status != "active" or account.user.epoch != me.user.epoch:
+            raise InvalidToken("the session has ended")
 
     return guard
 
@@ -101,6 +103,13 @@ async def remove_all(deps: Deps, caller: Caller, sub: str) -> None:
     await audit(deps, caller, Event.FACTOR_REMOVED, about, reason="all", ended=True, epoch=account.user.epoch)
 
 
+async def require(deps: Deps, caller: Caller, sub: str, *, required: bool) -> User:
+    """Demand a second factor of a user, or stop demanding it. Raises NotFound."""
+    user = await deps.store.users.change(sub, lambda held: held.changed(factor_required=required), first=True)
+    await audit(deps, caller, Event.USER_CHANGED, About(sub), fields=["factor_required"], factor_required=required)
+    return user
+
+
 async def replace_codes(deps: Deps, caller: Caller, me: Active) -> tuple[str, ...]:
     """Make new recovery codes; the old ones stop working. Raises InvalidRequest for a user without a factor."""
     codes, stored = new_codes(me.user.sub)
@@ -122,12 +131,19 @@ def new_codes(sub: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return codes, tuple(digest for digest in digests if digest is not None)
 
 
-def proof_by_recovery_code(deps: Deps, code: str) -> Prove:
-    """The proof that a recovery code is one of those that are left. The code counts once."""
+class ProofByRecoveryCode:
+    """The proof that a recovery code is one of those that are left. The code counts once.
 
-    async def prove(account: Account) -> tuple[str, ...] | None:
+    left: how many codes are left after it.
+    """
+
+    def __init__(self, deps: Deps, code: str) -> None:
+        self._deps, self._code = deps, code
+        self.left = 0
+
+    async def __call__(self, account: Account) -> tuple[str, ...] | None:
         sub = account.user.sub
-        presented = recovery_codes.digest_of(code, sub)
+        presented = recovery_codes.digest_of(self._code, sub)
 
         def used(factors: Factors) -> tuple[Factors, bool]:
             if factors.epoch != account.factors_epoch:
@@ -136,10 +152,9 @@ def proof_by_recovery_code(deps: Deps, code: str) -> Prove:
             return (factors, False) if left is None else (left, True)
 
         try:
-            _, right = await deps.store.factors.step(sub, used)
+            factors, right = await self._deps.store.factors.step(sub, used)
         except NotFound:
             raise InvalidSession() from None
+        self.left = len(factors.codes)
         # RFC 8176 has no name for a recovery code. It is a code that counts once.
         return (CODE,) if right else None
-
-    return prove

@@ -58,14 +58,13 @@ async def login(
     missing = partial(steps.missing, deps, client, device_token)
     account = await authenticate(deps, caller, service, username, password, attempt, missing)
     asked = Asked(scope=granted, device=device, cookie=cookie)
-    needed = missing(account)
+    epochs, needed = Epochs.of(account.user, client, service), missing(account)
     if needed is None:
-        epochs = Epochs.of(account.user, client, service)
         grant = await open_login(deps, caller, account.user, client, service, asked, epochs=epochs, amr=(PASSWORD,))
         await _rehash_if_outdated(deps, account, password)
         return grant
     await _rehash_if_outdated(deps, account, password)
-    raise await steps.begin(deps, caller, account, client, service, needed, asked, proven=(PASSWORD,))
+    raise await steps.begin(deps, caller, account, client, epochs, needed, asked, proven=(PASSWORD,))
 
 
 class AttemptEvents(NamedTuple):

@@ -3,7 +3,7 @@
 from authsvc.core.authentication import AAL2
 from authsvc.core.event import Event
 from authsvc.core.factors import Account
-from authsvc.core.session import Active
+from authsvc.core.session import Active, Epochs
 from authsvc.core.step import ENROL
 from authsvc.core.strength import PASSWORD as PWD
 from authsvc.errors import (
@@ -44,9 +44,11 @@ async def demand_factor(deps: Deps, caller: Caller, me: Active) -> InsufficientA
 async def _begun(
     deps: Deps, caller: Caller, me: Active, account: Account, methods: tuple[str, ...], *, cookie: bool
 ) -> InsufficientAuthorization:
-    service = await deps.store.service.get()
+    # From the moment at which the token was found active. A later cut-off, or change of the password, ends the step-up,
+    # although it may spare the session: who holds the old token must not get a new one.
+    epochs = Epochs(me.user.epoch, me.client.epoch, me.session.epochs.service)
     asked = Asked(me.session.scope, None, cookie)
-    return await begin(deps, caller, account, me.client, service, Needed(methods), asked, session=me.handle)
+    return await begin(deps, caller, account, me.client, epochs, Needed(methods), asked, session=me.handle)
 
 
 async def _account(deps: Deps, me: Active) -> Account:

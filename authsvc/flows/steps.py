@@ -13,7 +13,6 @@ from authsvc.core.client import Client
 from authsvc.core.event import About, Event
 from authsvc.core.factor_key import named
 from authsvc.core.factors import DEVICE_S, Account, Device, Factors
-from authsvc.core.record import Service
 from authsvc.core.session import Epochs
 from authsvc.core.step import ENROL, LIFE_S, Step
 from authsvc.core.strength import combined, must_have_factor
@@ -97,7 +96,7 @@ async def begin(
     caller: Caller,
     account: Account,
     client: Client,
-    service: Service,
+    epochs: Epochs,
     needed: Needed,
     asked: Asked,
     *,
@@ -106,15 +105,15 @@ async def begin(
 ) -> InsufficientAuthorization:
     """Store a login in progress. Returns the exception with which the call is answered.
 
-    account, client, service: as read before the secret of the first step was checked. session: the handle of the
-    session that steps up; None for a login.
+    epochs: as read before the secret of the first step was checked, or together with the session that steps up.
+    session: the handle of that session; None for a login.
     """
     token, now = tokens.new(Kind.LOGIN), deps.clock()
     step = Step(
         digest=token.digest,
         sub=account.user.sub,
         client_id=client.client_id,
-        epochs=Epochs.of(account.user, client, service),
+        epochs=epochs,
         factors_epoch=account.factors_epoch,
         proven=proven,
         methods=needed.methods,

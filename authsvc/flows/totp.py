@@ -1,6 +1,9 @@
 """Authenticator apps: enrolling one, confirming it with its first code, and proving one at a login."""
 
+from base64 import b32decode
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from authsvc.core import token as tokens
@@ -9,12 +12,13 @@ from authsvc.core.event import About, Event
 from authsvc.core.factor_key import FactorKey, missing_keys, named
 from authsvc.core.factors import ENROL_S, MAX_TOTP, Account, Factors, Totp
 from authsvc.core.strength import CODE
-from authsvc.core.user import User
+from authsvc.core.user import User, check_sub
+from authsvc.core.username import normalise
 from authsvc.errors import InvalidRequest, InvalidSession, NotFound, WrongFactor
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.factors import Guard, change, new_codes
 from authsvc.flows.steps import Prove
-from authsvc.hashing.sealing import unseal
+from authsvc.hashing.sealing import seal, unseal
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,3 +164,82 @@ def seed_of(keys: tuple[FactorKey, ...], sub: str, app: Totp) -> bytes | None:
 def bound_to(sub: str, id_: str) -> str:
     """What an imported seed belongs to."""
     return f"{sub}\n{id_}"
+
+
+@dataclass(slots=True)
+class SeedTally:
+    """The counts of an import. there: users who had a factor already. reasons: each refused line, and why."""
+
+    imported: int = 0
+    there: int = 0
+    reasons: list[tuple[int, str]] = field(default_factory=list)
+
+    @property
+    def refused(self) -> int:
+        return len(self.reasons)
+
+
+async def import_seeds(deps: Deps, caller: Caller, rows: Iterable[tuple[int, Mapping[str, Any] | None]]) -> SeedTally:
+    """Add authenticator apps that were confirmed in another system. Each seed is encrypted at once.
+
+    rows: the number and the members of each line, None for a line that is no object. Raises InvalidRequest without a
+    factor key.
+    """
+    if not deps.settings.factor_keys:
+        raise InvalidRequest("this takes AUTHSVC_FACTOR_KEY_FILE, the one of the service")
+    await register_key(deps, deps.settings.factor_keys[0])
+    tally = SeedTally()
+    for line, row in rows:
+        try:
+            added = await _import_seed(deps, row or {})
+        except (InvalidRequest, NotFound) as error:
+            tally.reasons.append((line, str(error)))
+        else:
+            tally.imported += added
+            tally.there += not added
+    await audit(deps, caller, Event.FACTORS_IMPORTED, imported=tally.imported, refused=tally.refused)
+    return tally
+
+
+async def _import_seed(deps: Deps, row: Mapping[str, Any]) -> bool:
+    """Add one app. False if the user has a factor. Raises InvalidRequest, NotFound."""
+    sub, seed, name = await _sub_of(deps, row), _seed_in(row), row.get("name")
+    now, key, id_ = deps.clock(), deps.settings.factor_keys[0], tokens.new_handle()
+    sealed = seal(key.sealing_key(), seed, bound_to(sub, id_))
+    label = name[:120] if isinstance(name, str) and name else None
+    app = Totp(id=id_, name=label, created_at=int(now), key=key.id, sealed=sealed)
+    added = False
+
+    def adding(factors: Factors) -> Factors:
+        nonlocal added
+        added = not factors.active
+        return factors.with_imported(app, now) if added else factors
+
+    await change(deps, sub, lambda _: None, adding)
+    return added
+
+
+async def _sub_of(deps: Deps, row: Mapping[str, Any]) -> str:
+    if unknown := row.keys() - {"sub", "username", "totp", "name"}:
+        raise InvalidRequest(f"unknown fields: {len(unknown)}; known are sub, username, totp, name")
+    sub, username = row.get("sub"), row.get("username")
+    if isinstance(sub, str):
+        return (await deps.store.users.get(check_sub(sub))).sub
+    found = await deps.store.users.find_by_name(normalise(username)) if isinstance(username, str) else None
+    if found is None:
+        raise NotFound("no user has this sub or username")
+    return found.user.sub
+
+
+def _seed_in(row: Mapping[str, Any]) -> bytes:
+    """The seed of a row. Raises InvalidRequest, which repeats nothing of it."""
+    text = row.get("totp")
+    plain = text.replace(" ", "").upper().rstrip("=") if isinstance(text, str) else ""
+    try:
+        seed = b32decode(plain + "=" * (-len(plain) % 8))
+    except ValueError:
+        seed = b""
+    # RFC 4226 section 4 asks for 128 bits. Some systems made seeds of 80 bits.
+    if not 10 <= len(seed) <= 64:
+        raise InvalidRequest("totp: not a seed in base32 of 10 to 64 bytes")
+    return seed

@@ -17,20 +17,24 @@ from authsvc.web.tokens import granted
 async def login_totp(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     body = await json_body(ctx.request, requests.StepCode)
-    return await _answered(ctx, body, steps.TOTP, totp.proof_by_code(ctx.deps, body.code))
+    done = await _proven(ctx, body, steps.TOTP, totp.proof_by_code(ctx.deps, body.code), trust=body.trust_device)
+    return await completed(ctx, done)
 
 
 async def login_recovery(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     body = await json_body(ctx.request, requests.StepCode)
-    return await _answered(ctx, body, steps.RECOVERY, factors.proof_by_recovery_code(ctx.deps, body.code))
+    proof = factors.ProofByRecoveryCode(ctx.deps, body.code)
+    done = await _proven(ctx, body, steps.RECOVERY, proof, trust=body.trust_device)
+    return await completed(ctx, done, recovery_codes_left=proof.left)
 
 
 async def login_password(ctx: RequestContext) -> Response:
     ctx.deps.hasher.refuse_if_full()
     refuse_query(ctx.request)
     body = await json_body(ctx.request, requests.StepPassword)
-    return await _answered(ctx, body, steps.PASSWORD, step_up.proof_by_password(ctx.deps, ctx.caller, body.password))
+    done = await _proven(ctx, body, steps.PASSWORD, step_up.proof_by_password(ctx.deps, ctx.caller, body.password))
+    return await completed(ctx, done)
 
 
 async def begin_step_up(ctx: RequestContext) -> Response:
@@ -54,11 +58,11 @@ async def in_progress(ctx: RequestContext, auth_session: str) -> tuple[InProgres
     return progress, await callers.login_client(ctx, None, progress.step.client_id)
 
 
-async def _answered(ctx: RequestContext, body: requests.Step, method: str, prove: Prove) -> Response:
+async def _proven(
+    ctx: RequestContext, body: requests.Step, method: str, prove: Prove, *, trust: bool = False
+) -> Completed:
     progress, client = await in_progress(ctx, body.auth_session)
-    trust = isinstance(body, requests.StepCode) and body.trust_device
-    done = await steps.answer(ctx.deps, ctx.caller, client, progress, method, prove, trust_device=trust)
-    return await completed(ctx, done)
+    return await steps.answer(ctx.deps, ctx.caller, client, progress, method, prove, trust_device=trust)
 
 
 async def completed(ctx: RequestContext, done: Completed, **more: Any) -> Response:

@@ -21,7 +21,12 @@ from tests.e2e.conftest import PASSWORD, Server, free_port, run
 from tests.stores import StoreProcess, debian_redis, is_redis_7_0, rights_of_the_service, running_store
 
 NOW = 1_800_000_000.0
-SOUND = {"issuer": "https://auth.example.org", "trusted_proxies": "10.0.0.5"}
+SOUND = {
+    "issuer": "https://auth.example.org",
+    "trusted_proxies": "10.0.0.5",
+    "require_factor_for": "admin",
+    "factor_key": "k" * 32,
+}
 INFO = {
     "redis_version": "7.2.4", "valkey_version": "9.1.2", "role": "master", "loading": "0", "maxmemory": "1073741824",
     "maxmemory_policy": "noeviction", "aof_enabled": "1", "aof_last_write_status": "ok", "connected_slaves": "1",
@@ -201,7 +206,10 @@ CASES: list[tuple[str, str, Facts]] = [
     ("client secrets", "pass", with_clients(rotating(60))),
     ("client secrets", "warn", with_clients(rotating(8 * 86400))),
     ("admin users", "warn", replace(GOOD, records=replace(RECORDS, locked_out=("ada",)))),
-    ("password hashes", "warn", replace(GOOD, records=replace(RECORDS, uncheckable=2))),
+    ("second factors", "warn", replace(configured(require_factor_for=""), records=RECORDS)),
+    ("second factors", "pass", GOOD),
+    ("second factors", "fail", configured(factor_key="")),
+        ("password hashes", "warn", replace(GOOD, records=replace(RECORDS, uncheckable=2))),
     ("password hashes", "warn", replace(GOOD, records=replace(RECORDS, weak_forms=("salted-sha1",)))),
     ("password hashes", "warn", replace(GOOD, records=replace(RECORDS, unfit_forms=("scrypt n=2: too slow",)))),
 ]  # fmt: skip

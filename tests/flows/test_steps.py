@@ -96,7 +96,7 @@ async def by_code(world: World, auth_session: str, code: str, caller: Caller = H
 async def by_recovery(world: World, auth_session: str, code: str) -> Completed:
     client = await world.deps.store.clients.get(BUILT_IN)
     progress = await steps.find(world.deps, auth_session)
-    proof = factors.proof_by_recovery_code(world.deps, code)
+    proof = factors.ProofByRecoveryCode(world.deps, code)
     return await steps.answer(world.deps, HERE, client, progress, steps.RECOVERY, proof)
 
 

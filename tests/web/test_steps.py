@@ -153,6 +153,7 @@ async def test_a_stronger_session_stays_strong(service: Service, clock: Clock) -
     clock.forward(60)
     begun = (await service.http.post("/step-up", headers=bearer(grant["access_token"]))).json()
     done = (await step(service, "recovery", begun["auth_session"], phone.recovery_codes[0])).json()
+    assert done["recovery_codes_left"] == 9
     assert (await service.introspect(done["access_token"]))["acr"] == "aal2"
 
 

@@ -50,6 +50,9 @@ class Tokens(Answer):
     recovery_codes: list[str] | None = Field(
         None, description="shown this once, when the first factor is confirmed", repr=False
     )
+    recovery_codes_left: int | None = Field(
+        None, description="after a recovery code; offer new ones when fewer than 3 are left"
+    )
 
     @classmethod
     def of(cls, grant: Grant, *, hidden: bool = False) -> "Tokens":

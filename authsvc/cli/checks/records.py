@@ -5,6 +5,7 @@ from collections.abc import Callable
 from authsvc.cli.checks import Check, Verdict, failed, names, not_applicable, passed, unknown, warned
 from authsvc.cli.facts import Facts, Records
 from authsvc.core.client import BUILT_IN, Client
+from authsvc.core.user import ADMIN_ROLE
 
 HOUR, DAY = 3600, 86400
 
@@ -140,6 +141,18 @@ def admin_users(facts: Facts, records: Records) -> Verdict:
 
 
 @of_records
+def second_factors(facts: Facts, records: Records) -> Verdict:
+    roles = facts.settings.require_factor_for
+    demanding = [_name(c) for c in records.clients if c.acr is not None]
+    # The key of an embedded store is beside it, and the settings do not name it.
+    if (roles or demanding) and facts.address is not None and "factors" not in facts.settings.capabilities:
+        return failed("one is demanded, and nobody can enrol one", "set AUTHSVC_FACTOR_KEY_FILE")
+    if records.admins and ADMIN_ROLE not in roles:
+        return warned("users with the role admin need none", f"set AUTHSVC_REQUIRE_FACTOR_FOR={ADMIN_ROLE}")
+    return passed(f"demanded of the roles {names(roles)}" if roles else "users may enrol one; no user is an admin")
+
+
+@of_records
 def imported_hashes(facts: Facts, records: Records) -> Verdict:
     objections = []
     if records.uncheckable:
@@ -167,5 +180,6 @@ CHECKS = (
     Check("public clients", "RFC 9700 §2.2.2", public_clients),
     Check("client secrets", "ASVS 13.3.4", rotations),
     Check("password hashes", "ASVS 11.4.2", imported_hashes),
+    Check("second factors", "ASVS 6.3.3", second_factors),
     Check("admin users", "ASVS 6.3.2", admin_users),
 )
