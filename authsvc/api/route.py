@@ -30,7 +30,7 @@ class Access:
 
 
 _OF_A_CLIENT = (e.InvalidRequest, e.InvalidClient, e.TooManyAttempts)
-_OF_A_SESSION = (e.InvalidRequest, e.MissingToken, e.InvalidToken, e.CrossSite)
+_OF_A_SESSION = (e.InvalidRequest, e.MissingToken, e.InvalidToken, e.AccessDenied, e.CrossSite)
 _OF_A_USER = (*_OF_A_SESSION, e.WrongAudience)
 _OF_AN_ADMIN = (
     *(*_OF_A_CLIENT, *_OF_A_USER, e.InsufficientRole, e.UnauthorizedClient),

@@ -74,12 +74,14 @@ ROUTES: tuple[Route, ...] = (
           about="The calls `/login/…` complete it. The same session gets new tokens, `acr` and `auth_time`; its old "
                 "tokens stop working. Any of `methods` will do.",
           gives=answers.StepUp, errors=(e.AccessDenied,)),
-    Route("POST", "/token", "tokens.token", "Refresh (RFC 6749)", "tokens", CLIENT_BY_FORM,
-          about="The only grant is `refresh_token`. Each use replaces the refresh token. For some seconds the previous "
-                "refresh token gets the same answer again; any older one ends the session.",
+    Route("POST", "/token", "tokens.token", "Refresh, or get a token for a client (RFC 6749)", "tokens",
+          CLIENT_BY_FORM,
+          about="`refresh_token`: each use replaces the refresh token. For some seconds the previous refresh token "
+                "gets the same answer again; any older one ends the session. `client_credentials`: a token of 15 "
+                "minutes that speaks for the client itself; it takes the permission `token`.",
           takes=requests.TokenForm, max_body=MAX_ANONYMOUS_BODY, gives=answers.Tokens,
-          errors=(e.InvalidGrant, e.InvalidScope, e.InsufficientAuthorization, e.UnsupportedGrantType,
-                  e.TooManyChanges)),
+          errors=(e.InvalidGrant, e.InvalidScope, e.InsufficientAuthorization, e.UnauthorizedClient,
+                  e.UnsupportedGrantType, e.TooManyChanges)),
     Route("POST", "/introspect", "tokens.introspect", "Who is this, right now? (RFC 7662)", "tokens", CLIENT_BY_FORM,
           about="Unknown tokens, expired tokens, revoked tokens and tokens for other audiences get the same answer: "
                 "`active: false` and nothing else. So does anything that is no access token, such as a refresh token, "

@@ -12,7 +12,9 @@ BUILT_IN = "app"
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-Permission = Literal["introspect", "revoke", "issue", "vouch", "reset", "client_ip", "admin"]
+Permission = Literal["introspect", "revoke", "issue", "vouch", "reset", "client_ip", "token", "admin"]
+# Versions before format 3 do not know these.
+_OF_FORMAT_3: Final = frozenset({"vouch", "token"})
 
 
 class Lifetimes(NamedTuple):
@@ -87,10 +89,16 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
         return f"client:{self.client_id}" if self.may("admin") else None
 
     def needs_format(self) -> int:
-        # A permission that a version does not know makes the record unreadable for it.
-        if self.may("vouch") or self.acr is not None:  # without `acr`, it would let users in with a password alone
+        # A permission that a version does not know makes the record unreadable for it. A version that does not know
+        # `acr` would let users in with a password alone.
+        if not _OF_FORMAT_3.isdisjoint(self.permissions) or self.acr is not None:
             return 3
         return 2 if self.may("client_ip") else 1
+
+    @property
+    def itself(self) -> User:
+        """For whom its own tokens speak (RFC 6749 section 4.4). It has no roles, and is no user of the service."""
+        return User(sub=self.client_id, epoch=0, created_at=self.created_at)
 
     def may(self, permission: Permission) -> bool:
         return permission in self.permissions

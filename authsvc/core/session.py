@@ -16,9 +16,11 @@ from authsvc.core.record import Record, Service
 from authsvc.core.token import Kind, Token, is_same_digest
 from authsvc.core.user import User
 
-# How a session began: its user logged in, or a client that had authenticated the user asked for a token.
+# How a session began: its user logged in, a client that had authenticated the user asked for a token, or a client asked
+# for a token of its own.
 LOGIN: Final = "login"
 ISSUED: Final = "issued"
+CLIENT: Final = "client"
 
 
 class Epochs(NamedTuple):
@@ -53,7 +55,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
 
     lifetimes: `access` counts from the issue of the access token, `idle` from `seen`, and `session` from the login.
 
-    origin: LOGIN or ISSUED. It is text, so that an older version can read a newer origin.
+    origin: LOGIN, ISSUED or CLIENT. It is text, so that an older version can read a newer origin.
 
     bearer: whether the token was returned in a body though it has no refresh token. The token of a login without this
     mark and without a refresh token is in the cookie only.
@@ -119,6 +121,11 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
         """Whether the user proved something to begin this session."""
         # Earlier versions stored no origin. Their issued sessions have no amr: a missing origin alone proves nothing.
         return self.origin == LOGIN and bool(self.amr)
+
+    @property
+    def token_use(self) -> str | None:
+        """What kind of token it has, other than that of a user's session."""
+        return "client" if self.origin == CLIENT else None
 
     @property
     def in_cookie(self) -> bool:
@@ -239,9 +246,19 @@ class Found(NamedTuple):
     client: Client | None
     service: Service
 
+    @property
+    def owner(self) -> User | None:
+        """For whom its tokens speak: the user, or the client itself."""
+        if self.session.origin == CLIENT:
+            return None if self.client is None else self.client.itself
+        return self.user
+
 
 class Active(NamedTuple):
-    """The token speaks for its user now. current: False for the previous access token."""
+    """The token speaks for its user now. current: False for the previous access token.
+
+    user: the user, or what stands for a client that speaks for itself.
+    """
 
     handle: str
     scope: str
@@ -260,9 +277,11 @@ class Inactive(NamedTuple):
 
 def inactive_reason(found: Found, now: float) -> Reason | None:
     """Why every token of this session is inactive now; None if a token can be active."""
-    session, user, client = found.session, found.user, found.client
+    session, user, client = found.session, found.owner, found.client
     if ended := session.ended(now):
         return ended
+    if client is None and session.origin == CLIENT:
+        return Reason.CLIENT_GONE
     if user is None:
         return Reason.USER_GONE
     if user.status != "active":
@@ -286,7 +305,7 @@ def decide(found: Found, token: Token, now: float) -> Active | Inactive:
     reason = inactive_reason(found, now)
     if reason is not None:
         return Inactive(reason)
-    handle, session, user, client, _ = found
+    user, client = found.owner, found.client
     if user is None or client is None:  # for the type checker: `inactive_reason` refuses both
         return Inactive(Reason.UNKNOWN)
-    return Active(handle, match.scope, match.exp, session, user, client, match.current)
+    return Active(found.handle, match.scope, match.exp, found.session, user, client, match.current)

@@ -169,6 +169,8 @@ def described(active: Active, issuer: str, now: float) -> dict[str, Any]:
         answer["acr"] = acr
     if vouched_by is not None:
         answer["vouched_by"] = vouched_by
+    if session.token_use is not None:
+        answer["token_use"] = session.token_use
     if user.claims:
         answer["claims"] = user.claims
     return answer

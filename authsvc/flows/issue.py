@@ -2,7 +2,7 @@
 
 from authsvc.core import scope as scopes
 from authsvc.core.authentication import AAL2, Vouched
-from authsvc.core.client import REFRESHABLE, Client, Lifetimes
+from authsvc.core.client import CLIENT_ID, REFRESHABLE, Client, Lifetimes
 from authsvc.core.event import About, Event
 from authsvc.core.issuing import Opening
 from authsvc.core.session import ISSUED
@@ -108,6 +108,8 @@ async def _user(deps: Deps, caller: Caller, client: Client, sub: str, roles: tup
             raise UnauthorizedClient(f"roles: this client may not set the role {role}")
     user = await deps.store.users.find(sub)
     if user is None:
+        if CLIENT_ID.fullmatch(sub) and await deps.store.clients.find(sub) is not None:
+            raise InvalidRequest("sub: the id of a client, whose own tokens have this sub")
         new = User(sub=sub, roles=roles or (), epoch=int(now * 1000), created_at=int(now), created_by=client.client_id)
         if await deps.store.users.create(sub, new):
             await audit(deps, caller, Event.USER_CREATED, about, roles=new.roles)

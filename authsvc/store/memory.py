@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from authsvc.core.session import Active
 from authsvc.driver.reader import Value
+from authsvc.errors import StoreUnavailable
 from authsvc.store import keys
 from authsvc.store.moment import Moment
 
@@ -40,6 +41,7 @@ def question_of(presented: bytes) -> bytes:
 class Remembered(Struct, gc=False):
     """An answer about an active token, and all that it follows from.
 
+    user: None: there is no user, as for a client's own token.
     shared, shared_values: the keys and bytes that many answers share: of the service, the session's client, and the
     client that asks. until: epoch seconds; from then on the same bytes may mean something else. used: since the memory
     was last short of room.
@@ -50,7 +52,7 @@ class Remembered(Struct, gc=False):
     session_key: str
     session: bytes
     user_key: str
-    user: bytes
+    user: bytes | None
     until: int
     answer: bytes
     used: bool = False
@@ -64,7 +66,7 @@ class Remembered(Struct, gc=False):
         shared = _names(active.session.client_id, asker)
         own = keys.session(active.handle), keys.user(active.session.sub)
         session, user = moment.values(own)
-        if not isinstance(session, bytes) or not isinstance(user, bytes):
+        if not isinstance(session, bytes) or isinstance(user, StoreUnavailable):
             return None
         return cls(shared, _interned(moment.values(shared)), own[0], session, own[1], user, until, answer)
 
@@ -86,7 +88,7 @@ class Remembered(Struct, gc=False):
     @property
     def size(self) -> int:
         """About how many bytes of memory this takes."""
-        return OVERHEAD + len(self.session) + len(self.user) + len(self.answer)
+        return OVERHEAD + len(self.session) + len(self.user or b"") + len(self.answer)
 
 
 class Memory:

@@ -53,6 +53,10 @@ class Sessions(Records[Session]):
         created = await self._connection.create(self.key(handle), encoded, session.end)
         return int(listed) if created else None
 
+    async def create_unlisted(self, handle: str, session: Session) -> bool:
+        """Store a new session that no list of a user shows; False if the handle is taken."""
+        return await self._connection.create(self.key(handle), await self._encoder.encode_unique(session), session.end)
+
     async def rotate(self, handle: str, decide: Callable[[Session, Grace | None], Rotation]) -> Rotation:
         """Replace the session, and write its grace, by what `decide` returns. It is called again as in `step`.
 

@@ -17,7 +17,7 @@ async def logout(ctx: RequestContext) -> Response:
     if len(tokens) > 1 and "authorization" not in ctx.request.headers:
         return await _end_all_of_the_browser(ctx, tokens)
     # Any audience is enough: the holder of a token may always end its session.
-    me = await callers.identify(ctx)
+    me = await callers.session_of(ctx)
     await sessions.logout(ctx.deps, me.caller, me.active)
     return _done(me, ended=True)
 

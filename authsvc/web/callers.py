@@ -15,6 +15,7 @@ from authsvc.core.client import Client, Permission
 from authsvc.core.session import Active, Inactive
 from authsvc.core.user import ADMIN_ROLE
 from authsvc.errors import (
+    AccessDenied,
     InsufficientRole,
     InvalidClient,
     InvalidRequest,
@@ -116,13 +117,21 @@ def origin_of_user(ctx: RequestContext, client: Client, ip: str | None) -> Calle
     return replace(ctx.caller, ip=ip, named_by=client.client_id)
 
 
+async def session_of(ctx: RequestContext) -> UserPrincipal:
+    """Authenticate the user of a session, whatever its audience. Raises AccessDenied and the errors of `identify`."""
+    user = await identify(ctx)
+    if user.active.session.token_use is not None:
+        raise AccessDenied("a token of a program opens no account: this takes the token of a user's session")
+    return user
+
+
 async def user_of(ctx: RequestContext) -> UserPrincipal:
     """Authenticate the user for a call of the account, and count the session as used.
 
     The token must be for this service: every resource server of its audience is sent it, and could use it here. The
-    token of a login by cookie reaches no resource server. Raises WrongAudience and the errors of `identify`.
+    token of a login by cookie reaches no resource server. Raises WrongAudience and the errors of `session_of`.
     """
-    user = await identify(ctx)
+    user = await session_of(ctx)
     session = user.active.session
     if not session.is_for(ctx.deps.settings.base_url) and not (user.by_cookie and session.in_cookie):
         raise WrongAudience(FOR_OTHERS)

@@ -7,6 +7,7 @@ from authsvc.api.routes import YAML
 from authsvc.api.schemas import answers
 from authsvc.flows.ready import ready
 from authsvc.web.context import RequestContext
+from authsvc.web.tokens import GRANT_TYPES
 
 
 async def what_this_is(ctx: RequestContext) -> Response:
@@ -26,7 +27,7 @@ async def metadata(ctx: RequestContext) -> Response:
         revocation_endpoint=f"{base}/revoke",
         # The RFC requires this field. There is no authorization endpoint, so it is empty.
         response_types_supported=[],
-        grant_types_supported=["refresh_token"],
+        grant_types_supported=list(GRANT_TYPES),
         token_endpoint_auth_methods_supported=[*confidential, "none"],
         introspection_endpoint_auth_methods_supported=confidential,
         revocation_endpoint_auth_methods_supported=[*confidential, "none"],

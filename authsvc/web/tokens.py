@@ -6,8 +6,9 @@ from starlette.responses import JSONResponse, Response
 
 from authsvc.api.parsing import JSON
 from authsvc.api.schemas import answers, requests
-from authsvc.core.client import BUILT_IN
+from authsvc.core.client import BUILT_IN, Client
 from authsvc.errors import InvalidRequest, UnauthorizedClient, UnsupportedGrantType
+from authsvc.flows import client_token as client_tokens
 from authsvc.flows import introspect as introspection
 from authsvc.flows import issue as issuing
 from authsvc.flows import login as logins
@@ -53,12 +54,27 @@ async def token(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     form = await form_body(ctx.request, requests.TokenForm)
     client = await callers.client_of(ctx, form)
-    if form.grant_type != "refresh_token":
-        raise UnsupportedGrantType("grant_type: only refresh_token")
+    grant = _GRANTS.get(form.grant_type)
+    if grant is None:
+        raise UnsupportedGrantType(f"grant_type: one of {', '.join(_GRANTS)}")
+    return granted(await grant(ctx, client, form))
+
+
+async def _refreshed(ctx: RequestContext, client: Client, form: requests.TokenForm) -> Grant:
     if form.refresh_token is None:
         raise InvalidRequest("refresh_token: required")
     caller = ctx.caller_as(f"client:{client.client_id}")
-    return granted(await refreshing.refresh(ctx.deps, caller, client, form.refresh_token, form.scope))
+    return await refreshing.refresh(ctx.deps, caller, client, form.refresh_token, form.scope)
+
+
+async def _issued_to_client(ctx: RequestContext, client: Client, form: requests.TokenForm) -> Grant:
+    caller = ctx.caller_as(f"client:{client.client_id}")
+    return await client_tokens.issue_to_client(ctx.deps, caller, client, form.scope or "")
+
+
+# By grant type (RFC 6749).
+_GRANTS = {"refresh_token": _refreshed, "client_credentials": _issued_to_client}
+GRANT_TYPES = tuple(_GRANTS)
 
 
 async def introspect(ctx: RequestContext) -> Response:

@@ -11,7 +11,7 @@ from authsvc.core.token import HANDLE_LENGTH
 from tests.conftest import PASSWORD, Service, bearer
 from tests.web.conftest import assert_problem, cookie, login_by_cookie
 
-PERMISSIONS = ("introspect", "revoke", "issue", "vouch", "reset", "client_ip", "admin")
+PERMISSIONS = ("introspect", "revoke", "issue", "vouch", "reset", "client_ip", "token", "admin")
 CALLERS = (
     "anonymous",
     "public client",

@@ -133,6 +133,9 @@ class Introspection(Answer):
     roles: list[str] | None = None
     claims: dict[str, Any] | None = None
     session_id: str | None = None
+    token_use: str | None = Field(
+        None, description="`client` for a client's own token, whose `sub` is its `client_id`; absent for sessions"
+    )
     auth_time: int | None = Field(
         None, description="when the user was authenticated; absent if nobody told this service"
     )

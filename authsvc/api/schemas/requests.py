@@ -179,9 +179,11 @@ class ClientForm(Form):
 
 
 class TokenForm(ClientForm):
-    grant_type: str = Field(description="refresh_token", examples=["refresh_token"])
-    refresh_token: Text | None = Field(None, examples=["ref_…"], repr=False)
-    scope: Text | None = Field(None, description="narrows the new access token")
+    grant_type: str = Field(description="refresh_token or client_credentials", examples=["refresh_token"])
+    refresh_token: Text | None = Field(None, description="for refresh_token", examples=["ref_…"], repr=False)
+    scope: Text | None = Field(
+        None, description="narrows the new access token; for client_credentials the scope of the token, none by default"
+    )
 
 
 class IntrospectForm(ClientForm):
