@@ -96,7 +96,7 @@ class Callers:
 
     async def call(self, route: Route, caller: str) -> httpx.Response:
         path = route.path.replace(":path}", "}")
-        path = path.format(sub=self.bystander, client_id=self.target, session_id=self.handle)
+        path = path.format(sub=self.bystander, client_id=self.target, session_id=self.handle, factor_id="none")
         json, form = self.body(route.path), self.form(route.path)
         if form is not None and caller == "public client":
             form = form | {"client_id": "app"}
