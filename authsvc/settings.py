@@ -1,6 +1,7 @@
 """The settings: one frozen model, read from `AUTHSVC_…` in the environment and from nowhere else."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -23,9 +24,11 @@ from authsvc.core.throttle import LIMITS, Limits
 from authsvc.errors import StartupError
 
 PREFIX = "AUTHSVC_"
-
-
+# Of a file that holds the value of a setting. A list may have lines.
+_MOST_BYTES = 64 * 1024
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _PATTERNS = {
+    "host": "must be an address, or the name of a host; 0.0.0.0 for all addresses of this machine",
     "redis_url": "must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, "
     "the last two also as rediss+…",
     "issuer": "must be a whole URL with its scheme, such as https://auth.example.org",
@@ -39,6 +42,13 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
+def _path(value: object) -> object:
+    """Refuse an empty path, which would mean the current directory, and one that is no text."""
+    if isinstance(value, str) and not (value and value.isprintable()):
+        raise ValueError("must be a path of printable characters")
+    return value
+
+
 def _split(value: object) -> object:
     return tuple(filter(None, value.replace(",", " ").split())) if isinstance(value, str) else value
 
@@ -47,10 +57,12 @@ def _lines(value: object) -> object:
     return tuple(filter(None, map(str.strip, value.splitlines()))) if isinstance(value, str) else value
 
 
+FilePath = Annotated[Path, BeforeValidator(_path)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split)]
 # Whole origins only. With credentials, a wildcard would allow every site, and `null` any sandboxed frame.
-Origins = Annotated[tuple[Annotated[str, Field(pattern=r"^https?://[^\s/*@?#\\]+$")], ...], BeforeValidator(_split)]
+_ORIGIN = r"^https?://[^\s/*@?#\\]+$"
+Origins = Annotated[tuple[Annotated[str, Field(pattern=_ORIGIN)], ...], BeforeValidator(_split)]
 FactorKeys = Annotated[tuple[Annotated[str, Field(min_length=MIN_CHARACTERS)], ...], BeforeValidator(_lines)]
 Attempts = Annotated[int, Field(ge=1, le=100_000)]
 # NIST SP 800-63B-4 section 3.2.2 allows 100.
@@ -88,13 +100,13 @@ class Settings(BaseModel):
         le=600,
         description="how long to wait for replicas or fsync before answering 503",
     )
-    data_dir: Path = Field(Path("authsvc-data"), description="where the embedded Valkey keeps its files")
-    first_admin_out: Path | None = Field(
+    data_dir: FilePath = Field(Path("authsvc-data"), description="where the embedded Valkey keeps its files")
+    first_admin_out: FilePath | None = Field(
         None,
         description="file, with mode 0600, to which the first start writes `client_id:client_secret` of the admin "
         "client; by default the start prints both",
     )
-    host: str = Field("127.0.0.1", description="address to listen on")
+    host: Annotated[str, Field(pattern=r"^[!-~]+$")] = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     workers: int = Field(1, ge=1, le=256, description="server processes")
     max_requests: int = Field(
@@ -166,9 +178,9 @@ class Settings(BaseModel):
     password_context: Words = Field(
         ("authsvc",), description="names of this installation; a password must not consist of them"
     )
-    argon2_time_cost: int = Field(RECOMMENDED.time_cost, ge=1, description="argon2id passes")
-    argon2_memory_kib: int = Field(RECOMMENDED.memory_kib, ge=8, description="argon2id memory, KiB")
-    argon2_parallelism: int = Field(RECOMMENDED.parallelism, ge=1, description="argon2id lanes")
+    argon2_time_cost: int = Field(RECOMMENDED.time_cost, ge=1, le=1000, description="argon2id passes")
+    argon2_memory_kib: int = Field(RECOMMENDED.memory_kib, ge=8, le=16 * 2**20, description="argon2id memory, KiB")
+    argon2_parallelism: int = Field(RECOMMENDED.parallelism, ge=1, le=256, description="argon2id lanes")
     hash_threads: int | None = Field(
         None, ge=1, description="password hashes at the same time in a worker; by default its share of the cores"
     )
@@ -205,7 +217,7 @@ class Settings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read the settings. Raises StartupError naming each variable that is unknown or wrong, never its value."""
+        """Read the settings. Raises StartupError naming each variable that is unknown or wrong, hardly ever its value."""
         found: dict[str, str] = {}
         for name, value in environment.items():
             if not name.startswith(PREFIX):
@@ -217,15 +229,19 @@ class Settings(BaseModel):
             if field in found:
                 raise StartupError(f"{PREFIX}{field.upper()} is set both directly and from a file")
             found[field] = value
+        return cls._of(found)
+
+    def but(self, **changes: object) -> Self:
+        """The same settings with some replaced. Raises StartupError."""
+        return self._of(self.model_dump() | changes)
+
+    @classmethod
+    def _of(cls, values: Mapping[str, object]) -> Self:
         try:
-            return cls.model_validate(found)
+            return cls.model_validate(values)
         except ValidationError as error:
             problems = [f"{PREFIX}{e['loc'][0]}".upper() + f": {_problem(e)}" for e in error.errors()]
             raise StartupError("; ".join(problems)) from None
-
-    def but(self, **changes: object) -> Self:
-        """The same settings with some replaced."""
-        return type(self).model_validate(self.model_dump() | changes)
 
     @cached_property
     def limits(self) -> Limits:
@@ -288,14 +304,26 @@ def _problem(error: ErrorDetails) -> str:
         near = get_close_matches(str(error["loc"][0]), Settings.model_fields, n=1)
         return f"there is no such setting{f', did you mean {PREFIX}{near[0].upper()}?' if near else ''}"
     if error["type"] == "string_pattern_mismatch":
+        given = str(error["input"])
+        if error["loc"][0] == "allowed_origins" and re.fullmatch(_ORIGIN, origin := given.rstrip("/")):
+            return f"{given} is more than an origin: write {origin}, without the slash"
         return _PATTERNS[str(error["loc"][0])]
-    return error["msg"]
+    return error["msg"].removeprefix("Value error, ")
 
 
 def _read(name: str, path: str) -> str:
+    """The text in a file. Raises StartupError for what can be the value of no setting, such as an empty file."""
     try:
-        return Path(path).read_text().strip()
+        with open(path, "rb") as file:
+            raw = file.read(_MOST_BYTES + 1)
+        text = raw.decode().strip()
     except OSError as error:
         raise StartupError(f"{name}: {error.strerror}: {path}") from None
     except UnicodeDecodeError:
         raise StartupError(f"{name}: {path} is not text in UTF-8: write the value as plain text") from None
+    if not text:
+        raise StartupError(f"{name}: {path} is empty: write the value into it, or unset {name}")
+    if len(raw) > _MOST_BYTES or _CONTROL.search(text):
+        what = f"is over {_MOST_BYTES} bytes" if len(raw) > _MOST_BYTES else "holds a control character"
+        raise StartupError(f"{name}: {path} {what}: write the value and nothing else")
+    return text

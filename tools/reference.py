@@ -54,9 +54,10 @@ Every setting there is, made from the model that reads them (`authsvc/settings.p
 nothing else configures the service.
 
 - Each may have `_FILE` at the end of its name, and is then read from the file that its value names: for secrets that
-  are mounted. Both at once are refused.
+  are mounted. Both at once are refused, and so is an empty file.
 - Lists are words with spaces or commas between.
-- What is unknown or wrong ends the start with one line that names the variable and never its value.
+- What is unknown or wrong ends the start with one line that names the variable. Only a value that can be
+  no secret is named: an origin with a slash after it.
 - `authsvc check` says what of the settings is not as it should be.
 
 | variable | takes | default | |

@@ -5,6 +5,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -26,6 +27,10 @@ FORM = "application/x-www-form-urlencoded"
 
 _NO_JSON = "the body is not JSON in UTF-8, or has repeated keys or numbers too large"
 
+# A JSON body that begins like a form.
+_LIKE_FORM = re.compile(rb"[A-Za-z_]+=")
+# Names of fields that an error may repeat. No token, and hardly a password, looks like this.
+_FIELD = re.compile(r"[a-z][a-z_]{0,31}")
 # All but the characters that RFC 6749 section 5.2 allows in an error_description.
 _UNSAFE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
@@ -36,7 +41,7 @@ def refuse_unfit(model: type[BaseModel], body: bytes) -> None:
     For calls that anybody can make. `load_json` takes up to 12 ms for 20 KiB of many small values, and meanwhile the
     worker answers nobody. The parser of pydantic takes a quarter of that. A document that fits has few values.
     """
-    _checked(lambda: model.model_validate_json(body), model)
+    _checked(lambda: model.model_validate_json(body), model, _no_json(body))
 
 
 def load_json(body: bytes) -> dict[str, Any]:
@@ -50,7 +55,7 @@ def load_json(body: bytes) -> dict[str, Any]:
             parse_float=_finite,
         )
     except (ValueError, RecursionError):
-        raise InvalidRequest(_NO_JSON) from None
+        raise InvalidRequest(_no_json(body)) from None
     if not isinstance(document, dict):
         raise InvalidRequest("the body is not a JSON object")
     check_json(document, "the body")
@@ -70,25 +75,35 @@ def load_form(body: bytes) -> dict[str, str]:
     return {name: value for name, value in pairs if value}
 
 
+def _no_json(body: bytes) -> str:
+    return "the body looks like a form, and this call takes a JSON object" if _LIKE_FORM.match(body) else _NO_JSON
+
+
 def validated(model: type[M], values: dict[str, Any]) -> M:
-    """Make the model. Raises InvalidRequest naming the first wrong field; nothing that was sent is repeated."""
+    """Make the model. Raises InvalidRequest naming the first wrong field; no value that was sent is repeated."""
     return _checked(lambda: model.model_validate(values), model)
 
 
-def _checked(make: Callable[[], M], model: type[M]) -> M:
+def _checked(make: Callable[[], M], model: type[M], no_json: str = _NO_JSON) -> M:
     try:
         return make()
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "json_invalid":
-            raise InvalidRequest(_NO_JSON) from None
+            raise InvalidRequest(no_json) from None
         if first["type"] == "extra_forbidden":
-            known = ", ".join(field.alias or name for name, field in model.model_fields.items())
-            message = f"an unknown field; known are {known}"
+            message = _unknown(str(first["loc"][-1]), model)
         else:
             message = f"{name}: {first['msg']}"
         raise InvalidRequest(plain(message)) from None
+
+
+def _unknown(name: str, model: type[BaseModel]) -> str:
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    near = get_close_matches(name[:64].lower(), known, n=1)
+    shown = f"{name}: an unknown field" if _FIELD.fullmatch(name) else "an unknown field"
+    return f"{shown}{f', did you mean {near[0]}?' if near else ''}; known are {', '.join(known)}"
 
 
 def plain(text: str) -> str:

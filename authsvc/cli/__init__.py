@@ -2,6 +2,8 @@
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any
 
@@ -12,7 +14,7 @@ from authsvc import __version__
 from authsvc.cli import groups
 from authsvc.cli.completing import client_names, user_names
 from authsvc.cli.options import as_json, duration, event, events, exact_times
-from authsvc.cli.output import say
+from authsvc.cli.output import printable_lines, say
 from authsvc.cli.statuses import INACTIVE, INTERRUPTED, UNAVAILABLE, status_of
 from authsvc.errors import AuthError, StoreUnavailable
 
@@ -33,12 +35,21 @@ Exit status:
 """
 
 
+# The longest message of click, which repeats what was typed.
+_MOST_SHOWN = 600
+
+
 class Program(click.Group):
     """Turns an error of the service into one line on stderr and its exit status."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _shortly():
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _shortly():
+                return super().invoke(ctx)
         except AuthError as error:
             todo = error.todo if isinstance(error, StoreUnavailable) else None
             say(f"authsvc: {error}" if todo is None else f"authsvc: {error}. {todo}.")
@@ -46,6 +57,23 @@ class Program(click.Group):
         except (KeyboardInterrupt, click.Abort):
             say("\nauthsvc: interrupted")  # below the line with the ^C
             ctx.exit(INTERRUPTED)
+
+
+@contextmanager
+def _shortly() -> Iterator[None]:
+    """Cut a message of click that repeats a long text, and escape what could steer the terminal."""
+    try:
+        yield
+    except click.ClickException as error:
+        told = error.format_message()
+        shown = printable_lines(told)
+        if len(shown) > _MOST_SHOWN:
+            shown = f"{shown[:100]}…{shown[100 - _MOST_SHOWN :]}"  # the end says what would be right
+        if shown == told:
+            raise
+        raise (
+            click.UsageError(shown, error.ctx) if isinstance(error, click.UsageError) else click.ClickException(shown)
+        ) from None
 
 
 @click.group(
@@ -78,7 +106,7 @@ def serve(dev: bool, **given: Any) -> None:
     from authsvc.serve.start import serve as run_server
 
     signal.signal(signal.SIGINT, before)
-    run_server(settings().but(**{name: value for name, value in given.items() if value is not None}), dev=dev)
+    run_server(settings({name: value for name, value in given.items() if value is not None}), dev=dev)
 
 
 @cli.command()

@@ -1,6 +1,8 @@
 """Options and kinds of values that several commands share."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -12,6 +14,32 @@ exact_times = click.option("--exact-times", is_flag=True, help="At a terminal, t
 yes = click.option("--yes", "-y", is_flag=True, help="Don't ask.")
 WHO = click.argument("who", metavar="SUB_OR_NAME", shell_complete=user_names)
 CLIENT = click.argument("client_id", metavar="ID_OR_NAME", shell_complete=client_names)
+
+
+# click ends in a traceback for a path with NUL.
+_NUL = "a path holds no NUL"
+
+
+class FilePath(click.Path):
+    """The path of a file."""
+
+    def __init__(self, *, allow_dash: bool = False) -> None:
+        super().__init__(path_type=Path, dir_okay=False, allow_dash=allow_dash)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if "\0" in str(value):
+            self.fail(_NUL, param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class NewFile(click.File):
+    """A file that is opened at once."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if "\0" in str(value):
+            self.fail(_NUL, param, ctx)
+        return super().convert(value, param, ctx)
+
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -26,10 +26,10 @@ T = TypeVar("T")
 WAIT_S = 10.0
 
 
-def settings() -> Settings:
-    """Read the environment. Raises WrongSettings."""
+def settings(options: Mapping[str, object] = {}) -> Settings:
+    """Read the environment. options: settings of the command line, which go first. Raises WrongSettings."""
     try:
-        return Settings.from_environment()
+        return Settings.from_environment().but(**options)
     except StartupError as error:
         raise WrongSettings(str(error)) from None
 

@@ -11,6 +11,7 @@ import click
 
 from authsvc.cli.checks import names
 from authsvc.cli.groups import user as group
+from authsvc.cli.options import FilePath
 from authsvc.cli.output import say
 from authsvc.cli.progress import progress
 from authsvc.cli.state import run
@@ -21,7 +22,7 @@ from authsvc.flows.deps import OPERATOR, Deps
 
 @group.command(short_help="Print all users, a line of JSON for each.")
 @click.option("--with-hashes", is_flag=True, help="With the hashes of the passwords, as for another system.")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="A new file that only its owner reads.")
+@click.option("--output", type=FilePath(), help="A new file that only its owner reads.")
 def export(with_hashes: bool, output: Path | None) -> None:
     """Print all users, a line of JSON for each; `import` reads it.
 

@@ -19,7 +19,7 @@ from authsvc.cli.imports.reader import Reader
 from authsvc.cli.imports.role_names import RoleNames
 from authsvc.cli.imports.rows import Format, format_of, rows
 from authsvc.cli.imports.systems import SYSTEMS, system_of
-from authsvc.cli.options import as_json
+from authsvc.cli.options import FilePath, NewFile, as_json
 from authsvc.cli.output import say
 from authsvc.cli.progress import progress
 from authsvc.cli.state import run
@@ -32,7 +32,7 @@ _AGAIN = "Start it again with the same file: it passes over users who exist alre
 
 
 @group.command("import", short_help="Import users with the hashes of their passwords.")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.argument("file", type=FilePath(allow_dash=True))
 @click.option(
     "--from",
     "source",
@@ -50,7 +50,7 @@ _AGAIN = "Start it again with the same file: it passes over users who exist alre
 @click.option("--username", metavar="FIELD", help="The field that has the name to log in with, such as email.")
 @click.option(
     "--firebase-parameters",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(),
     help="A JSON file with the hash parameters of the Firebase project, which hold a secret.",
 )
 @click.option("--ignore-unknown", is_flag=True, help="Leave out unknown fields instead of refusing the row.")
@@ -70,7 +70,7 @@ _AGAIN = "Start it again with the same file: it passes over users who exist alre
     help="Take salted SHA hashes, though an attacker who reads the store guesses such passwords fast.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything and change nothing.")
-@click.option("--report", type=click.File("w", lazy=False), help="Write a line of JSON here for each row refused.")
+@click.option("--report", type=NewFile("w", lazy=False), help="Write a line of JSON here for each row refused.")
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 32),

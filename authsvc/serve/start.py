@@ -187,7 +187,9 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        why = os.strerror(error.errno or 0).lower()
+        # The name of a host that is not found has an error of its own, and no errno.
+        unknown = isinstance(error, socket.gaierror)
+        why = "no such host" if unknown else os.strerror(error.errno or 0).lower()
         todo = {
             errno.EADDRINUSE: "; choose another port with --port or AUTHSVC_PORT",
             errno.EACCES: "; choose a port above 1023 with --port or AUTHSVC_PORT",

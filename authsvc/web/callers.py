@@ -34,6 +34,11 @@ from authsvc.web.context import RequestContext
 NOT_ACTIVE = "the access token is not active"
 FOR_OTHERS = "the audience of this token lacks the URL of this service"
 
+_NO_CREDENTIALS = "no client credentials were sent: send client_id and client_secret by HTTP Basic (curl -u)"
+_OR_FORM = "or as fields of the form; a public client sends client_id only"
+_NO_TOKEN = "no access token was sent: log in, and send the token as Authorization: Bearer, or the cookie"  # noqa: S105
+_NO_ADMIN = "no credentials were sent: a client sends its id and secret by HTTP Basic (curl -u), an admin a token"
+
 # Where a token is read. None: in either of the two, and both are one too many.
 Source = Literal["bearer", "cookie"] | None
 
@@ -81,7 +86,7 @@ def client_credentials(request: Request, form: ClientForm | None = None) -> Clie
             raise InvalidRequest("HTTP Basic and the form have different client credentials")
         return basic
     if form is None or form.client_id is None:
-        raise InvalidClient()
+        raise InvalidClient(_NO_CREDENTIALS if form is None else f"{_NO_CREDENTIALS}, {_OR_FORM}")
     return ClientCredentials(form.client_id, form.client_secret)
 
 
@@ -169,7 +174,7 @@ def _user_token(ctx: RequestContext, method: str | None, source: Source) -> tupl
             raise InvalidRequest("Authorization: not a bearer token")
         return match[1], False
     if cookie is None:
-        raise MissingToken("log in first")
+        raise MissingToken(_NO_TOKEN)
     if (request.method if method is None else method) not in ("GET", "HEAD"):
         cookies.refuse_cross_site(request, ctx.deps, forwarded=method is not None)
     return cookie, True
@@ -194,7 +199,10 @@ async def client_or_admin_of(ctx: RequestContext, form: ClientForm | None = None
     if by_basic or by_form:
         client = await client_of(ctx, form if by_form else None)
         return AdminPrincipal(ctx.caller_as(f"client:{client.client_id}"), client)
-    user = await user_of(ctx)
+    try:
+        user = await user_of(ctx)
+    except MissingToken:
+        raise MissingToken(_NO_ADMIN) from None
     _check_admin(user.active, ctx.deps.settings.base_url)
     if ctx.request.method not in ("GET", "HEAD"):
         await require_recent(ctx.deps, user.active)

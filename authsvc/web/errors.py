@@ -65,8 +65,9 @@ async def answer_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     if error.status_code == 405:
-        response = problem(405, "method_not_allowed", "this path takes other methods")
-        response.headers["Allow"] = ", ".join(sorted(_methods(request)))
+        allowed = ", ".join(sorted(_methods(request)))
+        response = problem(405, "method_not_allowed", f"this path takes {allowed}")
+        response.headers["Allow"] = allowed
         return response
     if error.status_code == 404:
         return problem(404, "not_found", "there is no such path; /openapi.yaml lists those there are")

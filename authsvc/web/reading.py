@@ -16,6 +16,9 @@ M = TypeVar("M", bound=BaseModel)
 _UTF_8 = ("utf-8", "utf8", "utf_8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8", "x-unicode20utf8")
 
 
+_KINDS = {JSON: "JSON", FORM: "a form"}
+
+
 async def json_body(request: Request, model: type[M]) -> M:
     """Parse a JSON object and refuse unlisted fields. Raises InvalidRequest, TooLarge, UnsupportedMediaType."""
     body = await _read(request, JSON)
@@ -33,7 +36,10 @@ async def optional_json_body(request: Request, model: type[M]) -> M | None:
 
 async def form_body(request: Request, model: type[M]) -> M:
     """Parse a form; unlisted fields are ignored and empty ones absent (RFC 6749 section 3.2)."""
-    return validated(model, load_form(await _read(request, FORM)))
+    body = await _read(request, FORM)
+    if body.startswith(b"{"):
+        raise InvalidRequest("the body looks like JSON, and this call takes a form: name=value&name=value")
+    return validated(model, load_form(body))
 
 
 def query(request: Request, model: type[M]) -> M:
@@ -73,6 +79,11 @@ def _check_type(request: Request, media_type: str) -> None:
     if not types:
         raise InvalidRequest(f"Content-Type: missing; the body has to be {media_type}")
     essence, *parameters = [part.strip(OWS) for part in types[0].lower().split(";")]
+    if len(types) == 1 and essence in _KINDS and essence != media_type:
+        sent, taken = _KINDS[essence], _KINDS[media_type]
+        raise UnsupportedMediaType(
+            f"the body was sent as {sent}, and this call takes {taken}: Content-Type {media_type}"
+        )
     if len(types) > 1 or essence != media_type or not all(_is_fit(parameter, media_type) for parameter in parameters):
         raise UnsupportedMediaType(f"the body has to be {media_type} in UTF-8")
     if request.headers.get("content-encoding", "identity") != "identity":

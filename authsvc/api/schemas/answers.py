@@ -20,7 +20,7 @@ class Problem(Answer):
 
     error: str = Field(examples=["invalid_request"])
     error_description: str = Field(
-        description="for developers; holds nothing of the request",
+        description="for developers; holds no value of the request",
         json_schema_extra={"pattern": r"^[\x20-\x21\x23-\x5b\x5d-\x7e]*$"},
         examples=["username: Field required"],
     )
