@@ -217,7 +217,7 @@ class Settings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read the settings. Raises StartupError naming each variable that is unknown or wrong, hardly ever its value."""
+        """Read the settings. Raises StartupError naming each variable that is unknown or wrong."""
         found: dict[str, str] = {}
         for name, value in environment.items():
             if not name.startswith(PREFIX):

@@ -80,10 +80,8 @@ def _check_type(request: Request, media_type: str) -> None:
         raise InvalidRequest(f"Content-Type: missing; the body has to be {media_type}")
     essence, *parameters = [part.strip(OWS) for part in types[0].lower().split(";")]
     if len(types) == 1 and essence in _KINDS and essence != media_type:
-        sent, taken = _KINDS[essence], _KINDS[media_type]
-        raise UnsupportedMediaType(
-            f"the body was sent as {sent}, and this call takes {taken}: Content-Type {media_type}"
-        )
+        sent, todo = _KINDS[essence], f"send it with Content-Type: {media_type}"
+        raise UnsupportedMediaType(f"the body was sent as {sent}, and this call takes {_KINDS[media_type]}: {todo}")
     if len(types) > 1 or essence != media_type or not all(_is_fit(parameter, media_type) for parameter in parameters):
         raise UnsupportedMediaType(f"the body has to be {media_type} in UTF-8")
     if request.headers.get("content-encoding", "identity") != "identity":
