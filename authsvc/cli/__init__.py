@@ -36,7 +36,7 @@ Exit status:
 
 
 # The longest message of click, which repeats what was typed.
-_MOST_SHOWN = 600
+_MOST_SHOWN = 2000
 
 
 class Program(click.Group):
