@@ -96,4 +96,9 @@ def main(url: str, username: str, password: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    try:
+        main(*sys.argv[1:])
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, LoggedOut) as error:
+        sys.exit(f"mobile_client: {error or 'the session is over'}")

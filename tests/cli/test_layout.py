@@ -73,3 +73,12 @@ def test_a_column_without_a_value_is_left_out() -> None:
     table = fitted(COLUMNS, [["8Zq04ftxodgJ", "ada", "-", "-", "-", "-", "-"]], 80)
     assert table is not None
     assert table.columns == ("session_id", "user")
+
+
+def test_a_column_is_as_wide_as_its_longest_word() -> None:
+    """Where the longest word of a text does not fit beside the other columns, there is no table."""
+    columns = Columns(("client_id", "audience"))
+    rows = [["vxSfHKJIWptz", "notes https://orders.example.org/of/the/north"]]
+    longest = len("https://orders.example.org/of/the/north")
+    assert fitted(columns, rows, 12 + 2 + longest) is not None
+    assert fitted(columns, rows, 12 + 2 + longest - 1) is None
