@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from starlette import routing
 from starlette.applications import Starlette
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from authsvc.api import openapi
 from authsvc.api.route import Route
 from authsvc.api.routes import ROUTES
+from authsvc.core.token import HANDLE_LENGTH
 from authsvc.driver.deadline import request_budget
 from authsvc.errors import AuthError
 from authsvc.flows.deps import Deps
@@ -25,6 +27,15 @@ from authsvc.web.middleware.headers import ResponseHeaders
 from authsvc.web.middleware.metrics import RequestMetrics
 from authsvc.web.scope import ROUTE, SPENT
 
+
+class Handle(StringConvertor):
+    """A segment of a path that is a handle. `/factors/totp` has other methods than `/factors/{factor_id}`."""
+
+    regex = f"[0-9A-Za-z]{{{HANDLE_LENGTH}}}"
+
+
+register_url_convertor("handle", Handle())
+
 Endpoint = Callable[[RequestContext], Awaitable[Response]]
 
 
@@ -33,7 +44,9 @@ def build(deps: Deps) -> ASGIApp:
     issuer_path = urlsplit(deps.settings.base_url).path
     app = Starlette(
         routes=[
-            routing.Route(path, _bound(deps, row), methods=[row.method, *row.also])
+            routing.Route(
+                path.replace("{factor_id}", "{factor_id:handle}"), _bound(deps, row), methods=[row.method, *row.also]
+            )
             for row in ROUTES
             if row.capability is None or row.capability in deps.settings.capabilities
             for path in dict.fromkeys((row.path, row.path + issuer_path if row.well_known else row.path))

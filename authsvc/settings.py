@@ -6,12 +6,13 @@ import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cached_property
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from authsvc.core.address import is_loopback
 from authsvc.core.argon2_profiles import RECOMMENDED, Argon2Profile
@@ -19,6 +20,7 @@ from authsvc.core.capability import Capability
 from authsvc.core.client import BUILT_IN
 from authsvc.core.durability import DurabilityLevel
 from authsvc.core.factor_key import MIN_CHARACTERS, FactorKey
+from authsvc.core.passkey import RelyingParty, may_use, relying_party
 from authsvc.core.scope import SCOPE
 from authsvc.core.throttle import LIMITS, Limits
 from authsvc.errors import StartupError
@@ -33,6 +35,8 @@ _PATTERNS = {
     "the last two also as rediss+…",
     "issuer": "must be a whole URL with its scheme, such as https://auth.example.org",
     "app_scope": "must be words of printable ASCII, without quotes and backslashes, with single spaces between",
+    "passkey_rp_id": "must be a domain, in lower case, such as example.org",
+    "passkey_origins": "must be whole origins such as https://app.example.org or android:apk-key-hash:…",
     "allowed_origins": "must be whole origins such as https://app.example.org, without a wildcard or null",
 }
 
@@ -63,6 +67,10 @@ Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_spl
 # Whole origins only. With credentials, a wildcard would allow every site, and `null` any sandboxed frame.
 _ORIGIN = r"^https?://[^\s/*@?#\\]+$"
 Origins = Annotated[tuple[Annotated[str, Field(pattern=_ORIGIN)], ...], BeforeValidator(_split)]
+# Pages, and apps as `android:apk-key-hash:…`.
+AppOrigins = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^(https?://[^\s/*@?#\\]+|android:[!-~]+)$")], ...], BeforeValidator(_split)
+]
 FactorKeys = Annotated[tuple[Annotated[str, Field(min_length=MIN_CHARACTERS)], ...], BeforeValidator(_lines)]
 Attempts = Annotated[int, Field(ge=1, le=100_000)]
 # NIST SP 800-63B-4 section 3.2.2 allows 100.
@@ -190,6 +198,15 @@ class Settings(BaseModel):
         description="keys for one-time codes, the current one first, each a line such as `openssl rand -base64 32` "
         "prints; by default none, but the embedded service makes one beside its data directory",
     )
+    passkey_rp_id: Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")] | None = Field(
+        None, description="domain of the passkeys; by default the issuer's host, or `localhost` for a loopback address"
+    )
+    passkey_origins: AppOrigins = Field(
+        (),
+        validate_default=True,
+        description="exact origins of the pages and apps that may use passkeys, such as "
+        "`https://app.example.org android:apk-key-hash:…`; by default the issuer's origin",
+    )
     require_factor_for: Words = Field((), description="roles whose users need a second factor")
     recent_login_s: Seconds = Field(
         600, description="how long after a login a user may change the password, the second factors and other accounts"
@@ -214,6 +231,15 @@ class Settings(BaseModel):
     access_log_share: float = Field(0, ge=0, le=1, description="share of requests in the access log; 0: none")
     audit_retention_s: Seconds = Field(90 * 86400, description="how long the audit trail keeps an event")
     audit_max_events: int = Field(500_000, ge=1000, description="most events in the audit trail, some 350 bytes each")
+
+    @field_validator("passkey_origins")
+    @classmethod
+    def _of_one_domain(cls, origins: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        issuer, host, port, rp_id = map(info.data.get, ("issuer", "host", "port", "passkey_rp_id"))
+        party = relying_party(_base_url(issuer, host, port), rp_id, origins)
+        if (origins or rp_id) and party and not all(may_use(origin, party.id) for origin in party.origins):
+            raise PydanticCustomError("origin", "must be of the domain AUTHSVC_PASSKEY_RP_ID or below it, over TLS")
+        return origins
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -263,7 +289,15 @@ class Settings(BaseModel):
     @cached_property
     def capabilities(self) -> frozenset[Capability]:
         """What this service offers beside passwords. A call of another capability is not served."""
-        return frozenset({"factors", "totp"}) if self.factor_key else frozenset()
+        totp: set[Capability] = {"totp"} if self.factor_key else set()
+        passkeys: set[Capability] = {"passkeys"} if self.relying_party and find_spec("fido2") else set()
+        factors: set[Capability] = {"factors"} if totp or passkeys else set()
+        return frozenset(totp | passkeys | factors)
+
+    @cached_property
+    def relying_party(self) -> RelyingParty | None:
+        """The site for which passkeys are made; None if no browser would make any."""
+        return relying_party(self.base_url, self.passkey_rp_id, self.passkey_origins)
 
     @property
     def argon2_profile(self) -> Argon2Profile:
@@ -281,7 +315,11 @@ class Settings(BaseModel):
 
     @cached_property
     def base_url(self) -> str:
-        return (self.issuer or f"http://{self.host}:{self.port}").rstrip("/")
+        return _base_url(self.issuer, self.host, self.port)
+
+
+def _base_url(issuer: str | None, host: str | None, port: int | None) -> str:
+    return (issuer or f"http://{host}:{port}").rstrip("/")
 
 
 def traces_wanted(environment: Mapping[str, str] = os.environ) -> bool:

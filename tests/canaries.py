@@ -9,6 +9,7 @@ import httpx
 from authsvc.core import token as tokens
 from authsvc.core import totp as codes
 from authsvc.core.token import Kind
+from tests.authenticators import Authenticator
 from tests.conftest import Service, bearer
 from tests.web.conftest import ORIGIN, cookie, cookie_of
 
@@ -185,9 +186,29 @@ class _Walk:
         await self.seen(self.http.post("/login", json=login | {"device_token": done["device_token"]}))
         step = await self.seen(self.http.post("/step-up", headers=bearer(done["access_token"])))
         step = {"auth_session": step["auth_session"], "code": confirmed["recovery_codes"][0]}
-        await self.seen(self.http.post("/login/recovery", json=step))
+        stepped = await self.seen(self.http.post("/login/recovery", json=step))
         await self.seen(self.http.post("/login/recovery", json=step))
         await self.seen(self.http.post("/login", json=login))  # a login that nobody continues
+        await self.passkeys(stepped["access_token"])
+
+    async def passkeys(self, token: str) -> None:
+        """Bob adds a passkey, logs in with it alone and in a second step, and with one that nobody knows."""
+        device, path = Authenticator(), "/factors/passkeys"
+        for one in (device, Authenticator()):
+            options = await self.seen(self.http.post(f"{path}/options", json={}, headers=bearer(token)))
+            credential = one.create(options["publicKey"])
+            if one is device:
+                await self.seen(self.http.post(path, json={"credential": credential}, headers=bearer(token)))
+            begun = await self.seen(self.http.post("/login/passkey/options", json={}))
+            for _ in range(2):  # an answer counts once
+                answer = {"auth_session": begun["auth_session"], "credential": one.get(begun["publicKey"])}
+                await self.seen(self.http.post("/login/passkey", json=answer))
+        begun = await self.seen(self.http.post("/login", json={"username": "bob", "password": SECOND}))
+        asked = {"auth_session": begun["auth_session"]}
+        options = await self.seen(self.http.post("/login/passkey/options", json=asked))
+        answer = asked | {"credential": device.get(options["publicKey"])}
+        await self.seen(self.http.post("/login/passkey", json=answer))
+        await self.seen(self.http.post("/login/passkey/options", json={}))  # a challenge that nobody answers
 
     async def tokens_of_others(self) -> None:
         new = {"sub": "elsewhere", "roles": ["ops"]}

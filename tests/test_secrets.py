@@ -37,8 +37,11 @@ from tests.test_layout import FRAMEWORKS
 SECRET = re.compile(r"password|secret|token|code|hash|encoded|seed|digest|credential|cookie|authorization|url|unknown")
 # Fields with such a name that hold no secret, and why.
 PUBLIC = {
+    "Assertion.credential": "the id of a passkey, which browsers are told",
+    "NewPasskey.credential": "a public key",
+    "Passkey.credential": "the id of a passkey, which browsers are told",
+    "Registered.credential": "the id of a passkey, which browsers are told",
     "Announcement.digests": "of the names of keys, told to every subscriber",
-    "Config.url": "the address of the service",
     "Credentials.reset_code": "the handle of the code",
     "Fault.code": "names a fault",
     "IntrospectForm.token_type_hint": "names a kind of token",

@@ -17,7 +17,7 @@ from authsvc.api.route import (
     Route,
     SetsCookie,
 )
-from authsvc.api.schemas import answers, requests
+from authsvc.api.schemas import answers, passkeys, requests
 from authsvc.metrics import Call
 
 _NEW_PASSWORD = (e.WeakPassword, e.TooManyAttempts, e.TooManyChanges, e.Overloaded)
@@ -66,6 +66,19 @@ ROUTES: tuple[Route, ...] = (
           about="Like `/login/totp`.",
           takes=requests.StepCode, max_body=MAX_ANONYMOUS_BODY, gives=answers.Tokens, capability="factors",
           sets_cookie=SetsCookie(200, _COOKIE_OF_STEP), errors=_STEP),
+    Route("POST", "/login/passkey/options", "passkeys.request_options", "Log in: ask for a passkey", "tokens",
+          ANYONE_OR_CLIENT,
+          about="With `auth_session`: for a step of this login. Without it a login by passkey alone begins; each "
+                "address may begin 300 in five minutes. The challenge is good for five minutes and for one answer.",
+          takes=passkeys.PasskeyQuestion, max_body=MAX_ANONYMOUS_BODY, gives=passkeys.RequestOptions,
+          capability="passkeys",
+          errors=(e.InvalidSession, e.InvalidClient, e.UnauthorizedClient, e.CrossSite, e.TooManyAttempts)),
+    Route("POST", "/login/passkey", "passkeys.answer_options", "Log in: a passkey", "tokens", ANYONE_OR_CLIENT,
+          about="The answer to `/login/passkey/options`. In a login by passkey alone, the authenticator has to verify "
+                "its user, and `client_id`, `scope`, `device`, `cookie` and `ip` mean what they mean at `/login`.",
+          takes=passkeys.PasskeyAnswer, max_body=MAX_ANONYMOUS_BODY, gives=answers.Tokens, capability="passkeys",
+          sets_cookie=SetsCookie(200, _COOKIE_OF_STEP),
+          errors=(*_STEP, e.InvalidCredentials, e.InvalidScope, e.UnauthorizedClient)),
     Route("POST", "/login/password", "steps.login_password", "Step up: the password", "tokens", ANYONE_OR_CLIENT,
           about="For a step-up of an account without a second factor.",
           takes=requests.StepPassword, max_body=MAX_ANONYMOUS_BODY, gives=answers.Tokens,
@@ -154,6 +167,17 @@ ROUTES: tuple[Route, ...] = (
           takes=requests.FirstCode, max_body=MAX_ANONYMOUS_BODY, gives=answers.ConfirmedOrTokens,
           sets_cookie=SetsCookie(200, _COOKIE_OF_STEP), capability="totp",
           errors=(e.WrongFactor, e.NotFound, e.TooManyChanges)),
+    Route("POST", "/factors/passkeys/options", "passkeys.creation_options", "Begin to register a passkey", "account",
+          USER_OR_LOGIN,
+          about="`auth_session` is for a login whose `methods` are `enrol`. The challenge is good for five minutes and "
+                "for one answer.",
+          takes=passkeys.CreationRequest, optional_body=True, max_body=MAX_ANONYMOUS_BODY,
+          gives=passkeys.CreationOptions, errors=(e.TooManyChanges,), capability="passkeys"),
+    Route("POST", "/factors/passkeys", "passkeys.register", "Register a passkey", "account", USER_OR_LOGIN,
+          about="The first factor brings ten recovery codes. With `auth_session` the answer is that of `/login`.",
+          takes=passkeys.NewPasskey, max_body=MAX_ANONYMOUS_BODY, gives=answers.ConfirmedFactor, status=201,
+          sets_cookie=SetsCookie(200, _COOKIE_OF_STEP), capability="passkeys",
+          errors=(e.WrongFactor, e.TooManyChanges)),
     Route("POST", "/factors/recovery-codes", "factors.replace_recovery_codes", "Make new recovery codes", "account",
           USER_RECENTLY, gives=answers.RecoveryCodes, status=201, errors=(e.TooManyChanges,), capability="factors",
           about="The old ones stop working."),

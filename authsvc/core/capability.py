@@ -3,4 +3,4 @@
 from typing import Literal
 
 # `factors`: at least one kind of second factor.
-Capability = Literal["factors", "totp"]
+Capability = Literal["factors", "totp", "passkeys"]

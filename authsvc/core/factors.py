@@ -1,4 +1,4 @@
-"""The second factors of a user: one-time codes, recovery codes, and the devices that the user trusts.
+"""The second factors of a user: one-time codes, passkeys, recovery codes, and the devices that the user trusts.
 
 Each change is a pure function of one record, which the store swaps in. So a code counts once, however many workers see
 it at the same moment.
@@ -6,6 +6,7 @@ it at the same moment.
 
 from typing import Final, NamedTuple, Self
 
+from authsvc.core.passkey import Passkey
 from authsvc.core.record import Part, Record, raised
 from authsvc.core.token import is_same_digest
 from authsvc.core.user import Credentials, User
@@ -55,6 +56,7 @@ class Factors(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     epoch: in milliseconds. It rises when a factor is added or removed, and when the recovery codes are replaced: logins
     in progress end then. 0: the user never had a factor.
+    user_handle: the name of the user in authenticators. None while there is no passkey.
     codes: digests of the recovery codes that are left.
     until: when the store may drop a record without a factor. None while there is a factor.
     """
@@ -63,6 +65,8 @@ class Factors(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     epoch: int = 0
     totp: tuple[Totp, ...] = ()
+    passkeys: tuple[Passkey, ...] = ()
+    user_handle: str | None = None
     codes: tuple[str, ...] = ()
     codes_at: int | None = None
     devices: tuple[Device, ...] = ()
@@ -74,7 +78,7 @@ class Factors(Record, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def active(self) -> bool:
         """Whether a login needs a second factor."""
-        return bool(self.apps)
+        return bool(self.apps or self.passkeys)
 
     @property
     def apps(self) -> tuple[Totp, ...]:
@@ -87,6 +91,16 @@ class Factors(Record, frozen=True, kw_only=True, omit_defaults=True):
     def pending(self, now: float) -> tuple[Totp, ...]:
         """The enrolments that still wait for their first code."""
         return tuple(one for one in self.totp if one.until is not None and now < one.until)
+
+    def passkey_of(self, credential: str) -> Passkey | None:
+        """The passkey with this id of a credential, in base64url."""
+        return next((one for one in self.passkeys if one.credential == credential), None)
+
+    def with_passkey(self, new: Passkey, user_handle: str, now: float) -> Self:
+        return self._changed(now, passkeys=(*self.passkeys, new), user_handle=user_handle)
+
+    def with_passkey_used(self, used: Passkey) -> Self:
+        return self.but(passkeys=tuple(used if one.id == used.id else one for one in self.passkeys))
 
     def with_enrolment(self, new: Totp, now: float) -> Self:
         """The factors with one more enrolment. The oldest enrolment goes if there are too many."""
@@ -120,13 +134,15 @@ class Factors(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     def without(self, id_: str, now: float) -> Self | None:
         """The factors without this one; None if there is none with this id. The last factor takes the codes along."""
-        if self.app(id_) is None:
+        apps = tuple(one for one in self.totp if one.id != id_)
+        passkeys = tuple(one for one in self.passkeys if one.id != id_)
+        if len(apps) == len(self.totp) and len(passkeys) == len(self.passkeys):
             return None
-        return self._changed(now, totp=tuple(one for one in self.totp if one.id != id_))
+        return self._changed(now, totp=apps, passkeys=passkeys)
 
     def emptied(self, now: float) -> Self:
         """The factors after an admin removed all of them."""
-        return self._changed(now, totp=())
+        return self._changed(now, totp=(), passkeys=())
 
     def with_device(self, device: Device, now: float) -> Self:
         alive = [one for one in self.devices if now < one.until and one.epoch == device.epoch]
@@ -150,6 +166,8 @@ class Factors(Record, frozen=True, kw_only=True, omit_defaults=True):
         It stays for as long as a login in progress may: a login from before the removal must not find epoch 0 again.
         """
         after = self.but(**changes)
+        if not after.passkeys:
+            after = after.but(user_handle=None)
         if after.active:
             return after.but(until=None)
         return after.but(until=int(now) + ENROL_S, codes=(), codes_at=None, devices=())

@@ -47,6 +47,9 @@ PER_NETWORK = Limit("network", free=200, memory_s=300)
 PER_FACTOR = Limit("factor", free=20, memory_s=2 * _DAY_S, base_s=60, growth=5, max_s=_DAY_S, in_a_row=True)
 PER_CLIENT = Limit("client", free=10, memory_s=60)
 
+# Not a guess: each one takes a record of the store for some minutes.
+PER_PASSKEY_OPTIONS = Limit("passkey", free=300, memory_s=300)
+
 
 class Limits(NamedTuple):
     """All rate limits of an installation. The defaults are the recommended values."""
@@ -59,6 +62,7 @@ class Limits(NamedTuple):
     network: Limit = PER_NETWORK
     client: Limit = PER_CLIENT
     factor: Limit = PER_FACTOR
+    passkey: Limit = PER_PASSKEY_OPTIONS
 
     def allowing(self, **free: int) -> Self:
         """The limits with other numbers of free attempts, by the name of the limit."""

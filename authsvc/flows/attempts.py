@@ -35,6 +35,11 @@ def address_windows(settings: Settings, ip: str | None) -> list[Window]:
     return windows if network is None else [*windows, Window(limits.network, network)]
 
 
+def passkey_windows(settings: Settings, ip: str | None) -> list[Window]:
+    """The window in which the beginnings of logins by passkey alone count. None for an exempted network."""
+    return [] if is_within(ip, settings.unlimited_networks) else [Window(settings.limits.passkey, prefixes(ip)[0])]
+
+
 def factor_windows(settings: Settings, sub: str) -> list[Window]:
     """The window in which a guess at a second factor of this user counts, in whichever login."""
     return [Window(settings.limits.factor, sub)]

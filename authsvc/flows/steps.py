@@ -34,6 +34,7 @@ from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.grants import Asked, Grant, open_login, strengthen
 from authsvc.store.throttle import Reservation
 
+PASSKEY = "passkey"
 TOTP = "totp"
 RECOVERY = "recovery"
 PASSWORD = "password"  # noqa: S105 - the name of a method
@@ -70,13 +71,21 @@ class Completed:
     device_token: str | None = field(repr=False, default=None)
 
 
+def offered(deps: Deps) -> tuple[str, ...]:
+    """The methods beside passwords that this service has."""
+    capabilities = deps.settings.capabilities
+    by_capability = (("passkeys", PASSKEY), ("totp", TOTP), ("factors", RECOVERY))
+    return tuple(method for capability, method in by_capability if capability in capabilities)
+
+
 def methods_for(deps: Deps, factors: Factors | None) -> tuple[str, ...]:
     """The methods with which the user can prove one of these factors here."""
     if factors is None or not factors.active:
         return ()
     keys = deps.settings.factor_keys
     apps = (TOTP,) if any(named(keys, app.key) for app in factors.apps) else ()
-    return (*apps, *((RECOVERY,) if factors.codes else ()))
+    passkeys = (PASSKEY,) if factors.passkeys and "passkeys" in deps.settings.capabilities else ()
+    return (*passkeys, *apps, *((RECOVERY,) if factors.codes else ()))
 
 
 def missing(deps: Deps, client: Client, device_token: str | None, account: Account) -> Needed | None:

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from authsvc.core.client import Client
 from authsvc.core.factors import Factors
+from authsvc.core.passkey import Challenge
 from authsvc.core.step import Step
 from authsvc.core.user import Credentials, ResetCode
 from authsvc.driver.connection import Connection
@@ -38,6 +39,7 @@ class Store:
         self.bulk = BulkInsert(connection)
         self.credentials = Records(connection, turns, Credentials, keys.credentials)
         self.factors = Records(connection, turns, Factors, keys.factors)
+        self.challenges = Records(connection, turns, Challenge, keys.challenge)
         self.steps = Records(connection, turns, Step, keys.step)
         self.clients = Records(connection, turns, Client, keys.client)
         self.service = ServiceRecord(connection, turns)

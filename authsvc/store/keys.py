@@ -21,6 +21,8 @@ whole key of the session. No operation needs two slots at once.
 | `admins:logged`            | id in audit | for ever                | nobody                             |
 | `admins:logging`           | a lease     | seconds                 | the worker that logs for commands  |
 | `code:<handle>`            | JSON        | minutes                 | its use                            |
+| `passkey:<user handle>`    | sub         | the last passkey's life | removing the last passkey          |
+| `challenge:<handle>`       | JSON        | minutes                 | its answer                         |
 | `step:<handle>`            | JSON        | minutes                 | the end of the login               |
 | `throttle:<what>`          | JSON        | 90 days at most         | a success, giving up the name      |
 
@@ -58,6 +60,8 @@ PATTERNS = (
     AUDIT,
     "admins:*",
     "code:*",
+    "passkey:*",
+    "challenge:*",
     "step:*",
     "throttle:*",
 )
@@ -103,6 +107,14 @@ def client(client_id: str) -> str:
 
 def code(handle: str) -> str:
     return f"code:{handle}"
+
+
+def passkey(user_handle: str) -> str:
+    return f"passkey:{user_handle}"
+
+
+def challenge(handle: str) -> str:
+    return f"challenge:{handle}"
 
 
 def step(handle: str) -> str:

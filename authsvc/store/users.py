@@ -158,10 +158,12 @@ class Users(Records[User]):
         The rest is compared: `change` decides about an account that nobody has changed meanwhile.
         """
         turn = self._turns.of(*_keys_of(sub), first=first)
-        return await turn.until_swapped(lambda: self._try_account(sub, change))
+        held, account = await turn.until_swapped(lambda: self._try_account(sub, change))
+        await self._forget_handle(held.factors, account.factors)
+        return account
 
-    async def _try_account(self, sub: str, change: ChangeOfAccount) -> tuple[bool, Account]:
-        """One attempt. The first value is False if somebody else changed one of the records meanwhile."""
+    async def _try_account(self, sub: str, change: ChangeOfAccount) -> tuple[bool, tuple[Account, Account]]:
+        """One attempt, with the account before and after it. False if somebody else changed a record meanwhile."""
         raw = await self._connection.call("MGET", *_keys_of(sub))
         if raw[0] is None:
             raise NotFound("no such user")
@@ -179,12 +181,33 @@ class Users(Records[User]):
             if new is not old:
                 kept = b"" if new is None else await self._encoder.encode(new, instead_of=old)
             changes.append(Change(key, old_bytes or b"", kept, expires_at))
-        return await self._connection.swap(changes), account
+        return await self._connection.swap(changes), (held, account)
+
+    async def find_by_handle(self, user_handle: str) -> Account | None:
+        """The account that authenticators know by this handle."""
+        entry = await self._connection.call("GET", keys.passkey(user_handle))
+        account = None if entry is None else await self.find_account(entry.decode())
+        found = account is not None and account.factors is not None and account.factors.user_handle == user_handle
+        return account if found else None
+
+    async def name_handle(self, user_handle: str, sub: str) -> None:
+        """Enter the handle of a user into the index. An entry that no account names lets nobody in."""
+        await self._connection.call("SET", keys.passkey(user_handle), sub)
+
+    async def _forget_handle(self, before: Factors | None, after: Factors | None) -> None:
+        """Remove a handle from the index that the account has no more."""
+        held = before.user_handle if before else None
+        if held is not None and (after is None or after.user_handle != held):
+            await self._connection.delete(keys.passkey(held))
 
     async def remove(self, sub: str) -> User:
         """Delete a user, the credentials, the second factors and the name. Raises NotFound."""
-        user = await self.get(sub)
+        account = await self.find_account(sub)
+        if account is None:
+            raise NotFound("no such user")
+        user = account.user
         await self._connection.delete(*_keys_of(sub))  # ends every session
+        await self._forget_handle(account.factors, None)
         for name in (user.username, user.renaming_to):
             if name:
                 await self._release_name(name, sub, await self._entry(name))

@@ -22,14 +22,14 @@ async def list_factors(ctx: RequestContext) -> Response:
 
 async def remove_factor(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
-    me = await _owner(ctx)
+    me = await owner(ctx)
     await factors.remove(ctx.deps, me.caller, me.active, ctx.request.path_params["factor_id"])
     return Response(status_code=204)
 
 
 async def replace_recovery_codes(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
-    me = await _owner(ctx)
+    me = await owner(ctx)
     codes = await factors.replace_codes(ctx.deps, me.caller, me.active)
     return JSONResponse({"recovery_codes": codes}, status_code=201)
 
@@ -39,7 +39,7 @@ async def enrol_totp(ctx: RequestContext) -> Response:
     body = await optional_json_body(ctx.request, requests.NewTotp)
     name = None if body is None else body.name
     if body is None or body.auth_session is None:
-        me = await _owner(ctx)
+        me = await owner(ctx)
         guard, user = factors.by_session(me.active), me.active.user
     else:
         progress, client = await in_progress(ctx, body.auth_session)
@@ -56,7 +56,7 @@ async def confirm_totp(ctx: RequestContext) -> Response:
     id_ = ctx.request.path_params["factor_id"]
     if body.auth_session is not None:
         return await _confirmed_at_login(ctx, id_, body.auth_session, body.code)
-    me = await _owner(ctx)
+    me = await owner(ctx)
     guard: Guard = factors.by_session(me.active)
     confirmed = await totp.confirm(ctx.deps, me.caller, guard, me.active.user.sub, id_, body.code)
     view = answers.ConfirmedFactor.with_codes(confirmed.app, confirmed.recovery_codes)
@@ -84,7 +84,7 @@ async def remove_user_factors(ctx: RequestContext) -> Response:
     return Response(status_code=204)
 
 
-async def _owner(ctx: RequestContext) -> UserPrincipal:
+async def owner(ctx: RequestContext) -> UserPrincipal:
     """The user, who has logged in a short time ago: a thief of a session must not change the factors."""
     me = await callers.user_of(ctx)
     await step_up.require_recent(ctx.deps, me.active, always=True)

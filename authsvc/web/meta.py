@@ -5,6 +5,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from authsvc.api import openapi
 from authsvc.api.routes import YAML
 from authsvc.api.schemas import answers
+from authsvc.flows import steps
 from authsvc.flows.ready import ready
 from authsvc.web.context import RequestContext
 from authsvc.web.tokens import GRANT_TYPES
@@ -31,6 +32,7 @@ async def metadata(ctx: RequestContext) -> Response:
         token_endpoint_auth_methods_supported=[*confidential, "none"],
         introspection_endpoint_auth_methods_supported=confidential,
         revocation_endpoint_auth_methods_supported=[*confidential, "none"],
+        login_methods_supported=["password", *steps.offered(ctx.deps)],
     )
     return JSONResponse(view.model_dump())
 

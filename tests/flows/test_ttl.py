@@ -9,7 +9,7 @@ from tests.flows.contents import expire, keys, lasting_with_ttl, without_ttl
 
 
 async def test_all_that_expires_has_its_ttl_from_birth(service: Service, valkey: "redis.Redis", clock: Clock) -> None:
-    """Only users, logins, credentials, factors, clients and the service record are without a TTL.
+    """Only users, logins, credentials, factors, handles of passkeys, clients and the service record are without a TTL.
 
     When all other keys have expired, the new users and clients are the only new keys.
     """
@@ -20,15 +20,18 @@ async def test_all_that_expires_has_its_ttl_from_birth(service: Service, valkey:
     assert lasting_with_ttl(valkey) == set()
     kinds = {key.partition(b":")[0] for key in keys(valkey)}
     assert kinds == {
-        *(b"user", b"login", b"credentials", b"factors", b"client", b"service"),
-        *(b"session", b"grace", b"sessions", b"code", b"step", b"throttle", b"audit", b"admins"),
+        *(b"user", b"login", b"credentials", b"factors", b"passkey", b"client", b"service"),
+        *(b"session", b"grace", b"sessions", b"code", b"step", b"challenge", b"throttle", b"audit", b"admins"),
     }
     clock.forward(100 * 86400)
     expire(valkey, clock())
     left = keys(valkey) - before
-    assert {key.partition(b":")[0] for key in left} == {b"user", b"login", b"credentials", b"factors", b"client"}
-    # A named user has a login and credentials as well. One of them has a factor.
-    assert len(left) == NAMED * 3 + UNNAMED + CLIENTS + 1
+    assert {key.partition(b":")[0] for key in left} == {
+        *(b"user", b"login", b"credentials", b"factors", b"passkey", b"client"),
+    }
+    # A named user has a login and credentials as well. One of them has factors, of which one is a
+    # passkey.
+    assert len(left) == NAMED * 3 + UNNAMED + CLIENTS + 2
     assert before - keys(valkey) <= {b"audit"}
 
 

@@ -16,6 +16,7 @@ from authsvc.core import totp as codes
 from authsvc.core.username import normalise
 from authsvc.flows import bootstrap, clients, password, users
 from authsvc.flows.deps import OPERATOR, Deps
+from tests.authenticators import Authenticator
 from tests.conftest import PASSWORD, Clock, leaving_streams
 
 NEW_PASSWORD = "a swim across the lake"
@@ -49,6 +50,7 @@ class World:
     outsider: str = ""
     # An account with a second factor; a step-up of the phone's session, and an app that it is about to confirm.
     guarded: "Guarded | None" = None
+    keyed: "Keyed | None" = None
     step_up: str = ""
     enrolment: str = ""
     enrolling_seed: bytes = b""
@@ -81,6 +83,17 @@ class Guarded:
     pending: str
 
 
+@dataclass
+class Keyed:
+    """An account with a passkey, and an answer to each challenge: in a second step, alone, and with another passkey."""
+
+    access_token: str
+    pending: str
+    second: Json
+    alone: Json
+    new: Json
+
+
 def code_now(clock: Clock, seed: bytes) -> str:
     """The code that an authenticator app shows."""
     return codes.code_at(seed, int(clock()) // codes.PERIOD_S)
@@ -108,6 +121,34 @@ async def guard(world: World, username: str) -> Guarded:
     pending = (await world.login(username)).json()["auth_session"]
     world.clock.forward(60)  # the next code
     return Guarded(user.sub, seed, factor, recovery_codes[1], logged_in.json()["access_token"], pending)
+
+
+async def register(world: World, username: str) -> Keyed:
+    """Give a new user a passkey, log in with it, and ask for every kind of answer once more."""
+    await users.create(world.deps, OPERATOR, username=username, password=PASSWORD)
+    device = Authenticator()
+
+    async def asked(path: str, body: Json, token: str | None = None) -> Json:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = await world.http.post(path, json=body, headers=headers)
+        assert answer.status_code in (200, 201), answer.text
+        found: Json = answer.json()
+        return found
+
+    token = (await world.login(username)).json()["access_token"]
+    options = await asked("/factors/passkeys/options", {}, token)
+    await asked("/factors/passkeys", {"credential": device.create(options["publicKey"])}, token)
+
+    async def answer_to(auth_session: str | None = None) -> Json:
+        begun = await asked("/login/passkey/options", {"auth_session": auth_session} if auth_session else {})
+        return {"auth_session": begun["auth_session"], "credential": device.get(begun["publicKey"])}
+
+    token = (await asked("/login/passkey", await answer_to()))["access_token"]
+    pending = (await world.login(username)).json()["auth_session"]
+    second, alone = await answer_to(pending), await answer_to()
+    options = await asked("/factors/passkeys/options", {}, token)
+    new = {"credential": Authenticator().create(options["publicKey"])}
+    return Keyed(token, pending, second, alone, new)
 
 
 def client_of(app: ASGIApp) -> httpx.AsyncClient:
@@ -151,6 +192,7 @@ async def make(deps: Deps, clock: Clock) -> World:
     for _ in range(MAX_SESSIONS):
         await tokens(await world.login("crowd"))
     world.guarded = await guard(world, "two")
+    world.keyed = await register(world, "keyed")
     # The other sessions begin a second later, so that ages differ.
     clock.forward(1)
     world.phone = await tokens(await world.login("ada"))
@@ -219,6 +261,11 @@ def _two(w: World) -> Guarded:
     return w.guarded
 
 
+def _keyed(w: World) -> Keyed:
+    assert w.keyed is not None
+    return w.keyed
+
+
 def _stepping(method: str, body: Callable[[World], Json], second: str = "$^") -> Call:
     path = f"/login/{method}"
     return Call(f"log in, {method}", f"POST {path}", _at(path), json=body, second=second)
@@ -263,6 +310,16 @@ CALLS = [
     _stepping("totp", lambda w: {"auth_session": _two(w).pending, "code": code_now(w.clock, _two(w).seed)}, _OPENED),
     _stepping("recovery", lambda w: {"auth_session": _two(w).pending, "code": _two(w).recovery_code}, _OPENED),
     _stepping("password", lambda w: {"auth_session": w.step_up, "password": PASSWORD}),
+    _stepping("passkey", lambda w: _keyed(w).second, _OPENED),
+    Call("log in, passkey alone", "POST /login/passkey", _at("/login/passkey"), json=lambda w: _keyed(w).alone,
+         second=_OPENED),
+    Call("ask for a passkey", "POST /login/passkey/options", _at("/login/passkey/options"), json=lambda _: {}),
+    Call("ask for a passkey as second step", "POST /login/passkey/options", _at("/login/passkey/options"),
+         json=lambda w: {"auth_session": _keyed(w).pending}),
+    Call("begin a passkey", "POST /factors/passkeys/options", _at("/factors/passkeys/options"), json=lambda _: {},
+         bearer=lambda w: _keyed(w).access_token),
+    Call("register a passkey", "POST /factors/passkeys", _at("/factors/passkeys"), 201, json=lambda w: _keyed(w).new,
+         bearer=lambda w: _keyed(w).access_token),
     Call("step up", "POST /step-up", _at("/step-up"), bearer=_phone, reads=True),
     Call("my factors", "GET /factors", _at("/factors"), bearer=_phone, reads=True),
     Call("enrol an app", "POST /factors/totp", _at("/factors/totp"), 201, bearer=_phone, json=lambda _: {"name": "a"}),
@@ -368,7 +425,7 @@ def restore(store: "redis.Redis", snapshot: Snapshot) -> None:
 State = dict[str, Json]
 # Random members of a record. They differ between two runs, so that only the fact of a change is compared.
 _RANDOM = {"tok", "ref", "seed", "hash", "digest", "secrets", "spent", "previous", "reset_code", "sub", "until"}
-_RANDOM |= {"cid", "client_id", "at", "totp", "codes"}
+_RANDOM |= {"cid", "client_id", "at", "totp", "passkeys", "user_handle", "codes"}
 
 
 # Any: redis-py declares the results of every protocol.

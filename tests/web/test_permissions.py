@@ -8,6 +8,7 @@ import pytest
 from authsvc.api.route import Route
 from authsvc.api.routes import ROUTES
 from authsvc.core.token import HANDLE_LENGTH
+from tests.authenticators import Authenticator
 from tests.conftest import PASSWORD, Service, bearer
 from tests.web.conftest import assert_problem, cookie, login_by_cookie
 
@@ -96,7 +97,7 @@ class Callers:
 
     async def call(self, route: Route, caller: str) -> httpx.Response:
         path = route.path.replace(":path}", "}")
-        path = path.format(sub=self.bystander, client_id=self.target, session_id=self.handle, factor_id="none")
+        path = path.format(sub=self.bystander, client_id=self.target, session_id=self.handle, factor_id=self.handle)
         json, form = self.body(route.path), self.form(route.path)
         if form is not None and caller == "public client":
             form = form | {"client_id": "app"}
@@ -115,6 +116,8 @@ class Callers:
             "/password": {"current_password": PASSWORD, "new_password": "four herons at dawn"},
             "/password/reset": {"reset_code": "x", "new_password": PASSWORD},
             "/tokens": {"sub": self.bystander},
+            "/factors/totp/{factor_id}/confirm": {"code": "123456"},
+            "/factors/passkeys": {"credential": Authenticator().create({"challenge": "", "user": {"id": ""}})},
             "/introspect/batch": {"tokens": []},
             "/admin/users": {"username": "new"},
             "/admin/clients": {"name": "new"},

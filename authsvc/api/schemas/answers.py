@@ -9,6 +9,7 @@ from authsvc.api.schemas.fields import Answer, Handle
 from authsvc.core.client import Client, Permission
 from authsvc.core.factors import Factors as HeldFactors
 from authsvc.core.factors import Totp
+from authsvc.core.passkey import Passkey
 from authsvc.core.user import User
 from authsvc.flows.grants import Grant
 from authsvc.flows.sessions import SessionStatus
@@ -79,17 +80,26 @@ class FactorView(Answer):
     name: str | None = Field(None, description="absent if the user gave none")
     created_at: int
     last_used_at: int | None = Field(None, description="absent until the first use")
+    synced: bool | None = Field(None, description="of a passkey: whether it may be copied between devices")
 
     @classmethod
-    def of(cls, app: Totp) -> Self:
-        return cls(id=app.id, kind="totp", name=app.name, created_at=app.created_at, last_used_at=app.used_at)
+    def of(cls, held: Totp | Passkey) -> Self:
+        synced = held.synced if isinstance(held, Passkey) else None
+        return cls(
+            id=held.id,
+            kind="totp" if isinstance(held, Totp) else "passkey",
+            name=held.name,
+            created_at=held.created_at,
+            last_used_at=held.used_at,
+            synced=synced,
+        )
 
 
 class ConfirmedFactor(FactorView):
     recovery_codes: list[str] | None = Field(None, description="of the first factor; shown this once", repr=False)
 
     @classmethod
-    def with_codes(cls, app: Totp, codes: tuple[str, ...]) -> Self:
+    def with_codes(cls, app: Totp | Passkey, codes: tuple[str, ...]) -> Self:
         return cls.of(app).model_copy(update={"recovery_codes": list(codes) or None})
 
 
@@ -104,7 +114,8 @@ class Factors(Answer):
 
     @classmethod
     def of(cls, held: HeldFactors) -> "Factors":
-        return cls(items=[FactorView.of(app) for app in held.apps], recovery_codes_left=len(held.codes))
+        factors: list[Totp | Passkey] = [*held.passkeys, *held.apps]
+        return cls(items=[FactorView.of(one) for one in factors], recovery_codes_left=len(held.codes))
 
 
 class TotpEnrolment(Answer):
@@ -319,6 +330,9 @@ class Metadata(Answer):
     token_endpoint_auth_methods_supported: list[str]
     introspection_endpoint_auth_methods_supported: list[str]
     revocation_endpoint_auth_methods_supported: list[str]
+    login_methods_supported: list[str] = Field(
+        description="no parameter of an RFC; what a login may ask for here: `password`, `passkey`, `totp`, `recovery`"
+    )
 
 
 class Health(Answer):
