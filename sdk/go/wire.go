@@ -34,6 +34,10 @@ type wire struct {
 }
 
 func newWire(address, clientID, secret string, timeout time.Duration, config *tls.Config) *wire {
+	if config != nil {
+		config = config.Clone()
+		config.NextProtos = nil // see TLSNextProto
+	}
 	transport := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: min(timeout, connectTimeout)}).DialContext,
