@@ -7,10 +7,11 @@
 
 import * as crypto from "node:crypto";
 
-import type { Answer } from "./answers.js";
+import type { Active, Answer } from "./answers.js";
 import { BoundedMap } from "./bounded.js";
 import { now as systemNow, type Clock } from "./clock.js";
 import { handleOf } from "./token.js";
+import { Waking } from "./watching.js";
 
 // How many changed keys the cache remembers, to recognise answers that are older than a change.
 const MAX_CHANGED_KEYS = 10_000;
@@ -19,6 +20,7 @@ const MAX_DROPPED_ONE_BY_ONE = 1000;
 // Inactive answers have a small part of their own, so that made-up tokens do not push out real ones.
 const INACTIVE_SHARE = 8;
 const INACTIVE_MAX_AGE_S = 30;
+const NONE: ReadonlySet<string> = new Set();
 
 /** The name of a key in the feed: 16 bytes of its SHA-256. Only a reader who knows the key recognises it. */
 export function keyDigest(key: string): string {
@@ -72,6 +74,7 @@ export class Cache {
   private completeSince = 1;
   private readonly changedKeys = new Map<string, number>();
   private connected = false;
+  private readonly waking = new Waking();
 
   constructor(settings: CacheSettings) {
     this.keysOfAll = new Set([keyDigest("service"), keyDigest(`client:${settings.clientId}`)]);
@@ -103,6 +106,15 @@ export class Cache {
     return now < Math.min(heldUntil + this.staleS, entry.exp) ? entry.answer : undefined;
   }
 
+  /** Resolves when the answer may hold no more: after a change, or without one at its end. False: none is cached. */
+  async held(token: string, user: Active, stopped: AbortSignal): Promise<boolean> {
+    const entry = this.find(token);
+    const leftS = entry === undefined ? 0 : Math.min(entry.until, this.freshUntil) - this.now();
+    if (leftS <= 0) return false;
+    await this.waking.wait(keysOf(token, user), leftS, stopped);
+    return true;
+  }
+
   private find(token: string): Entry | undefined {
     const digest = tokenDigest(token);
     return this.active.get(digest) ?? this.inactive.get(digest);
@@ -117,6 +129,7 @@ export class Cache {
     this.active.clear();
     this.inactive.clear();
     this.digestsByKey.clear();
+    this.waking.wake();
   }
 
   /** Drop all answers that depend on these keys (digests), also the answers that are still on their way. */
@@ -126,10 +139,10 @@ export class Cache {
       if (this.keysOfAll.has(key)) return this.forgetAll();
       this.changedKeys.delete(key); // so that the key moves to the end
       this.changedKeys.set(key, this.changes);
-      const dependent = this.digestsByKey.get(key);
-      if (dependent === undefined) continue;
+      const dependent = this.digestsByKey.get(key) ?? NONE;
       if (dependent.size > MAX_DROPPED_ONE_BY_ONE) return this.forgetAll();
       for (const digest of dependent) this.dropDigest(digest); // a Set may shrink while it is read
+      this.waking.wake([key]);
     }
     for (const [key, change] of this.changedKeys) {
       if (this.changedKeys.size <= MAX_CHANGED_KEYS) break;

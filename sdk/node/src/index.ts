@@ -6,3 +6,4 @@ export type { Logger, Settings } from "./config.js";
 export { Misconfigured, Unavailable } from "./errors.js";
 export type { GuardOptions, Requirements } from "./guard.js";
 export { Introspector } from "./introspector.js";
+export type { Watch } from "./watching.js";

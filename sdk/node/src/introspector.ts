@@ -9,6 +9,7 @@ import { Outages } from "./outages.js";
 import { ServerClock } from "./server-clock.js";
 import { follow } from "./subscription.js";
 import { isAccessToken } from "./token.js";
+import { type Watch, watch } from "./watching.js";
 import { type IntrospectionResponse, Wire } from "./wire.js";
 
 /** The connections of an introspector, from its first use to `close`. */
@@ -72,6 +73,18 @@ export class Introspector {
     const answer = this.cached(token);
     if (answer !== undefined) return answer;
     return isAccessToken(token) ? this.asked(token) : INACTIVE;
+  }
+
+  /**
+   * Watch a token for as long as a stream lives. The promise of the cache holds here too. Without the cache, the service
+   * is asked every `feedSilenceS`. Each question counts as use of the session.
+   *
+   * Rejects with Refused (401) if the token is not active, and with Refused (503) if the service can't tell.
+   */
+  whileActive(token: string): Promise<Watch> {
+    const held = async (...given: Parameters<Cache["held"]>): Promise<boolean> => this.cache?.held(...given) ?? false;
+    const introspect = (asked: string): Promise<Answer> => this.introspect(asked);
+    return watch({ introspect, held, longestPauseS: this.config.feedSilenceS }, token);
   }
 
   private async asked(token: string): Promise<Answer> {

@@ -6,7 +6,7 @@ import https from "node:https";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { Active, INACTIVE, Introspector, Misconfigured, Unavailable } from "@authsvc/sdk";
+import { Active, INACTIVE, Introspector, Misconfigured, Refused, Unavailable } from "@authsvc/sdk";
 
 import { missing, startService, until } from "./service.js";
 
@@ -107,6 +107,38 @@ describe("with a service", { skip: missing }, () => {
       assert(!text.includes(wrong));
     });
   });
+
+  for (const cache of [true, false]) {
+    test(`a watch ends with its token${cache ? "" : ", also without the cache"}`, () =>
+      using({ cache }, async (ask) => {
+        const [token, other] = [await service.token("ada"), await service.token("ada")];
+        const [watch, another, third] = await Promise.all([token, other, token].map((one) => ask.whileActive(one)));
+        assert.equal(watch.user.username, "ada");
+        if (cache) await until(() => ask.cached(token)?.active, "it is cached");
+        third.stop();
+        await sleep(300);
+        assert(!watch.signal.aborted);
+        await service.revoke({ token });
+        await until(() => watch.signal.aborted, "the watch ends", cache ? 2 : 5);
+        assert(watch.signal.reason instanceof Refused);
+        assert.equal(watch.signal.reason.status, 401);
+        assert(!another.signal.aborted && !third.signal.aborted);
+        another.stop();
+        await assert.rejects(ask.whileActive(token), (error) => error instanceof Refused && error.status === 401);
+      }));
+  }
+
+  test("a watch ends with a 503 when the service can't tell any more", () =>
+    using({ cache: true, timeoutS: 0.5, logger: new Log() }, async (ask) => {
+      const watch = await ask.whileActive(await service.token("ada"));
+      service.process.kill("SIGSTOP");
+      try {
+        await until(() => watch.signal.aborted, "the watch ends", 10);
+      } finally {
+        service.process.kill("SIGCONT");
+      }
+      assert.equal(watch.signal.reason.status, 503);
+    }));
 
   test("it works again after close", () =>
     using({ cache: true }, async (ask) => {
