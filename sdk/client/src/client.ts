@@ -75,15 +75,16 @@ export class AuthClient {
     return new LoginStep(this.steps, answer.body);
   }
 
-  /** Create a passkey for the user and return the factor. The service may want a recent login: see `stepUp`. */
+  /**
+   * Create a passkey for the user and return the factor; the first factor brings `recovery_codes`. The service may want a
+   * recent login: see `stepUp`.
+   */
   async addPasskey(name?: string): Promise<Json> {
     const bearer = await this.accessToken();
-    const named = name === undefined ? {} : { name };
-    const asked = await this.steps.wire.post("/factors/passkeys/options", named, { bearer });
+    const asked = await this.steps.wire.post("/factors/passkeys/options", {}, { bearer });
     if (asked.status !== 200) throw refusal(asked);
-    const publicKey = (asked.body["publicKey"] ?? asked.body) as Json;
-    const credential = await this.steps.authenticator.create(publicKey);
-    const made = await this.steps.wire.post("/factors/passkeys", { credential, ...named }, { bearer });
+    const credential = await this.steps.authenticator.create(asked.body["publicKey"] as Json);
+    const made = await this.steps.wire.post("/factors/passkeys", { credential, name }, { bearer });
     if (made.status !== 201) throw refusal(made);
     return made.body;
   }

@@ -1,34 +1,18 @@
 /** The client in a real browser: two tabs share one session. */
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { after, before, beforeEach, describe, test } from "node:test";
 
 import { missing as missingService, PASSWORD, startService } from "../../node/test/service.js";
 import { missing as missingBrowser, startChromium } from "./chromium.js";
 import { startGateway } from "./gateway.js";
+import { page } from "./page.js";
 
-const PAGE = `<!doctype html><script type="module">
-  import { AuthClient, browserStorage } from "/client/index.js";
-  window.storage = browserStorage();
-  window.auth = new AuthClient({ url: location.origin, storage });
-  window.logOuts = 0;
-  auth.onLogOut(() => logOuts++);
-  window.me = async () => (await auth.fetch("/me")).status;
-</script>`;
 const EXPIRE = `storage.get().then((text) => {
   const state = JSON.parse(text);
   Object.assign(state.tokens, { refreshAt: 0, expiresAt: 0 });
   return storage.set(JSON.stringify(state));
 })`;
-
-function file(path) {
-  if (path === "/app") return { status: 200, headers: { "Content-Type": "text/html" }, body: PAGE };
-  const name = /^\/client\/([\w-]+\.js)$/.exec(path)?.[1];
-  if (name === undefined) return undefined;
-  const body = readFileSync(new URL(`../dist/${name}`, import.meta.url), "utf8");
-  return { status: 200, headers: { "Content-Type": "text/javascript" }, body };
-}
 
 describe("in Chromium", { skip: missingService || missingBrowser }, () => {
   let service, gateway, chromium, tabs;
@@ -38,7 +22,7 @@ describe("in Chromium", { skip: missingService || missingBrowser }, () => {
     gateway = await startGateway(service);
     await service.user("ada");
     chromium = await startChromium();
-    gateway.fault = file;
+    gateway.fault = page;
     tabs = await Promise.all([1, 2].map(() => chromium.tab(`${gateway.url}/app`, "window.me !== undefined")));
   });
   after(async () => {
@@ -48,7 +32,7 @@ describe("in Chromium", { skip: missingService || missingBrowser }, () => {
   });
   beforeEach(async () => {
     gateway.reset();
-    gateway.fault = file;
+    gateway.fault = page;
     const credentials = JSON.stringify({ username: "ada", password: PASSWORD });
     assert.equal(await tabs[0].run(`auth.logIn(${credentials}).then((login) => login.done)`), true);
   });
@@ -68,7 +52,7 @@ describe("in Chromium", { skip: missingService || missingBrowser }, () => {
 
   test("a slow refresh of one tab is waited for by the other", async () => {
     await tabs[0].run(EXPIRE);
-    gateway.fault = (path) => (path === "/token" && gateway.count("/token") === 1 ? "lose" : file(path));
+    gateway.fault = (path) => (path === "/token" && gateway.count("/token") === 1 ? "lose" : page(path));
     assert.deepEqual(await Promise.all(tabs.map((tab) => tab.run("me()"))), [200, 200]);
     assert.equal(gateway.count("/token"), 2); // the lost one, and its repetition
   });
