@@ -32,12 +32,12 @@ COOKIE = "__Host-session"
 
 
 class Project:
-    """The project with these settings for the SDK."""
+    """The project with these settings for the SDK, and with these of Django."""
 
-    def __init__(self, world: World, **options: Any) -> None:
+    def __init__(self, world: World, django: dict[str, Any] | None = None, **options: Any) -> None:
         client_id, secret = world.client
         given = {"url": world.server.url, "client_id": client_id, "client_secret": secret, "cache": False, **options}
-        self._settings = override_settings(AUTHSVC=given)
+        self._settings = override_settings(AUTHSVC=given, **django or {})
 
     def __enter__(self) -> Client:
         self._settings.enable()
@@ -81,13 +81,12 @@ def test_requests_need_an_active_token(world: World, client: Client) -> None:
 
 
 def test_an_outage_is_503(world: World) -> None:
-    """Without the service the answer is 503 with `Retry-After`, for views and for Django REST framework."""
+    """Without the service the answer is 503 with `Retry-After`."""
     world.user()
     token = world.token()
     with Project(world, url=f"http://127.0.0.1:{free_port()}") as client:
-        for path in ("/notes", "/rest/notes"):
-            answer = client.get(path, headers=headers(token))
-            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        answer = client.get("/notes", headers=headers(token))
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
 def test_optional(world: World) -> None:
@@ -119,24 +118,36 @@ def test_cross_site_requests(world: World) -> None:
 
 
 @pytest.fixture
-def rest() -> None:
+def rest() -> dict[str, Any]:
+    """Settings of a project that uses the authentication class and no middleware."""
     pytest.importorskip("rest_framework", reason="Django REST framework is missing: the extra sdk-tests")
+    return {"MIDDLEWARE": []}
 
 
-def test_rest_framework(world: World, client: Client, rest: None) -> None:
+def test_an_outage_is_503_in_rest_framework(world: World, rest: dict[str, Any]) -> None:
+    """Without the service the authentication class answers 503 with `Retry-After`."""
+    world.user()
+    token = world.token()
+    with Project(world, rest, url=f"http://127.0.0.1:{free_port()}") as client:
+        answer = client.get("/rest/notes", headers=headers(token))
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+def test_rest_framework(world: World, rest: dict[str, Any]) -> None:
     """The authentication class sets user and auth, answers like the middleware, and permissions demand more."""
     sub = world.user(roles=["editor"])
     token = world.token()
-    without = client.get("/rest/notes")
-    assert (without.status_code, without.headers["WWW-Authenticate"]) == (401, 'Bearer realm="api"')
-    assert client.get("/rest/notes", headers=headers(token)).json() == {"owner": "ada", "pk": sub, "acr": None}
-    assert error(client.get("/rest/notes", headers={"Authorization": "Bearer a b"})) == (400, "invalid_request")
-    assert client.get("/rest/editors", headers=headers(token)).status_code == 200
-    strong = client.get("/rest/strong", headers=headers(token))
-    assert error(strong) == (401, "insufficient_user_authentication")
-    assert 'acr_values="aal2", max_age="300"' in strong.headers["WWW-Authenticate"]
-    world.revoke(token=token)
-    assert error(client.get("/rest/notes", headers=headers(token))) == (401, "invalid_token")
+    with Project(world, rest) as client:
+        without = client.get("/rest/notes")
+        assert (without.status_code, without.headers["WWW-Authenticate"]) == (401, 'Bearer realm="api"')
+        assert client.get("/rest/notes", headers=headers(token)).json() == {"owner": "ada", "pk": sub, "acr": "aal1"}
+        assert error(client.get("/rest/notes", headers={"Authorization": "Bearer a b"})) == (400, "invalid_request")
+        assert client.get("/rest/editors", headers=headers(token)).status_code == 200
+        strong = client.get("/rest/strong", headers=headers(token))
+        assert error(strong) == (401, "insufficient_user_authentication")
+        assert 'acr_values="aal2", max_age="300"' in strong.headers["WWW-Authenticate"]
+        world.revoke(token=token)
+        assert error(client.get("/rest/notes", headers=headers(token))) == (401, "invalid_token")
 
 
 def test_a_cached_check(world: World) -> None:
