@@ -1,47 +1,13 @@
-"""Vectors of `GET /events`: how its bytes are parsed, and what the cache does with its events."""
+"""Vectors of `GET /events`: what the cache does with its events."""
 
-import base64
-import json
 from collections.abc import Callable
 from typing import Any
 
 from authsvc_sdk.cache import key_digest
-from authsvc_sdk.sse import EventParser
 
+from tools.sdk_vectors.garbage import GARBAGE, byte_by_byte, harmless
 from tools.sdk_vectors.script import Script, event, play
 from tools.sdk_vectors.shapes import HANDLE, OTHER, THIRD, TOKEN
-
-_STREAMS: dict[str, bytes] = {
-    "no space after the colon": b"event:a\ndata:1\n\n",
-    "two lines of data": b"event: a\ndata: 1\ndata: 2\n\n",
-    "only one space is removed": b"event: a\ndata:  1 \n\n",
-    "the last name counts": b"data: 1\nevent: a\nevent: b\n\n",
-    "carriage returns": b"event: a\rdata: 1\r\r",
-    "carriage returns and line feeds": b"event: a\r\ndata: 1\r\n\r\n",
-    "a byte order mark at the start": b"\xef\xbb\xbfevent: a\ndata: 1\n\n",
-    "a byte order mark later": b"event: a\n\xef\xbb\xbfdata: 1\ndata: 2\n\n",
-    "comments": b": comment\n\nevent: a\n:\ndata\n\n",
-    "other fields": b"event: a\nid: 7\nretry: 5\nnews: x\ndata: 1\n\n",
-    "an event without a name is ignored": b"data: 1\n\nevent: a\ndata: 2\n\n",
-    "a named event without data counts": b"event: a\n\n",
-    "an event without an end": b"event: a\ndata: 1\n",
-    "one event and half of the next": b"event: a\ndata: 1\n\nevent: b\ndata: 2",
-    "only CR and LF end a line": "event: a\ndata: é\u2028\x85x\n\n".encode(),
-}
-
-
-def events() -> dict[str, Any]:
-    """Streams of bytes and the events in them. The bytes may arrive cut at any place."""
-    return {
-        "cases": [
-            {
-                "name": name,
-                "base64": base64.b64encode(stream).decode(),
-                "events": list(EventParser(1 << 20).feed(stream)),
-            }
-            for name, stream in _STREAMS.items()
-        ]
-    }
 
 
 def a_heartbeat_is_needed(s: Script) -> None:
@@ -308,61 +274,6 @@ def stale_after_the_end(s: Script) -> None:
     s.check()
 
 
-def garbage(chunk: str | bytes, times: int = 1, begin: bool = True) -> Callable[[Script], None]:
-    def write(s: Script) -> None:
-        if begin:
-            s.begin()
-        else:
-            s.open()
-        s.receive(chunk, times)
-        s.check()
-
-    return write
-
-
-def harmless(s: Script) -> None:
-    s.open()
-    s.receive(": hello\n\n")
-    s.everything()
-    s.receive(event("news", [1]) + "id: 7\n\nretry: 5\n\ndata: no name\n\n")
-    s.keep()
-    s.receive(": ping\n\n", 1000)
-    s.heartbeat()
-    s.check()
-    s.receive(event("forget", ["x", key_digest("user:{grace}"), ""]) + event("forget", []))
-    s.check()
-
-
-def byte_by_byte(s: Script) -> None:
-    s.open()
-    stream = b"\xef\xbb\xbf" + event("everything", {"at": 7000}).encode() + b": ping\r\n\r\n"
-    s.receive(stream)
-    s.keep()
-    for byte in event("heartbeat", {"at": 7000}).replace("\n", "\r\n"):
-        s.receive(byte)
-    s.check()
-    data = json.dumps([key_digest("user:{ada}"), "x"], indent=1).split("\n")
-    s.receive("event:forget\r" + "".join(f"data:{line}\r" for line in data) + "\r")
-    s.check()
-
-
-_GARBAGE: dict[str, Callable[[Script], None]] = {
-    "a heartbeat before everything": garbage(event("heartbeat", {"at": 7000}), begin=False),
-    "a change before everything": garbage(event("forget", []), begin=False),
-    "broken characters before everything": garbage(b"\xff\n\n", begin=False),
-    "a page of HTML": garbage("<!doctype html>\n<title>502 Bad Gateway</title>\n\n", begin=False),
-    "everything without JSON": garbage("event: everything\ndata: now\n\n"),
-    "forget without JSON": garbage("event: forget\ndata: {\n\n"),
-    "forget without a list": garbage(event("forget", {})),
-    "forget with a list in it": garbage(event("forget", [[]])),
-    "forget without data": garbage("event: forget\n\n"),
-    "a heartbeat without data": garbage("event: heartbeat\n\n"),
-    "broken characters": garbage(b'event: forget\ndata: ["\xff"]\n\n'),
-    "a line without an end": garbage("x", 2_000_000),
-    "an event without an end": garbage("data: 0123456789\n", 200_000),
-}
-
-
 def transcripts() -> dict[str, Any]:
     """Streams with their times, and what the cache does."""
     plain: list[Callable[[Script], None]] = [
@@ -390,7 +301,7 @@ def transcripts() -> dict[str, Any]:
     named = {write.__name__.replace("_", " "): write for write in plain}
     for key in (f"session:{HANDLE}", "user:{ada}", "client:app", "client:backend", "service"):
         named[f"a change of {key}"] = a_change_of(key)
-    named |= {"the sender's clock is slow": clocks(0.95), "the sender's clock is fast": clocks(1.05)} | _GARBAGE
+    named |= {"the sender's clock is slow": clocks(0.95), "the sender's clock is fast": clocks(1.05)} | GARBAGE
     cases = [play(name, write) for name, write in named.items()]
     cases += [
         play(f"{write.__name__.replace('_', ' ')}", write, serve_stale_for_s=60.0)

@@ -4,7 +4,7 @@ import json
 from functools import cache
 from typing import Any
 
-from tools.sdk_vectors import challenges, credentials, deadlines, feed, introspection, shapes
+from tools.sdk_vectors import challenges, credentials, deadlines, events, feed, introspection, shapes
 
 
 @cache
@@ -13,7 +13,7 @@ def made() -> dict[str, str]:
     files: dict[str, Any] = {
         "tokens.json": shapes.tokens(),
         "digests.json": shapes.digests(),
-        "events.json": feed.events(),
+        "events.json": events.events(),
         "feed.json": feed.transcripts(),
         "deadlines.json": deadlines.deadlines(),
         "introspection.json": introspection.outcomes(),
