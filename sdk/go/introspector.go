@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"sync"
 )
@@ -63,7 +64,13 @@ func New(url, clientID, secret string, options ...Option) (*Introspector, error)
 func (i *Introspector) Close() {
 	i.cancel()
 	i.feeds.Wait()
+	i.lookups.close()
 	i.wire.transport.CloseIdleConnections()
+}
+
+// Format prints the address and nothing else. Without it, some verbs of fmt print tokens that wait for an answer.
+func (i *Introspector) Format(state fmt.State, _ rune) {
+	_, _ = io.WriteString(state, "authsvc.Introspector("+i.address+")")
 }
 
 // Cached returns the answer if it is cached and known to hold at this moment: a user, or nil for an inactive token.

@@ -21,6 +21,8 @@ type lookups struct {
 	waiting  map[string]*question
 	queue    *list.List // of *question
 	inFlight int
+	workers  sync.WaitGroup
+	closed   bool
 }
 
 type question struct {
@@ -57,12 +59,16 @@ func (l *lookups) join(token string) *question {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	asked := l.waiting[token]
-	if asked == nil {
+	if l.closed {
+		asked = &question{done: make(chan struct{}), result: result{failure: unavailable("closed")}}
+		close(asked.done)
+	} else if asked == nil {
 		asked = &question{token: token, done: make(chan struct{})}
 		asked.place = l.queue.PushBack(asked)
 		l.waiting[token] = asked
 		if l.inFlight < maxInFlight {
 			l.inFlight++
+			l.workers.Add(1)
 			go l.work()
 		}
 	}
@@ -81,8 +87,17 @@ func (l *lookups) leave(asked *question) {
 	}
 }
 
+// close waits for the batches in flight, whose requests the caller has ended. Later questions fail.
+func (l *lookups) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.workers.Wait()
+}
+
 // work sends one batch after the other until no question waits.
 func (l *lookups) work() {
+	defer l.workers.Done()
 	for batch := l.next(); len(batch) > 0; batch = l.next() {
 		tokens := make([]string, len(batch))
 		for at, asked := range batch {
