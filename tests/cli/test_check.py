@@ -17,6 +17,7 @@ from authsvc.errors import StartupError
 from authsvc.ops import fitness
 from authsvc.ops.inspection import Denied, Inspection
 from authsvc.settings import Settings
+from tests.cli.test_cli import Cli
 from tests.e2e.conftest import PASSWORD, Server, free_port, run
 from tests.stores import StoreProcess, debian_redis, is_redis_7_0, rights_of_the_service, running_store
 
@@ -286,15 +287,15 @@ def test_an_origin_that_is_none_is_refused(origin: str) -> None:
         Settings.from_environment({"AUTHSVC_ALLOWED_ORIGINS": origin})
 
 
-# Black box: the program, on real stores
+# The command on real stores, in this process or as a program of its own.
 
 
-def checked(url: str, cwd: Path, *options: str, **environment: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    """The status of the program, and its rows by name."""
-    done = run("check", "--json", *options, cwd=cwd, AUTHSVC_REDIS_URL=url, **environment)
+def checked(url: str, *options: str, **environment: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The status of the command in this process, and its rows by name."""
+    done = Cli(url)("check", "--json", *options, **environment)
     document = json.loads(done.stdout)
-    assert document["ok"] == (done.returncode == 0)
-    return done.returncode, {row["check"]: row for row in document["checks"]}
+    assert document["ok"] == (done.exit_code == 0)
+    return done.exit_code, {row["check"]: row for row in document["checks"]}
 
 
 SOUNDLY = {
@@ -306,22 +307,21 @@ SOUNDLY = {
 SYNCED = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory", "100mb")
 
 
-def use(store: StoreProcess, cwd: Path) -> None:
+def use(store: StoreProcess) -> None:
     """Set the store up as a start of the service does."""
     with store.connect() as operator:
         operator.set("service", json.dumps({"epoch": int(time.time() * 1000)}))
-    done = run("client", "create", "root", "--permission", "admin", cwd=cwd, AUTHSVC_REDIS_URL=store.url)
-    assert done.returncode == 0, done.stderr
+    Cli(store.url).ok("client", "create", "root", "--permission", "admin")
 
 
-def test_a_sound_store_passes(tmp_path: Path) -> None:
+def test_a_sound_store_passes() -> None:
     """0 where nothing failed; with --strict 5, as a store that lets us do anything is a warning."""
     with running_store(*SYNCED) as store:
-        use(store, tmp_path)
-        status, rows = checked(store.url, tmp_path, **SOUNDLY)
+        use(store)
+        status, rows = checked(store.url, **SOUNDLY)
         assert status == 0, [row for row in rows.values() if row["result"] == "fail"]
         assert rows["rights in the store"]["result"] == "warn"
-        assert checked(store.url, tmp_path, "--strict", **SOUNDLY)[0] == 5
+        assert checked(store.url, "--strict", **SOUNDLY)[0] == 5
         for name in ("store", "service record", "store role", "store version", "eviction", "persistence", "clocks"):
             assert rows[name]["result"] == "pass", rows[name]
 
@@ -336,24 +336,24 @@ def test_a_sound_store_passes(tmp_path: Path) -> None:
         ([], "replica", "replicas"),
     ],
 )
-def test_a_badly_configured_store_fails(tmp_path: Path, options: list[str], durability: str, name: str) -> None:
+def test_a_badly_configured_store_fails(options: list[str], durability: str, name: str) -> None:
     """5, and exactly the row that it is about."""
     with running_store(*SYNCED, *options) as store:
-        use(store, tmp_path)
-        status, rows = checked(store.url, tmp_path, AUTHSVC_DURABILITY=durability, **SOUNDLY)
+        use(store)
+        status, rows = checked(store.url, AUTHSVC_DURABILITY=durability, **SOUNDLY)
     assert status == 5
     assert [row["check"] for row in rows.values() if row["result"] == "fail"] == [name]
     assert rows[name]["todo"]
     assert rows[name]["rule"]
 
 
-def test_a_user_of_least_privilege(tmp_path: Path) -> None:
+def test_a_user_of_least_privilege() -> None:
     """With the rights of deploy/valkey/users.acl all works, and the check can still see most."""
     with running_store(*SYNCED) as store, store.connect() as operator:
-        use(store, tmp_path)
+        use(store)
         operator.execute_command("ACL", "SETUSER", "authsvc", "on", ">pw", *rights_of_the_service())
         url = f"unix://authsvc:pw@{store.socket}"
-        status, rows = checked(url, tmp_path, **SOUNDLY)
+        status, rows = checked(url, **SOUNDLY)
         assert status == 0
         assert rows["rights in the store"]["result"] == "pass", rows["rights in the store"]
         assert rows["eviction"]["result"] == "pass"
@@ -361,49 +361,49 @@ def test_a_user_of_least_privilege(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("right", ["+eval", "+client|tracking", "+scan", "~code:*"])
-def test_a_user_without_a_needed_right(tmp_path: Path, right: str) -> None:
+def test_a_user_without_a_needed_right(right: str) -> None:
     """5, and the row names the right."""
     with running_store(*SYNCED) as store, store.connect() as operator:
-        use(store, tmp_path)
+        use(store)
         rights = [granted for granted in rights_of_the_service() if granted != right]
         operator.execute_command("ACL", "SETUSER", "authsvc", "on", ">pw", *rights)
-        status, rows = checked(f"unix://authsvc:pw@{store.socket}", tmp_path, **SOUNDLY)
+        status, rows = checked(f"unix://authsvc:pw@{store.socket}", **SOUNDLY)
     assert status != 0
     assert rows["rights denied"]["result"] == "fail"
     assert f" {right.removeprefix('+')}:" in rows["rights denied"]["why"]
 
 
 @pytest.mark.parametrize("right", ["get", "role"])
-def test_a_user_without_a_right_that_every_command_takes(tmp_path: Path, right: str) -> None:
+def test_a_user_without_a_right_that_every_command_takes(right: str) -> None:
     """The row that says that the store can't be asked names the right."""
     with running_store(*SYNCED) as store, store.connect() as operator:
-        use(store, tmp_path)
+        use(store)
         operator.execute_command("ACL", "SETUSER", "authsvc", "on", ">pw", *rights_of_the_service(), f"-{right}")
-        status, rows = checked(f"unix://authsvc:pw@{store.socket}", tmp_path, **SOUNDLY)
+        status, rows = checked(f"unix://authsvc:pw@{store.socket}", **SOUNDLY)
     assert status != 0
     assert f"its ACL forbids {right}" in rows["store"]["why"]
 
 
-def test_a_user_who_may_ask_for_nothing(tmp_path: Path) -> None:
+def test_a_user_who_may_ask_for_nothing() -> None:
     """INFO, CONFIG and ACL forbidden: unknown, and not failed."""
     with running_store(*SYNCED) as store, store.connect() as operator:
-        use(store, tmp_path)
+        use(store)
         operator.execute_command("ACL", "SETUSER", "svc", "on", ">pw", "~*", "+@all", "-info", "-config", "-acl")
-        status, rows = checked(f"unix://svc:pw@{store.socket}", tmp_path, **SOUNDLY)
+        status, rows = checked(f"unix://svc:pw@{store.socket}", **SOUNDLY)
     assert status == 0
     for name in ("store version", "eviction", "persistence", "rights in the store"):
         assert rows[name]["result"] == "unknown"
 
 
-def test_debian_s_redis_is_old_and_works(tmp_path: Path) -> None:
+def test_debian_s_redis_is_old_and_works() -> None:
     """Redis 7.0 is the floor: a warning for the fixes that only its distributor can have put in."""
     debian = debian_redis()
     if debian is None:
         pytest.skip("no redis-server on the PATH")
     with running_store(*SYNCED, binary=debian) as store:
-        use(store, tmp_path)
-        status, rows = checked(store.url, tmp_path, **SOUNDLY)
-        disk, at_disk = checked(store.url, tmp_path, AUTHSVC_DURABILITY="disk", **SOUNDLY)
+        use(store)
+        status, rows = checked(store.url, **SOUNDLY)
+        disk, at_disk = checked(store.url, AUTHSVC_DURABILITY="disk", **SOUNDLY)
     assert status == 0
     assert rows["store version"]["result"] == "warn"
     if is_redis_7_0(debian):
@@ -412,17 +412,17 @@ def test_debian_s_redis_is_old_and_works(tmp_path: Path) -> None:
         assert "Redis 7.2" in at_disk["durability"]["todo"]
 
 
-def test_a_store_never_used(tmp_path: Path) -> None:
+def test_a_store_never_used() -> None:
     """It can be asked, and has no service record: that fails, and is not an outage."""
     with running_store(*SYNCED) as store:
-        status, rows = checked(store.url, tmp_path, **SOUNDLY)
+        status, rows = checked(store.url, **SOUNDLY)
     assert status == 5
     assert rows["service record"]["result"] == "fail"
 
 
 def test_a_store_that_is_gone(tmp_path: Path) -> None:
     """4, and still every row: those of the settings are judged, those of the store unknown."""
-    status, rows = checked(f"unix://{tmp_path}/nothing.sock", tmp_path, **SOUNDLY)
+    status, rows = checked(f"unix://{tmp_path}/nothing.sock", **SOUNDLY)
     assert status == 4
     assert len(rows) == len(CHECKS)
     assert rows["store"]["result"] == "fail"
@@ -468,11 +468,11 @@ def test_a_wrong_setting_is_a_wrong_setting(tmp_path: Path) -> None:
 def test_a_password_in_a_file(tmp_path: Path) -> None:
     """AUTHSVC_REDIS_URL_FILE is read, and the check sees that the password is not in the environment."""
     with running_store(*SYNCED) as store, store.connect() as operator:
-        use(store, tmp_path)
+        use(store)
         operator.config_set("requirepass", "s3cret-pw")
         (tmp_path / "url").write_text(f"unix://:s3cret-pw@{store.socket}\n")
         done = run("check", "--json", cwd=tmp_path, AUTHSVC_REDIS_URL_FILE=str(tmp_path / "url"), **SOUNDLY)
         assert done.returncode == 0, done.stderr
         rows = {row["check"]: row["result"] for row in json.loads(done.stdout)["checks"]}
         assert rows["secrets"] == "pass"
-        assert checked(f"unix://:s3cret-pw@{store.socket}", tmp_path, **SOUNDLY)[1]["secrets"]["result"] == "warn"
+        assert checked(f"unix://:s3cret-pw@{store.socket}", **SOUNDLY)[1]["secrets"]["result"] == "warn"
