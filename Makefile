@@ -21,9 +21,9 @@ test-slow: $(VENV)/installed
 
 test-all: test test-slow
 
-# Workers take over tests from each other's end, so that the tests of a module share its fixtures. Bytecode is written,
-# or each service that a test starts would compile the package again.
-PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist worksteal -q
+# Three workers fill two cores, because many tests wait. They take over tests from each other's end, so that the tests of a
+# module share its fixtures. Bytecode is written, or each service that a test starts would compile the package again.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist worksteal -q
 
 # The flows on every other shape of store, the redis-server on the PATH included; some minutes.
 topologies: $(VENV)/installed

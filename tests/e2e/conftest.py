@@ -34,7 +34,7 @@ def run(*arguments: str, cwd: Path, **environment: str) -> "subprocess.Completed
     """A command that is expected to end by itself; if it does not, what it has started is ended too."""
     try:
         return subprocess.run(
-            [AUTHSVC, *arguments], cwd=cwd, env=clean(environment), capture_output=True, text=True, timeout=30,
+            [AUTHSVC, *arguments], cwd=cwd, env=clean(environment), capture_output=True, text=True, timeout=120,
             check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
