@@ -2,7 +2,8 @@
 
 import os
 import shutil
-import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -95,12 +96,32 @@ def test_each_request_has_ids_of_its_own(server: Recording, tmp_path: Path) -> N
         assert [len(part) for part in trace.split("-")] == [2, 32, 16, 2]
 
 
+# A server in a session of its own, which uses the processor for a tenth of a second each time it reads a line.
+BUSY = """
+import socket, sys, time
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    print(listener.getsockname()[1], flush=True)
+    for _ in sys.stdin:
+        begun = time.process_time()
+        while time.process_time() - begun < 0.1:
+            pass
+        print("done", flush=True)
+"""
+
+
 def test_the_processor_time_of_a_port_is_that_of_its_listener() -> None:
     """A figure of another process would say nothing about the server."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        session = processor.session_at(listener.getsockname()[1])
-    assert session == os.getsid(0)
-    before, begun = processor.used_s(session), time.process_time()
-    while time.process_time() - begun < 0.1:
-        pass
-    assert processor.used_s(session) - before >= 0.08
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", BUSY], stdin=pipe, stdout=pipe, text=True, start_new_session=True
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        session = processor.session_at(int(server.stdout.readline()))
+        assert session == server.pid
+        before = processor.used_s(session)
+        server.stdin.write("\n")
+        server.stdin.flush()
+        assert server.stdout.readline() == "done\n"
+        assert processor.used_s(session) - before >= 0.08
+        server.stdin.close()

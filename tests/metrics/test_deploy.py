@@ -13,6 +13,7 @@ import yaml
 
 from authsvc.api.routes import CALLS
 from authsvc.metrics.registry import WorkerRegistry
+from tests.selection import slow
 from tools.prometheus import DASHBOARD, DEPLOY, panels
 
 RULES = DEPLOY / "prometheus" / "alerts.yml"
@@ -42,7 +43,7 @@ def names() -> set[str]:
     [
         ("check", "rules", "alerts.yml"),
         ("check", "config", "prometheus.yml"),
-        ("test", "rules", "alerts_test.yml"),
+        slow(("test", "rules", "alerts_test.yml")),
     ],
     ids=" ".join,
 )

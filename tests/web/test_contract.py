@@ -35,6 +35,7 @@ from authsvc.flows import bootstrap, clients, users
 from authsvc.flows.deps import OPERATOR
 from authsvc.settings import Settings
 from tests.conftest import CHEAP, PASSWORD, PATIENT, bearer, leaving_streams
+from tests.selection import examples
 
 CHECKS: list[Any] = [
     schemathesis.checks.not_a_server_error,
@@ -44,7 +45,7 @@ CHECKS: list[Any] = [
     response_schema_conformance,
     allow_header_conformance,
 ]
-EXAMPLES = 10
+EXAMPLES = examples(20)
 BASE = "http://auth.test"
 REFUSALS = ["400", "401", "403", "404", "405", "409", "413", "415", "429"]
 
