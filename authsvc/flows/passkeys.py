@@ -1,7 +1,6 @@
 """Passkeys: registering one, proving one in a step of a login, and logging in by passkey alone."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -24,7 +23,6 @@ from authsvc.errors import (
     NotFound,
     StoreUnavailable,
     TooManyAttempts,
-    WrongFactor,
 )
 from authsvc.flows.attempts import address_windows, passkey_windows
 from authsvc.flows.deps import Caller, Deps, audit
@@ -79,7 +77,7 @@ async def creation_options(deps: Deps, guard: Guard, of: str, sub: str) -> dict[
     factors = account.factors or Factors()
     _refuse_more(factors)
     challenge = rules.new_challenge(deps.clock(), user_handle=factors.user_handle or rules.new_user_handle())
-    await _put(deps, of, challenge)
+    await deps.store.challenges.put(of, challenge)
     site = urlsplit(deps.settings.base_url).hostname or "authsvc"
     name = account.user.username or account.user.sub
     return rules.creation_options(_party(deps), challenge, name=name, site=site, held=factors.passkeys)
@@ -91,7 +89,7 @@ async def register(deps: Deps, caller: Caller, guard: Guard, of: str, answer: Ne
     Raises InvalidRequest, and what `guard` raises.
     """
     now = deps.clock()
-    challenge = await _taken(deps, of)
+    challenge = await deps.store.challenges.take(of, deps.clock())
     if challenge is None or challenge.user_handle is None:
         raise InvalidRequest(_ASK_FIRST)
     handle = challenge.user_handle
@@ -147,7 +145,7 @@ async def step_options(deps: Deps, of: str, account: Account) -> dict[str, Any]:
     """Ask a user who is known for one of the own passkeys. of: the handle of the login in progress."""
     factors = account.factors or Factors()
     challenge = rules.new_challenge(deps.clock())
-    await _put(deps, of, challenge)
+    await deps.store.challenges.put(of, challenge)
     return rules.request_options(_party(deps), challenge, held=factors.passkeys)
 
 
@@ -155,7 +153,7 @@ def proof_by_passkey(deps: Deps, of: str, answer: Assertion) -> Prove:
     """The proof that one of the user's passkeys has answered the challenge. The challenge counts once."""
 
     async def prove(account: Account) -> tuple[str, ...] | None:
-        challenge = await _taken(deps, of)
+        challenge = await deps.store.challenges.take(of, deps.clock())
         if challenge is None:
             return None
         return await _proven(deps, account, challenge, answer)
@@ -198,7 +196,7 @@ async def login(
         raise InvalidSession()
     attempt = await _reserved(deps, caller)
     async with deps.store.throttle.release_on_failure(attempt):
-        challenge = await _taken(deps, token.handle)
+        challenge = await deps.store.challenges.take(token.handle, deps.clock())
         if challenge is None or not _begun_by(challenge, token):
             raise InvalidSession()
         # Read before the answer is checked: a cut-off from here on ends the session of this login too.
@@ -276,31 +274,3 @@ def _begun_by(challenge: Challenge, token: Token) -> bool:
 def _refuse_more(factors: Factors) -> None:
     if len(factors.passkeys) >= rules.MAX_PASSKEYS:
         raise InvalidRequest(f"an account has at most {rules.MAX_PASSKEYS} passkeys: remove one first")
-
-
-async def _put(deps: Deps, of: str, challenge: Challenge) -> None:
-    """Store the challenge instead of an earlier one: a page that is loaded again asks again."""
-    if await deps.store.challenges.create(of, challenge):
-        return
-    try:
-        await deps.store.challenges.change(of, lambda _: challenge, durable=False)
-    except NotFound:  # it has expired in between
-        await deps.store.challenges.create(of, challenge)
-
-
-async def _taken(deps: Deps, of: str) -> Challenge | None:
-    """The challenge, for the first caller that asks; None for all others, and when it has expired."""
-
-    def take(held: Challenge) -> Challenge:
-        # Marked first, and deleted later: two callers can delete a record, and only one can write this very mark.
-        if held.taken or deps.clock() >= held.until:
-            raise WrongFactor()
-        return held.but(taken=True)
-
-    try:
-        challenge = await deps.store.challenges.change(of, take)
-    except (NotFound, WrongFactor):
-        return None
-    with suppress(StoreUnavailable):
-        await deps.store.challenges.delete(of)
-    return challenge

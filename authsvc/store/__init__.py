@@ -5,7 +5,6 @@ from contextlib import suppress
 
 from authsvc.core.client import Client
 from authsvc.core.factors import Factors
-from authsvc.core.passkey import Challenge
 from authsvc.core.step import Step
 from authsvc.core.user import Credentials, ResetCode
 from authsvc.driver.connection import Connection
@@ -13,6 +12,7 @@ from authsvc.store import keys
 from authsvc.store.admins import Admins
 from authsvc.store.audit import Audit
 from authsvc.store.bulk_users import BulkInsert
+from authsvc.store.challenges import Challenges
 from authsvc.store.changes import Changes
 from authsvc.store.listing import Listing
 from authsvc.store.lookup import Lookup
@@ -39,7 +39,7 @@ class Store:
         self.bulk = BulkInsert(connection)
         self.credentials = Records(connection, turns, Credentials, keys.credentials)
         self.factors = Records(connection, turns, Factors, keys.factors)
-        self.challenges = Records(connection, turns, Challenge, keys.challenge)
+        self.challenges = Challenges(connection, turns)
         self.steps = Records(connection, turns, Step, keys.step)
         self.clients = Records(connection, turns, Client, keys.client)
         self.service = ServiceRecord(connection, turns)

@@ -45,7 +45,7 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def add_authenticator(self, *, synced: bool = False, verified: bool = True) -> str:
+    def add_authenticator(self, *, synced: bool = False) -> str:
         """An authenticator as it is built into a phone, whose user always consents."""
         options: dict[str, Any] = {
             "protocol": "ctap2",
@@ -53,7 +53,7 @@ class Page:
             "transport": "internal",
             "hasResidentKey": True,
             "hasUserVerification": True,
-            "isUserVerified": verified,
+            "isUserVerified": True,
             "automaticPresenceSimulation": True,
             "defaultBackupEligibility": synced,
             "defaultBackupState": synced,
