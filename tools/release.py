@@ -24,20 +24,24 @@ DIST = ROOT / "dist"
 OLDEST = (3, 11)
 
 
-def build(target: Path) -> Path:
+# The folder of each distribution, by its package.
+DISTRIBUTIONS = {"authsvc": ROOT, "authsvc_sdk": ROOT / "sdk" / "python"}
+
+
+def build(target: Path, package: str = "authsvc") -> Path:
     """Build an sdist, and a wheel from the sdist. Returns the wheel."""
-    run(sys.executable, "-m", "build", "--outdir", str(target), str(ROOT))
-    (wheel,) = target.glob("*.whl")
+    run(sys.executable, "-m", "build", "--outdir", str(target), str(DISTRIBUTIONS[package]))
+    (wheel,) = target.glob(f"{package}-*.whl")
     return wheel
 
 
-def examine(wheel: Path) -> None:
+def examine(wheel: Path, package: str = "authsvc") -> None:
     """Check that the wheel holds exactly the package, its licences and its marker of types. Raises Failed."""
     names = zipfile.ZipFile(wheel).namelist()
-    strangers = [name for name in names if not re.match(r"authsvc(-[\d.a-z]+\.dist-info)?/", name)]
+    strangers = [name for name in names if not re.match(rf"{package}(-[\d.a-z]+\.dist-info)?/", name)]
     if strangers:
         raise Failed(f"the wheel also holds {', '.join(strangers)}")
-    if "authsvc/py.typed" not in names or not any(name.endswith("/licenses/LICENSE") for name in names):
+    if f"{package}/py.typed" not in names or not any(name.endswith("/licenses/LICENSE") for name in names):
         raise Failed("the wheel lacks py.typed or LICENSE")
 
 
@@ -139,10 +143,11 @@ def release(*, strict_audit: bool) -> None:
     if changed:
         raise Failed(f"not committed:\n{changed}")
     shutil.rmtree(DIST, ignore_errors=True)
-    wheel = build(DIST)
+    wheel, sdk = build(DIST), build(DIST, "authsvc_sdk")
     examine(wheel)
+    examine(sdk, "authsvc_sdk")
     run(sys.executable, "-m", "twine", "check", "--strict", *map(str, DIST.iterdir()))
-    say(f"built {wheel.name} and its sdist; only the package is in it")
+    say(f"built {wheel.name}, {sdk.name} and their sdists; only the packages are in them")
     with tempfile.TemporaryDirectory() as directory:
         for number, python in enumerate(pythons()):
             environment = Environment.made(python, Path(directory) / str(number))

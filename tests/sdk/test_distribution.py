@@ -5,11 +5,9 @@ import importlib
 import io
 import json
 import re
-import subprocess
 import sys
 import tokenize
 import tomllib
-import zipfile
 from pathlib import Path
 
 import authsvc_sdk
@@ -17,7 +15,8 @@ import pytest
 
 import authsvc
 from tests.test_layout import FRAMEWORKS, SDK
-from tools.release import Environment, run
+from tools.release import Environment, build, examine, run
+from tools.smoke import Failed
 from tools.versions import versions
 
 ROOT = Path(__file__).parents[2]
@@ -62,21 +61,17 @@ def test_the_version_is_that_of_the_service() -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(directory), str(DISTRIBUTION)]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    if re.search(r"No matching distribution|Could not find a version|[Cc]onnection", built.stdout + built.stderr):
-        pytest.skip("no package index within reach")
-    assert built.returncode == 0, built.stdout + built.stderr
-    return next(directory.glob("authsvc_sdk-*.whl"))
+    try:
+        return build(tmp_path_factory.mktemp("dist"), "authsvc_sdk")
+    except Failed as error:
+        if re.search(r"No matching distribution|Could not find a version|[Cc]onnection", str(error)):
+            pytest.skip("no package index within reach")
+        raise
 
 
 def test_the_wheel_holds_only_the_package(wheel: Path) -> None:
-    """The wheel holds the package, its types and its licence, and nothing else."""
-    names = zipfile.ZipFile(wheel).namelist()
-    info = f"authsvc_sdk-{authsvc_sdk.__version__}.dist-info/"
-    assert all(name.startswith(("authsvc_sdk/", info)) for name in names)
-    assert {"authsvc_sdk/py.typed", f"{info}licenses/LICENSE"} <= set(names)
+    """The wheel, which is made from the sdist, holds the package, its types and its licence, and nothing else."""
+    examine(wheel, "authsvc_sdk")
 
 
 @pytest.mark.slow
