@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from authsvc_sdk import clock
-from authsvc_sdk.errors import Unavailable
+from authsvc_sdk.errors import Misconfigured, Unavailable
 from authsvc_sdk.wire import Wire
 
 SLOW_S = 0.3
@@ -93,3 +93,16 @@ async def test_a_deeply_nested_answer_is_no_answer() -> None:
     async with wire_to(b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 100_000) as (wire, _):
         with pytest.raises(Unavailable, match="not JSON"):
             await wire.introspect(["one"])
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(status: int) -> None:
+    """A redirect cannot send the SDK's secret and a token to another place. It counts as a refusal of the client."""
+    head = f"HTTP/1.1 {status} X\r\nLocation: /elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    async with wire_to(head.encode()) as (wire, sent):
+        with pytest.raises(Misconfigured):
+            await wire.introspect(["one"])
+        with pytest.raises(Misconfigured):
+            async with wire.events(2):
+                pass
+        assert len(sent) == 2  # one response to each of the two requests
