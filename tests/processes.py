@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 
-def until(done: Callable[[], Any], seconds: float = 10.0) -> None:
+def until(done: Callable[[], Any], seconds: float = 60.0) -> None:
+    """Wait for something that takes far less time, unless it never comes or the machine is busy."""
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, "not within the deadline"

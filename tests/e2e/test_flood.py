@@ -37,6 +37,7 @@ def answered(wire: Wire) -> Answer:
     return answer
 
 
+@pytest.mark.slow
 def test_a_flood_of_one_user_delays_nobody_else(workers: Server) -> None:
     """While a user ends the own sessions 600 times at once, an admin suspends that user, and other tokens are active.
 
