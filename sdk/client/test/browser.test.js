@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 
-import { missing as missingService, PASSWORD, startService } from "../../node/test/service.js";
+import { missing as missingService, PASSWORD, patiently, startService } from "../../node/test/service.js";
 import { missing as missingBrowser, startChromium } from "./chromium.js";
 import { startGateway } from "./gateway.js";
 import { page } from "./page.js";
@@ -34,7 +34,8 @@ describe("in Chromium", { skip: missingService || missingBrowser }, () => {
     gateway.reset();
     gateway.fault = page;
     const credentials = JSON.stringify({ username: "ada", password: PASSWORD });
-    assert.equal(await tabs[0].run(`auth.logIn(${credentials}).then((login) => login.done)`), true);
+    const logIn = `auth.logIn(${credentials}).then((login) => login.done)`;
+    assert.equal(await patiently(() => tabs[0].run(logIn)), true);
   });
 
   test("the other tab is logged in too", async () => {

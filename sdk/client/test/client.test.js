@@ -2,10 +2,11 @@
 
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { AuthClient, LoggedOut, memoryStorage, Refused, Unavailable } from "@authsvc/client";
 
-import { missing, PASSWORD, startService, until } from "../../node/test/service.js";
+import { missing, PASSWORD, patiently, startService, until } from "../../node/test/service.js";
 import { startGateway } from "./gateway.js";
 
 describe("with a service", { skip: missing }, () => {
@@ -26,7 +27,7 @@ describe("with a service", { skip: missing }, () => {
     auth = client();
     logOuts = 0;
     auth.onLogOut(() => logOuts++);
-    const login = await auth.logIn({ username: "ada", password: PASSWORD, device: "a test" });
+    const login = await patiently(() => auth.logIn({ username: "ada", password: PASSWORD, device: "a test" }));
     assert.equal(login.done, true);
     gateway.reset();
   });
@@ -193,12 +194,37 @@ describe("with a service", { skip: missing }, () => {
     await until(() => !storage.get().includes("ref_"), "it is forgotten");
   });
 
+  test("calls during an outage share the attempts to refresh", async () => {
+    change({ refreshAt: 0, expiresAt: 0 });
+    gateway.fault = (path) => (path === "/token" ? { status: 503 } : undefined);
+    const results = await Promise.allSettled(Array.from({ length: 5 }, () => me()));
+    assert(results.every(({ reason }) => reason instanceof Unavailable));
+    assert.equal(gateway.count("/token"), 3);
+  });
+
   test("a new login during a refresh is not overwritten", async () => {
     change({ refreshAt: 0, expiresAt: 0 });
     const old = tokens().sessionId;
+    gateway.fault = async (path) => {
+      if (path === "/token") {
+        await until(() => gateway.count("/login"), "the login");
+        await sleep(500); // the answer to the login comes first
+      }
+    };
     await Promise.all([me(), auth.logIn({ username: "ada", password: PASSWORD })]);
     assert.notEqual(tokens().sessionId, old);
     assert.equal((await me()).status, 200);
+  });
+
+  test("tokens that another tab has stored meanwhile are no logout", async () => {
+    const good = tokens();
+    change({ access: "tok_old", refresh: "ref_old", refreshAt: 0, expiresAt: 0 });
+    gateway.fault = (path) => {
+      if (path === "/token") change(good);
+    };
+    assert.equal((await me()).status, 200);
+    assert.deepEqual(gateway.paths, ["/token", "/me"]);
+    assert.equal(logOuts, 0);
   });
 
   test("what is no session in the storage is nobody", async () => {

@@ -4,7 +4,7 @@ import http from "node:http";
 
 /**
  * fault: called with the path of each request. It returns undefined to pass it on, "lose" to pass it on and lose the
- * answer, or an answer `{status, headers, body}`.
+ * answer, or an answer `{status, headers, body}`; or a promise of one of these.
  */
 export async function startGateway(service) {
   const gateway = { fault: () => undefined, paths: [] };
@@ -12,7 +12,7 @@ export async function startGateway(service) {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     gateway.paths.push(request.url);
-    const fault = gateway.fault(request.url, request);
+    const fault = await gateway.fault(request.url);
     if (typeof fault === "object") {
       response.writeHead(fault.status, fault.headers ?? {}).end(fault.body ?? "");
       return;

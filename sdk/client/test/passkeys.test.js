@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 
-import { missing as missingService, PASSWORD, startService } from "../../node/test/service.js";
+import { missing as missingService, PASSWORD, patiently, startService } from "../../node/test/service.js";
 import { missing as missingBrowser, startChromium } from "./chromium.js";
 import { startGateway } from "./gateway.js";
 import { page } from "./page.js";
@@ -33,7 +33,8 @@ describe("passkeys in Chromium", { skip: missingService || missingBrowser }, () 
     await tab.send("WebAuthn.addVirtualAuthenticator", { options: PLATFORM });
     await service.user("ada");
     const credentials = JSON.stringify({ username: "ada", password: PASSWORD });
-    assert.equal(await tab.run(`auth.logIn(${credentials}).then((login) => login.done)`), true);
+    const logIn = `auth.logIn(${credentials}).then((login) => login.done)`;
+    assert.equal(await patiently(() => tab.run(logIn)), true);
     assert.equal(await tab.run(`auth.addPasskey("my laptop").then((factor) => factor.name)`), "my laptop");
   });
   after(async () => {

@@ -9,7 +9,7 @@ import { after, before, beforeEach, describe, test } from "node:test";
 
 import { AuthClient, memoryStorage, Refused, StepNeeded } from "@authsvc/client";
 
-import { missing, PASSWORD, startService } from "../../node/test/service.js";
+import { missing, PASSWORD, patiently, startService } from "../../node/test/service.js";
 import { startGateway } from "./gateway.js";
 
 const PERIOD_S = 30;
@@ -71,7 +71,7 @@ describe("steps", { skip: missing }, () => {
   async function enrolled() {
     const credentials = { username: `user${++number}`, password: PASSWORD };
     await service.user(credentials.username);
-    assert.equal((await auth.logIn(credentials)).done, true);
+    assert.equal((await patiently(() => auth.logIn(credentials))).done, true);
     const { id, secret } = await post("/factors/totp");
     const app = new App(secret);
     const { recovery_codes: codes } = await post(`/factors/totp/${id}/confirm`, { code: app.code() });
@@ -80,7 +80,7 @@ describe("steps", { skip: missing }, () => {
 
   test("a code completes the login, and a wrong one may be typed again", async () => {
     const { credentials, app } = await enrolled();
-    const step = await auth.logIn(credentials);
+    const step = await patiently(() => auth.logIn(credentials));
     assert.equal(step.done, false);
     assert(step.methods.includes("totp") && step.methods.includes("recovery"));
     assert(step.expiresAt > Date.now());
@@ -91,14 +91,14 @@ describe("steps", { skip: missing }, () => {
 
   test("a login that has ended has to begin again", async () => {
     const { credentials } = await enrolled();
-    const step = await auth.logIn(credentials);
+    const step = await patiently(() => auth.logIn(credentials));
     for (let wrong = 0; wrong < 5; wrong++) await assert.rejects(step.totp("000000"), Refused);
     await assert.rejects(step.totp("000000"), (error) => error.error === "invalid_session" && error.status === 400);
   });
 
   test("a trusted device needs no second step", async () => {
     const { credentials, codes } = await enrolled();
-    const step = await auth.logIn(credentials);
+    const step = await patiently(() => auth.logIn(credentials));
     assert.equal((await step.recovery(codes[0], { trustDevice: true })).done, true);
     await auth.logOut();
     assert.equal((await auth.logIn(credentials)).done, true);
@@ -119,7 +119,7 @@ describe("steps", { skip: missing }, () => {
   test("a step-up with the password, for an account without a factor", async () => {
     const credentials = { username: `user${++number}`, password: PASSWORD };
     await service.user(credentials.username);
-    await auth.logIn(credentials);
+    await patiently(() => auth.logIn(credentials));
     const step = await auth.stepUp();
     assert.deepEqual(step.methods, ["password"]);
     await assert.rejects(step.password("wrong"), Refused);

@@ -29,6 +29,18 @@ export async function until(holds, what, seconds = 30) {
   }
 }
 
+/** Call again while the service of a busy machine is unavailable. */
+export async function patiently(call) {
+  for (let again = 0; ; again++) {
+    try {
+      return await call();
+    } catch (error) {
+      if (again === 20 || !String(error).includes("Unavailable")) throw error;
+    }
+    await sleep(200);
+  }
+}
+
 class Service {
   constructor(folder, port, settings) {
     this.folder = folder;
