@@ -1,6 +1,8 @@
 """An older and a newer version share one store: rolling upgrades, rollbacks, and formats that only one understands."""
 
 import re
+import time
+from base64 import b32decode
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +12,7 @@ import httpx
 import pytest
 import redis
 
+from authsvc.core import totp as codes
 from authsvc.core.record import FORMAT
 from authsvc.store import keys
 from chaos.variation import Patch, Variation
@@ -324,6 +327,36 @@ def test_a_session_that_a_client_vouches_for(
     with new.http(auth=admin) as http:
         ok(http.patch(client, json={"permissions": ["issue", "vouch"]}))
         assert ok(http.post("/introspect", data={"token": renewed}))["amr"] == ["pwd", "mfa"]
+
+
+@pytest.mark.slow
+def test_a_user_with_a_factor(start: Callable[..., Server], shared: StoreProcess, tmp_path: Path) -> None:
+    """Enrolling waits for the format of the store. Then the older version lets the user in by no password: 503."""
+    key = {"AUTHSVC_FACTOR_KEY": "k" * 44}
+    old = start(packaged(BEFORE_VOUCH, tmp_path / "before"))
+    new = start(key)
+    login = {"username": "ada", "password": PASSWORD}
+    with new.http(auth=old.admin) as http:
+        for name in ("ada", "bob"):
+            ok(http.post("/admin/users", json=login | {"username": name}))
+    with new.http() as http:
+        headers = {"Authorization": f"Bearer {ok(http.post('/login', json=login))['access_token']}"}
+        begun = ok(http.post("/factors/totp", headers=headers))
+        path = f"/factors/totp/{begun['id']}/confirm"
+        early = http.post(path, headers=headers, json={"code": code_of(begun["secret"])})
+        assert (early.status_code, "authsvc service raise-format" in early.text) == (503, True), early.text
+        raised = run("service", "raise-format", "--yes", cwd=tmp_path, AUTHSVC_REDIS_URL=shared.url)
+        assert raised.returncode == 0, raised.stderr
+        ok(http.post(path, headers=headers, json={"code": code_of(begun["secret"])}))
+        assert http.post("/login", json=login).status_code == 403
+    with old.http() as http:
+        assert http.post("/login", json=login).status_code == 503
+        ok(http.post("/login", json=login | {"username": "bob"}))
+
+
+def code_of(secret: str) -> str:
+    """The code that an authenticator app shows now."""
+    return codes.code_at(b32decode(secret), int(time.time()) // codes.PERIOD_S)
 
 
 def given_later(

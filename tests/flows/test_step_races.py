@@ -1,14 +1,24 @@
 """Races of logins with several steps: one code counts once, and nothing older survives a cut-off."""
 
 import asyncio
+from base64 import b32decode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from authsvc.composition import open_deps
+from authsvc.core import totp as codes
 from authsvc.core.factors import Account
-from authsvc.errors import AuthError, InvalidSession, StoreUnavailable, TooManyAttempts, TooManyChanges, WrongFactor
+from authsvc.errors import (
+    AuthError,
+    InvalidSession,
+    InvalidToken,
+    StoreUnavailable,
+    TooManyAttempts,
+    TooManyChanges,
+    WrongFactor,
+)
 from authsvc.flows import factors, step_up, steps, totp
 from authsvc.flows.deps import OPERATOR
 from authsvc.flows.grants import Grant
@@ -264,3 +274,25 @@ async def test_an_act_between_any_two_calls_of_a_step_up(workers: list[World], c
             assert not alive, f"call {at}"
             assert not await mine.active(before.access_token)
     assert at >= 8, "the calls were not counted"
+
+
+async def test_an_enrolment_against_a_change_of_the_password(workers: list[World], clock: Clock) -> None:
+    """Who held the session before its owner changed the password adds no factor afterwards."""
+    mine, refused = workers[0], 0
+    for at in range(2):
+        case = Case(workers[0], workers[1], at)
+        case.sub = (await mine.user(case.name)).sub
+        case.victim = case.actor = await case.login(1)
+        guard = factors.by_session(await mine.me(case.actor))
+        user = await mine.deps.store.users.get(case.sub)
+        begun = await totp.enrol(mine.deps, guard, user, None)
+        code = codes.code_at(b32decode(begun.secret), int(clock()) // codes.PERIOD_S)
+        with pytest.MonkeyPatch.context() as patch:
+            pause = Pausing(mine.deps, patch, at)
+            task = asyncio.create_task(caught(totp.confirm(mine.deps, HERE, guard, case.sub, begun.id, code)))
+            assert await pause.held_up(task)
+            await ACTS["change the password"](case)
+            pause.go.set()
+            refused += isinstance(await task, InvalidToken)
+        assert not (await factors.find(mine.deps, case.sub)).active
+    assert refused == 2
