@@ -136,6 +136,19 @@ async def test_uses_are_noted_as_often_as_without_the_memory(service: Service, c
     assert len(set(remembering)) > 5, "some uses were noted, and some were not"
 
 
+async def test_a_login_gets_too_old_for_a_gateway(service: Service, clock: Clock) -> None:
+    """A remembered answer to `max_age` holds until the login is older than that, and no longer."""
+    await service.user()
+    token = (await service.login())["access_token"]
+    request = verification(token, "?max_age=30&acr=aal1")
+    async with Served(service).connected() as connection:
+        await often(connection, request)
+        assert len(service.deps.memory) >= 1, "the answer was remembered"
+        for seconds, status in ((29, 200), (1, 200), (1, 401)):
+            clock.forward(seconds)
+            assert (await connection.ask(request))[0] == status
+
+
 def texts_in_the_heap() -> Iterator[str | bytes]:
     """Every text that an object of the garbage collector leads to, through objects that it does not track as well."""
     seen: set[int] = set()

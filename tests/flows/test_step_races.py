@@ -296,3 +296,26 @@ async def test_an_enrolment_against_a_change_of_the_password(workers: list[World
             refused += isinstance(await task, InvalidToken)
         assert not (await factors.find(mine.deps, case.sub)).active
     assert refused == 2
+
+
+async def test_two_logins_enrol_at_once(workers: list[World], clock: Clock) -> None:
+    """A login that enrols the first factor ends when another login has enrolled one meanwhile."""
+    mine = workers[0]
+    for at in range(2):
+        user = await mine.user(f"user{at}")
+        await factors.require(mine.deps, OPERATOR, user.sub, required=True)
+        confirmations = []
+        for _ in range(2):
+            progress = await steps.find(mine.deps, await first_step(mine, f"user{at}"))
+            guard = factors.by_login(progress.step)
+            begun = await totp.enrol(mine.deps, guard, user, None)
+            code = codes.code_at(b32decode(begun.secret), int(clock()) // codes.PERIOD_S)
+            confirmations.append((guard, user.sub, begun.id, code))
+        with pytest.MonkeyPatch.context() as patch:
+            pause = Pausing(mine.deps, patch, at)
+            task = asyncio.create_task(caught(totp.confirm(mine.deps, HERE, *confirmations[0])))
+            assert await pause.held_up(task)
+            await totp.confirm(workers[1].deps, HERE, *confirmations[1])
+            pause.go.set()
+            assert isinstance(await task, InvalidSession)
+        assert [app.id for app in (await factors.find(mine.deps, user.sub)).apps] == [confirmations[1][2]]
