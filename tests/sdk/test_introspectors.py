@@ -75,6 +75,19 @@ async def test_scope(world: World, ask: AsyncIntrospector) -> None:
     assert not answer.has_scope("a", "c")
 
 
+async def test_a_token_of_a_client(world: World, ask: AsyncIntrospector) -> None:
+    """A token that speaks for a client itself is active, and says so. A user's token does not."""
+    client = world.client_of("token")
+    made = world.http.post("/token", data={"grant_type": "client_credentials"}, auth=client).raise_for_status().json()
+    answer = await ask.introspect(made["access_token"])
+    assert isinstance(answer, Active)
+    assert (answer.token_use, answer.sub, answer.username) == ("client", client[0], None)
+    world.user()
+    answer = await ask.introspect(world.token())
+    assert isinstance(answer, Active)
+    assert answer.token_use is None
+
+
 async def test_only_access_tokens(world: World, ask: AsyncIntrospector) -> None:
     """A refresh token is inactive, as any other text is, without a request."""
     world.user()

@@ -18,6 +18,7 @@ class Active:
     auth_time: when the user was authenticated. None: nobody told the service.
     acr: the level of assurance, such as `aal2`. None: unknown.
     vouched_by: the client by whose word the user was authenticated elsewhere. None: the user logged in at the service.
+    token_use: `client` if the token speaks for a client itself and for no user. None: it is a user's.
     scope: what the token allows (RFC 6749 section 3.3). `scopes` is the same as a set.
     aud: the resource servers that the token is for. Empty: for all of them.
     version: rises with every change to the user.
@@ -37,6 +38,7 @@ class Active:
     amr: tuple[str, ...] = ()
     acr: str | None = None
     vouched_by: str | None = None
+    token_use: str | None = None
     aud: tuple[str, ...] = ()
     version: int = 0
     claims: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
@@ -119,6 +121,7 @@ def _active(body: Mapping[str, Any]) -> Active:
         amr=_texts(body.get("amr", [])),
         acr=_text_or_none(body.get("acr")),
         vouched_by=_text_or_none(body.get("vouched_by")),
+        token_use=_text_or_none(body.get("token_use")),
         aud=_audience(body.get("aud", [])),
         version=_typed(body.get("version", 0), int),
         claims=_frozen(_typed(body.get("claims", {}), dict)),

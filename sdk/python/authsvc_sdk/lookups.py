@@ -49,9 +49,7 @@ class Lookups:
     def _send_batch(self) -> None:
         if not self._waiting or len(self._in_flight) >= _MAX_IN_FLIGHT:
             return
-        batch = dict(list(self._waiting.items())[:_MAX_BATCH])
-        for token in batch:
-            del self._waiting[token]
+        batch = {token: self._waiting.pop(token) for token in list(self._waiting)[:_MAX_BATCH]}
         task = asyncio.create_task(self._fetch_batch(batch))
         self._in_flight.add(task)
         task.add_done_callback(self._batch_done)
