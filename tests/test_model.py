@@ -233,6 +233,7 @@ class Sessions(RuleBasedStateMachine):
             self.deps,
             HERE,
             self.client(client),
+            self.run(self.deps.store.service.get()),
             username=name.upper(),
             password="no" if wrong else right,
             cookie=cookie,

@@ -97,9 +97,18 @@ class Connection:
 
     async def create(self, key: str, value: bytes, expires_at: int | None = None) -> bool:
         """Set a key that must not exist; False if it does. Raises StoreUnavailable when the store is full."""
-        expiry = () if expires_at is None else ("PXAT", expires_at * 1000)
-        held = await self.call("SET", key, value, "NX", "GET", *expiry)
-        return held is None or held == value
+        return _is_created(await self.call(*_creating(key, value, expires_at)), value)
+
+    async def create_beside(
+        self, commands: Sequence[Command], key: str, value: bytes, expires_at: int | None
+    ) -> tuple[bool, list[Any]]:
+        """Set a key as `create` does, and send a transaction in the same round trip. Also returns its replies.
+
+        Each may be applied without the other: they may be on two servers.
+        """
+        whole = SlotBatch(key_of(commands[0]), (("MULTI",), *commands, ("EXEC",)))
+        [*_, applied], [held] = await self._send([whole, SlotBatch(key, (_creating(key, value, expires_at),))])
+        return _is_created(held, value), applied
 
     def reader(self) -> Reader:
         """A connection for the reads of introspection, besides those of all other calls."""
@@ -179,6 +188,15 @@ class Connection:
                     if isinstance(reply, ResponseError):
                         raise reply
         return sent
+
+
+def _creating(key: str, value: bytes, expires_at: int | None) -> Command:
+    return ("SET", key, value, "NX", "GET", *(() if expires_at is None else ("PXAT", expires_at * 1000)))
+
+
+def _is_created(held: bytes | None, value: bytes) -> bool:
+    # The command may have been repeated: its first attempt worked, and the reply got lost.
+    return held is None or held == value
 
 
 def _topology(url: StoreUrl, durability: Durability, metrics: Metrics, timeouts: Timeouts) -> Topology:

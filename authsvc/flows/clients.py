@@ -1,12 +1,13 @@
 """Administering clients, and authenticating them."""
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from authsvc.core import scope as scopes
 from authsvc.core import token as tokens
 from authsvc.core.client import BUILT_IN, CLIENT_ID, Client, Permission, Secret
 from authsvc.core.event import About, Event
+from authsvc.core.record import Service
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidClient, InvalidRequest
 from authsvc.flows.admins import require_another_admin
@@ -17,18 +18,34 @@ from authsvc.store.throttle import Window
 _AUDIENCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
 
 
+class Parties(NamedTuple):
+    """A calling client and the service, as read at one moment."""
+
+    client: Client
+    service: Service
+
+
 async def authenticate(deps: Deps, caller: Caller, client_id: str, secret: str | None) -> Client:
+    """Authenticate the calling client, as `authenticated` does."""
+    return (await authenticated(deps, caller, client_id, secret)).client
+
+
+async def authenticated(deps: Deps, caller: Caller, client_id: str, secret: str | None) -> Parties:
     """Authenticate the calling client. A public client has no secret and only names itself.
 
     Wrong secrets are throttled. A right secret always works, so that nobody can lock a client out by guessing: guessing
     160 bits is hopeless. Raises InvalidClient, TooManyAttempts.
     """
-    client = await deps.store.lookup.client(client_id) if CLIENT_ID.fullmatch(client_id) else None
-    if client is not None:
-        if client.public and secret is None:
-            return client
-        if secret is not None and client.opens_with(secret, deps.clock()):
-            return client
+    client = None
+    if CLIENT_ID.fullmatch(client_id):
+        moment = await deps.store.lookup.sessions(client_id, ())
+        client = moment.client(client_id)
+        if client is not None:
+            parties = Parties(client, moment.service())
+            if client.public and secret is None:
+                return parties
+            if secret is not None and client.opens_with(secret, deps.clock()):
+                return parties
     if secret is not None:
         # Unknown ids count for the address. Otherwise each invented id would store a record.
         of_client = [Window(deps.settings.limits.client, client_id)]

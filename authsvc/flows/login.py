@@ -35,6 +35,7 @@ async def login(
     deps: Deps,
     caller: Caller,
     client: Client,
+    service: Service,
     *,
     username: str,
     password: str,
@@ -46,14 +47,13 @@ async def login(
     """Open a session for a user who proves the password. In cookie mode the session has no refresh token.
 
     Unknown user, suspended user, missing password and wrong password get the same answer after the same work.
+    client, service: as read before the call. A cut-off since then ends the session of this login too.
     device_token: of a device that the user trusts; it stands in for the second factor where no policy demands one.
     Raises InsufficientAuthorization if a second factor is needed, and InvalidCredentials, TooManyAttempts, Overloaded,
     InvalidScope, InvalidRequest.
     """
     refuse_long(password)
     granted = scopes.within(scope, client.widest_scope(deps.settings.app_scope))
-    # Read before the password is checked: a cut-off from here on ends the session of this login too.
-    service = await deps.store.service.get()
     attempt = AttemptEvents(Event.LOGIN_FAILED, Event.LOGIN_THROTTLED)
     missing = partial(steps.missing, deps, client, device_token)
     account = await authenticate(deps, caller, service, username, password, attempt, missing)

@@ -10,7 +10,7 @@ from authsvc.core.rotation import Rotation
 from authsvc.core.session import Session
 from authsvc.driver.connection import Connection
 from authsvc.driver.deadline import request_budget
-from authsvc.driver.scripts import Change
+from authsvc.driver.scripts import Change, Command
 from authsvc.errors import AuthError, NotFound
 from authsvc.store import keys
 from authsvc.store.encoding import load_if, load_to_change
@@ -35,23 +35,20 @@ class Sessions(Records[Session]):
 
         Returns how many of the user's sessions are listed now, an upper bound of those alive.
         """
-        # The index comes first. A crash in between then leaves an entry without a session, which expires; in the other
-        # order it would leave a live session that its owner cannot see.
+        # One round trip. If only one of both is written, the caller gets an error and nobody gets the tokens.
         index = keys.sessions(session.sub)
         ends_ms = session.end * 1000
-        *_, listed = await self._connection.transaction(
-            [
-                ("ZADD", index, session.end, handle),
-                ("ZREMRANGEBYSCORE", index, "-inf", int(now)),
-                ("PEXPIREAT", index, ends_ms, "NX"),
-                ("PEXPIREAT", index, ends_ms, "GT"),
-                ("ZCARD", index),
-            ]
-        )
+        listing: list[Command] = [
+            ("ZADD", index, session.end, handle),
+            ("ZREMRANGEBYSCORE", index, "-inf", int(now)),
+            ("PEXPIREAT", index, ends_ms, "NX"),
+            ("PEXPIREAT", index, ends_ms, "GT"),
+            ("ZCARD", index),
+        ]
         # Its digests make a session unlike any other record, so it needs no write id, which a million sessions save.
         encoded = await self._encoder.encode_unique(session)
-        created = await self._connection.create(self.key(handle), encoded, session.end)
-        return int(listed) if created else None
+        created, told = await self._connection.create_beside(listing, self.key(handle), encoded, session.end)
+        return int(told[-1]) if created else None
 
     async def create_unlisted(self, handle: str, session: Session) -> bool:
         """Store a new session that no list of a user shows; False if the handle is taken."""

@@ -88,7 +88,7 @@ async def reset_password(ctx: RequestContext) -> Response:
     body = await json_body(ctx.request, requests.PasswordReset)
     caller = ctx.caller
     if body.ip is not None:  # the only reason to authenticate a client here: the code alone sets the password
-        client = await callers.login_client(ctx, None, BUILT_IN)
+        client, _ = await callers.login_client(ctx, None, BUILT_IN)
         caller = callers.origin_of_user(ctx, client, body.ip)
     await password.reset_password(ctx.deps, caller, body.reset_code, body.new_password)
     return Response(status_code=204)

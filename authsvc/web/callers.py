@@ -100,14 +100,13 @@ async def client_of(ctx: RequestContext, form: ClientForm | None = None) -> Clie
     return await authenticate(ctx, client_credentials(ctx.request, form))
 
 
-async def login_client(ctx: RequestContext, client_id: str | None, default: str) -> Client:
+async def login_client(ctx: RequestContext, client_id: str | None, default: str) -> clients.Parties:
     """Find the client of a login: a public client names itself, a confidential one authenticates by HTTP Basic."""
     basic = _basic(ctx.request)
-    if basic is None:
-        return await authenticate(ctx, ClientCredentials(client_id or default, None))
-    if client_id not in (None, basic.client_id):
+    if basic is not None and client_id not in (None, basic.client_id):
         raise InvalidRequest("client_id: not the client that is calling")
-    return await authenticate(ctx, basic)
+    named, secret = (client_id or default, None) if basic is None else (basic.client_id, basic.secret)
+    return await clients.authenticated(ctx.deps, ctx.caller, named, secret)
 
 
 def origin_of_user(ctx: RequestContext, client: Client, ip: str | None) -> Caller:

@@ -60,7 +60,7 @@ async def request_options(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     body = await json_body(ctx.request, bodies.PasskeyQuestion)
     if body.auth_session is None:
-        client = await callers.login_client(ctx, None, BUILT_IN)
+        client, _ = await callers.login_client(ctx, None, BUILT_IN)
         begun = await passkeys.begin_login(ctx.deps, callers.origin_of_user(ctx, client, body.ip))
         return JSONResponse({"auth_session": begun.auth_session, "publicKey": begun.options})
     if body.ip is not None:
@@ -90,7 +90,7 @@ async def _logged_in_alone(ctx: RequestContext, body: bodies.PasskeyAnswer) -> R
     cookie = bool(body.cookie)
     if cookie:
         cookies.refuse_cross_site(ctx.request, ctx.deps)
-    client = await callers.login_client(ctx, body.client_id, BUILT_IN)
+    client, _ = await callers.login_client(ctx, body.client_id, BUILT_IN)
     caller = callers.origin_of_user(ctx, client, body.ip)
     asked = Asked(body.scope or "", body.device, cookie)
     grant = await passkeys.login(ctx.deps, caller, client, body.auth_session, body.credential.assertion(), asked)

@@ -55,7 +55,7 @@ async def in_progress(ctx: RequestContext, auth_session: str) -> tuple[InProgres
     progress = await steps.find(ctx.deps, auth_session)
     if progress.step.cookie:
         cookies.refuse_cross_site(ctx.request, ctx.deps)
-    return progress, await callers.login_client(ctx, None, progress.step.client_id)
+    return progress, (await callers.login_client(ctx, None, progress.step.client_id)).client
 
 
 async def _proven(

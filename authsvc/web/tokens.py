@@ -32,12 +32,13 @@ async def login(ctx: RequestContext) -> Response:
     # A browser has one session: the new session replaces the old one, which ends (ASVS 7.2.4). Of two cookies one was
     # planted, and both sessions end.
     replaced = cookies.session_tokens(ctx.request) if body.cookie else []
-    client = await callers.login_client(ctx, body.client_id, BUILT_IN)
+    client, service = await callers.login_client(ctx, body.client_id, BUILT_IN)
     caller = callers.origin_of_user(ctx, client, body.ip)
     grant = await logins.login(
         ctx.deps,
         caller,
         client,
+        service,
         username=body.username,
         password=body.password,
         scope=body.scope,

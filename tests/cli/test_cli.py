@@ -90,7 +90,8 @@ class Cli:
     def login(self, name: str = "ada", password: str = PASSWORD, client_id: str = "app", **fields: Any) -> Grant:
         async def work(deps: Deps) -> Grant:
             client = await deps.store.clients.get(client_id)
-            return await login(deps, Caller(), client, username=name, password=password, **fields)
+            service = await deps.store.service.get()
+            return await login(deps, Caller(), client, service, username=name, password=password, **fields)
 
         return self.do(work)
 

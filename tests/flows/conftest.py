@@ -7,6 +7,7 @@ import pytest
 
 from authsvc.core.client import BUILT_IN, Client
 from authsvc.core.event import Entry
+from authsvc.core.record import Service
 from authsvc.core.session import Active, Inactive
 from authsvc.core.user import User
 from authsvc.flows import clients, users
@@ -49,12 +50,21 @@ class World:
         password: str = PASSWORD,
         *,
         client: Client | None = None,
+        service: Service | None = None,
         caller: Caller = HERE,
         **fields: Any,
     ) -> Grant:
         if client is None:  # read anew for each call, as the web does: its cut-off may have been raised
             client = await self.deps.store.clients.get(BUILT_IN)
-        return await login(self.deps, caller, client, username=username, password=password, **fields)
+        return await login(
+            self.deps,
+            caller,
+            client,
+            service or await self.deps.store.service.get(),
+            username=username,
+            password=password,
+            **fields,
+        )
 
     async def refresh(
         self,

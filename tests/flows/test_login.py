@@ -125,10 +125,10 @@ async def test_over_1024_bytes_are_refused_before_anything_is_asked(
 ) -> None:
     """An overlong password costs neither a hash nor a store call."""
     await world.user()
-    hashes.hashed = 0
+    hashes.hashed, service = 0, await world.deps.store.service.get()
     commands.reset()
     with pytest.raises(InvalidRequest):
-        await world.login(password=password, client=world.app)
+        await world.login(password=password, client=world.app, service=service)
     assert (hashes.verified, hashes.hashed, commands.seen()) == (0, 0, {})
 
 
@@ -271,8 +271,10 @@ class TestAppScope:
 
 async def test_a_refused_scope_counts_no_attempt(world: World, hashes: Hashes, commands: Commands) -> None:
     """A refused scope does not count as a wrong password."""
+    service = await world.deps.store.service.get()
+    commands.reset()
     with pytest.raises(InvalidScope):
-        await world.login(scope="admin", client=world.app)
+        await world.login(scope="admin", client=world.app, service=service)
     assert hashes.verified == 0
     assert commands.seen() == {}
 

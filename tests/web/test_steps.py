@@ -404,7 +404,7 @@ async def test_a_password_only_login_asks_the_store_no_more(service: Service, st
     store_calls.reset()
     await service.login()
     made = store_calls.made()
-    # One MGET reads the client, the other one user, credentials and factors. The scripts of rate limits GET.
+    # One MGET reads client and service, the other one user and credentials. The scripts of rate limits GET.
     assert (made["mget"], made["get"]) == (2, 14)
 
 
