@@ -1,5 +1,7 @@
 /** The introspector: tells whom a token speaks for. */
 
+import { setMaxListeners } from "node:events";
+
 import { type Answer, INACTIVE, read, type TimedAnswer } from "./answers.js";
 import { Cache } from "./cache.js";
 import { type Config, configOf, type Settings } from "./config.js";
@@ -42,6 +44,7 @@ export class Introspector {
     const { config } = this;
     const wire = new Wire(config);
     const stop = new AbortController();
+    setMaxListeners(0, stop.signal); // each watch is one
     const cache = config.cache ? newCache(config) : undefined;
     const lookups = new Lookups((tokens) => this.fetch(wire, cache, tokens));
     this.cache = cache;
@@ -50,7 +53,7 @@ export class Introspector {
     return this.connections;
   }
 
-  /** Close all connections. The next use opens new ones. */
+  /** Close all connections, and end all watches with a 503. The next use opens new connections. */
   close(): void {
     this.connections?.stop.abort();
     this.connections?.lookups.close();
@@ -84,7 +87,8 @@ export class Introspector {
   whileActive(token: string): Promise<Watch> {
     const held = async (...given: Parameters<Cache["held"]>): Promise<boolean> => this.cache?.held(...given) ?? false;
     const introspect = (asked: string): Promise<Answer> => this.introspect(asked);
-    return watch({ introspect, held, longestPauseS: this.config.feedSilenceS }, token);
+    const closed = (): AbortSignal => this.opened().stop.signal;
+    return watch({ introspect, held, closed, longestPauseS: this.config.feedSilenceS }, token);
   }
 
   private async asked(token: string): Promise<Answer> {

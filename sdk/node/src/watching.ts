@@ -22,10 +22,14 @@ export interface Watch {
   stop(): void;
 }
 
-/** What a watch needs. held: waits while the cached answer holds; returns at once false if there is none. */
+/**
+ * What a watch needs. held: waits while the cached answer holds; returns at once false if there is none.
+ * closed: aborts when the introspector is closed.
+ */
 export interface Watched {
   introspect(token: string): Promise<Answer>;
   held(token: string, user: Active, stopped: AbortSignal): Promise<boolean>;
+  closed(): AbortSignal;
   longestPauseS: number;
 }
 
@@ -33,9 +37,14 @@ export interface Watched {
 export async function watch(watched: Watched, token: string): Promise<Watch> {
   const [ended, stopped] = [new AbortController(), new AbortController()];
   const user = await userOf(watched, token);
-  void refusal(watched, token, user, stopped.signal).then((refused) => {
-    if (!stopped.signal.aborted) ended.abort(refused);
-  });
+  const end = (refused: unknown): void => {
+    if (stopped.signal.aborted) return;
+    stopped.abort();
+    ended.abort(refused);
+  };
+  const close = (): void => end(Refused.unavailable(new Unavailable("closed")));
+  watched.closed().addEventListener("abort", close, { signal: stopped.signal });
+  void refusal(watched, token, user, stopped.signal).then(end);
   return { user, signal: ended.signal, stop: () => stopped.abort() };
 }
 

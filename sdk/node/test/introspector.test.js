@@ -140,6 +140,19 @@ describe("with a service", { skip: missing }, () => {
       assert.equal(watch.signal.reason.status, 503);
     }));
 
+  test("closing ends all watches, and they ask no more", () =>
+    using({ cache: true }, async (ask) => {
+      const warnings = [];
+      process.on("warning", (warning) => warnings.push(warning));
+      const token = await service.token("ada");
+      const watches = await Promise.all(Array.from({ length: 30 }, () => ask.whileActive(token)));
+      ask.close();
+      assert(watches.every(({ signal }) => signal.reason.status === 503));
+      await sleep(300);
+      assert.equal(ask.cached(token), undefined); // nothing has opened the connections again
+      assert.deepEqual(warnings, []);
+    }));
+
   test("it works again after close", () =>
     using({ cache: true }, async (ask) => {
       const token = await service.token("ada");
