@@ -28,7 +28,7 @@ async def step_up(deps: Deps, caller: Caller, me: Active, *, cookie: bool) -> In
     Raises AccessDenied if there is nothing that the user could prove here.
     """
     account = await _account(deps, me)
-    methods = methods_for(deps, account.factors) if account.has_factor else _password_of(account)
+    methods = methods_for(deps, account.factors) if account.has_factor else _password_of(me, account)
     if not methods:
         raise AccessDenied("this account has nothing that could be proven here")
     return await _begun(deps, caller, me, account, methods, cookie=cookie)
@@ -59,7 +59,10 @@ async def _account(deps: Deps, me: Active) -> Account:
     return account
 
 
-def _password_of(account: Account) -> tuple[str, ...]:
+def _password_of(me: Active, account: Account) -> tuple[str, ...]:
+    # With the methods of another system and the time of a password here, a session would claim a fresh second factor.
+    if me.session.authentication(me.client).vouched_by is not None:
+        return ()
     known = account.user.username is not None and account.credentials is not None and account.credentials.hash
     return (PASSWORD,) if known else ()
 

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 import pytest
+import redis
 
 from authsvc.core.client import BUILT_IN
 from authsvc.flows import clients, users
@@ -127,6 +128,26 @@ async def test_a_step_up_by_password(service: Service, clock: Clock) -> None:
     done = (await service.http.post("/login/password", json=body | {"password": PASSWORD})).json()
     told = await service.introspect(done["access_token"])
     assert (told["acr"], told["auth_time"], told["session_id"]) == ("aal1", clock(), old["session_id"])
+
+
+async def test_a_vouched_session_steps_up_by_a_factor_only(service: Service, clock: Clock) -> None:
+    """A password here makes no fresh second factor of one that another system saw. A code does."""
+    user = await service.user()
+    _, voucher = await service.client("issue", "vouch")
+    body = {"sub": user.sub, "amr": ["pwd", "otp", "mfa"], "auth_time": int(clock()) - 50}
+    token = (await service.http.post("/tokens", json=body, auth=voucher)).json()["access_token"]
+    assert_problem(await service.http.post("/step-up", headers=bearer(token)), 403, "access_denied")
+    factor, seed = await enrol(service, bearer(token))
+    phone = Phone(service, "ada", factor, seed, [])
+    path = f"/factors/totp/{factor}/confirm"
+    assert (await service.http.post(path, json={"code": phone.code()}, headers=bearer(token))).status_code == 200
+    clock.forward(60)
+    begun = (await service.http.post("/step-up", headers=bearer(token))).json()
+    assert_problem(await step(service, "totp", begun["auth_session"], phone.code()), 401, "invalid_client")
+    done = (await step(service, "totp", begun["auth_session"], phone.code(), auth=voucher)).json()
+    told = await service.introspect(done["access_token"])
+    assert (told["auth_time"], told["acr"]) == (clock(), "aal2")
+    assert told["vouched_by"] == voucher[0]
 
 
 async def test_a_step_up_by_cookie(service: Service, clock: Clock) -> None:
@@ -395,6 +416,18 @@ async def test_an_admin_lists_and_removes(service: Service) -> None:
     assert not await service.active(grant["access_token"])
     assert (await phone.begin()).status_code == 200
     assert_problem(await service.http.delete("/admin/users/nobody/factors", auth=service.admin), 404, "not_found")
+
+
+async def test_the_size_of_a_session(service: Service, valkey: "redis.Redis") -> None:
+    """A session of two factors takes at most 40 bytes more than one of the password alone."""
+    phone = await with_phone(service)
+    await service.user("bob")
+    sizes = []
+    for grant in (await phone.login(), await service.login("bob")):
+        raw = valkey.get(f"session:{grant['session_id']}")
+        assert isinstance(raw, bytes)
+        sizes.append(len(raw))
+    assert sizes[0] - sizes[1] <= 40
 
 
 async def test_a_password_only_login_asks_the_store_no_more(service: Service, store_calls: StoreCalls) -> None:
