@@ -15,6 +15,7 @@ import pytest
 from tests.e2e.browser import BINARY, Page, browser
 from tests.e2e.conftest import PASSWORD, Server, free_port
 from tests.processes import until
+from tests.selection import slow
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no chromium on the PATH")
 
@@ -115,7 +116,7 @@ def log_out(page: Page) -> None:
     assert me(page) == 401
 
 
-@pytest.mark.parametrize("synced", [False, True])
+@pytest.mark.parametrize("synced", [False, slow(True)])
 def test_the_life_of_a_passkey(page: Page, synced: bool) -> None:
     """Register, log in by passkey alone, as second factor, step up, remove; for one device, and synced."""
     authenticator = page.add_authenticator(synced=synced)
@@ -147,6 +148,7 @@ def test_the_life_of_a_passkey(page: Page, synced: bool) -> None:
     assert app(page, "logInWithPasskey()")["error"] == "invalid_grant"
 
 
+@pytest.mark.slow
 def test_a_synced_passkey_whose_counter_stays_0(page: Page) -> None:
     """A passkey that comes from another device, backed up and without a counter, logs in again and again."""
     first = page.add_authenticator(synced=True)
@@ -163,6 +165,7 @@ def test_a_synced_passkey_whose_counter_stays_0(page: Page) -> None:
         page.call("WebAuthn.removeVirtualAuthenticator", authenticatorId=other)
 
 
+@pytest.mark.slow
 def test_a_user_whom_the_device_does_not_recognise(page: Page) -> None:
     """Without the fingerprint or the PIN of the user, the device signs nothing."""
     authenticator = page.add_authenticator()
@@ -176,6 +179,7 @@ def test_a_user_whom_the_device_does_not_recognise(page: Page) -> None:
     assert "session_id" in app(page, "logInWithPasskey()")
 
 
+@pytest.mark.slow
 def test_a_credential_for_another_origin(page: Page, origin: str) -> None:
     """A page of another origin with the same domain gets an answer of the passkey, which the service refuses."""
     page.add_authenticator()
