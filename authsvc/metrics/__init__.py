@@ -41,6 +41,7 @@ class Metrics:
         self.refresh_repeats = self._counter("refresh_repeats")
         self.refresh_reuse = self._counter("refresh_reuse")
         self.passwords_checked = self._counter("passwords_checked")
+        self.factors_refused = self._counter("factors_refused")
         self.throttled = self._counter("throttled")
         self.audit_unwritten = self._counter("audit_unwritten")
         self.hash_capacity = self._gauge("hash_queue_capacity")

@@ -15,6 +15,8 @@ class Count(NamedTuple):
 
 # Counted once for each event, whatever its outcome.
 _COUNTS: dict[Event, tuple[Count, ...]] = {
+    Event.FACTOR_FAILED: (Count("factors_refused", ("failed",)),),
+    Event.FACTOR_THROTTLED: (Count("factors_refused", ("throttled",)),),
     Event.LOGIN_SUCCEEDED: (Count("sessions_issued", ("login",)), Count("passwords_checked", ("login", "succeeded"))),
     Event.LOGIN_FAILED: (Count("passwords_checked", ("login", "failed")),),
     Event.LOGIN_THROTTLED: (Count("passwords_checked", ("login", "throttled")),),

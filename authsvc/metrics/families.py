@@ -114,6 +114,10 @@ def families(calls: Sequence[Call]) -> tuple[Family, ...]:
             ),
         ),
         Family(
+            "factors_refused", "counter", "Answers of a second factor that were refused, by outcome.", ("outcome",),
+            _each("failed", "throttled"),
+        ),
+        Family(
             "throttled", "counter", "Attempts at a secret refused by a rate limit, by its window.", ("window",),
             _each(*windows),
         ),

@@ -35,6 +35,9 @@ def test_only_a_successful_cut_off_counts(event: Event, outcome: str) -> None:
 
 @pytest.mark.parametrize("event", [event for event in Event if event.endswith((".failed", ".throttled"))])
 def test_a_refused_password_is_counted(event: Event) -> None:
-    """Each event of a wrong or throttled password counts as a checked password with this outcome."""
+    """Each event of a wrong or throttled password or factor counts with this outcome."""
     (count,) = counts_of(event, "failure", None)
+    if event.startswith("factor."):
+        assert count == Count("factors_refused", (event.rpartition(".")[2],))
+        return
     assert count == Count("passwords_checked", (event.rpartition(".")[0].replace(".", "_"), event.rpartition(".")[2]))
