@@ -103,7 +103,7 @@ def test_anonymous_calls_take_less() -> None:
     """A body that is read before anybody has authenticated has 20 KiB: a large one holds the event loop up."""
     before = [row.path for row in ROUTES if "anyone" in row.who and row.takes is not None] + FORM_CALLS
     assert {path: limit_of(path) for path in before} == dict.fromkeys(before, 20 * 1024)
-    assert {"/login", "/password/reset", "/token", "/introspect", "/revoke"} == set(before)
+    assert {"/login", "/password/reset", "/token", "/introspect", "/revoke"} <= set(before)
 
 
 async def test_the_longest_login_fits(service: Service) -> None:
