@@ -478,11 +478,11 @@ class TestVerify:
 
 
 class TestOff:
-    """Without a factor key there are no one-time codes."""
+    """Without a factor key and a site for passkeys there are no second factors."""
 
     @pytest.fixture
     def settings(self) -> Settings:
-        return Settings(**CHEAP | {"factor_key": ()})
+        return Settings(**CHEAP | {"factor_key": ()}, issuer="http://192.0.2.1")  # no site for passkeys
 
     async def test_nothing_is_served(self, service: Service, store_calls: StoreCalls) -> None:
         """The calls are 404, and nothing is asked of the store."""
