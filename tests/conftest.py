@@ -43,6 +43,7 @@ from tests.stores import Secrets
 
 authorities.read_once()
 # A hash at SCHED_IDLE waits for seconds while other tests use all cores. tests/e2e has the threads of production.
+use_idle_scheduling = pool._use_idle_scheduling
 pool._use_idle_scheduling = lambda: None
 
 # A script that runs the tests in the background ignores interrupts, and the programs of the tests would inherit that.

@@ -42,6 +42,8 @@ PUBLIC = {
     "Passkey.credential": "the id of a passkey, which browsers are told",
     "Registered.credential": "the id of a passkey, which browsers are told",
     "Announcement.digests": "of the names of keys, told to every subscriber",
+    "Active.token_use": "names a kind of token",
+    "Config.url": "an address without credentials",
     "Credentials.reset_code": "the handle of the code",
     "Fault.code": "names a fault",
     "IntrospectForm.token_type_hint": "names a kind of token",

@@ -23,8 +23,8 @@ _NUL = "a path holds no NUL"
 class FilePath(click.Path):
     """The path of a file."""
 
-    def __init__(self, *, allow_dash: bool = False) -> None:
-        super().__init__(path_type=Path, dir_okay=False, allow_dash=allow_dash)
+    def __init__(self, *, allow_dash: bool = False, exists: bool = False) -> None:
+        super().__init__(path_type=Path, dir_okay=False, allow_dash=allow_dash, exists=exists)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if "\0" in str(value):

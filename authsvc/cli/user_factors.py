@@ -12,7 +12,7 @@ from authsvc.api.schemas import answers
 from authsvc.cli.finding import find_user
 from authsvc.cli.groups import user as group
 from authsvc.cli.layout import Columns
-from authsvc.cli.options import as_json, yes
+from authsvc.cli.options import FilePath, as_json, yes
 from authsvc.cli.output import say, show_list
 from authsvc.cli.prompts import confirm
 from authsvc.cli.state import run
@@ -61,7 +61,7 @@ def require_factor(who: str, off: bool) -> None:
 
 
 @group.command("import-factors", short_help="Import the seeds of authenticator apps.")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=FilePath(exists=True))
 @as_json
 def import_factors_(file: Path, as_json: bool) -> None:
     """Import the seeds of authenticator apps from FILE, JSON lines with `username` or `sub`, `totp` and perhaps `name`.

@@ -129,6 +129,15 @@ async def session_of(ctx: RequestContext) -> UserPrincipal:
     return user
 
 
+def refuse_cookie_from_elsewhere(ctx: RequestContext) -> None:
+    """Raise CrossSite for a call with the session cookie from another site.
+
+    For calls whose body says whether they are made by cookie: the body is not read then.
+    """
+    if cookies.session_tokens(ctx.request):
+        cookies.refuse_cross_site(ctx.request, ctx.deps)
+
+
 async def user_of(ctx: RequestContext) -> UserPrincipal:
     """Authenticate the user for a call of the account, and count the session as used.
 

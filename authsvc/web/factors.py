@@ -36,6 +36,7 @@ async def replace_recovery_codes(ctx: RequestContext) -> Response:
 
 async def enrol_totp(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
+    callers.refuse_cookie_from_elsewhere(ctx)
     body = await optional_json_body(ctx.request, requests.NewTotp)
     name = None if body is None else body.name
     if body is None or body.auth_session is None:
@@ -52,6 +53,7 @@ async def enrol_totp(ctx: RequestContext) -> Response:
 
 async def confirm_totp(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
+    callers.refuse_cookie_from_elsewhere(ctx)
     body = await json_body(ctx.request, requests.FirstCode)
     id_ = ctx.request.path_params["factor_id"]
     if body.auth_session is not None:

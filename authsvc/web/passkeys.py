@@ -21,6 +21,7 @@ from authsvc.web.steps import completed, in_progress
 
 async def creation_options(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
+    callers.refuse_cookie_from_elsewhere(ctx)
     body = await optional_json_body(ctx.request, bodies.CreationRequest)
     if body is None or body.auth_session is None:
         me = await owner(ctx)
@@ -35,6 +36,7 @@ async def creation_options(ctx: RequestContext) -> Response:
 
 async def register(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
+    callers.refuse_cookie_from_elsewhere(ctx)
     body = await json_body(ctx.request, bodies.NewPasskey)
     answer = passkeys.NewAnswer(body.credential.registration(), body.name, body.credential.transports)
     if body.auth_session is not None:

@@ -228,12 +228,12 @@ def completed(started: Cli, tmp_path: Path, typed: str, *, url: str | None = Non
     ("typed", "offered"),
     [
         ("authsvc us", {"user"}),
-        ("authsvc user im", {"import"}),
+        ("authsvc user im", {"import", "import-factors"}),
         ("authsvc user import --fr", {"--from"}),
         ("authsvc user import --from k", {"keycloak"}),
         ("authsvc completion ", {"bash", "zsh", "fish"}),
         ("authsvc audit --event user.c", {"user.changed", "user.created", "user.cut_off"}),
-        ("authsvc audit --event sess", {"session", "session.ended"}),
+        ("authsvc audit --event sess", {"session", "session.ended", "session.stepped_up"}),
     ],
 )
 def test_bash_completes(started: Cli, tmp_path: Path, typed: str, offered: set[str]) -> None:

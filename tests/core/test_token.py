@@ -42,7 +42,7 @@ CHI_SQUARE_61 = 170.0
 def test_round_trip(kind: Kind, handle: str) -> None:
     """A new token has 49 characters of the documented format and is recognised as what it is."""
     token = tokens.new(kind, handle)
-    assert re.fullmatch(r"(tok|ref|rst|sec)_[0-9A-Za-z]{45}", token.text)
+    assert re.fullmatch(r"(tok|ref|rst|aut|dev|sec)_[0-9A-Za-z]{45}", token.text)
     assert len(token.text.encode()) == LENGTH == 49
     assert parse(token.text) == parse(token.text, kind) == token
     assert (token.kind, token.handle) == (kind, handle)
@@ -80,7 +80,7 @@ def test_swapped_neighbours_are_refused(kind: Kind, at: int) -> None:
     assert swapped == text or parse(swapped) is None
 
 
-@given(st.text(max_size=80) | st.from_regex(r"(tok|ref|rst|sec)_[0-9A-Za-z]{45}", fullmatch=True))
+@given(st.text(max_size=80) | st.from_regex(r"(tok|ref|rst|aut|dev|sec)_[0-9A-Za-z]{45}", fullmatch=True))
 def test_any_string_is_answered_without_error(text: str) -> None:
     """Parsing never raises. A parsed token has exactly the given text."""
     token = parse(text)

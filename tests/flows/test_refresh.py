@@ -199,7 +199,7 @@ async def test_a_confidential_client_has_to_authenticate(service: Service) -> No
     assert again.status_code == 200
 
 
-@pytest.mark.parametrize("grant", ["password", "client_credentials", "authorization_code", "Refresh_token"])
+@pytest.mark.parametrize("grant", ["password", "authorization_code", "Refresh_token"])
 async def test_no_other_grant(service: Service, grant: str) -> None:
     """Other grants are unsupported_grant_type, above all the password grant (RFC 9700 section 2.4)."""
     answer = await service.http.post("/token", data={"grant_type": grant, "client_id": "app", "username": "ada"})

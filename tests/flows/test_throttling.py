@@ -20,11 +20,11 @@ from authsvc.flows import users
 from authsvc.flows.deps import OPERATOR, Caller
 from authsvc.flows.password import change_password, new_reset_code, reset_password
 from authsvc.hashing import pool
-from authsvc.hashing.pool import QUEUE_PER_THREAD
+from authsvc.hashing.pool import QUEUE_PER_THREAD, HashThreads
 from authsvc.settings import Settings
 from authsvc.store import keys
 from authsvc.store.throttle import Window
-from tests.conftest import CHEAP, PASSWORD, Clock, Service
+from tests.conftest import CHEAP, PASSWORD, Clock, Service, use_idle_scheduling
 from tests.flows.conftest import HERE, Hashes, World
 from tests.flows.contents import Commands
 
@@ -332,9 +332,11 @@ class TestOverload:
         starved.set()
 
     @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
-    async def test_hashing_makes_way(self, world: World) -> None:
+    async def test_hashing_makes_way(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         """Hashing yields to the event loop at once."""
-        policy = await world.deps.hasher._pool.run(lambda: os.sched_getscheduler(threading.get_native_id()))
+        monkeypatch.setattr(pool, "_use_idle_scheduling", use_idle_scheduling)
+        threads = HashThreads(1, world.deps.metrics, late_s=10)
+        policy = await threads.run(lambda: os.sched_getscheduler(threading.get_native_id()), lambda: None)
         assert policy == os.SCHED_IDLE
         assert os.sched_getscheduler(0) == os.SCHED_OTHER
 

@@ -129,7 +129,8 @@ async def test_another_site_changes_nothing(
 ) -> None:
     """With the cookie alone, every changing call from elsewhere, or from nobody says where, is refused unread."""
     store_calls.reset()
-    filled = path.replace("{session_id}", token[4:16]).replace("{client_id}", "app").replace("{sub}", "x")
+    filled = path.replace("{session_id}", token[4:16]).replace("{factor_id}", token[4:16])
+    filled = filled.replace("{client_id}", "app")
     takes_form = path == "/revoke"
     body = {"data": {"all": "true"}} if takes_form else {"json": CHANGE} if method == "POST" else {}
     answer = await service.http.request(

@@ -289,7 +289,7 @@ async def test_refresh_tokens_die_of_idleness_and_of_logout(service: Service, cl
     assert_problem(await service.refresh(fresh["refresh_token"]), 400, "invalid_grant")
 
 
-@pytest.mark.parametrize("kind", ["password", "client_credentials", "authorization_code", "urn:ietf:params:oauth:x"])
+@pytest.mark.parametrize("kind", ["password", "authorization_code", "urn:ietf:params:oauth:x"])
 async def test_no_other_grant(service: Service, kind: str) -> None:
     """The password grant, and every other, is unsupported_grant_type."""
     await service.user()
