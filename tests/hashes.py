@@ -9,7 +9,6 @@ from typing import Any
 import argon2.low_level
 import bcrypt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from django.conf import settings
 from django.contrib.auth import hashers
 from passlib.hash import argon2 as passlib_argon2
 from passlib.hash import bcrypt as passlib_bcrypt
@@ -26,12 +25,10 @@ from passlib.hash import (
     sha512_crypt,
 )
 
+import tests.django_project  # noqa: F401 - before anything that reads the settings
 from authsvc.cli.imports.firebase import FirebaseParameters
 
 PASSWORD = "a pässword of old"
-
-if not settings.configured:
-    settings.configure()
 
 
 def _django(kind: Any, **cheap: int) -> str:

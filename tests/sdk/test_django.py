@@ -4,29 +4,16 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import django
 import pytest
-from django.conf import settings
+from authsvc_sdk.django import introspector
+from django.http import HttpResponse
+from django.test import Client, override_settings
 
+import tests.django_project  # noqa: F401 - before anything that reads the settings
 from tests.conftest import bearer
 from tests.e2e.conftest import free_port
 from tests.processes import until
 from tests.sdk.conftest import World
-
-if not settings.configured:
-    settings.configure(
-        ROOT_URLCONF="tests.sdk.django_urls",
-        ALLOWED_HOSTS=["testserver"],
-        SECRET_KEY="made up",
-        MIDDLEWARE=["authsvc_sdk.django.AuthMiddleware", "django.middleware.csrf.CsrfViewMiddleware"],
-        REST_FRAMEWORK={"UNAUTHENTICATED_USER": None, "UNAUTHENTICATED_TOKEN": None},
-        AUTHSVC={},
-    )
-    django.setup()
-
-from authsvc_sdk.django import introspector
-from django.http import HttpResponse
-from django.test import Client, override_settings
 
 COOKIE = "__Host-session"
 
