@@ -70,6 +70,12 @@ class Packing(Connection):
         await self.batch(commands)
         return [0] * len(commands)
 
+    async def create_beside(
+        self, commands: Sequence[Command], key: str, value: bytes, expires_at: int | None
+    ) -> tuple[bool, list[Any]]:
+        told = await self.transaction(commands)
+        return await self.create(key, value, expires_at), told
+
     def _take(self, command: Command) -> None:
         self.packed.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub means tuple[..., ...]
 
