@@ -5,9 +5,13 @@ AUTH_URL=… AUTH_CLIENT_ID=… AUTH_CLIENT_SECRET=… uvicorn examples.asgi_app
 
 import json
 import os
+import sys
 from typing import Any
 
 from authsvc_sdk import AsyncIntrospector, AuthMiddleware, authorized
+
+if missing := sorted({"AUTH_URL", "AUTH_CLIENT_ID", "AUTH_CLIENT_SECRET"} - os.environ.keys()):
+    sys.exit(f"set {', '.join(missing)}: docs/sdk.md says how")
 
 
 async def whoami(scope: Any, receive: Any, send: Any) -> None:

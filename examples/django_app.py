@@ -14,6 +14,9 @@ from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 
+if missing := sorted({"AUTH_URL", "AUTH_CLIENT_ID", "AUTH_CLIENT_SECRET"} - os.environ.keys()):
+    sys.exit(f"set {', '.join(missing)}: docs/guides/django.md says how")
+
 settings.configure(
     ROOT_URLCONF=__name__,
     ALLOWED_HOSTS=["127.0.0.1", "localhost"],

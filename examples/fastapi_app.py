@@ -4,11 +4,15 @@ AUTH_URL=… AUTH_CLIENT_ID=… AUTH_CLIENT_SECRET=… uvicorn examples.fastapi_
 """
 
 import os
+import sys
 from typing import Annotated
 
 from authsvc_sdk import Active, AsyncIntrospector, AuthMiddleware  # (+)
 from authsvc_sdk.starlette import require  # (+)
 from fastapi import Depends, FastAPI
+
+if missing := sorted({"AUTH_URL", "AUTH_CLIENT_ID", "AUTH_CLIENT_SECRET"} - os.environ.keys()):
+    sys.exit(f"set {', '.join(missing)}: docs/guides/fastapi.md says how")
 
 introspector = AsyncIntrospector(  # (+)
     os.environ["AUTH_URL"], os.environ["AUTH_CLIENT_ID"], os.environ["AUTH_CLIENT_SECRET"], cache=True

@@ -5,11 +5,15 @@ AUTH_URL=… AUTH_CLIENT_ID=… AUTH_CLIENT_SECRET=… uvicorn examples.stream_a
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator
 
 from authsvc_sdk import AsyncIntrospector, AuthMiddleware, Refused, while_active
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import StreamingResponse
+
+if missing := sorted({"AUTH_URL", "AUTH_CLIENT_ID", "AUTH_CLIENT_SECRET"} - os.environ.keys()):
+    sys.exit(f"set {', '.join(missing)}: docs/sdk.md says how")
 
 introspector = AsyncIntrospector(
     os.environ["AUTH_URL"], os.environ["AUTH_CLIENT_ID"], os.environ["AUTH_CLIENT_SECRET"], cache=True
