@@ -72,8 +72,7 @@ class Connection:
 
     async def transaction(self, commands: Sequence[Command]) -> list[Any]:
         """Send several commands on one hash slot. The store applies all or none."""
-        whole = SlotBatch(key_of(commands[0]), (("MULTI",), *commands, ("EXEC",)))
-        [replies] = await self._send([whole])
+        [replies] = await self._send([_whole(commands)])
         applied: list[Any] = replies[-1]
         return applied
 
@@ -106,8 +105,8 @@ class Connection:
 
         Each may be applied without the other: they may be on two servers.
         """
-        whole = SlotBatch(key_of(commands[0]), (("MULTI",), *commands, ("EXEC",)))
-        [*_, applied], [held] = await self._send([whole, SlotBatch(key, (_creating(key, value, expires_at),))])
+        creation = SlotBatch(key, (_creating(key, value, expires_at),))
+        [*_, applied], [held] = await self._send([_whole(commands), creation])
         return _is_created(held, value), applied
 
     def reader(self) -> Reader:
@@ -188,6 +187,11 @@ class Connection:
                     if isinstance(reply, ResponseError):
                         raise reply
         return sent
+
+
+def _whole(commands: Sequence[Command]) -> SlotBatch:
+    """A transaction of these commands."""
+    return SlotBatch(key_of(commands[0]), (("MULTI",), *commands, ("EXEC",)))
 
 
 def _creating(key: str, value: bytes, expires_at: int | None) -> Command:

@@ -13,6 +13,7 @@ from authsvc.core.client import Client
 from authsvc.core.event import About, Event
 from authsvc.core.factors import Account, Factors
 from authsvc.core.passkey import Assertion, Challenge, Passkey, Registration, RelyingParty
+from authsvc.core.record import Service
 from authsvc.core.session import Epochs
 from authsvc.core.token import Kind, Token
 from authsvc.errors import (
@@ -184,10 +185,11 @@ async def is_alone(deps: Deps, auth_session: str) -> bool:
 
 
 async def login(
-    deps: Deps, caller: Caller, client: Client, auth_session: str, answer: Assertion, asked: Asked
+    deps: Deps, caller: Caller, client: Client, service: Service, auth_session: str, answer: Assertion, asked: Asked
 ) -> Grant:
     """Open a session for the user whom the passkey names and the authenticator has verified.
 
+    client, service: as read before the call. A cut-off since then ends the session of this login too.
     Raises InvalidSession, InvalidCredentials, TooManyAttempts, InvalidScope, InvalidRequest.
     """
     granted = scopes.within(asked.scope, client.widest_scope(deps.settings.app_scope))
@@ -199,8 +201,6 @@ async def login(
         challenge = await deps.store.challenges.take(token.handle, deps.clock())
         if challenge is None or not _begun_by(challenge, token):
             raise InvalidSession()
-        # Read before the answer is checked: a cut-off from here on ends the session of this login too.
-        service = await deps.store.service.get()
         account = await _named(deps, answer)
         amr = None if account is None else await _proven(deps, account, challenge, answer, alone=True)
     await deps.store.throttle.settle(attempt, right=amr is not None)

@@ -92,8 +92,9 @@ async def _logged_in_alone(ctx: RequestContext, body: bodies.PasskeyAnswer) -> R
     cookie = bool(body.cookie)
     if cookie:
         cookies.refuse_cross_site(ctx.request, ctx.deps)
-    client, _ = await callers.login_client(ctx, body.client_id, BUILT_IN)
+    client, service = await callers.login_client(ctx, body.client_id, BUILT_IN)
     caller = callers.origin_of_user(ctx, client, body.ip)
     asked = Asked(body.scope or "", body.device, cookie)
-    grant = await passkeys.login(ctx.deps, caller, client, body.auth_session, body.credential.assertion(), asked)
+    assertion = body.credential.assertion()
+    grant = await passkeys.login(ctx.deps, caller, client, service, body.auth_session, assertion, asked)
     return await completed(ctx, Completed(grant, cookie, begins=True))

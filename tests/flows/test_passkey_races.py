@@ -50,7 +50,8 @@ def answer_of(device: Authenticator, options: dict[str, Any]) -> Assertion:
 
 async def logging_in(world: World, auth_session: str, answer: Assertion) -> Grant:
     client = await world.deps.store.clients.get(BUILT_IN)
-    return await passkeys.login(world.deps, HERE, client, auth_session, answer, ASKED)
+    service = await world.deps.store.service.get()
+    return await passkeys.login(world.deps, HERE, client, service, auth_session, answer, ASKED)
 
 
 async def all_at_once(workers: list[World], device: Authenticator) -> list[Any]:
