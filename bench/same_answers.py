@@ -84,6 +84,10 @@ def _recently(name: str) -> Callable[[Members, str, int], Case]:
     return lambda session, token, now: Case(True, {name: now - 5}, {})
 
 
+def _short_lived(session: Members, token: str, now: int) -> Case:
+    return Case(True, {"for": [600, 60, 2592000], "issued_at": now - 5, "used_at": now - 5}, {})
+
+
 def _spared(session: Members, token: str, now: int) -> Case:
     return Case(True, {}, {"epoch": 1, "spared": token[4:16]})
 
@@ -107,7 +111,7 @@ CASES = (
     _session(True, amr=["pwd", "otp", "mfa"]),
     _session(True, how=[7, "pwd", ""]),
     _session(True, by="issued"),
-    _session(True, **{"for": [600, 60, 2592000]}),
+    _short_lived,
     _session(False, cid="gone"),
     _session(False, sub="gone"),
     _user(False, status="suspended"),
