@@ -3,7 +3,7 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -15,6 +15,7 @@ from authsvc.edge.fast_protocol import FastProtocol
 from authsvc.edge.limits import Load
 from authsvc.edge.protocol import BoundedProtocol
 from tests.conftest import Service
+from tests.edge.test_protocol import eventually
 
 FORM = b"application/x-www-form-urlencoded"
 
@@ -67,6 +68,7 @@ class Served:
         self.config = uvicorn.Config(service.app, lifespan="off", log_config=None, server_header=False)
         self.config.load()
         self.protocols: list[BoundedProtocol] = []
+        self._clients: list[Connection] = []
 
     def protocol(self) -> BoundedProtocol:
         made = (FastProtocol if self.fast else BoundedProtocol)(
@@ -83,16 +85,29 @@ class Served:
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Connection]:
         async with self.listening() as address:
-            reader, writer = await asyncio.open_connection(*address)
-            yield Connection(reader, writer)
-            writer.close()
-            await writer.wait_closed()
+            yield await self.client(address)
+
+    async def client(self, address: tuple[str, int]) -> Connection:
+        """A new connection, which is closed when the server stops listening."""
+        connection = Connection(*await asyncio.open_connection(*address))
+        self._clients.append(connection)
+        return connection
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[tuple[str, int]]:
+        """The address of the server. At the end no socket stays open on either side."""
         server = await asyncio.get_running_loop().create_server(self.protocol, "127.0.0.1", 0)
         async with server:
-            yield server.sockets[0].getsockname()
+            try:
+                yield server.sockets[0].getsockname()
+            finally:
+                for connection in self._clients:
+                    connection.writer.close()
+                    with suppress(ConnectionError):
+                        await connection.writer.wait_closed()
+                self._clients.clear()
+                # uvicorn takes a connection out of this set when it is lost.
+                await eventually(lambda: not self.state.connections)
 
 
 def basic(client_id: str, secret: str) -> bytes:

@@ -24,7 +24,7 @@ from authsvc.store.lookup import Hear, Question
 from authsvc.store.moment import Moment
 from authsvc.web.middleware.access_log import AccessLog
 from tests.conftest import PATIENT, Service
-from tests.edge.served import FORM, Connection, Served, basic, request_of, turns
+from tests.edge.served import FORM, Served, basic, request_of, turns
 from tests.edge.test_protocol import eventually
 
 HEALTHZ = b"GET /healthz HTTP/1.1\r\nHost: auth.test\r\n\r\n"
@@ -176,16 +176,14 @@ async def test_a_client_that_leaves_disturbs_nobody(service: Service, live: byte
     """Connections that are lost during a lookup leave the answers of others alone, and nothing counted."""
     served = Served(service)
     async with served.listening() as address:
-        opened = [await asyncio.open_connection(*address) for _ in range(20)]
-        for _, writer in opened:
-            writer.write(live + live)
-        for _, writer in opened[::2]:
-            writer.transport.abort()
-        for reader, writer in opened[1::2]:
-            connection = Connection(reader, writer)
+        opened = [await served.client(address) for _ in range(20)]
+        for connection in opened:
+            connection.writer.write(live + live)
+        for connection in opened[::2]:
+            connection.writer.transport.abort()
+        for connection in opened[1::2]:
             for _ in range(2):
                 assert b'"active":true' in (await connection.answer())[2]
-            writer.close()
         await eventually(lambda: served.load.on_fast_path == 0)
 
 
@@ -213,7 +211,7 @@ async def test_the_limit_of_requests_holds(service: Service, dead: bytes, monkey
     served, general = Served(service, max_requests=2), Served(service, fast=False, max_requests=0)
     monkeypatch.setattr(served.fast_path, "ask", asked)
     async with served.listening() as address, general.connected() as other:
-        connections = [Connection(*await asyncio.open_connection(*address)) for _ in range(6)]
+        connections = [await served.client(address) for _ in range(6)]
         for connection in connections[:2]:
             connection.writer.write(dead)
         await eventually(lambda: len(asked.questions) == 2)
@@ -231,8 +229,6 @@ async def test_the_limit_of_requests_holds(service: Service, dead: bytes, monkey
         monkeypatch.undo()
         for connection in connections:
             assert (await connection.ask(dead))[0] == 200
-            connection.writer.close()
-            await connection.writer.wait_closed()
 
 
 def _has_a_request(served: Served) -> bool:
@@ -243,16 +239,13 @@ async def test_a_body_that_does_not_come_takes_no_place(service: Service, live: 
     """A request whose body is still arriving is not in progress, on either way."""
     for served in (Served(service, max_requests=1), Served(service, fast=False, max_requests=1)):
         async with served.listening() as address:
-            slow, other = [Connection(*await asyncio.open_connection(*address)) for _ in range(2)]
+            slow, other = [await served.client(address) for _ in range(2)]
             slow.writer.write(live[:-5])
             await eventually(partial(_has_a_request, served))
             await turns(3)
             assert served.load.in_progress(len(served.state.tasks)) == 0
             assert (await other.ask(live))[0] == 200
             assert (await slow.ask(live[-5:]))[0] == 200
-            for connection in (slow, other):
-                connection.writer.close()
-                await connection.writer.wait_closed()
         assert served.load.arriving == 0
 
 

@@ -15,7 +15,7 @@ from authsvc.edge.fast_cycle import Headers
 from authsvc.edge.fast_requests import FAST_CALLS
 from authsvc.web.cookies import NAME
 from tests.conftest import Clock, Service
-from tests.edge.served import Connection, Served
+from tests.edge.served import Served
 from tests.selection import slow
 from tests.web.conftest import StoreCalls, login_by_cookie
 
@@ -285,7 +285,7 @@ async def test_one_lookup_each(service: Service, held: Tokens, store_calls: Stor
     """A request takes two round trips, many at once hardly more, and one that is asked often takes one."""
     served = Served(service)
     async with served.listening() as address:
-        first, *others = [Connection(*await asyncio.open_connection(*address)) for _ in range(30)]
+        first, *others = [await served.client(address) for _ in range(30)]
         for token, calls in ((held.live, 2), (held.dead, 2), (held.live, 2), (held.live, 1), (held.dead, 2)):
             store_calls.reset()
             await first.ask(asked([bearer(token)]))
@@ -295,9 +295,6 @@ async def test_one_lookup_each(service: Service, held: Tokens, store_calls: Stor
             (await one)[0] for one in [asyncio.create_task(each.ask(asked([bearer(held.live)]))) for each in others]
         } == {200}
         assert store_calls.made()["mget"] <= 12
-        for connection in (first, *others):
-            connection.writer.close()
-            await connection.writer.wait_closed()
 
 
 async def test_cannot_know(service: Service, held: Tokens, valkey: "redis.Redis") -> None:

@@ -1,7 +1,8 @@
 """Answers leave in one piece, over a real socket."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -52,12 +53,14 @@ class Counting:
         return getattr(self._transport, name)
 
 
+@asynccontextmanager
 async def serving(
     written: list[bytes],
     app: ASGIApp = application,
     state: dict[str, Any] | None = None,
     connections: set[BoundedProtocol] | None = None,
-) -> asyncio.Server:
+) -> AsyncIterator[asyncio.Server]:
+    """A server. At the end none of its connections is open."""
     config = uvicorn.Config(app, http=BoundedProtocol, lifespan="off", log_config=None, server_header=False)
     config.load()
     server_state = ServerState()
@@ -69,15 +72,17 @@ async def serving(
                 connections.add(self)
             super().connection_made(Counting(transport, written))  # type: ignore[arg-type]
 
-    return await loop.create_server(
+    async with await loop.create_server(
         lambda: Protocol(config=config, server_state=server_state, app_state=state or {}), "127.0.0.1", 0
-    )
+    ) as server:
+        yield server
+        await eventually(lambda: not server_state.connections)
 
 
 async def exchange(path: str, *, times: int = 1) -> list[bytes]:
     """The writes to the socket for requests one after another on one connection."""
     written: list[bytes] = []
-    async with await serving(written) as server:
+    async with serving(written) as server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         for _ in range(times):
             writer.write(b"GET %s HTTP/1.1\r\nHost: auth.test\r\n\r\n" % path.encode())
@@ -147,7 +152,7 @@ async def test_streams_are_no_requests_in_progress() -> None:
         await send({"type": "http.response.body", "body": b"end"})
         ended += 1
 
-    async with asyncio.timeout(10), await serving([], streams, {"load": load}, connections) as server:
+    async with asyncio.timeout(10), serving([], streams, {"load": load}, connections) as server:
         address = server.sockets[0].getsockname()
         open_ = [await asyncio.open_connection(*address) for _ in range(4)]
         for reader, writer in open_[:3]:
@@ -172,7 +177,7 @@ async def test_bodies_that_broke_off_are_forgotten() -> None:
     """Requests that never arrive, given up by their clients or refused by us, leave nothing counted."""
     load = Load(max_requests=1)
     head = b"POST / HTTP/1.1\r\nHost: auth.test\r\nTransfer-Encoding: chunked\r\n\r\n"
-    async with await serving([], state={"load": load}) as server:
+    async with serving([], state={"load": load}) as server:
         for end in (b"1\r\na\r\n", b"1\r\na\r\nzz\r\n", b"1\r\na\r\n0\r\n\r\n"):
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             writer.write(head)

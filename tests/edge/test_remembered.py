@@ -1,6 +1,5 @@
 """A worker that remembers answers needs the store for each one, keeps no secret, and tells nobody what others asked."""
 
-import asyncio
 import gc
 import json
 import os
@@ -178,16 +177,14 @@ async def ask_a_thousand_times(service: Service, connections: list[Connection]) 
 async def test_no_secret_stays_in_memory(service: Service) -> None:
     """After a thousand requests on open connections no clear token and no clear secret is in the worker's heap."""
     await service.user()
-    async with Served(service).listening() as address:
-        connections = [Connection(*await asyncio.open_connection(*address)) for _ in range(3)]
+    served = Served(service)
+    async with served.listening() as address:
+        connections = [await served.client(address) for _ in range(3)]
         secrets = await ask_a_thousand_times(service, connections)
         await turns(3)
         gc.collect()
         held = [text if isinstance(text, bytes) else text.encode("utf-8", "replace") for text in texts_in_the_heap()]
         found = [text for text in held if any(secret in text and secret != text for secret in secrets)]
-        for connection in connections:
-            connection.writer.close()
-            await connection.writer.wait_closed()
     assert not found, len(found)
 
 

@@ -19,7 +19,7 @@ from authsvc.store.lookup import Hear, Question
 from authsvc.store.memory import Memory
 from authsvc.web.middleware.access_log import AccessLog
 from tests.conftest import Service
-from tests.edge.served import FORM, Connection, Served, basic, request_of, turns
+from tests.edge.served import FORM, Served, basic, request_of, turns
 from tests.edge.test_protocol import eventually
 
 LAST = b"GET /healthz HTTP/1.1\r\nHost: auth.test\r\nX-Request-ID: the-last-one\r\n\r\n"
@@ -125,7 +125,8 @@ class Remembering(Served):
     async def bytes_for(self, steps: list[Step]) -> bytes:
         """All that one connection is sent, up to the end of the connection or the answer to LAST."""
         async with self.listening() as address:
-            reader, writer = await asyncio.open_connection(*address)
+            client = await self.client(address)
+            reader, writer = client.reader, client.writer
             for step in steps:
                 match step:
                     case bytes():
@@ -144,7 +145,6 @@ class Remembering(Served):
             with suppress(ConnectionError):  # the service has closed the connection
                 while b"the-last-one" not in sent and (piece := await reader.read(65536)):
                     sent += piece
-            writer.transport.abort()
             return sent[: sent.rindex(b"HTTP/1.1 ")] if b"the-last-one" in sent else sent
 
 
@@ -219,7 +219,7 @@ async def test_the_limit_of_requests_holds_for_repeated_ones(service: Service, r
     for kind in (service, forgetful(service)):
         served = Remembering(kind, max_requests=1)
         async with asyncio.timeout(10), served.listening() as address:
-            first, second = [Connection(*await asyncio.open_connection(*address)) for _ in range(2)]
+            first, second = [await served.client(address) for _ in range(2)]
             for connection in (first, second) * 3:
                 assert (await connection.ask(requests.live))[0] == 200
             served.gate.closed = True
@@ -228,8 +228,6 @@ async def test_the_limit_of_requests_holds_for_repeated_ones(service: Service, r
             refused = await second.ask(requests.live)
             served.gate.open()
             answers.append([refused, await first.answer(), await second.ask(requests.live)])
-            for connection in (first, second):
-                connection.writer.close()
     assert answers[0] == answers[1]
     assert [answer[0] for answer in answers[0]] == [503, 200, 200]
 
@@ -238,7 +236,7 @@ async def test_a_client_that_leaves_while_its_repeated_request_waits(service: Se
     """The store is not asked for it any more, and nothing stays counted."""
     served = Remembering(service)
     async with served.listening() as address:
-        leaving, staying = [Connection(*await asyncio.open_connection(*address)) for _ in range(2)]
+        leaving, staying = [await served.client(address) for _ in range(2)]
         for connection in (leaving, staying) * 3:
             await connection.ask(requests.live)
         served.recalled = 0
@@ -252,7 +250,6 @@ async def test_a_client_that_leaves_while_its_repeated_request_waits(service: Se
         served.gate.open()
         for _ in range(2):
             assert (await staying.answer())[0] == 200
-        staying.writer.close()
     assert served.recalled == 1
     assert served.load.on_fast_path == 0
 
