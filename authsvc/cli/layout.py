@@ -10,8 +10,9 @@ _PROSE = frozenset({"name", "device", "permissions", "audience", "scope", "roles
 _READABLE = 24
 # Longer texts in these columns are shortened to this width if the terminal is narrow.
 _SHORT = {"sub": 12, "session_id": 12, "client_id": 12, "client": 24, "user": 32, "username": 32, "actor": 32}
-# The ids that stand in a table in the place of names that are missing.
-_IDS = {"user": "sub", "client": "client_id"}
+# The id that stands in a table in the place of a missing name, and the name that stands for an id.
+_NAMED = {"user": "sub", "client": "client_id"}
+IDS = {id_: name for name, id_ in _NAMED.items()}
 _GAP = "  "
 _INDENT = "    "
 
@@ -62,7 +63,7 @@ def fitted(columns: Columns, rows: Sequence[Sequence[str]], width: int) -> Table
 def with_ids(columns: Columns, row: Sequence[str]) -> list[str]:
     """The row for a table: an id in the place of a missing name, because the column of ids may be left out."""
     cells = dict(zip(columns.names, row, strict=True))
-    return [cells.get(_IDS.get(name, name), text) if text == "-" else text for name, text in cells.items()]
+    return [cells.get(_NAMED.get(name, name), text) if text == "-" else text for name, text in cells.items()]
 
 
 def _least(name: str, texts: Sequence[str], whole: int) -> int:

@@ -7,14 +7,15 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import click
 
 from authsvc.api.schemas import answers
 from authsvc.cli.finding import Names, find_client, find_user
-from authsvc.cli.layout import Columns
-from authsvc.cli.output import cell, coloured, listing, printable, say
+from authsvc.cli.layout import IDS, Columns, flowing
+from authsvc.cli.output import cell, coloured, listing, printable, say, width
 from authsvc.cli.state import attached, run
 from authsvc.errors import NotFound, StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
@@ -107,10 +108,10 @@ def follow_trail(test: Filter, *, limit: int, since_s: int | None, as_json: bool
     shown: Wanted = test
     complained = False
 
-    exact = exact_times or not sys.stdout.isatty()
+    as_text = partial(_flowing, exact_times=exact_times) if sys.stdout.isatty() else _line
 
     async def show(entry: StoredEntry, names: Names) -> None:
-        click.echo(json.dumps(view(entry)) if as_json else _line(await row(entry, names), exact_times=exact))
+        click.echo(json.dumps(view(entry)) if as_json else as_text(await row(entry, names)))
 
     async def work(deps: Deps) -> None:
         nonlocal start, shown, complained
@@ -174,14 +175,24 @@ async def row(entry: StoredEntry, names: Names) -> dict[str, Any]:
     return told
 
 
-def _line(document: Mapping[str, Any], *, exact_times: bool) -> str:
-    """An event as one line: when, what, and then all other fields."""
-    at, event = document["at"], document["event"]
-    rest = {name: value for name, value in document.items() if name not in ("id", "at", "event", "details")}
-    pairs = [*(f"{name}={cell(name, value)}" for name, value in rest.items()), document["details"]]
+def _line(document: Mapping[str, Any]) -> str:
+    """An event as one line for another program: when, what, and then all other fields."""
+    return printable(f"{cell('at', document['at'])}  {document['event']:<24} {' '.join(_pairs(document))}")
+
+
+def _flowing(document: Mapping[str, Any], *, exact_times: bool) -> str:
+    """An event at a terminal. A field is not broken at the end of a line, and an id makes way for a known name."""
+    at = document["at"]
     when = cell("at", at) if exact_times else datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S")
-    text = printable(f"{when}  {event:<24} {' '.join(pairs)}")
+    known = {name: value for name, value in document.items() if IDS.get(name) not in document}
+    parts = [f"{when}  {document['event']}", *(pair for pair in _pairs(known) if pair and not pair.endswith("=-"))]
+    text = flowing([printable(part) for part in parts], width())
     return click.style(text, fg="yellow") if "outcome" in document and coloured() else text
+
+
+def _pairs(document: Mapping[str, Any]) -> list[str]:
+    rest = {name: value for name, value in document.items() if name not in ("id", "at", "event", "details")}
+    return [*(f"{name}={cell(name, value)}" for name, value in rest.items()), document["details"]]
 
 
 def view(entry: StoredEntry) -> dict[str, Any]:

@@ -100,6 +100,18 @@ def test_for_people_an_event_is_a_line(started: Cli, tmp_path: Path) -> None:
         assert follower.end() == INTERRUPTED
 
 
+def test_at_a_terminal_a_followed_event_breaks_between_fields(started: Cli, tmp_path: Path) -> None:
+    """Lines fit into the terminal, and the name of the user stands without the id."""
+    sub = started.user("ada")["sub"]
+    seen = at_a_terminal(
+        *("audit", "--follow", "--event", "user"), started=started, cwd=tmp_path, COLUMNS="40", until="user=ada"
+    )
+    lines = seen.replace("\r", "").rstrip("\n").split("\n")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  user\.created  actor=operator", lines[0]), lines
+    assert lines[1] == "    user=ada", lines
+    assert sub not in seen
+
+
 def test_following_outlives_a_store_that_starts_again(tmp_path: Path) -> None:
     """It says once that the store is gone, once that it is back, and misses nothing that the store kept."""
     options = ("--appendonly", "yes", "--appendfsync", "always")
@@ -132,8 +144,8 @@ def test_following_keeps_no_service_from_starting(tmp_path: Path) -> None:
 # Progress
 
 
-def at_a_terminal(*arguments: str, started: Cli, cwd: Path, **environment: str) -> str:
-    """All that a terminal shows of a command."""
+def at_a_terminal(*arguments: str, started: Cli, cwd: Path, until: str | None = None, **environment: str) -> str:
+    """All that a terminal shows of a command; until: up to the line with this text, which interrupts the command."""
     screen, terminal = pty.openpty()
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
@@ -143,7 +155,7 @@ def at_a_terminal(*arguments: str, started: Cli, cwd: Path, **environment: str) 
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
     os.close(terminal)
-    seen = b""
+    seen, expected = b"", OK
     with process:
         while True:
             try:
@@ -153,8 +165,11 @@ def at_a_terminal(*arguments: str, started: Cli, cwd: Path, **environment: str) 
             if not piece:
                 break
             seen += piece
+            if until is not None and until.encode() in seen and seen.endswith(b"\n"):
+                process.send_signal(signal.SIGINT)
+                until, expected = None, INTERRUPTED
     os.close(screen)
-    assert process.returncode == OK, seen
+    assert process.returncode == expected, seen
     return seen.decode()
 
 
