@@ -61,7 +61,7 @@ def build(deps: Deps) -> ASGIApp:
         inner = _for_browsers(app, deps.settings.allowed_origins)
     service: ASGIApp = RequestMetrics(ResponseHeaders(inner), deps.metrics)
     share = deps.settings.access_log_share
-    return AccessLog(service, share) if share else service
+    return AccessLog(service, share, deps.settings.foreign_key_prefixes) if share else service
 
 
 def endpoint_of(route: Route) -> Endpoint:

@@ -8,6 +8,7 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -21,7 +22,8 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 REPEAT_S = 60.0
 _MAX_TEXTS = 1000
 
-# The secret part of a token, and the credentials of an Authorization field, each after what stays readable.
+# The secret part of a token, and the credentials of an Authorization field, each after what stays readable. A key may
+# have a word in front.
 _SECRET = re.compile(r"([a-z]{3}_[0-9A-Za-z]{12})[0-9A-Za-z]{33}|(basic[ \t]+)[0-9A-Za-z+/=]{12,}", re.IGNORECASE)
 
 
@@ -52,7 +54,23 @@ class Repeats(logging.Filter):
         return True
 
 
-class JsonLines(logging.Formatter):
+class _Masking(logging.Formatter):
+    """A formatter without credentials. Our own messages have none, but the text of an unexpected exception may.
+
+    foreign: the prefixes of foreign keys.
+    """
+
+    def __init__(self, foreign: Sequence[str] = ()) -> None:
+        super().__init__()
+        prefixes = "|".join(map(re.escape, foreign))
+        self._foreign = re.compile(rf"({prefixes})[A-Za-z0-9._~+/=-]+") if foreign else None
+
+    def masked(self, text: str) -> str:
+        shown = _SECRET.sub(r"\1\2…", text)
+        return shown if self._foreign is None else self._foreign.sub(r"\1…", shown)
+
+
+class JsonLines(_Masking):
     """One JSON object a line, so that text from a client cannot look like a line of the service."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -62,15 +80,15 @@ class JsonLines(logging.Formatter):
             "at": at,
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": _masked(record.getMessage()),
+            "message": self.masked(record.getMessage()),
         }
         line |= _fields(record)
         if record.exc_info:
-            line["traceback"] = _masked(self.formatException(record.exc_info))
+            line["traceback"] = self.masked(self.formatException(record.exc_info))
         return json.dumps(line)
 
 
-class TextLines(logging.Formatter):
+class TextLines(_Masking):
     """The local time, the level, the message and the fields as `name=value`. A traceback follows, indented.
 
     Only the service begins a line without indentation. Text from a client cannot steer the terminal.
@@ -78,11 +96,13 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        message = _masked(record.getMessage())
+        message = self.masked(record.getMessage())
         fields = [f"{name}={_value(value)}" for name, value in _fields(record).items() if value not in (None, message)]
         lines = ["  ".join([f"{at} {record.levelname.lower():<7} {_printable(message)}", *fields])]
         if record.exc_info:
-            lines += [f"  {_printable(line)}" for line in _masked(self.formatException(record.exc_info)).split("\n")]
+            lines += [
+                f"  {_printable(line)}" for line in self.masked(self.formatException(record.exc_info)).split("\n")
+            ]
         return "\n".join(lines)
 
 
@@ -101,21 +121,16 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def _masked(text: str) -> str:
-    """The text without credentials. Our own messages have none, but the text of an unexpected exception may."""
-    return _SECRET.sub(r"\1\2…", text)
-
-
-def log_to_stderr(log_format: LogFormat | None = None) -> None:
+def log_to_stderr(log_format: LogFormat | None = None, foreign: Sequence[str] = ()) -> None:
     """Start logging: the service from level `info`, uvicorn from level `warning`.
 
-    log_format: None for text if stderr is a terminal, and for JSON otherwise.
+    log_format: None for text if stderr is a terminal, and for JSON otherwise. foreign: the prefixes of foreign keys.
     """
     if log_format is None:
         log_format = "text" if sys.stderr.isatty() else "json"
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(RequestId())
     handler.addFilter(Repeats())
-    handler.setFormatter(TextLines() if log_format == "text" else JsonLines())
+    handler.setFormatter(TextLines(foreign) if log_format == "text" else JsonLines(foreign))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -23,6 +23,7 @@ from authsvc.core.factor_key import MIN_CHARACTERS, FactorKey
 from authsvc.core.passkey import RelyingParty, may_use, relying_party
 from authsvc.core.scope import SCOPE
 from authsvc.core.throttle import LIMITS, Limits
+from authsvc.core.token import FOREIGN_PREFIX, KEY_WORD
 from authsvc.errors import StartupError
 
 PREFIX = "AUTHSVC_"
@@ -37,6 +38,8 @@ _PATTERNS = {
     "app_scope": "must be words of printable ASCII, without quotes and backslashes, with single spaces between",
     "passkey_rp_id": "must be a domain, in lower case, such as example.org",
     "passkey_origins": "must be whole origins such as https://app.example.org or android:apk-key-hash:…",
+    "key_prefix": "must be a word of lower-case letters and digits, at most 16, that begins with a letter",
+    "foreign_key_prefixes": "must be prefixes of 3 to 32 letters, digits and . _ ~ -, such as sk_live_",
     "allowed_origins": "must be whole origins such as https://app.example.org, without a wildcard or null",
 }
 
@@ -70,6 +73,9 @@ Origins = Annotated[tuple[Annotated[str, Field(pattern=_ORIGIN)], ...], BeforeVa
 # Pages, and apps as `android:apk-key-hash:…`.
 AppOrigins = Annotated[
     tuple[Annotated[str, Field(pattern=r"^(https?://[^\s/*@?#\\]+|android:[!-~]+)$")], ...], BeforeValidator(_split)
+]
+ForeignPrefixes = Annotated[
+    tuple[Annotated[str, Field(pattern=f"^{FOREIGN_PREFIX.pattern}$")], ...], BeforeValidator(_split)
 ]
 FactorKeys = Annotated[tuple[Annotated[str, Field(min_length=MIN_CHARACTERS)], ...], BeforeValidator(_lines)]
 Attempts = Annotated[int, Field(ge=1, le=100_000)]
@@ -214,6 +220,15 @@ class Settings(BaseModel):
     reset_code_ttl_s: Seconds = Field(600, description="lifetime of a password reset code")
     secret_overlap_s: int = Field(
         86400, ge=0, description="how long the old secret of a client stays valid after a rotation"
+    )
+    key_prefix: Annotated[str, Field(pattern=f"^({KEY_WORD.pattern})?$")] = Field(
+        "",
+        description="word in front of new keys: `acme` makes `acme_key_…`, which secret scanners can tell from the "
+        "keys of other issuers; keys with another word, or without one, work on",
+    )
+    foreign_key_prefixes: ForeignPrefixes = Field(
+        (),
+        description="how keys begin that another system issued and `authsvc key import` takes, such as `sk_live_`",
     )
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="port where Prometheus reads the metrics; by default there is none"

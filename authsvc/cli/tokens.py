@@ -15,13 +15,11 @@ from authsvc.cli.prompts import token_or_session
 from authsvc.cli.state import run
 from authsvc.cli.statuses import INACTIVE
 from authsvc.cli.trail import COLUMNS, row, view
-from authsvc.core import token as tokens
-from authsvc.core.token import Kind
 from authsvc.errors import InvalidRequest, NotFound
 from authsvc.flows import issue as issuing
 from authsvc.flows import revoke as revoking
 from authsvc.flows.deps import OPERATOR, Deps
-from authsvc.flows.explain import Explanation
+from authsvc.flows.explain import Explanation, token_of_session
 from authsvc.flows.explain import explain as explain_token
 from authsvc.flows.grants import Grant
 
@@ -115,14 +113,10 @@ def revoke(session_id: str | None) -> None:
     The token is read from stdin or asked for, never an argument; a session's id may be one.
     """
     presented = token_or_session(session_id)
-    token = tokens.parse(presented)
-    if token is None and not tokens.is_handle(presented):
-        raise InvalidRequest("neither a token (its check digits may not match) nor a session's id")
-    if token is not None and token.kind not in (Kind.ACCESS, Kind.REFRESH):
-        raise InvalidRequest("only access and refresh tokens belong to a session")
-    handle = presented if token is None else token.handle
 
     async def work(deps: Deps) -> str:
+        token = token_of_session(deps, presented)
+        handle = presented if token is None else token.handle
         session = await deps.store.sessions.find(handle)
         if session is None:
             raise NotFound(f"no session {handle}; `authsvc token explain` may say how it ended")
@@ -132,6 +126,6 @@ def revoke(session_id: str | None) -> None:
             await revoking.revoke_token(deps, OPERATOR, None, presented)
             if await deps.store.sessions.find(handle) is not None:
                 raise InvalidRequest(f"not a token of session {handle}, which goes on; to end it, give its id")
-        return await Names(deps).user_beside(session.sub)
+        return f"{handle} of {await Names(deps).user_beside(session.sub)}"
 
-    say(f"ended session {handle} of {run(work)}")
+    say(f"ended session {run(work)}")

@@ -13,7 +13,7 @@ from authsvc.core.client import Client, Lifetimes
 from authsvc.core.grace import Previous
 from authsvc.core.reason import Reason
 from authsvc.core.record import Record, Service
-from authsvc.core.token import Kind, Token, is_same_digest
+from authsvc.core.token import BEARER, Kind, Token, is_same_digest
 from authsvc.core.user import User
 
 # How a session began: its user logged in, a client that had authenticated the user asked for a token, or a client asked
@@ -177,7 +177,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
     def match(self, token: Token, now: float) -> "Match | Reason":
         """The rights of the token, or why it does not open the session now. Compares digests in constant time."""
         presented = token.digest
-        if token.kind is Kind.ACCESS:
+        if token.kind in BEARER:
             if is_same_digest(self.access, presented):
                 exp = self.exp
                 return Match(self.granted, exp) if now < exp else Reason.EXPIRED

@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from authsvc.edge.errors import error_response
 from authsvc.edge.fast_cycle import FastCycle, FastHead, Headers
-from authsvc.edge.fast_requests import FAST_CALLS, TRACE_FIELDS, Told
+from authsvc.edge.fast_requests import TRACE_FIELDS, Told, fast_calls
 from authsvc.flows.deps import Deps
 from authsvc.flows.recall import recalled
 from authsvc.metrics import Call
@@ -38,14 +38,14 @@ class FastPath:
         """traced: whether the service writes traces. Only the general way makes spans."""
         self._deps = deps
         self._memory = deps.memory
+        calls = fast_calls(deps.settings.foreign_key_prefixes)
         self._calls = {
-            path: call._replace(fields=call.fields - TRACE_FIELDS) if traced else call
-            for path, call in FAST_CALLS.items()
+            path: call._replace(fields=call.fields - TRACE_FIELDS) if traced else call for path, call in calls.items()
         }
         # The cells of an answer without error, found once: finding them takes longer than counting.
         requests, durations = deps.metrics.requests, deps.metrics.request_duration
         self._cells = {
-            call.method: (requests.cell(*call.call, "200"), durations.cell(*call.call)) for call in FAST_CALLS.values()
+            call.method: (requests.cell(*call.call, "200"), durations.cell(*call.call)) for call in calls.values()
         }
         # The bare heads of recalled requests, by the first four bytes of the request.
         self._bare = {call.method.ljust(4)[:4]: FastHead(call, b"", {}) for call in self._calls.values()}

@@ -7,6 +7,7 @@ later version, so a request with it goes the general way. Nothing is refused her
 import re
 from binascii import a2b_base64
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 from msgspec import Struct
@@ -15,7 +16,7 @@ from authsvc.api.parsing import FORM, JSON
 from authsvc.api.schemas.requests import Requirements
 from authsvc.core import token as tokens
 from authsvc.core.session import Active
-from authsvc.core.token import Kind, Token
+from authsvc.core.token import BEARER, Token
 from authsvc.errors import AccessDenied, InvalidRequest
 from authsvc.flows.deps import Deps
 from authsvc.flows.introspect import Asker, answer, judge, note_use
@@ -90,7 +91,7 @@ _LENGTH_DIGITS = 4
 
 
 class IntrospectRequest(Struct, frozen=True):
-    """A client asks about a token (RFC 7662). token: None if the text is not of the shape of an access token."""
+    """A client asks about a token (RFC 7662). token: None if the text has not the shape of an access token or a key."""
 
     asker: Asker
     token: Token | None
@@ -171,7 +172,7 @@ def _told_by_introspect(answer: bytes) -> Told:
     return b"%scontent-length: %d\r\n" % (_JSON, len(answer)), answer
 
 
-def _read_introspect(query: bytes, fields: Fields, body: bytes) -> IntrospectRequest | None:
+def _read_introspect(foreign: tuple[str, ...], query: bytes, fields: Fields, body: bytes) -> IntrospectRequest | None:
     asked = _BODY.fullmatch(body)
     scheme, _, encoded = fields.get(b"authorization", b"").partition(b" ")
     if asked is None or scheme != b"Basic":
@@ -183,7 +184,7 @@ def _read_introspect(query: bytes, fields: Fields, body: bytes) -> IntrospectReq
     if credentials is None:
         return None
     asker = Asker(credentials[1].decode(), tokens.digest(credentials[2].decode()))
-    return IntrospectRequest(asker, tokens.parse(asked[1].decode(), Kind.ACCESS))
+    return IntrospectRequest(asker, tokens.parse(asked[1].decode(), *BEARER, foreign=foreign))
 
 
 def _fits_verify(query: bytes, fields: Fields) -> bool:
@@ -202,7 +203,7 @@ def _told_by_verify(answer: bytes) -> Told:
     return b"%s%scontent-length: 0\r\n" % (_OK, answer), b""
 
 
-def _read_verify(query: bytes, fields: Fields, body: bytes) -> VerifyRequest | None:
+def _read_verify(foreign: tuple[str, ...], query: bytes, fields: Fields, body: bytes) -> VerifyRequest | None:
     try:
         requirements = verify.parse_requirements(query)
         reads_cookie = b"cookie" in fields and requirements.source != "bearer"
@@ -216,27 +217,29 @@ def _read_verify(query: bytes, fields: Fields, body: bytes) -> VerifyRequest | N
     else:  # the cookie counts for requests that change nothing, whatever site they come from
         safe = {fields[name] for name in _METHOD_FIELDS if name in fields} in _SAFE
         presented = cookie if cookie is not None and safe else ""
-    token = tokens.parse(presented, Kind.ACCESS)
+    token = tokens.parse(presented, *BEARER, foreign=foreign)
     return None if token is None else VerifyRequest(requirements, token, cookie is not None)
 
 
-FAST_CALLS = {
-    b"/introspect": FastCall(
-        Call("POST", "/introspect"),
-        b"POST",
-        _INTROSPECT_FIELDS,
-        _fits_introspect,
-        _presented_to_introspect,
-        _read_introspect,
-        _told_by_introspect,
-    ),
-    b"/verify": FastCall(
-        Call("GET", "/verify"),
-        b"GET",
-        _VERIFY_FIELDS,
-        _fits_verify,
-        _presented_to_verify,
-        _read_verify,
-        _told_by_verify,
-    ),
-}
+def fast_calls(foreign: tuple[str, ...]) -> dict[bytes, FastCall]:
+    """The calls of the fast path, by their paths. foreign: the prefixes of foreign keys."""
+    return {
+        b"/introspect": FastCall(
+            Call("POST", "/introspect"),
+            b"POST",
+            _INTROSPECT_FIELDS,
+            _fits_introspect,
+            _presented_to_introspect,
+            partial(_read_introspect, foreign),
+            _told_by_introspect,
+        ),
+        b"/verify": FastCall(
+            Call("GET", "/verify"),
+            b"GET",
+            _VERIFY_FIELDS,
+            _fits_verify,
+            _presented_to_verify,
+            partial(_read_verify, foreign),
+            _told_by_verify,
+        ),
+    }

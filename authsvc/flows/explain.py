@@ -7,8 +7,8 @@ from authsvc.core import event as events
 from authsvc.core import token as tokens
 from authsvc.core.event import Event
 from authsvc.core.reason import Reason
-from authsvc.core.session import Active, Found, Inactive, decide, inactive_reason
-from authsvc.core.token import Kind
+from authsvc.core.session import Found, inactive_reason
+from authsvc.core.token import OF_SESSION, Token
 from authsvc.errors import InvalidRequest
 from authsvc.flows.deps import Deps
 from authsvc.store.audit import StoredEntry
@@ -41,11 +41,7 @@ class _Beginning:
 
 async def explain(deps: Deps, presented: str) -> Explanation:
     """Say whether a token (or the session with this id) is active, and if not, why. Raises InvalidRequest."""
-    token = tokens.parse(presented)
-    if token is not None and token.kind not in (Kind.ACCESS, Kind.REFRESH):
-        raise InvalidRequest("only access and refresh tokens belong to a session")
-    if token is None and not tokens.is_handle(presented):
-        raise InvalidRequest("neither a token (its check digits may not match) nor a session's id")
+    token = token_of_session(deps, presented)
     handle = presented if token is None else token.handle
     found = await deps.store.lookup.session(handle)
     trail = await _trail(deps, handle, found)
@@ -60,11 +56,19 @@ async def explain(deps: Deps, presented: str) -> Explanation:
     return Explanation(reason is None, reason or "active", handle, shown, trail)
 
 
-def _from_records(found: Found, token: tokens.Token | None, now: float) -> str | None:
-    if token is None:
-        return inactive_reason(found, now)
-    verdict: Active | Inactive = decide(found, token, now)
-    return verdict.reason if isinstance(verdict, Inactive) else None
+def token_of_session(deps: Deps, presented: str) -> Token | None:
+    """The access token, refresh token or key; None for the id of a session. Raises InvalidRequest for anything else."""
+    token = tokens.parse(presented, foreign=deps.settings.foreign_key_prefixes)
+    if token is None and not tokens.is_handle(presented):
+        raise InvalidRequest("neither a token (its check digits may not match) nor a session's id")
+    if token is not None and token.kind not in OF_SESSION:
+        raise InvalidRequest("only access tokens, refresh tokens and keys belong to a session")
+    return token
+
+
+def _from_records(found: Found, token: Token | None, now: float) -> str | None:
+    match = None if token is None else found.session.match(token, now)
+    return match if isinstance(match, Reason) else inactive_reason(found, now)
 
 
 def _from_trail(trail: list[StoredEntry], handle: str, now: float) -> str:

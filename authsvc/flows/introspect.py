@@ -11,7 +11,7 @@ from authsvc.core import token as tokens
 from authsvc.core.client import CLIENT_ID, Client
 from authsvc.core.reason import Reason
 from authsvc.core.session import Active, Found, Inactive, decide
-from authsvc.core.token import Kind, Token
+from authsvc.core.token import BEARER, Token
 from authsvc.flows.deps import Deps
 from authsvc.flows.recall import recalled, remember
 from authsvc.metrics import result_of
@@ -22,11 +22,11 @@ INACTIVE = b'{"active":false}'
 
 
 async def look_up(deps: Deps, presented: str) -> Active | Inactive:
-    """Decide about an access token as it is presented. Raises StoreUnavailable.
+    """Decide about an access token or a key as it is presented. Raises StoreUnavailable.
 
     The use of an active token is not noted yet: the caller calls `note_use` once nothing else refuses the request.
     """
-    token = tokens.parse(presented, Kind.ACCESS)
+    token = parsed(deps, presented)
     if token is None:  # malformed, or of another kind: answered without a round trip
         return _malformed(deps)
     return judge(deps, token, await deps.store.lookup.session(token.handle), deps.clock())
@@ -51,10 +51,8 @@ async def introspect(
     remembered = [*map(find, questions)]
     wanted = chain.from_iterable([one.wanted for one in remembered if one is not None])
     # Malformed tokens and tokens of other kinds are not looked up.
-    parsed = [
-        None if known else tokens.parse(text, Kind.ACCESS) for known, text in zip(remembered, presented, strict=True)
-    ]
-    handles = [token.handle for token in parsed if token is not None]
+    asked = [None if known else parsed(deps, text) for known, text in zip(remembered, presented, strict=True)]
+    handles = [token.handle for token in asked if token is not None]
     moment = await deps.store.lookup.sessions(client_id, handles, wanted)
     now = deps.clock()
     client = asker.admitted(moment, now)
@@ -62,8 +60,8 @@ async def introspect(
         return None
     return [
         recalled(deps, known, moment, now)
-        or answer(deps, moment, asker, client, tokens.parse(text, Kind.ACCESS) if known else token, question, now)
-        for known, token, text, question in zip(remembered, parsed, presented, questions, strict=True)
+        or answer(deps, moment, asker, client, parsed(deps, text) if known else token, question, now)
+        for known, token, text, question in zip(remembered, asked, presented, questions, strict=True)
     ]
 
 
@@ -115,6 +113,11 @@ def answer(
 def _malformed(deps: Deps) -> Inactive:
     deps.metrics.tokens_checked.add("malformed")
     return Inactive(Reason.UNKNOWN)
+
+
+def parsed(deps: Deps, presented: str) -> Token | None:
+    """The access token or key, None if the text is neither."""
+    return tokens.parse(presented, *BEARER, foreign=deps.settings.foreign_key_prefixes)
 
 
 def judge(deps: Deps, token: Token, found: Found | None, now: float) -> Active | Inactive:

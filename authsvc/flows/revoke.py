@@ -5,19 +5,19 @@ from authsvc.core.client import Client
 from authsvc.core.event import About, Event
 from authsvc.core.reason import Reason
 from authsvc.core.session import Session
-from authsvc.core.token import Kind
+from authsvc.core.token import OF_SESSION
 from authsvc.errors import UnauthorizedClient
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.sessions import end_session
 
 
 async def revoke_token(deps: Deps, caller: Caller, client: Client | None, presented: str) -> None:
-    """End the session of an access or refresh token. Unknown tokens are no error (section 2.2).
+    """End the session of an access token, a refresh token or a key. Unknown tokens are no error (section 2.2).
 
     client: the caller, which may revoke its own tokens. None: an admin, who may revoke all. Raises UnauthorizedClient.
     """
-    token = tokens.parse(presented)
-    if token is None or token.kind not in (Kind.ACCESS, Kind.REFRESH):
+    token = tokens.parse(presented, *OF_SESSION, foreign=deps.settings.foreign_key_prefixes)
+    if token is None:
         return
     session = await deps.store.sessions.find(token.handle)
     if session is None:

@@ -55,7 +55,7 @@ def serve(settings: Settings, *, dev: bool = False) -> None:
     """
     if dev:
         settings = for_development(settings)
-    log_to_stderr(settings.log_format)
+    log_to_stderr(settings.log_format, settings.foreign_key_prefixes)
     raise_descriptors()
     # This handler also stops the embedded store if the signal comes during the start.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

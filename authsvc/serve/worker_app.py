@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 def make_worker_app(settings: Settings, values: SharedArray) -> "WorkerApp":
     """The application of this process, which counts in `values`. uvicorn calls this in each worker process."""
-    log_to_stderr(settings.log_format)
+    log_to_stderr(settings.log_format, settings.foreign_key_prefixes)
     return WorkerApp(settings, Metrics(CALLS, values_in(values)))
 
 

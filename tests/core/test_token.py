@@ -17,13 +17,17 @@ from authsvc.core import token as tokens
 from authsvc.core.issuing import Pair
 from authsvc.core.token import (
     ALPHABET,
+    BEARER,
     DIGEST_LENGTH,
     HANDLE_LENGTH,
+    KEY_WORD,
     LENGTH,
     SECRET_LENGTH,
     Kind,
     Token,
+    foreign_handle,
     parse,
+    stored_form,
     successor,
 )
 
@@ -42,7 +46,7 @@ CHI_SQUARE_61 = 170.0
 def test_round_trip(kind: Kind, handle: str) -> None:
     """A new token has 49 characters of the documented format and is recognised as what it is."""
     token = tokens.new(kind, handle)
-    assert re.fullmatch(r"(tok|ref|rst|aut|dev|sec)_[0-9A-Za-z]{45}", token.text)
+    assert re.fullmatch(r"(tok|ref|rst|aut|dev|key|sec)_[0-9A-Za-z]{45}", token.text)
     assert len(token.text.encode()) == LENGTH == 49
     assert parse(token.text) == parse(token.text, kind) == token
     assert (token.kind, token.handle) == (kind, handle)
@@ -80,7 +84,7 @@ def test_swapped_neighbours_are_refused(kind: Kind, at: int) -> None:
     assert swapped == text or parse(swapped) is None
 
 
-@given(st.text(max_size=80) | st.from_regex(r"(tok|ref|rst|aut|dev|sec)_[0-9A-Za-z]{45}", fullmatch=True))
+@given(st.text(max_size=80) | st.from_regex(r"([a-z]{1,4}_)?(tok|key|sec)_[0-9A-Za-z]{45}", fullmatch=True))
 def test_any_string_is_answered_without_error(text: str) -> None:
     """Parsing never raises. A parsed token has exactly the given text."""
     token = parse(text)
@@ -107,6 +111,77 @@ def test_a_kind_works_only_where_it_belongs(kind: Kind, wanted: Kind) -> None:
     assert (parse(text, wanted) is not None) == (kind is wanted)
     if kind is not wanted:
         assert parse(wanted + text[3:]) is None
+
+
+words = st.from_regex(KEY_WORD, fullmatch=True)
+
+
+@given(words, handles)
+def test_a_key_with_a_word_in_front(word: str, handle: str) -> None:
+    """A key is recognised with any word in front. So an installation can change the word, and old keys work on."""
+    token = tokens.new(Kind.KEY, handle, word)
+    assert re.fullmatch(rf"{word}_key_[0-9A-Za-z]{{45}}", token.text)
+    assert parse(token.text) == parse(token.text, Kind.KEY) == parse(token.text, *BEARER) == token
+    assert token.handle == handle
+    assert parse(token.text, Kind.ACCESS) is None
+
+
+@given(words, words)
+def test_the_check_digits_cover_the_word(word: str, other: str) -> None:
+    """A key with another word, without its word, or with a word that it did not have is no token."""
+    text = tokens.new(Kind.KEY, word=word).text
+    assert parse(text.removeprefix(f"{word}_")) is None
+    assert word == other or parse(f"{other}_{text.removeprefix(f'{word}_')}") is None
+    assert parse(f"{other}_{tokens.new(Kind.KEY).text}") is None
+    assert parse(f"{other}_{text}") is None
+    assert parse(text.replace("_key_", "_tok_")) is None
+
+
+@settings(max_examples=15, deadline=None)
+@given(words)
+def test_every_change_of_a_key_with_a_word_is_refused(word: str) -> None:
+    """A key with one changed, missing or additional character is no token, in the word too."""
+    text = tokens.new(Kind.KEY, word=word).text
+    for at, held in enumerate(text):
+        assert parse(text[:at] + text[at + 1 :]) is None
+        for other in SUBSTITUTES:
+            assert other == held or parse(text[:at] + other + text[at + 1 :]) is None
+    for more in SUBSTITUTES:
+        assert parse(text + more) is None
+        assert parse(more + text) is None
+
+
+FOREIGN = ("sk_live_", "pat-")
+
+
+@given(st.sampled_from(FOREIGN), st.text("0123456789abcdefABCDEF._~+/=-", min_size=16, max_size=190))
+def test_foreign_keys(prefix: str, rest: str) -> None:
+    """A foreign key is recognised by its prefix. Its handle follows from its digest, which an import knows."""
+    text = prefix + rest
+    token = parse(text, *BEARER, foreign=FOREIGN)
+    assert token == parse(text, foreign=FOREIGN)
+    assert token is not None
+    digest = hashlib.sha256(text.encode()).digest()
+    assert (token.kind, token.handle, token.digest) == (Kind.KEY, foreign_handle(digest), stored_form(digest))
+    assert tokens.is_handle(token.handle)
+    assert text not in repr(token)
+    assert parse(text) is None
+    assert parse(text, Kind.ACCESS, foreign=FOREIGN) is None
+    assert parse(text, foreign=("other_",)) is None
+
+
+@pytest.mark.parametrize("rest", ["", "0" * 11, "0" * 193, "0" * 30 + " ", "0" * 30 + "\n", "0" * 30 + "é", "\0" * 30])
+def test_what_is_no_foreign_key(rest: str) -> None:
+    """A foreign key has 20 to 200 characters that a bearer token may have."""
+    assert parse("sk_live_" + rest, foreign=FOREIGN) is None
+
+
+def test_a_foreign_prefix_opens_no_other_kind() -> None:
+    """A token of our own is judged by its own form, also if the settings name its prefix as foreign."""
+    for kind in Kind:
+        text = tokens.new(kind).text
+        assert parse(text, foreign=(f"{kind}_",)) == parse(text)
+        assert parse(text[:-1] + ("0" if text[-1] != "0" else "1"), foreign=(f"{kind}_",)) is None
 
 
 def test_handles_do_not_repeat() -> None:

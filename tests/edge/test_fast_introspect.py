@@ -10,14 +10,14 @@ from authsvc.api.parsing import load_form, validated
 from authsvc.api.schemas.requests import IntrospectForm
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
-from authsvc.edge.fast_requests import FAST_CALLS, IntrospectRequest
+from authsvc.edge.fast_requests import IntrospectRequest, fast_calls
 from authsvc.flows.introspect import Asker
 from tests.conftest import Service
 from tests.edge.served import FORM, Served, basic, request_of
 from tests.selection import examples
 
 HINT = b"&token_type_hint=refresh_token"
-read = FAST_CALLS[b"/introspect"].read
+read = fast_calls(())[b"/introspect"].read
 
 
 async def cases(service: Service) -> list[tuple[str, bytes, bool]]:
@@ -105,7 +105,7 @@ async def test_an_allowed_field_changes_no_answer(service: Service) -> None:
     general = Served(service, fast=False)
     async with general.connected() as connection:
         expected = await connection.ask(request_of(plain, body))
-        for field in sorted(FAST_CALLS[b"/introspect"].fields - read_by_us):
+        for field in sorted(fast_calls(())[b"/introspect"].fields - read_by_us):
             for value in (b"1", b"https://evil.test/, a; b=c"):
                 assert await connection.ask(request_of([*plain, (field, value)], body)) == expected, field
 

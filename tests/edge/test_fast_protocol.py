@@ -16,7 +16,7 @@ from authsvc.core.token import Kind
 from authsvc.edge import fast_path
 from authsvc.edge.fast_cycle import FastCycle, FastHead
 from authsvc.edge.fast_path import FastPath
-from authsvc.edge.fast_requests import FAST_CALLS
+from authsvc.edge.fast_requests import fast_calls
 from authsvc.errors import StoreUnavailable
 from authsvc.settings import Settings
 from authsvc.store import keys
@@ -387,7 +387,7 @@ async def test_the_store_is_asked_for_as_long_as_one_request_may_take(
         before = loop.time()
         heard: list[Any] = []
         fields = {b"authorization": basic("client-1", "no")}
-        cycle = FastCycle({}, FastHead(FAST_CALLS[b"/introspect"], b"", fields), keep_alive=True)
+        cycle = FastCycle({}, FastHead(fast_calls(())[b"/introspect"], b"", fields), keep_alive=True)
         cycle.content = b"token=x"
         fast_path = FastPath(deps)
         assert fast_path.read(cycle, b"")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from authsvc.core import token as tokens
-from authsvc.core.token import Kind
+from authsvc.core.token import BEARER
 from authsvc.store import keys
 from tools.sdk_vectors.files import made
 
@@ -36,9 +36,10 @@ def test_the_readme_explains_every_file() -> None:
 
 
 def test_the_service_agrees_on_tokens() -> None:
-    """The service recognises the same texts as access tokens, and reads the same handles from them."""
-    for case in read("tokens.json")["cases"]:
-        token = tokens.parse(case["text"], Kind.ACCESS)
+    """The service recognises the same texts as access tokens and keys, and reads the same handles from them."""
+    vectors = read("tokens.json")
+    for case in vectors["cases"]:
+        token = tokens.parse(case["text"], *BEARER, foreign=tuple(vectors["foreign_key_prefixes"]))
         assert (token.handle if token else None) == case["handle"], case["name"]
 
 

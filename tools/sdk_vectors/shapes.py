@@ -4,19 +4,23 @@ from typing import Any
 
 from authsvc_sdk.answers import INACTIVE, Active
 from authsvc_sdk.cache import _keys_of, key_digest
-from authsvc_sdk.tokens import _check, handle_of, is_access_token
+from authsvc_sdk.tokens import handle_of, is_token
 
-from authsvc.core.token import ALPHABET, Kind, assemble
+from authsvc.core.token import ALPHABET, Kind, assemble, check
 
 HANDLE = "7Hk2pQ9xV3bN"
 TOKEN = assemble(Kind.ACCESS, HANDLE, 62**26 + 987654321).text
 OTHER = assemble(Kind.ACCESS, "000000000001", 0).text
+KEY = assemble(Kind.KEY, HANDLE, 62**26 + 987654321).text
+WORDED = assemble(Kind.KEY, HANDLE, 62**26 + 987654321, "acme").text
+FOREIGN = "sk_live_" + "4fQ0kzPq1LxA" * 2
 THIRD = assemble(Kind.ACCESS, "zzzzzzzzzzzz", 62**27 - 1).text
-_PREFIXES = ["ref", "rst", "sec", "aut", "key", "dev", "Tok", "TOK", "tok"]
+_PREFIXES = ["ref", "rst", "sec", "aut", "key", "dev", "Tok", "TOK", "tok", "acme_tok", "acme_ref"]
+_FOREIGN_PREFIXES = ("sk_live_", "pat-")
 
 
 def tokens() -> dict[str, Any]:
-    """Texts, and whether each of them has the form of an access token."""
+    """Texts, and whether each of them has the form of an access token or a key."""
     texts = {
         "an access token": TOKEN,
         "the lowest secret": OTHER,
@@ -41,6 +45,30 @@ def tokens() -> dict[str, Any]:
         "Kelvin sign in the prefix": _checked("to\u212a_" + TOKEN[4:43]),
         "combining accent at the end": TOKEN + "\u0301",
         "49 characters outside of the BMP": "\U0001d7d8" * 49,
+        "a key": KEY,
+        "a key with a word in front": WORDED,
+        "a key with the longest word": assemble(Kind.KEY, HANDLE, 7, "a" + "9" * 15).text,
+        "a key with a word that is too long": assemble(Kind.KEY, HANDLE, 7, "a" * 17).text,
+        "a key with a word in capitals": assemble(Kind.KEY, HANDLE, 7, "Acme").text,
+        "a key with a word that begins with a digit": assemble(Kind.KEY, HANDLE, 7, "1acme").text,
+        "a key with two words": assemble(Kind.KEY, HANDLE, 7, "acme_eu").text,
+        "a key with an empty word": _checked("_" + KEY[:43]),
+        "a key with another word than its digits have": "emca" + WORDED[4:],
+        "a key without its word": WORDED[5:],
+        "a key with a word that its digits lack": "acme_" + KEY,
+        "a key one character short": WORDED[:-1],
+        "a key with a line feed at the end": WORDED + "\n",
+        "a foreign key": FOREIGN,
+        "another foreign key": "pat-" + "x._~+/=-" * 2 + "0",
+        "the shortest foreign key": "pat-" + "0" * 16,
+        "a foreign key that is too short": "pat-" + "0" * 15,
+        "the longest foreign key": "pat-" + "0" * 196,
+        "a foreign key that is too long": "pat-" + "0" * 197,
+        "a foreign key with a space": FOREIGN + " 0",
+        "a foreign key with a line feed at the end": FOREIGN + "\n",
+        "a foreign key with a letter beyond ASCII": FOREIGN + "\u00e9",
+        "a foreign prefix that is not named": "sk_test_" + FOREIGN[8:],
+        "a foreign prefix in another case": FOREIGN.replace("sk", "SK"),
     }
     for prefix in _PREFIXES:
         texts[f"the prefix {prefix}, with its check digits"] = _checked(f"{prefix}_{TOKEN[4:43]}")
@@ -50,10 +78,11 @@ def tokens() -> dict[str, Any]:
     texts["two characters exchanged"] = TOKEN[:5] + TOKEN[6] + TOKEN[5] + TOKEN[7:]
     texts["another case"] = TOKEN[:4] + TOKEN[4:].swapcase()
     return {
+        "foreign_key_prefixes": _FOREIGN_PREFIXES,
         "cases": [
-            {"name": name, "text": text, "handle": handle_of(text) if is_access_token(text) else None}
+            {"name": name, "text": text, "handle": handle_of(text) if is_token(text, _FOREIGN_PREFIXES) else None}
             for name, text in texts.items()
-        ]
+        ],
     }
 
 
@@ -74,6 +103,9 @@ def digests() -> dict[str, Any]:
         (TOKEN, user(TOKEN)),
         (OTHER, user(OTHER, sub="gro\u00dfe Stra\u00dfe", client_id="shop")),
         (TOKEN, None),
+        (KEY, user(KEY)),
+        (WORDED, user(WORDED)),
+        (FOREIGN, user(FOREIGN)),
     ]
     every = [key_digest(f"client:{own}"), key_digest("service")]
     return {
@@ -97,7 +129,7 @@ def user(token: str, sub: str = "ada", client_id: str = "app") -> Active:
 
 
 def _checked(body: str) -> str:
-    return body + _check(body)
+    return body + check(body)
 
 
 def _next(character: str) -> str:

@@ -4,6 +4,7 @@ import logging
 import random
 import re
 import time
+from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,16 +13,17 @@ from authsvc.web.scope import SAMPLED
 
 log = logging.getLogger("authsvc.access")
 
-# A client may put a token into a path by mistake. The log must not show it.
-_TOKEN = re.compile(rf"({'|'.join(Kind)})_[0-9A-Za-z]+")
-
 
 class AccessLog:
     """Logs a share of the requests: method, path without query, status, duration in ms, request id."""
 
-    def __init__(self, app: ASGIApp, share: float) -> None:
+    def __init__(self, app: ASGIApp, share: float, foreign: Sequence[str] = ()) -> None:
+        """foreign: the prefixes of foreign keys."""
         self._app = app
         self._share = share
+        # A client may put a token into a path by mistake. The log must not show it.
+        prefixes = "|".join([*(f"{kind}_" for kind in Kind), *map(re.escape, foreign)])
+        self._token = re.compile(rf"({prefixes})[0-9A-Za-z._~+=-]+")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not self._is_sampled(scope):
@@ -33,7 +35,7 @@ class AccessLog:
             if message["type"] == "http.response.start":
                 fields = {
                     "method": scope["method"],
-                    "path": _TOKEN.sub(r"\1_…", scope["path"]),
+                    "path": self._token.sub(r"\1…", scope["path"]),
                     "status": message["status"],
                     "duration_ms": round((time.perf_counter() - started) * 1000, 2),
                     "request_id": scope.get("request_id"),

@@ -18,7 +18,7 @@ class Active:
     auth_time: when the user was authenticated. None: nobody told the service.
     acr: the level of assurance, such as `aal2`. None: unknown.
     vouched_by: the client by whose word the user was authenticated elsewhere. None: the user logged in at the service.
-    token_use: `client` if the token speaks for a client itself and for no user. None: it is a user's.
+    token_use: `client` if the token speaks for a client itself and for no user, `key` for a key. None: a session.
     scope: what the token allows (RFC 6749 section 3.3). `scopes` is the same as a set.
     aud: the resource servers that the token is for. Empty: for all of them.
     version: rises with every change to the user.

@@ -16,7 +16,7 @@ from authsvc_sdk.outages import Outages
 from authsvc_sdk.server_clock import ServerClock
 from authsvc_sdk.streams import ended_by, refusal, user_of
 from authsvc_sdk.subscription import follow
-from authsvc_sdk.tokens import is_access_token
+from authsvc_sdk.tokens import is_token
 from authsvc_sdk.wire import IntrospectionResponse, Wire
 
 
@@ -84,19 +84,18 @@ class AsyncIntrospector:
             await wire.aclose()
 
     def cached(self, token: str) -> Active | Inactive | None:
-        """The answer if it is cached and known to hold at this moment. None: call `introspect`."""
-        return None if self._cache is None else self._cache.get(token)
+        """The answer if it is known at this moment without asking the service. None: call `introspect`."""
+        answer = None if self._cache is None else self._cache.get(token)
+        return INACTIVE if answer is None and not is_token(token, self._config.foreign_key_prefixes) else answer
 
     async def introspect(self, token: str) -> Active | Inactive:
-        """Tell whether an access token is active right now, and for whom.
+        """Tell whether an access token or a key is active right now, and for whom.
 
         Raises Unavailable if the service can't tell, which is neither a yes nor a no.
         """
         answer = self.cached(token)
         if answer is not None:
             return answer
-        if not is_access_token(token):
-            return INACTIVE
         self.start()
         try:
             async with asyncio.timeout(self._config.timeout_s):

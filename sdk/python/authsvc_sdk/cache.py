@@ -163,16 +163,13 @@ class Cache:
             return
         if any(self._changed_keys.get(key, 0) > mark for key in digests):
             return
-        inactive = isinstance(answer, Inactive)
-        max_age_s = _INACTIVE_MAX_AGE_S if inactive else self._config.cache_max_age_s
-        self._put(token, _Entry(answer, digests, min(until, clock.now() + max_age_s), exp), inactive)
-
-    def _put(self, token: str, entry: _Entry, inactive: bool) -> None:
-        digest = sha256(token.encode()).digest()
+        inactive, digest = isinstance(answer, Inactive), sha256(token.encode()).digest()
         for entries in (self._active, self._inactive):
             entries.drop(digest)
-        for key in entry.keys:
+        for key in digests:
             self._digests_by_key.setdefault(key, set()).add(digest)
+        max_age_s = _INACTIVE_MAX_AGE_S if inactive else self._config.cache_max_age_s
+        entry = _Entry(answer, digests, min(until, clock.now() + max_age_s), exp)
         (self._inactive if inactive else self._active).put(digest, entry)
 
     def _unindex(self, digest: bytes, entry: _Entry) -> None:

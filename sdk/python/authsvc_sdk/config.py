@@ -12,6 +12,7 @@ class Config:
     timeout_s: the longest time that one check takes, retry included.
     audience: refuse tokens whose `aud` does not name it.
     tls: for a CA of your own or a client certificate.
+    foreign_key_prefixes: how keys begin that another system issued: the service's AUTHSVC_FOREIGN_KEY_PREFIXES.
 
     cache: keep answers in this process and drop them when the service announces a change.
     cache_size, cache_max_age_s: how many answers the cache keeps, and how long it keeps each of them.
@@ -26,6 +27,7 @@ class Config:
     timeout_s: float = 3.0
     audience: str | None = None
     tls: ssl.SSLContext | None = None
+    foreign_key_prefixes: tuple[str, ...] = ()
     cache: bool = False
     cache_size: int = 100_000
     cache_max_age_s: float = 300.0

@@ -6,10 +6,9 @@ import threading
 from typing import Any, Self
 
 from authsvc_sdk import forks
-from authsvc_sdk.answers import INACTIVE, Active, Inactive
+from authsvc_sdk.answers import Active, Inactive
 from authsvc_sdk.async_introspector import AsyncIntrospector
 from authsvc_sdk.errors import Unavailable
-from authsvc_sdk.tokens import is_access_token
 
 # How much longer than the time limit a thread waits for its answer.
 _HANDOVER_S = 1.0
@@ -55,19 +54,17 @@ class Introspector:
             thread.stop()
 
     def cached(self, token: str) -> Active | Inactive | None:
-        """The answer if it is cached and known to hold at this moment. None: call `introspect`."""
+        """The answer if it is known at this moment without asking the service. None: call `introspect`."""
         return self._inner.cached(token)
 
     def introspect(self, token: str) -> Active | Inactive:
-        """Tell whether an access token is active right now, and for whom.
+        """Tell whether an access token or a key is active right now, and for whom.
 
         Raises Unavailable if the service can't tell, which is neither a yes nor a no.
         """
         answer = self._inner.cached(token)
         if answer is not None:
             return answer
-        if not is_access_token(token):
-            return INACTIVE
         future = asyncio.run_coroutine_threadsafe(self._inner.introspect(token), self._running().loop)
         try:
             return future.result(self._timeout_s)
