@@ -26,7 +26,7 @@ class Live(NamedTuple):
 
     handle: str
     session: Session
-    user: User
+    user: User  # or what stands for a client that speaks for itself
 
 
 class Newest(NamedTuple):
@@ -85,10 +85,10 @@ async def _live(deps: Deps, pages: Iterable[list[str]], asked: Asked, looked_at:
     clients: dict[str, Client | None] = {asked.client.client_id: asked.client} if asked.client else {}
     read = 0
     for handles in pages:
-        found = zip(handles, await deps.store.sessions.find_all(handles), strict=True)
+        read_now = zip(handles, await deps.store.sessions.find_all(handles), strict=True)
         sessions = [
             (handle, session)
-            for handle, session in found
+            for handle, session in read_now
             if session is not None and asked.client_id in (None, session.client_id)
         ]
         read += len(handles)
@@ -98,10 +98,9 @@ async def _live(deps: Deps, pages: Iterable[list[str]], asked: Asked, looked_at:
         now = deps.clock()
         live = []
         for handle, session in sessions:
-            user = users[session.sub]
-            reason = inactive_reason(Found(handle, session, user, clients[session.client_id], service), now)
-            if reason is None and user is not None:
-                live.append(Live(handle, session, user))
+            found = Found(handle, session, users[session.sub], clients[session.client_id], service)
+            if inactive_reason(found, now) is None and (owner := found.owner) is not None:
+                live.append(Live(handle, session, owner))
         looked_at(read)
         yield live
 

@@ -3,11 +3,12 @@
 from authsvc.core import issuing
 from authsvc.core import scope as scopes
 from authsvc.core import token as tokens
-from authsvc.core.client import Client, Lifetimes
+from authsvc.core.client import Lifetimes
 from authsvc.core.event import About, Event
 from authsvc.core.issuing import Opening
 from authsvc.core.session import CLIENT
 from authsvc.errors import StoreUnavailable, UnauthorizedClient
+from authsvc.flows.clients import Parties
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.grants import Grant
 
@@ -15,18 +16,19 @@ from authsvc.flows.grants import Grant
 _LIVES_S = 15 * 60
 
 
-async def issue_to_client(deps: Deps, caller: Caller, client: Client, scope: str = "") -> Grant:
+async def issue_to_client(deps: Deps, caller: Caller, parties: Parties, scope: str = "") -> Grant:
     """Issue an access token whose `sub` is the client. It has no roles, and ends with the client's sessions.
 
     scope: within the client's registered scope. Raises UnauthorizedClient, InvalidScope.
     """
+    client, service = parties
     if not client.may("token"):
         raise UnauthorizedClient("client_credentials: only for a client with the permission token")
     now = deps.clock()
     opening = Opening(
         user=client.itself,
         client=client,
-        service=await deps.store.service.get(),
+        service=service,
         lifetimes=Lifetimes(_LIVES_S, _LIVES_S, _LIVES_S),
         refreshable=False,
         scope=scopes.within(scope, client.widest_scope(deps.settings.app_scope)),

@@ -97,7 +97,13 @@ async def authenticate(ctx: RequestContext, credentials: ClientCredentials) -> C
 
 async def client_of(ctx: RequestContext, form: ClientForm | None = None) -> Client:
     """Authenticate the calling client. Raises InvalidClient, InvalidRequest, TooManyAttempts."""
-    return await authenticate(ctx, client_credentials(ctx.request, form))
+    return (await parties_of(ctx, form)).client
+
+
+async def parties_of(ctx: RequestContext, form: ClientForm | None = None) -> clients.Parties:
+    """Authenticate the calling client, as `client_of` does."""
+    credentials = client_credentials(ctx.request, form)
+    return await clients.authenticated(ctx.deps, ctx.caller, credentials.client_id, credentials.secret)
 
 
 async def login_client(ctx: RequestContext, client_id: str | None, default: str) -> clients.Parties:

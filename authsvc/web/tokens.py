@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse, Response
 
 from authsvc.api.parsing import JSON
 from authsvc.api.schemas import answers, requests
-from authsvc.core.client import BUILT_IN, Client
+from authsvc.core.client import BUILT_IN
 from authsvc.errors import InvalidRequest, UnauthorizedClient, UnsupportedGrantType
 from authsvc.flows import client_token as client_tokens
 from authsvc.flows import introspect as introspection
@@ -14,6 +14,7 @@ from authsvc.flows import issue as issuing
 from authsvc.flows import login as logins
 from authsvc.flows import refresh as refreshing
 from authsvc.flows import revoke as revocation
+from authsvc.flows.clients import Parties
 from authsvc.flows.grants import Grant
 from authsvc.web import callers, cookies
 from authsvc.web.context import RequestContext
@@ -54,23 +55,24 @@ async def login(ctx: RequestContext) -> Response:
 async def token(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     form = await form_body(ctx.request, requests.TokenForm)
-    client = await callers.client_of(ctx, form)
+    parties = await callers.parties_of(ctx, form)
     grant = _GRANTS.get(form.grant_type)
     if grant is None:
         raise UnsupportedGrantType(f"grant_type: one of {', '.join(_GRANTS)}")
-    return granted(await grant(ctx, client, form))
+    return granted(await grant(ctx, parties, form))
 
 
-async def _refreshed(ctx: RequestContext, client: Client, form: requests.TokenForm) -> Grant:
+async def _refreshed(ctx: RequestContext, parties: Parties, form: requests.TokenForm) -> Grant:
     if form.refresh_token is None:
         raise InvalidRequest("refresh_token: required")
+    client = parties.client
     caller = ctx.caller_as(f"client:{client.client_id}")
     return await refreshing.refresh(ctx.deps, caller, client, form.refresh_token, form.scope)
 
 
-async def _issued_to_client(ctx: RequestContext, client: Client, form: requests.TokenForm) -> Grant:
-    caller = ctx.caller_as(f"client:{client.client_id}")
-    return await client_tokens.issue_to_client(ctx.deps, caller, client, form.scope or "")
+async def _issued_to_client(ctx: RequestContext, parties: Parties, form: requests.TokenForm) -> Grant:
+    caller = ctx.caller_as(f"client:{parties.client.client_id}")
+    return await client_tokens.issue_to_client(ctx.deps, caller, parties, form.scope or "")
 
 
 # By grant type (RFC 6749).

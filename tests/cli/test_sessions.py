@@ -8,7 +8,10 @@ import redis
 from authsvc.cli.statuses import MISUSED, NOT_FOUND, OK
 from authsvc.core import token as tokens
 from authsvc.flows import all_sessions
-from authsvc.flows.deps import Deps
+from authsvc.flows.client_token import issue_to_client
+from authsvc.flows.clients import Parties
+from authsvc.flows.deps import OPERATOR, Deps
+from authsvc.flows.grants import Grant
 from tests.cli.test_cli import Cli
 
 
@@ -53,6 +56,24 @@ def test_only_live_sessions_are_listed(started: Cli) -> None:
     started.ok("user", "suspend", "ada")
     result = started("session", "list")
     assert (result.exit_code, result.stdout, result.stderr) == (OK, "", "no live sessions\n")
+
+
+def test_tokens_of_clients_are_listed_and_counted(started: Cli) -> None:
+    """A token that a client got for itself is a session too, without a user. A cut-off counts it."""
+    client_id = started.json("client", "create", "job", "--permission", "token")["client_id"]
+
+    async def issued(deps: Deps) -> Grant:
+        parties = Parties(await deps.store.clients.get(client_id), await deps.store.service.get())
+        return await issue_to_client(deps, OPERATOR, parties)
+
+    first = started.do(issued).session_id
+    started.clock.forward(1)
+    second = started.do(issued).session_id
+    assert ids(started) == ids(started, "--client", "job") == [second, first]
+    document = started.lines("session", "list")[0]
+    assert (document["sub"], document["client"]) == (client_id, "job")
+    assert started("client", "logout", "job").stderr == f"ended 2 sessions opened through job ({client_id})\n"
+    assert ids(started) == []
 
 
 def test_the_walk_takes_one_page_of_keys_at_a_time(started: Cli) -> None:
