@@ -23,12 +23,14 @@ AuthError
 ├── UnauthorizedClient
 ├── InvalidGrant
 ├── InvalidScope
+├── InvalidTarget
 ├── UnsupportedGrantType
 ├── WeakPassword
 ├── UsernameTaken
 ├── LastAdmin
 ├── TooManyAttempts        retry_after_s
 ├── TooManyChanges         retry_after_s
+├── TooManyTokens          retry_after_s
 ├── Overloaded
 ├── Busy
 ├── StoreUnavailable       todo
@@ -164,6 +166,15 @@ class InvalidScope(AuthError):
     """The scope is malformed or exceeds what may be granted."""
 
 
+class InvalidTarget(AuthError):
+    """An exchanged token may not be for this resource server (RFC 8693 section 2.2.2)."""
+
+    def __init__(
+        self, message: str = "audience: neither in that of the token nor in the exchange_audience of this client"
+    ) -> None:
+        super().__init__(message)
+
+
 class UnsupportedGrantType(AuthError):
     """The token endpoint does not know this grant type."""
 
@@ -193,6 +204,14 @@ class TooManyChanges(AuthError):
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__("too many changes of the same thing at once, try again later")
+        self.retry_after_s = retry_after_s
+
+
+class TooManyTokens(AuthError):
+    """The session has as many exchanged tokens as it may have. `retry_after_s`: whole seconds until one expires."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("this session has too many exchanged tokens, try again when one has expired")
         self.retry_after_s = retry_after_s
 
 

@@ -54,6 +54,10 @@ PUBLIC = {
     "RevokeForm.token_type_hint": "names a kind of token",
     "SaltedSha.digest": "names a hash function",
     "Service.hash_forms": "names of algorithms with their parameters",
+    "Tokens.issued_token_type": "names a kind of token",
+    "TokenForm.actor_token_type": "names a kind of token",
+    "TokenForm.requested_token_type": "names a kind of token",
+    "TokenForm.subject_token_type": "names a kind of token",
     "Settings.password_context": "words that no password may contain",
 }
 

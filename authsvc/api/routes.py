@@ -87,14 +87,17 @@ ROUTES: tuple[Route, ...] = (
           about="The calls `/login/…` complete it. The same session gets new tokens, `acr` and `auth_time`; its old "
                 "tokens stop working. Any of `methods` will do.",
           gives=answers.StepUp, errors=(e.AccessDenied,)),
-    Route("POST", "/token", "tokens.token", "Refresh, or get a token for a client (RFC 6749)", "tokens",
+    Route("POST", "/token", "tokens.token", "Refresh, exchange, or get a token for a client", "tokens",
           CLIENT_BY_FORM,
           about="`refresh_token`: each use replaces the refresh token. For some seconds the previous refresh token "
                 "gets the same answer again; any older one ends the session. `client_credentials`: a token of 15 "
-                "minutes that speaks for the client itself; it takes the permission `token`.",
+                "minutes that speaks for the client itself; it takes the permission `token`. "
+                "`urn:ietf:params:oauth:grant-type:token-exchange` (RFC 8693): a token that speaks for the user of "
+                "`subject_token`, with which the client calls another resource server; it takes the permission "
+                "`exchange`. It ends after 15 minutes, and with the session of `subject_token`.",
           takes=requests.TokenForm, max_body=MAX_ANONYMOUS_BODY, gives=answers.Tokens,
-          errors=(e.InvalidGrant, e.InvalidScope, e.InsufficientAuthorization, e.UnauthorizedClient,
-                  e.UnsupportedGrantType, e.TooManyChanges)),
+          errors=(e.InvalidGrant, e.InvalidScope, e.InvalidTarget, e.InsufficientAuthorization, e.UnauthorizedClient,
+                  e.UnsupportedGrantType, e.TooManyChanges, e.TooManyTokens)),
     Route("POST", "/introspect", "tokens.introspect", "Who is this, right now? (RFC 7662)", "tokens", CLIENT_BY_FORM,
           about="Unknown tokens, expired tokens, revoked tokens and tokens for other audiences get the same answer: "
                 "`active: false` and nothing else. So does anything that is no access token, such as a refresh token, "
@@ -106,8 +109,8 @@ ROUTES: tuple[Route, ...] = (
           takes=requests.IntrospectBatch, gives=answers.Introspections, errors=(e.UnauthorizedClient,)),
     Route("POST", "/revoke", "tokens.revoke", "Revoke a token (RFC 7009), or what an admin names", "tokens",
           CLIENT_OR_ADMIN,
-          about="With a `token`: 200 also if the token is unknown. Admins may name exactly one of `session_id`, `sub`, "
-                "`client_id` or `all` instead.",
+          about="With a `token`: its session ends; an exchanged token ends alone. 200 also if the token is unknown. "
+                "Admins may name exactly one of `session_id`, `sub`, `client_id` or `all` instead.",
           takes=requests.RevokeForm, max_body=MAX_ANONYMOUS_BODY, errors=(e.NotFound,)),
     Route("POST", "/tokens", "tokens.issue", "Issue a token for a user authenticated elsewhere", "tokens", CLIENT,
           about="For a client with the permission `issue`. A new subject gets a user record. The answer has a refresh "

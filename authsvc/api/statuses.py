@@ -6,6 +6,7 @@ STATUSES: dict[type[e.AuthError], tuple[int, str]] = {
     e.InvalidRequest: (400, "invalid_request"),  # RFC 6749 section 5.2, like most of these
     e.InvalidGrant: (400, "invalid_grant"),
     e.InvalidScope: (400, "invalid_scope"),
+    e.InvalidTarget: (400, "invalid_target"),  # RFC 8693 section 2.2.2
     e.UnsupportedGrantType: (400, "unsupported_grant_type"),
     e.InvalidSession: (400, "invalid_session"),  # draft-ietf-oauth-first-party-apps section 5.2
     e.WrongPassword: (400, "invalid_grant"),
@@ -30,6 +31,7 @@ STATUSES: dict[type[e.AuthError], tuple[int, str]] = {
     e.UnsupportedMediaType: (415, "unsupported_media_type"),
     e.TooManyAttempts: (429, "too_many_attempts"),
     e.TooManyChanges: (429, "too_many_changes"),
+    e.TooManyTokens: (429, "too_many_tokens"),
     e.HeadTooLarge: (431, "head_too_large"),  # RFC 6585 section 5
     e.Busy: (503, "temporarily_unavailable"),
     e.Overloaded: (503, "temporarily_unavailable"),

@@ -50,6 +50,9 @@ def _settable(command: Callable[..., None]) -> Callable[..., None]:
             "--issue-role", "issue_roles", multiple=True, help="A role that it may set when it issues tokens; repeat."
         ),
         click.option("--acr", type=click.Choice(["aal2"]), help="Every user needs a second factor."),
+        click.option(
+            "--exchange-audience", multiple=True, help="A resource server it may exchange tokens for; repeat."
+        ),
         click.option("--audience", multiple=True, help="A resource server its tokens are for, or that it is; repeat."),
         click.option("--permission", "permissions", multiple=True, type=_PERMISSIONS, help="May be repeated."),
     ):
@@ -101,6 +104,7 @@ def show_(client_id: str, as_json: bool) -> None:
 @_settable
 @click.option("--no-permissions", is_flag=True, help="Take all permissions away.")
 @click.option("--no-audience", is_flag=True, help="Empty the audience.")
+@click.option("--no-exchange-audience", is_flag=True, help="It may exchange tokens for their own audience only.")
 @click.option("--no-issue-roles", is_flag=True, help="It may set no role when it issues tokens.")
 @click.option("--no-acr", is_flag=True, help="Users need no second factor on behalf of this client.")
 @click.option("--any-scope", is_flag=True, help="As without --scope at its creation. For `app`: AUTHSVC_APP_SCOPE.")
@@ -109,17 +113,19 @@ def update(
     client_id: str,
     no_permissions: bool,
     no_audience: bool,
+    no_exchange_audience: bool,
     no_issue_roles: bool,
     no_acr: bool,
     any_scope: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Change what is given; --permission, --audience and --issue-role take the place of all until now."""
+    """Change what is given; options that may be repeated take the place of all until now."""
     given = _given(options)
     cleared: dict[str, tuple[bool, list[str] | None]] = {
         "permissions": (no_permissions, []),
         "audience": (no_audience, []),
+        "exchange_audience": (no_exchange_audience, []),
         "issue_roles": (no_issue_roles, []),
         "acr": (no_acr, None),
         "scope": (any_scope, None),

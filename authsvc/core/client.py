@@ -12,9 +12,9 @@ BUILT_IN = "app"
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-Permission = Literal["introspect", "revoke", "issue", "vouch", "reset", "client_ip", "token", "admin"]
+Permission = Literal["introspect", "revoke", "issue", "vouch", "reset", "client_ip", "token", "exchange", "admin"]
 # Versions before format 3 do not know these.
-_OF_FORMAT_3: Final = frozenset({"vouch", "token"})
+_OF_FORMAT_3: Final = frozenset({"vouch", "token", "exchange"})
 
 
 class Lifetimes(NamedTuple):
@@ -43,6 +43,7 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A client as registered. Lifetimes are None where the defaults apply. `epoch`: milliseconds.
 
     audience: the resource servers that its tokens are for. The client may introspect tokens for these.
+    exchange_audience: further resource servers, for which it may exchange tokens that it was sent.
     scope: the widest scope that it can get (RFC 7591). None: any, except for the built-in client. See `widest_scope`.
     issue_roles: the roles that it may set at `POST /tokens`. None: see `may_set_roles_of`.
     acr: `aal2` demands a second factor of every user of this client.
@@ -54,6 +55,7 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
     secrets: tuple[Secret, ...] = ()
     permissions: tuple[Permission, ...] = ()
     audience: tuple[str, ...] = ()
+    exchange_audience: tuple[str, ...] = ()
     scope: str | None = None
     issue_roles: tuple[str, ...] | None = None
     access_ttl_s: int | None = None
@@ -133,6 +135,10 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
         that client, if its record says nothing.
         """
         return app_scope if self.scope is None and self.client_id == BUILT_IN else self.scope
+
+    def may_exchange(self, audience: tuple[str, ...]) -> bool:
+        """Whether it may exchange a token for `audience`: it may introspect it, and is among those it is for."""
+        return self.may("exchange") and self.covers(audience) and (not audience or bool(self.audience))
 
     def covers(self, audience: tuple[str, ...]) -> bool:
         """Whether this client may introspect a token for `audience`: it has no audience, or they share a member."""

@@ -94,7 +94,10 @@ def begin(handle: str, opening: Opening, *, now: float) -> tuple[Session, Pair]:
 
 
 def reissue_tokens(session: Session, handle: str, *, now: float, lifetimes: Lifetimes) -> tuple[Session, Pair]:
-    """Replace the tokens of a session whose user has just proved something. The old tokens stop at once."""
+    """Replace the tokens of a session whose user has just proved something. The old tokens stop at once.
+
+    So do the tokens for which they were exchanged.
+    """
     at = int(now)
     pair = issue_tokens(handle, session.seed)
     fresh = session.but(
@@ -107,6 +110,9 @@ def reissue_tokens(session: Session, handle: str, *, now: float, lifetimes: Life
         previous=None,
         # Nobody presents the refresh token here, so nobody can tell whether it has a MAC.
         spent=spent.with_one_more(session.spent, session.refresh) if session.refresh else session.spent,
+        # An exchanged token that somebody stole before must not gain the strength of this proof either.
+        exchange_seed=None,
+        exchanged=(),
         used_at=max(session.seen, at),
     )
     return fresh, pair

@@ -9,6 +9,7 @@ class Reason(StrEnum):
     UNKNOWN = "unknown"
     FORGED = "secret never issued"
     SPENT = "spent"
+    REVOKED = "revoked"
     EXPIRED = "expired"
     IDLE = "expired idle"
     ENDED = "expired absolute"

@@ -37,3 +37,21 @@ def within(requested: str, granted: str | None) -> str:
     if granted is not None and not set(scope.split()) <= set(granted.split()):
         raise InvalidScope("the requested scope exceeds what may be granted")
     return scope
+
+
+def common(one: str, other: str) -> str:
+    """The words of `one` that `other` has too."""
+    return " ".join(word for word in one.split(" ") if word and word in other.split(" "))
+
+
+def mask(scope: str, whole: str) -> int | None:
+    """Which words of `whole` are in `scope`, one bit for each; None: all of them."""
+    bits = [word in scope.split(" ") for word in whole.split(" ")]
+    return None if all(bits) else sum(1 << place for place, bit in enumerate(bits) if bit)
+
+
+def masked(whole: str, bits: int | None) -> str:
+    """The words of `whole` that `mask` has named."""
+    if bits is None:
+        return whole
+    return " ".join(word for place, word in enumerate(whole.split(" ")) if bits >> place & 1)

@@ -4,12 +4,16 @@ The record holds only the digests of its tokens. `core/issuing.py` and `core/rot
 tokens change.
 """
 
-from typing import Final, NamedTuple, Self
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Self
 
+from authsvc.core import exchanged, spent
 from authsvc.core import refresh_token as refresh_tokens
-from authsvc.core import spent
+from authsvc.core import scope as scopes
 from authsvc.core.authentication import Authentication, Vouched, level
 from authsvc.core.client import Client, Lifetimes
+from authsvc.core.exchanged import Chain, Exchanged
 from authsvc.core.grace import Previous
 from authsvc.core.reason import Reason
 from authsvc.core.record import Record, Service
@@ -45,6 +49,8 @@ _STORED = {
     "access": "tok",
     "vouched": "how",
     "refresh": "ref",
+    "exchange_seed": "xs",
+    "exchanged": "ex",
 }
 
 
@@ -67,6 +73,8 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
     seed: the key of the MAC in the refresh tokens. It is the same for the whole session.
 
     spent: the short digests of spent refresh tokens without a MAC as one string, the newest last.
+
+    exchanged: the tokens that clients got in exchange for its tokens. exchange_seed: from which these are derived.
     """
 
     sub: str
@@ -92,12 +100,18 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
     seed: str | None = None
     previous: Previous | None = None
     spent: str = ""
+    exchange_seed: str | None = None
+    exchanged: tuple[Exchanged, ...] = ()
 
     def __repr__(self) -> str:
-        return f"Session(sub={self.sub!r}, client_id={self.client_id!r})"  # without the seed, which is a secret
+        return f"Session(sub={self.sub!r}, client_id={self.client_id!r})"  # without the seeds, which are secret
 
     def expires_at(self) -> int:
         return self.end
+
+    @property
+    def began(self) -> int:
+        return self.created_ms // 1000
 
     @property
     def end(self) -> int:
@@ -131,6 +145,18 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
     def in_cookie(self) -> bool:
         """Whether the token is in the cookie only, so that no resource server was sent it as a bearer token."""
         return self.logged_in and self.refresh is None and not self.bearer
+
+    @property
+    def client_ids(self) -> tuple[str, ...]:
+        """The clients on which its tokens depend: its own, and those that exchanged them."""
+        return (self.client_id, *{one.client_id for one in self.exchanged}) if self.exchanged else (self.client_id,)
+
+    def exp_of(self, chain: Chain) -> int:
+        """When an exchanged token expires."""
+        return exchanged.expires_at(chain, self.began, self.end)
+
+    def scope_of(self, one: Exchanged) -> str:
+        return scopes.masked(self.scope, one.words)
 
     def is_for(self, audience: str) -> bool:
         """Whether the tokens are for this resource server."""
@@ -185,12 +211,24 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
             if previous and is_same_digest(previous.access, presented):
                 scope = self.scope if previous.access_scope is None else previous.access_scope
                 return Match(scope, previous.access_until, False) if now < previous.access_until else Reason.SPENT
+            if chain := self.chain_of(token):
+                return self._match_exchanged(chain, now)
         elif token.kind is Kind.REFRESH and self.refresh is not None:
             if is_same_digest(self.refresh, presented):
                 return Match(self.scope, self.end)
             if self.was_spent(token):
                 return Reason.SPENT
         return Reason.FORGED
+
+    def chain_of(self, token: Token) -> Chain:
+        """The exchanged token that this is, with those from which it comes. Empty for any other token."""
+        return exchanged.find(self.exchanged, token.digest) if self.exchanged else ()
+
+    def _match_exchanged(self, chain: Chain, now: float) -> "Match | Reason":
+        if exchanged.has_ended(chain):
+            return Reason.REVOKED
+        exp = self.exp_of(chain)
+        return Match(self.scope_of(chain[0]), exp, False, chain) if now < exp else Reason.EXPIRED
 
     def was_spent(self, token: Token) -> bool:
         """Whether the session issued this refresh token, which is not the current one."""
@@ -230,21 +268,29 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
 
 
 class Match(NamedTuple):
-    """The rights of a token whose digest matches. exp: its expiry. current: False for the previous access token."""
+    """The rights of a token whose digest matches. exp: its expiry.
+
+    current: False for the previous access token and for exchanged tokens. chain: of an exchanged token.
+    """
 
     scope: str
     exp: int
     current: bool = True
+    chain: Chain = ()
 
 
 class Found(NamedTuple):
-    """Everything that a decision needs, as read from the store at one moment."""
+    """Everything that a decision needs, as read from the store at one moment.
+
+    exchangers: the clients of its exchanged tokens that are registered.
+    """
 
     handle: str
     session: Session
     user: User | None
     client: Client | None
     service: Service
+    exchangers: Mapping[str, Client] = MappingProxyType({})
 
     @property
     def owner(self) -> User | None:
@@ -255,9 +301,10 @@ class Found(NamedTuple):
 
 
 class Active(NamedTuple):
-    """The token speaks for its user now. current: False for the previous access token.
+    """The token speaks for its user now.
 
     user: the user, or what stands for a client that speaks for itself.
+    current: False for the previous access token and for exchanged tokens. chain: of an exchanged token.
     """
 
     handle: str
@@ -267,6 +314,37 @@ class Active(NamedTuple):
     user: User
     client: Client
     current: bool
+    chain: Chain = ()
+
+    @property
+    def client_id(self) -> str:
+        """The client to which the token was issued."""
+        return self.chain[0].client_id if self.chain else self.session.client_id
+
+    @property
+    def client_ids(self) -> tuple[str, ...]:
+        """The clients on which the token depends, that of the session first."""
+        return (self.session.client_id, *(one.client_id for one in self.chain))
+
+    @property
+    def iat(self) -> int:
+        """When the token was issued."""
+        return self.session.began + self.chain[0].issued if self.chain else self.session.iat
+
+    @property
+    def aud(self) -> tuple[str, ...]:
+        """The resource servers that the token is for; empty for all of them."""
+        return exchanged.audience_of(self.chain, self.session.aud)
+
+    @property
+    def token_use(self) -> str | None:
+        """What kind of token it is, other than that of a user's session."""
+        return "exchanged" if self.chain else self.session.token_use
+
+    @property
+    def act(self) -> dict[str, Any]:
+        """The clients that act for the user with an exchanged token (RFC 8693 section 4.1); empty for others."""
+        return exchanged.act_of(self.chain)
 
 
 class Inactive(NamedTuple):
@@ -297,15 +375,26 @@ def inactive_reason(found: Found, now: float) -> Reason | None:
     return None
 
 
+def _exchanger_reason(found: Found, chain: Chain) -> Reason | None:
+    """Why an exchanged token is inactive because of the clients that exchanged; None if they are as they were."""
+    for one in chain:
+        client = found.exchangers.get(one.client_id)
+        if client is None:
+            return Reason.CLIENT_GONE
+        if client.epoch != one.epoch:
+            return Reason.CLIENT_CUT_OFF
+    return None
+
+
 def decide(found: Found, token: Token, now: float) -> Active | Inactive:
     """Decide whether a token is active. Only the last line says yes."""
     match = found.session.match(token, now)
     if isinstance(match, Reason):
         return Inactive(match)
-    reason = inactive_reason(found, now)
+    reason = inactive_reason(found, now) or _exchanger_reason(found, match.chain)
     if reason is not None:
         return Inactive(reason)
     user, client = found.owner, found.client
     if user is None or client is None:  # for the type checker: `inactive_reason` refuses both
         return Inactive(Reason.UNKNOWN)
-    return Active(found.handle, match.scope, match.exp, found.session, user, client, match.current)
+    return Active(found.handle, match.scope, match.exp, found.session, user, client, match.current, match.chain)

@@ -148,9 +148,9 @@ def successor(seed: str, spent: Token, kind: Kind) -> Token:
     return assemble(kind, spent.handle, derive(seed, spent, kind) % 62**SECRET_LENGTH)
 
 
-def derive(seed: str, spent: Token, kind: Kind) -> int:
-    """256 bits from a seed and a spent token. A stolen store lacks the token, and a stolen token the seed."""
-    return int.from_bytes(hmac.digest(seed.encode(), f"{spent.text}\n{kind}".encode(), "sha256"))
+def derive(seed: str, token: Token, purpose: str) -> int:
+    """256 bits from a seed and a presented token. A stolen store lacks the token, and a stolen token the seed."""
+    return int.from_bytes(hmac.digest(seed.encode(), f"{token.text}\n{purpose}".encode(), "sha256"))
 
 
 def digest(text: str) -> str:

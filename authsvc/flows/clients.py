@@ -16,6 +16,8 @@ from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.store.throttle import Window
 
 _AUDIENCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
+# Each exchanged token holds the name of one, in the record of its session.
+_MOST_OF_EXCHANGE = 40
 
 
 class Parties(NamedTuple):
@@ -122,5 +124,8 @@ def _check(fields: dict[str, Any], *, public: bool) -> None:
         raise InvalidRequest("permissions: a public client can't prove who it is, so it can have none")
     if fields.get("scope") is not None:
         fields["scope"] = scopes.parse(fields["scope"])
-    if not all(_AUDIENCE.fullmatch(member) for member in fields.get("audience", ())):
-        raise InvalidRequest("audience: each member is 1 to 255 printable ASCII characters, without space or quotes")
+    for name, most in (("audience", 255), ("exchange_audience", _MOST_OF_EXCHANGE)):
+        if not all(_AUDIENCE.fullmatch(member) and len(member) <= most for member in fields.get(name, ())):
+            raise InvalidRequest(
+                f"{name}: each member is 1 to {most} printable ASCII characters, without space or quotes"
+            )

@@ -100,7 +100,7 @@ def answer(
     if (
         token is None
         or isinstance(verdict, Inactive)
-        or not client.covers(verdict.session.aud)
+        or not client.covers(verdict.aud)
         or (asker.scope and not scopes.covers(verdict.scope, asker.scope))
     ):
         return INACTIVE
@@ -147,10 +147,10 @@ def described(active: Active, issuer: str, now: float) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "active": True,
         "sub": session.sub,
-        "client_id": session.client_id,
+        "client_id": active.client_id,
         "token_type": "Bearer",
         "exp": active.exp,
-        "iat": session.iat,
+        "iat": active.iat,
         "iss": issuer,
         "roles": user.roles,
         "session_id": active.handle,
@@ -160,20 +160,33 @@ def described(active: Active, issuer: str, now: float) -> dict[str, Any]:
     if auth_time is not None:
         answer["auth_time"] = auth_time
     answer["version"] = user.version
-    answer["recheck_at"] = session.recheck_at(now, active.exp)
+    answer |= _cacheable(active, now)
     if user.username is not None:
         answer["username"] = user.username
-    if session.aud:
+    if aud := active.aud:
         # RFC 7519 section 4.1.3: many resource servers read one audience as a string only.
-        answer["aud"] = session.aud[0] if len(session.aud) == 1 else session.aud
+        answer["aud"] = aud[0] if len(aud) == 1 else aud
     if amr:
         answer["amr"] = amr
     if acr is not None:
         answer["acr"] = acr
     if vouched_by is not None:
         answer["vouched_by"] = vouched_by
-    if session.token_use is not None:
-        answer["token_use"] = session.token_use
+    if active.token_use is not None:
+        answer["token_use"] = active.token_use
+    if act := active.act:
+        answer["act"] = act
     if user.claims:
         answer["claims"] = user.claims
     return answer
+
+
+def _cacheable(active: Active, now: float) -> dict[str, Any]:
+    """Until when the answer may be cached.
+
+    An answer that depends on more clients than its `client_id` names them, and has no `recheck_at` of its own. A cache
+    that does not know of that keeps only answers with a `recheck_at`, and would miss the cut-off of another client.
+    """
+    recheck_at = active.session.recheck_at(now, active.exp)
+    others = [one for one in active.client_ids if one != active.client_id]
+    return {"cache": {"recheck_at": recheck_at, "clients": others}} if others else {"recheck_at": recheck_at}

@@ -1,19 +1,22 @@
 """Revoking: the session of a token (RFC 7009), all of a user, of a client or of the service. Each is one write."""
 
+from authsvc.core import exchange, exchanged
 from authsvc.core import token as tokens
 from authsvc.core.client import Client
 from authsvc.core.event import About, Event
+from authsvc.core.exchanged import Chain
 from authsvc.core.reason import Reason
 from authsvc.core.session import Session
-from authsvc.core.token import OF_SESSION
-from authsvc.errors import UnauthorizedClient
-from authsvc.flows.deps import Caller, Deps, audit
+from authsvc.core.token import OF_SESSION, Token
+from authsvc.errors import NotFound, UnauthorizedClient
+from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable
 from authsvc.flows.sessions import end_session
 
 
 async def revoke_token(deps: Deps, caller: Caller, client: Client | None, presented: str) -> None:
-    """End the session of an access token, a refresh token or a key. Unknown tokens are no error (section 2.2).
+    """End the session of an access token, a refresh token or a key. An exchanged token ends alone.
 
+    Unknown tokens are no error (section 2.2).
     client: the caller, which may revoke its own tokens. None: an admin, who may revoke all. Raises UnauthorizedClient.
     """
     token = tokens.parse(presented, *OF_SESSION, foreign=deps.settings.foreign_key_prefixes)
@@ -23,12 +26,31 @@ async def revoke_token(deps: Deps, caller: Caller, client: Client | None, presen
     if session is None:
         await deps.store.sessions.ensure_absent(token.handle)
         return
+    if chain := session.chain_of(token):
+        await _revoke_exchanged(deps, caller, client, token, session, chain)
+        return
     # A spent or expired token ends its session too: its holder wants the session to end.
     if session.match(token, deps.clock()) is Reason.FORGED:
         return
-    if client is not None and not _may_revoke(client, session):
-        raise UnauthorizedClient("the token was issued to another client")
+    _refuse_others(client, session.client_id, session.aud)
     await end_session(deps, caller, token.handle, session, "revoked")
+
+
+async def _revoke_exchanged(
+    deps: Deps, caller: Caller, client: Client | None, token: Token, session: Session, chain: Chain
+) -> None:
+    """End an exchanged token, and those that come from it. Its session goes on."""
+    _refuse_others(client, chain[0].client_id, exchanged.audience_of(chain, session.aud))
+    about = About(session.sub, token.handle, chain[0].client_id)
+    try:
+        async with audit_if_not_durable(deps, caller, Event.TOKEN_REVOKED, about):
+            # Written also if it has ended already: whoever ended it may have been told that this may not last.
+            await deps.store.sessions.change(token.handle, lambda held: exchange.end(held, token))
+    except NotFound:
+        await deps.store.sessions.ensure_absent(token.handle)
+        return
+    if not chain[0].ended:
+        await audit(deps, caller, Event.TOKEN_REVOKED, about)
 
 
 async def revoke_session(deps: Deps, caller: Caller, handle: str) -> None:
@@ -64,5 +86,8 @@ async def revoke_all(deps: Deps, caller: Caller) -> None:
     await audit(deps, caller, Event.SERVICE_CUT_OFF, epoch=service.epoch)
 
 
-def _may_revoke(client: Client, session: Session) -> bool:
-    return session.client_id == client.client_id or (client.may("revoke") and client.covers(session.aud))
+def _refuse_others(client: Client | None, owner: str, audience: tuple[str, ...]) -> None:
+    """Raise UnauthorizedClient if this client may not revoke a token for `audience` that was issued to `owner`."""
+    if client is None or owner == client.client_id or (client.may("revoke") and client.covers(audience)):
+        return
+    raise UnauthorizedClient("the token was issued to another client")

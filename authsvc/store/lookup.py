@@ -1,7 +1,7 @@
 """Reading the records that decisions about tokens need, for many callers in the same round trip.
 
 Questions that wait in the same turn of the event loop share one MGET. A question never joins a read that is already
-sent, so its records are read after it was asked, and all at one moment. The user and the client of a session never
+sent, so its records are read after it was asked, and all at one moment. The user and the clients of a token never
 change. A question that does not know them yet takes one more round trip to learn them.
 """
 
@@ -196,7 +196,7 @@ class Lookup:
                 wanted.append(keys.session(handle))
                 continue
             if session is not None:
-                wanted += keys.session(handle), keys.user(session.sub), keys.client(session.client_id)
+                wanted += keys.session(handle), keys.user(session.sub), *map(keys.client, session.client_ids)
         self._metrics.lookups_per_round_trip.observe(len(questions))
         self._read(_Read(questions, wanted, _tell, moment))
 

@@ -42,9 +42,9 @@ class Remembered(Struct, gc=False):
     """An answer about an active token, and all that it follows from.
 
     user: None: there is no user, as for a client's own token.
-    shared, shared_values: the keys and bytes that many answers share: of the service, the session's client, and the
-    client that asks. until: epoch seconds; from then on the same bytes may mean something else. used: since the memory
-    was last short of room.
+    shared, shared_values: the keys and bytes that many answers share: of the service, the clients on which the token
+    depends, and the client that asks. until: epoch seconds; from then on the same bytes may mean something else. used:
+    since the memory was last short of room.
     """
 
     shared: Names
@@ -63,7 +63,7 @@ class Remembered(Struct, gc=False):
     @classmethod
     def of(cls, moment: Moment, active: Active, asker: str | None, until: int, answer: bytes) -> Self | None:
         """What to remember of a decision. asker: the client that asks. None if the records were not all read."""
-        shared = _names(active.session.client_id, asker)
+        shared = _names(active.client_ids, asker)
         own = keys.session(active.handle), keys.user(active.session.sub)
         session, user = moment.values(own)
         if not isinstance(session, bytes) or isinstance(user, StoreUnavailable):
@@ -76,7 +76,7 @@ class Remembered(Struct, gc=False):
         return (*self.shared, self.session_key, self.user_key)
 
     def fits(self, moment: Moment, now: float) -> bool:
-        """Whether this is the answer now. Compares every byte of the five records."""
+        """Whether this is the answer now. Compares every byte of the records."""
         values = moment.read
         return (
             now < self.until
@@ -153,10 +153,10 @@ class Memory:
 
 
 @lru_cache(maxsize=1024)
-def _names(client_id: str, asker: str | None) -> Names:
+def _names(client_ids: tuple[str, ...], asker: str | None) -> Names:
     """The keys of the records that many answers share. Equal names and values are stored once."""
-    askers = () if asker in (None, client_id) else (keys.client(asker),)
-    return (keys.SERVICE, keys.client(client_id), *askers)
+    askers = () if asker is None or asker in client_ids else (asker,)
+    return (keys.SERVICE, *map(keys.client, (*client_ids, *askers)))
 
 
 @lru_cache(maxsize=1024)

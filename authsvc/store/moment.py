@@ -77,7 +77,9 @@ class Moment:
         session = self.session(handle)
         if session is None:
             return None
-        return Found(handle, session, self._user(session.sub), self.client(session.client_id), self.service())
+        own, *exchangers = session.client_ids
+        clients = {client.client_id: client for client in map(self.client, exchangers) if client is not None}
+        return Found(handle, session, self._user(session.sub), self.client(own), self.service(), clients)
 
     def _user(self, sub: str) -> User | None:
         user = self._users.get(sub)

@@ -130,7 +130,7 @@ def origin_of_user(ctx: RequestContext, client: Client, ip: str | None) -> Calle
 async def session_of(ctx: RequestContext) -> UserPrincipal:
     """Authenticate the user of a session, whatever its audience. Raises AccessDenied and the errors of `identify`."""
     user = await identify(ctx)
-    if user.active.session.token_use is not None:
+    if user.active.token_use is not None:
         raise AccessDenied("a token of a program opens no account: this takes the token of a user's session")
     return user
 

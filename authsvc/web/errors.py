@@ -46,7 +46,7 @@ def rendered(error: Exception, *, by_cookie: bool) -> Response:
         return problem(500, "server_error", "something went wrong here")
     description = _DESCRIPTIONS.get(type(error)) or str(error)
     response = problem(status, code, description)
-    if isinstance(error, e.TooManyAttempts | e.TooManyChanges):
+    if isinstance(error, e.TooManyAttempts | e.TooManyChanges | e.TooManyTokens):
         response.headers["Retry-After"] = str(error.retry_after_s)
     elif status == 413:
         response.headers["Connection"] = "close"  # the rest of the body is not read

@@ -7,14 +7,16 @@ from starlette.responses import JSONResponse, Response
 from authsvc.api.parsing import JSON
 from authsvc.api.schemas import answers, requests
 from authsvc.core.client import BUILT_IN
-from authsvc.errors import InvalidRequest, UnauthorizedClient, UnsupportedGrantType
+from authsvc.errors import InvalidRequest, InvalidTarget, UnauthorizedClient, UnsupportedGrantType
 from authsvc.flows import client_token as client_tokens
+from authsvc.flows import exchange as exchanging
 from authsvc.flows import introspect as introspection
 from authsvc.flows import issue as issuing
 from authsvc.flows import login as logins
 from authsvc.flows import refresh as refreshing
 from authsvc.flows import revoke as revocation
 from authsvc.flows.clients import Parties
+from authsvc.flows.deps import Caller
 from authsvc.flows.grants import Grant
 from authsvc.web import callers, cookies
 from authsvc.web.context import RequestContext
@@ -59,24 +61,40 @@ async def token(ctx: RequestContext) -> Response:
     grant = _GRANTS.get(form.grant_type)
     if grant is None:
         raise UnsupportedGrantType(f"grant_type: one of {', '.join(_GRANTS)}")
-    return granted(await grant(ctx, parties, form))
+    return await grant(ctx, parties, form)
 
 
-async def _refreshed(ctx: RequestContext, parties: Parties, form: requests.TokenForm) -> Grant:
+async def _refreshed(ctx: RequestContext, parties: Parties, form: requests.TokenForm) -> Response:
     if form.refresh_token is None:
         raise InvalidRequest("refresh_token: required")
-    client = parties.client
-    caller = ctx.caller_as(f"client:{client.client_id}")
-    return await refreshing.refresh(ctx.deps, caller, client, form.refresh_token, form.scope)
+    caller, client = _caller(ctx, parties), parties.client
+    return granted(await refreshing.refresh(ctx.deps, caller, client, form.refresh_token, form.scope))
 
 
-async def _issued_to_client(ctx: RequestContext, parties: Parties, form: requests.TokenForm) -> Grant:
-    caller = ctx.caller_as(f"client:{parties.client.client_id}")
-    return await client_tokens.issue_to_client(ctx.deps, caller, parties, form.scope or "")
+async def _issued_to_client(ctx: RequestContext, parties: Parties, form: requests.TokenForm) -> Response:
+    return granted(await client_tokens.issue_to_client(ctx.deps, _caller(ctx, parties), parties, form.scope or ""))
+
+
+async def _exchanged(ctx: RequestContext, parties: Parties, form: requests.TokenForm) -> Response:
+    if form.subject_token is None or form.subject_token_type != requests.ACCESS_TOKEN:
+        raise InvalidRequest(f"subject_token, subject_token_type: required; the type is {requests.ACCESS_TOKEN}")
+    if form.requested_token_type not in (None, requests.ACCESS_TOKEN):
+        raise InvalidRequest(f"requested_token_type: only {requests.ACCESS_TOKEN}")
+    if form.actor_token is not None or form.actor_token_type is not None:
+        raise InvalidRequest("actor_token: the client that exchanges is the actor, and authenticates")
+    if form.resource is not None:  # ignoring it would give a token for more than was asked for
+        raise InvalidTarget("resource: not known here, name the resource server in audience")
+    caller, subject = _caller(ctx, parties), form.subject_token
+    grant = await exchanging.exchange(ctx.deps, caller, parties, subject, audience=form.audience, scope=form.scope)
+    return granted(grant, issued_token_type=requests.ACCESS_TOKEN)
+
+
+def _caller(ctx: RequestContext, parties: Parties) -> Caller:
+    return ctx.caller_as(f"client:{parties.client.client_id}")
 
 
 # By grant type (RFC 6749).
-_GRANTS = {"refresh_token": _refreshed, "client_credentials": _issued_to_client}
+_GRANTS = {"refresh_token": _refreshed, "client_credentials": _issued_to_client, requests.TOKEN_EXCHANGE: _exchanged}
 GRANT_TYPES = tuple(_GRANTS)
 
 

@@ -90,7 +90,7 @@ def authorize(verdict: Active | Inactive, requirements: Requirements, now: float
     if isinstance(verdict, Inactive):
         raise InvalidToken(callers.NOT_ACTIVE)
     # As in an introspection, a token for another audience counts as inactive.
-    if requirements.audience and set(requirements.audience.split(" ")).isdisjoint(verdict.session.aud):
+    if requirements.audience and set(requirements.audience.split(" ")).isdisjoint(verdict.aud):
         raise WrongAudience(callers.NOT_ACTIVE)
     if requirements.scope and not set(requirements.scope.split(" ")) <= set(verdict.scope.split(" ")):
         raise InsufficientScope(requirements.scope)

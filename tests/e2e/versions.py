@@ -69,7 +69,7 @@ NEXT_FORMAT = (
 # The version before the permission `vouch`, which understands formats up to 2.
 BEFORE_VOUCH = (
     Patch("core/record.py", f"\nFORMAT = {FORMAT}\n", "\nFORMAT = 2\n"),
-    Patch("core/client.py", '"reset", "client_ip", "token", "admin"]', '"reset", "client_ip", "admin"]'),
+    Patch("core/client.py", '"reset", "client_ip", "token", "exchange", "admin"]', '"reset", "client_ip", "admin"]'),
     Patch("core/client.py", '"issue", "vouch", "reset"', '"issue", "reset"'),
 )
 # The version before the permission `client_ip`, which understands format 1 only.

@@ -3,6 +3,7 @@
 import pytest
 
 from authsvc.api.routes import ROUTES
+from authsvc.api.schemas.requests import TOKEN_EXCHANGE
 from authsvc.settings import Settings
 from tests.conftest import CHEAP, Service
 
@@ -73,7 +74,7 @@ async def test_what_is_supported_is_said(service: Service) -> None:
     `response_types_supported` is required, and there is no authorization endpoint: it is empty.
     """
     told = (await service.http.get(PATH)).json()
-    assert told["grant_types_supported"] == ["refresh_token", "client_credentials"]
+    assert told["grant_types_supported"] == ["refresh_token", "client_credentials", TOKEN_EXCHANGE]
     assert told["response_types_supported"] == []
     assert [name for name, value in told.items() if value in ([], None, "")] == ["response_types_supported"]
     assert told["introspection_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post"]

@@ -45,6 +45,7 @@ class Tokens(Answer):
     )
     scope: str | None = Field(None, description="absent if empty", exclude_if=lambda scope: not scope)
     session_id: Handle
+    issued_token_type: str | None = Field(None, description="of a token exchange (RFC 8693 section 2.2.1)")
     device_token: str | None = Field(
         None, description="of a trusted device; absent in cookie mode", repr=False, examples=["dev_…"]
     )
@@ -128,6 +129,11 @@ class RecoveryCodes(Answer):
     recovery_codes: list[str] = Field(description="each counts once; shown this once", repr=False)
 
 
+class Cacheable(Answer):
+    recheck_at: int
+    clients: list[str] = Field(description="the answer depends on these clients too, besides its `client_id`")
+
+
 class Introspection(Answer):
     """RFC 7662 section 2.2; an inactive token has `active` only."""
 
@@ -145,7 +151,14 @@ class Introspection(Answer):
     claims: dict[str, Any] | None = None
     session_id: str | None = None
     token_use: str | None = Field(
-        None, description="`client` for a client's own token, whose `sub` is its `client_id`; absent for sessions"
+        None,
+        description="`client` for a client's own token, whose `sub` is its `client_id`; `exchanged` for a token that "
+        "its `client_id` got in exchange for another; absent for sessions",
+    )
+    act: dict[str, Any] | None = Field(
+        None,
+        description="of an exchanged token: the client that acts for the user, as `sub`, and inside of it the client "
+        "that exchanged before (RFC 8693 section 4.1)",
     )
     auth_time: int | None = Field(
         None, description="when the user was authenticated; absent if nobody told this service"
@@ -161,7 +174,12 @@ class Introspection(Answer):
         None, description="of the user; every change to roles, claims, name or status raises it"
     )
     recheck_at: int | None = Field(
-        None, description="epoch seconds; until then a cached answer does not let the idle timeout lapse"
+        None,
+        description="epoch seconds; until then a cached answer does not let the idle timeout lapse; exchanged tokens "
+        "have `cache` instead",
+    )
+    cache: Cacheable | None = Field(
+        None, description="of an exchanged token: what a cache has to know (`docs/events.md`)"
     )
 
 
@@ -253,6 +271,7 @@ class ClientView(Answer):
     public: bool
     permissions: list[Permission]
     audience: list[str]
+    exchange_audience: list[str]
     scope: str | None
     issue_roles: list[str] | None
     access_ttl_s: int | None

@@ -138,6 +138,15 @@ Audience = Annotated[
     list[str],
     Field(max_length=64, description="the resource servers that the client's tokens are for, or that the client is"),
 ]
+ExchangeAudience = Annotated[
+    list[str],
+    Field(
+        max_length=64,
+        description="further resource servers for which the client may exchange tokens; takes the permission "
+        "`exchange`",
+        examples=[["billing"]],
+    ),
+]
 ClientScope = Annotated[
     Text | None,
     Field(description="the scope that logins may ask for; null: any, for the built-in `app` AUTHSVC_APP_SCOPE"),

@@ -14,6 +14,7 @@ from authsvc.api.schemas.fields import (
     Change,
     ClientScope,
     Digits,
+    ExchangeAudience,
     Form,
     IdleTtl,
     IssueRoles,
@@ -143,6 +144,7 @@ class NewClient(Body):
     public: bool = Field(False, description="an app that can't keep a secret; it has no permissions")
     permissions: Permissions = Field([])
     audience: Audience = Field([])
+    exchange_audience: ExchangeAudience = Field([])
     scope: ClientScope = None
     issue_roles: IssueRoles = None
     access_ttl_s: AccessTtl = None
@@ -156,6 +158,7 @@ class ClientChange(Change):
     name: Label = LEFT_OUT
     permissions: Permissions = LEFT_OUT
     audience: Audience = LEFT_OUT
+    exchange_audience: ExchangeAudience = LEFT_OUT
     scope: ClientScope = LEFT_OUT
     issue_roles: IssueRoles = LEFT_OUT
     access_ttl_s: AccessTtl = LEFT_OUT
@@ -178,12 +181,33 @@ class ClientForm(Form):
     client_secret: Text | None = Field(None, json_schema_extra=_PASSWORD, repr=False)
 
 
+# RFC 8693 sections 2.1 and 3.
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
+
+
 class TokenForm(ClientForm):
-    grant_type: str = Field(description="refresh_token or client_credentials", examples=["refresh_token"])
+    grant_type: str = Field(
+        description=f"refresh_token, client_credentials or {TOKEN_EXCHANGE}", examples=["refresh_token"]
+    )
     refresh_token: Text | None = Field(None, description="for refresh_token", examples=["ref_…"], repr=False)
     scope: Text | None = Field(
         None, description="narrows the new access token; for client_credentials the scope of the token, none by default"
     )
+    subject_token: Text | None = Field(
+        None, description="for a token exchange: the token that the client was sent", examples=["tok_…"], repr=False
+    )
+    subject_token_type: Text | None = Field(None, description=f"for a token exchange: {ACCESS_TOKEN}")
+    audience: Text | None = Field(
+        None,
+        description="for a token exchange: one resource server, in the audience of the token or in the client's "
+        "`exchange_audience`; left out, the audience of the token",
+        examples=["billing"],
+    )
+    requested_token_type: Text | None = Field(None, description=f"for a token exchange: {ACCESS_TOKEN} or left out")
+    actor_token: Text | None = Field(None, description="refused: the client is the actor", repr=False)
+    actor_token_type: Text | None = Field(None, description="refused")
+    resource: Text | None = Field(None, description="refused: use `audience`")
 
 
 class IntrospectForm(ClientForm):
