@@ -62,13 +62,14 @@ class InProgress:
 class Completed:
     """A completed login or step-up. cookie: whether its token goes into the cookie.
 
-    begins: whether a session began; a step-up continues one.
+    begins: whether a session began; a step-up continues one. recovery_codes_left: None for an account without a factor.
     """
 
     grant: Grant
     cookie: bool
     begins: bool
     device_token: str | None = field(repr=False, default=None)
+    recovery_codes_left: int | None = None
 
 
 def offered(deps: Deps) -> tuple[str, ...]:
@@ -267,17 +268,18 @@ async def _completed(
     *,
     trust_device: bool,
 ) -> Completed:
+    left = len(account.factors.codes) if account.factors and account.factors.active else None
     if step.session is not None:
         grant = await strengthen(deps, step.session, step.epochs, proven, cookie=step.cookie)
         await audit(deps, caller, Event.SESSION_STEPPED_UP, About(step.sub, step.session, step.client_id), amr=proven)
-        return Completed(grant, step.cookie, begins=False)
+        return Completed(grant, step.cookie, begins=False, recovery_codes_left=left)
     asked = Asked(step.scope, step.device, step.cookie)
     amr = combined(step.proven, proven)
     service = await deps.store.service.get()
     grant = await open_login(deps, caller, account.user, client, service, asked, epochs=step.epochs, amr=amr)
     await _clear(deps, caller, account.user.username)
     device_token = await _trusted(deps, caller, step) if trust_device and step.trusts else None
-    return Completed(grant, step.cookie, begins=True, device_token=device_token)
+    return Completed(grant, step.cookie, begins=True, device_token=device_token, recovery_codes_left=left)
 
 
 async def _clear(deps: Deps, caller: Caller, username: str | None) -> None:

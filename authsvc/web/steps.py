@@ -72,6 +72,8 @@ async def completed(ctx: RequestContext, done: Completed, **more: Any) -> Respon
             await revoke.revoke_token(ctx.deps, ctx.caller, None, old)
     if done.device_token is not None and not done.cookie:
         more["device_token"] = done.device_token
+    if done.recovery_codes_left is not None:
+        more.setdefault("recovery_codes_left", done.recovery_codes_left)
     response = granted(done.grant, by_cookie=done.cookie, **more)
     if done.device_token is not None and done.cookie:
         cookies.set_device(response, done.device_token)

@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 import pytest
 import redis
 
+from authsvc.core import totp as codes
 from authsvc.core.client import BUILT_IN
-from authsvc.flows import clients, users
+from authsvc.flows import clients, factors, totp, users
 from authsvc.flows.deps import OPERATOR
 from authsvc.settings import Settings
 from authsvc.web.cookies import NAME
@@ -62,7 +63,21 @@ async def test_only_a_right_password_tells_of_a_factor(service: Service) -> None
         await service.http.post("/login", json={"username": name, "password": password}) for name, password in logins
     ]
     assert {answer.status_code for answer in answers} == {401}
-    assert len({answer.content for answer in answers}) == 1
+    assert len({(answer.content, *answer.headers) for answer in answers}) == 1
+
+
+async def test_a_factor_costs_a_wrong_password_no_call(service: Service, store_calls: StoreCalls) -> None:
+    """The store is asked as much about a user with a factor as about one without, so their answers take as long."""
+    await with_phone(service)
+    await service.user("bob")
+    await service.login("bob")  # so the network is known for both users
+    made = []
+    for name in ("ada", "bob"):
+        store_calls.reset()
+        answer = await service.http.post("/login", json={"username": name, "password": "not this one at all"})
+        assert answer.status_code == 401
+        made.append(store_calls.made())
+    assert made[0] == made[1]
 
 
 async def test_cookie_mode(service: Service) -> None:
@@ -176,6 +191,29 @@ async def test_a_stronger_session_stays_strong(service: Service, clock: Clock) -
     done = (await step(service, "recovery", begun["auth_session"], phone.recovery_codes[0])).json()
     assert done["recovery_codes_left"] == 9
     assert (await service.introspect(done["access_token"]))["acr"] == "aal2"
+
+
+async def test_how_many_recovery_codes_are_left(service: Service, clock: Clock) -> None:
+    """Each completed step says it, so that an app offers new codes. A user whose app was imported has none at first."""
+    user = await service.user()
+    seed = b"an imported seed, 20"
+    row = {"username": "ada", "totp": codes.as_text(seed)}
+    assert (await totp.import_seeds(service.deps, OPERATOR, [(1, row)])).imported == 1
+    phone = Phone(service, "ada", "", seed, [])
+    begun = (await phone.begin()).json()
+    assert begun["methods"] == ["totp"]
+    done = (await step(service, "totp", begun["auth_session"], phone.code())).json()
+    assert done["recovery_codes_left"] == 0
+    made = await service.http.post("/factors/recovery-codes", headers=bearer(done["access_token"]))
+    assert made.status_code == 201
+    begun = (await phone.begin()).json()
+    assert begun["methods"] == ["totp", "recovery"]
+    done = (await step(service, "recovery", begun["auth_session"], made.json()["recovery_codes"][0])).json()
+    assert done["recovery_codes_left"] == 9
+    clock.forward(60)
+    assert (await phone.login())["recovery_codes_left"] == 9
+    await factors.remove_all(service.deps, OPERATOR, user.sub)
+    assert "recovery_codes_left" not in await service.login()
 
 
 async def test_factors_are_listed_without_secrets(service: Service) -> None:

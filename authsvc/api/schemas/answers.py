@@ -53,7 +53,7 @@ class Tokens(Answer):
         None, description="shown this once, when the first factor is confirmed", repr=False
     )
     recovery_codes_left: int | None = Field(
-        None, description="after a recovery code; offer new ones when fewer than 3 are left"
+        None, description="after a step by a second factor; offer new ones when fewer than 3 are left"
     )
 
     @classmethod
