@@ -92,6 +92,8 @@ def confined(new_server: Callable[..., Server]) -> Callable[..., Server]:
         if redis_url is not None:
             text += unit.STORE.read_text()
             (server.directory / "redis_url").write_text(redis_url)
+            (server.directory / "factor.key").write_text("the same key on each machine of this store")
+        unit.prepare(text, server.directory)
         server.environment = unit.environment(text, server.directory)
         server.environment["AUTHSVC_DATA_DIR"] = str(server.data_dir)
         server.environment["AUTHSVC_WORKERS"] = str(workers)
@@ -102,6 +104,25 @@ def confined(new_server: Callable[..., Server]) -> Callable[..., Server]:
     return make
 
 
+def assert_one_time_codes(server: Server) -> None:
+    """The service has a factor key, so it offers one-time codes."""
+    with server.http() as http:
+        told = http.get("/.well-known/oauth-authorization-server").json()
+    assert "totp" in told["login_methods_supported"]
+
+
+def test_the_factor_key_is_made_once(tmp_path: Path) -> None:
+    """A start keeps the key of the start before. Only the service can read it."""
+    text = unit.UNIT.read_text()
+    unit.prepare(text, tmp_path)
+    key = tmp_path / "authsvc-factor-key" / "key"
+    made = key.read_text()
+    assert len(made.strip()) >= 32
+    assert key.stat().st_mode & 0o777 == 0o600
+    unit.prepare(text, tmp_path)
+    assert key.read_text() == made
+
+
 def test_the_service_runs_confined(confined: Callable[..., Server]) -> None:
     """The confined service starts its own Valkey. SIGHUP replaces the workers, and SIGTERM ends all processes."""
     server = confined(workers=2)
@@ -110,6 +131,7 @@ def test_the_service_runs_confined(confined: Callable[..., Server]) -> None:
     assert "NoNewPrivs:\t1" in status
     assert "Seccomp:\t2" in status
     walk(server)
+    assert_one_time_codes(server)
     before = children(server.process.pid)
     server.process.send_signal(signal.SIGHUP)
     pid = server.process.pid
@@ -124,6 +146,7 @@ def test_the_confined_service_uses_an_external_store(confined: Callable[..., Ser
     with running_store(shipped=secrets, directory=tmp_path):
         server = confined(secrets.url)
         walk(server)
+        assert_one_time_codes(server)
         assert not server.data_dir.exists()
 
 

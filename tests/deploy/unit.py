@@ -7,6 +7,7 @@ and of writable code. It leaves users, folders and devices to systemd.
 import ctypes
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -34,6 +35,14 @@ def environment(text: str, directory: Path) -> dict[str, str]:
     """The variables of `Environment=`, with the unit's folders below this one."""
     given = dict(line.split("=", 1) for line in lines(text, "Environment"))
     return {name: value.replace("%S", str(directory)).replace("%d", str(directory)) for name, value in given.items()}
+
+
+def prepare(text: str, directory: Path) -> None:
+    """Make the unit's folders below this one, and run what comes before its program."""
+    for name in " ".join(lines(text, "StateDirectory")).split():
+        (directory / name).mkdir(exist_ok=True)
+    for command in lines(text, "ExecStartPre"):
+        subprocess.run(shlex.split(command.replace("%S", str(directory))), check=True)
 
 
 @cache
