@@ -354,9 +354,9 @@ def test_a_user_with_a_factor(start: Callable[..., Server], shared: StoreProcess
         ok(http.post("/login", json=login | {"username": "bob"}))
 
 
-def code_of(secret: str) -> str:
-    """The code that an authenticator app shows now."""
-    return codes.code_at(b32decode(secret), int(time.time()) // codes.PERIOD_S)
+def code_of(secret: str, steps: int = 0) -> str:
+    """The code that an authenticator app shows now, or some time steps from now."""
+    return codes.code_at(b32decode(secret), int(time.time()) // codes.PERIOD_S + steps)
 
 
 def given_later(
