@@ -1,6 +1,7 @@
 """Races of logins by passkey: one answer counts once, and nothing older survives a cut-off."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -8,14 +9,16 @@ import pytest
 from authsvc.core.client import BUILT_IN
 from authsvc.core.passkey import Assertion, Registration
 from authsvc.errors import AuthError, InvalidCredentials, InvalidSession, TooManyChanges
-from authsvc.flows import factors, passkeys
+from authsvc.flows import factors, passkeys, steps
 from authsvc.flows.grants import Asked, Grant
+from authsvc.flows.steps import Completed
 from authsvc.settings import Settings
 from tests.authenticators import Authenticator, parts
 from tests.conftest import APP_SCOPE, CHEAP, Clock
 from tests.flows.conftest import HERE, World
 from tests.flows.test_races import Case, Pausing
-from tests.flows.test_step_races import ALL_ACTS, ROUNDS, USES, caught, without_swap, workers
+from tests.flows.test_step_races import ALL_ACTS, ROUNDS, USES, caught, touched, without_swap, workers
+from tests.flows.test_steps import first_step
 
 __all__ = ["workers"]  # a fixture
 
@@ -108,3 +111,47 @@ async def test_an_act_between_any_two_calls_of_a_login(workers: list[World], clo
     assert at >= 8, "the calls were not counted"
     assert survived == sorted(survived, reverse=True), "what looked at the user before the act survived it"
     assert not any(survived[-4:]), "the last calls come after the user was read"
+
+
+async def second_step(world: World, case: Case, device: Authenticator) -> Callable[[], Awaitable[Completed]]:
+    """The second step of a login that the password has begun."""
+    progress = await steps.find(world.deps, await first_step(world, case.name))
+    account = await world.deps.store.users.find_account(case.sub)
+    assert account is not None
+    of = progress.token.handle
+    answer = answer_of(device, await passkeys.step_options(world.deps, of, account))
+    client = await world.deps.store.clients.get(BUILT_IN)
+    proof = passkeys.proof_by_passkey(world.deps, of, answer)
+    return lambda: steps.answer(world.deps, HERE, client, progress, steps.PASSKEY, proof)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_change_of_the_factors_between_any_two_calls(workers: list[World], alone: bool) -> None:
+    """Only an answer that was noted before the change completes a second step.
+
+    A login by passkey alone begins with the factors that it reads. It ends if they change before its answer is noted.
+    """
+    mine, at, found = workers[0], 0, []
+    while True:
+        case, device = await prepared(mine, workers[1], at, synced=False)
+        work: Awaitable[Any]
+        if alone:
+            begun = await passkeys.begin_login(mine.deps, HERE)
+            work = logging_in(mine, begun.auth_session, answer_of(device, begun.options))
+        else:
+            work = (await second_step(mine, case, device))()
+        before = await mine.deps.store.factors.get(case.sub)
+        with pytest.MonkeyPatch.context() as patch:
+            pause = Pausing(mine.deps, patch, at)
+            task = asyncio.create_task(caught(work))
+            if not await pause.held_up(task):
+                break
+            noted = await touched(case, before)
+            pause.go.set()
+            got = await task
+        found.append(isinstance(got, Grant | Completed))
+        assert found[-1] or isinstance(got, InvalidSession), got
+        assert found[-1] or not noted, f"call {at}"
+        assert alone or found[-1] == noted, f"call {at}"
+        at += 1
+    assert {*found} == {True, False}, "the change came before and after the answer was noted"

@@ -9,7 +9,7 @@ import pytest
 
 from authsvc.composition import open_deps
 from authsvc.core import totp as codes
-from authsvc.core.factors import Account
+from authsvc.core.factors import Account, Factors
 from authsvc.errors import (
     AuthError,
     InvalidSession,
@@ -202,6 +202,42 @@ async def test_an_act_between_any_two_calls_of_a_step(workers: list[World], cloc
     assert at >= 8, "the calls were not counted"
     assert not opened[0]
     assert opened == sorted(opened), "what was not proven before the act is not proven afterwards"
+
+
+async def touched(case: Case, before: Factors) -> bool:
+    """Raise the epoch of the factors, and keep all of them. Returns whether one was used since `before`."""
+    deps = case.other.deps
+    held = await deps.store.factors.get(case.sub)
+    await deps.store.factors.change(case.sub, lambda one: one.with_codes(one.codes, deps.clock()))
+    return held != before
+
+
+@pytest.mark.parametrize("method", ["totp", "recovery"])
+async def test_a_change_of_the_factors_between_any_two_calls_of_a_step(
+    workers: list[World], clock: Clock, method: str
+) -> None:
+    """Only a code that was used before the change completes the login."""
+    mine, at, completed = workers[0], 0, []
+    while True:
+        case, phone = await prepared(workers, clock, at)
+        auth_session, before = await first_step(mine, case.name), await mine.deps.store.factors.get(case.sub)
+        if method == "totp":
+            work = by_code(mine, auth_session, phone.code())
+        else:
+            work = by_recovery(mine, auth_session, phone.recovery_codes[5])
+        with pytest.MonkeyPatch.context() as patch:
+            pause = Pausing(mine.deps, patch, at)
+            task = asyncio.create_task(caught(work))
+            if not await pause.held_up(task):
+                break
+            used = await touched(case, before)
+            pause.go.set()
+            got = await task
+        completed.append(isinstance(got, Completed))
+        assert completed[-1] == used, f"call {at}"
+        assert used or isinstance(got, InvalidSession), f"call {at}"
+        at += 1
+    assert {*completed} == {True, False}, "the change came before and after the use"
 
 
 @pytest.mark.parametrize("what", ALL_ACTS)

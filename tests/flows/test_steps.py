@@ -18,6 +18,8 @@ from authsvc.errors import (
     InsufficientAuthorization,
     InvalidCredentials,
     InvalidSession,
+    InvalidToken,
+    StoreUnavailable,
     TooManyAttempts,
     WrongFactor,
 )
@@ -224,6 +226,33 @@ async def test_a_change_between_two_steps_ends_the_login(world: World, clock: Cl
     for answer in (by_code(world, auth_session, phone.code(1)), by_recovery(world, auth_session, "x")):
         with pytest.raises(InvalidSession):
             await answer
+
+
+async def test_a_suspended_user_does_nothing_more(world: World, clock: Clock) -> None:
+    """Whatever has suspended the user: no step, no factor that is added or removed, not even without a new epoch."""
+    phone = await enrolled(world, clock)
+    me = await world.me((await by_code(world, await first_step(world), phone.code())).grant)
+    other = await world.user("eve")
+    await factors.require(world.deps, OPERATOR, other.sub, required=True)
+    auth_session = await first_step(world)
+    enrolling = factors.by_login((await steps.find(world.deps, await first_step(world, "eve"))).step)
+    for sub in (phone.user.sub, other.sub):
+        await world.deps.store.users.change(sub, lambda held: held.but(status="suspended"))
+    with pytest.raises(InvalidSession):
+        await by_code(world, auth_session, phone.code(1))
+    with pytest.raises(InvalidToken):
+        await factors.remove(world.deps, HERE, me, phone.id)
+    with pytest.raises(InvalidSession):
+        await totp.enrol(world.deps, enrolling, other, None)
+
+
+async def test_an_emptied_store_ends_no_login(world: World, clock: Clock, valkey: "redis.Redis") -> None:
+    """A store without its records says nothing about a login in progress: 503, and not "begin again"."""
+    await enrolled(world, clock)
+    auth_session = await first_step(world)
+    valkey.flushall()
+    with pytest.raises(StoreUnavailable):
+        await steps.find(world.deps, auth_session)
 
 
 async def test_a_login_lapses(world: World, clock: Clock, valkey: "redis.Redis") -> None:
