@@ -16,8 +16,10 @@ from chaos.experiments import (
     races,
     repeated,
     replicas,
+    single_use,
     slots,
     slow,
+    steps,
     timing,
 )
 from chaos.lab import Experiment
@@ -38,8 +40,10 @@ _FAMILIES = (
     races,
     repeated,
     replicas,
+    single_use,
     slots,
     slow,
+    steps,
     timing,
 )
 ALL: tuple[Experiment, ...] = tuple(
