@@ -67,9 +67,9 @@ openapi: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/properdocs build --strict --config-file mkdocs.yml
 
-# The same at http://127.0.0.1:8001, built again when a page changes.
+# The same at http://127.0.0.1:8002, built again when a page changes.
 docs-serve: $(VENV)/installed
-	$(BIN)/properdocs serve --config-file mkdocs.yml --dev-addr 127.0.0.1:8001
+	$(BIN)/properdocs serve --config-file mkdocs.yml --dev-addr 127.0.0.1:8002
 
 # pip completes an installation that was interrupted. A virtual environment without a working pip is made anew.
 define install

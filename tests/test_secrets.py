@@ -53,6 +53,7 @@ PUBLIC = {
     "Pbkdf2.digest": "names a hash function",
     "RevokeForm.token_type_hint": "names a kind of token",
     "SaltedSha.digest": "names a hash function",
+    "Site.cookie_prefix": "a part of names",
     "Service.hash_forms": "names of algorithms with their parameters",
     "Tokens.issued_token_type": "names a kind of token",
     "TokenForm.actor_token_type": "names a kind of token",

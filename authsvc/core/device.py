@@ -15,7 +15,7 @@ _BROWSERS: Final = (
     ("Safari", re.compile(r"\bVersion/(\d+)[.\d]* (?:Mobile/\w+ )?Safari/")),
 )
 # The first that is in the text names the system: Android also says Linux, and an iPhone also says Mac OS X.
-_SYSTEMS: Final = (
+SYSTEMS: Final = (
     ("Android", "Android"),
     ("iPhone", "iPhone"),
     ("iPad", "iPad"),
@@ -34,7 +34,7 @@ def label(user_agent: str) -> str:
     text = user_agent[: 4 * MAX_LABEL]
     found = ((name, pattern.search(text)) for name, pattern in _BROWSERS)
     browser = next((f"{name} {match[1][:4]}" for name, match in found if match), None)
-    system = next((name for word, name in _SYSTEMS if word in text), None)
+    system = next((name for word, name in SYSTEMS if word in text), None)
     if browser is None or system is None or not text.startswith("Mozilla/"):
         return text[:MAX_LABEL]
     return f"{browser} on {system}"

@@ -29,7 +29,7 @@ async def json_body(request: Request, model: type[M]) -> M:
 
 async def optional_json_body(request: Request, model: type[M]) -> M | None:
     """Like json_body, but None if the request has no body. A body without a content type is refused."""
-    if "content-type" not in request.headers and not await _capped(request):
+    if "content-type" not in request.headers and not await capped(request):
         return None
     return await json_body(request, model)
 
@@ -55,10 +55,11 @@ def refuse_query(request: Request) -> None:
 
 async def _read(request: Request, media_type: str) -> bytes:
     _check_type(request, media_type)
-    return await _capped(request)
+    return await capped(request)
 
 
-async def _capped(request: Request) -> bytes:
+async def capped(request: Request) -> bytes:
+    """The body of a request. Raises TooLarge beyond the limit of the route, InvalidRequest if the body broke off."""
     length = request.headers.get("content-length", "0")
     most: int = request.scope[ROUTE].max_body
     if not (length.isascii() and length.isdecimal()) or int(length[:10]) > most:

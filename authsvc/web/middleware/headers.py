@@ -25,8 +25,10 @@ class ResponseHeaders:
     `%2F`, and the route has to decode them.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, policy: Mapping[str, str] = PRIVATE) -> None:
+        """policy: of answers outside of all routes."""
         self._app = app
+        self._policy = policy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,16 +40,16 @@ class ResponseHeaders:
         if b"%" in raw_path:
             # Servers decode the path before it is split, and a subject `a/sessions` would name the sessions of `a`.
             scope["path"] = canonical(raw_path)
-        await self._app(scope, receive, with_headers(scope, send))
+        await self._app(scope, receive, with_headers(scope, send, self._policy))
 
 
-def with_headers(scope: Scope, send: Send) -> Send:
-    """Wrap `send` so that it adds the header fields that every answer has."""
+def with_headers(scope: Scope, send: Send, outside: Mapping[str, str] = PRIVATE) -> Send:
+    """Wrap `send` so that it adds the header fields that every answer has. outside: of answers outside of routes."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             route = scope.get(ROUTE)
-            policy = PRIVATE if route is None else route.headers
+            policy = outside if route is None else route.headers
             message["headers"] = [*message["headers"], *headers(scope["request_id"], policy)]
         await send(message)
 

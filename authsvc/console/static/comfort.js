@@ -1,0 +1,67 @@
+// Comfort only: every page works without this file. It copies secrets, searches as one types, and keeps the trail live.
+"use strict";
+
+// `/` focuses the search box, as on many sites.
+document.addEventListener("keydown", (event) => {
+  const field = document.querySelector(".search input");
+  const typing = event.target.closest("input, textarea, select, [contenteditable]");
+  if (event.key === "/" && field && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    event.preventDefault();
+    field.focus();
+    field.select();
+  }
+});
+
+// A copy button for each secret that is shown.
+for (const box of document.querySelectorAll(".secret")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Copy";
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(box.querySelector("code").textContent);
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+  if (navigator.clipboard) box.append(button);
+}
+
+// Replace the part of the page that a form filters, while one types. The newest question wins.
+for (const form of document.querySelectorAll("form[data-live]")) {
+  let timer = 0;
+  let asked = 0;
+  form.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(async () => {
+      const mine = ++asked;
+      const url = `${form.getAttribute("action")}?${new URLSearchParams(new FormData(form))}`;
+      const part = await partOf(url, form.dataset.live);
+      if (part && mine === asked) {
+        document.getElementById(form.dataset.live).replaceWith(part);
+        history.replaceState(null, "", url);
+      }
+    }, 200);
+  });
+}
+
+// Load a part of the page again every few seconds, while the page is seen and nobody selects text in it.
+for (const box of document.querySelectorAll("[data-refresh]")) {
+  const id = box.id;
+  const again = async () => {
+    if (!document.hidden && document.getSelection().isCollapsed) {
+      const part = await partOf(location.href, id);
+      if (part) document.getElementById(id).replaceWith(part);
+    }
+    setTimeout(again, Number(box.dataset.refresh) * 1000);
+  };
+  setTimeout(again, Number(box.dataset.refresh) * 1000);
+}
+
+async function partOf(url, id) {
+  try {
+    const answer = await fetch(url, { redirect: "error" });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    return answer.ok ? page.getElementById(id) : null;
+  } catch {
+    return null;
+  }
+}
