@@ -7,7 +7,8 @@ from itertools import islice, product
 
 import pytest
 import redis
-from authsvc_sdk.bearer import Refused, token_in
+from authsvc_sdk.bearer import token_in
+from authsvc_sdk.refused import Refused
 
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind

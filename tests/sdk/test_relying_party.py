@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from authsvc_sdk import Active
 from authsvc_sdk.answers import read
-from authsvc_sdk.bearer import Refused, demand
+from authsvc_sdk.bearer import demand
+from authsvc_sdk.refused import Refused
 from joserfc import jwk, jwt
 
 from tests.conftest import Clock, Service

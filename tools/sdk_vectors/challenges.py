@@ -7,8 +7,9 @@ from typing import Any
 from unittest import mock
 
 from authsvc_sdk.answers import INACTIVE, Active
-from authsvc_sdk.bearer import Refused, accepted, demand
+from authsvc_sdk.bearer import demand
 from authsvc_sdk.errors import Misconfigured, Unavailable
+from authsvc_sdk.refused import Refused, accepted
 
 from tools.sdk_vectors.credentials import described
 

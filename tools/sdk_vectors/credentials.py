@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from authsvc_sdk.bearer import Refused, cookie_in, token_in
+from authsvc_sdk.bearer import cookie_in, token_in
+from authsvc_sdk.refused import Refused
 
 _COOKIE = "__Host-session"
 _A, _B = ("Authorization", "Bearer tok_x"), ("Cookie", f"{_COOKIE}=tok_y")

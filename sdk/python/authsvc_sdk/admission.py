@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from authsvc_sdk.answers import Active
-from authsvc_sdk.bearer import Refused, accepted, cookie_in, token_in
+from authsvc_sdk.bearer import cookie_in, token_in
 from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.introspector import Introspector
+from authsvc_sdk.refused import Refused, accepted
 
 
 def admit(

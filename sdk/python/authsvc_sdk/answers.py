@@ -18,7 +18,10 @@ class Active:
     auth_time: when the user was authenticated. None: nobody told the service.
     acr: the level of assurance, such as `aal2`. None: unknown.
     vouched_by: the client by whose word the user was authenticated elsewhere. None: the user logged in at the service.
-    token_use: `client` if the token speaks for a client itself and for no user, `key` for a key. None: a session.
+    token_use: `client` if the token speaks for a client itself and for no user, `key` for a key, `exchanged` if
+    a client got it in exchange for another, to act for its user. None: a session.
+    act: the client that acts for the user with an exchanged token (RFC 8693 section 4.1).
+    clients: those on which the token depends besides `client_id`.
     scope: what the token allows (RFC 6749 section 3.3). `scopes` is the same as a set.
     aud: the resource servers that the token is for. Empty: for all of them.
     version: rises with every change to the user.
@@ -39,6 +42,8 @@ class Active:
     acr: str | None = None
     vouched_by: str | None = None
     token_use: str | None = None
+    act: Mapping[str, Any] | None = field(default=None, hash=False)
+    clients: tuple[str, ...] = ()
     aud: tuple[str, ...] = ()
     version: int = 0
     claims: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
@@ -91,18 +96,18 @@ def read(body: object, token: str, audience: str | None = None) -> TimedAnswer:
     """
     if not isinstance(body, dict) or not isinstance(body.get("active"), bool):
         raise Unavailable("the service's answer is not an introspection")
-    recheck_at = body["recheck_at"] if type(body.get("recheck_at")) is int else None
     if not body["active"]:
-        return TimedAnswer(INACTIVE, recheck_at)
+        return TimedAnswer(INACTIVE, None)
     try:
         active = _active(body)
+        recheck_at = body.get("cache", body).get("recheck_at")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise Unavailable("the service's answer is incomplete") from error
     if active.session_id != handle_of(token):
         raise Unavailable("the service's answer is about another token")
     if body.get("token_type") != "Bearer" or (audience is not None and audience not in active.aud):
         return TimedAnswer(INACTIVE, None)
-    return TimedAnswer(active, recheck_at)
+    return TimedAnswer(active, recheck_at if type(recheck_at) is int else None)
 
 
 def _active(body: Mapping[str, Any]) -> Active:
@@ -122,6 +127,8 @@ def _active(body: Mapping[str, Any]) -> Active:
         acr=_text_or_none(body.get("acr")),
         vouched_by=_text_or_none(body.get("vouched_by")),
         token_use=_text_or_none(body.get("token_use")),
+        act=_frozen(_typed(body["act"], dict)) if "act" in body else None,
+        clients=_texts(_typed(body["cache"], dict)["clients"]) if "cache" in body else (),
         aud=_audience(body.get("aud", [])),
         version=_typed(body.get("version", 0), int),
         claims=_frozen(_typed(body.get("claims", {}), dict)),

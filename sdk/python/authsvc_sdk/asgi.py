@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from authsvc_sdk.answers import Active
 from authsvc_sdk.async_introspector import AsyncIntrospector
-from authsvc_sdk.bearer import Refused, cookie_in, demand, token_in
+from authsvc_sdk.bearer import cookie_in, demand, token_in
+from authsvc_sdk.refused import Refused
 from authsvc_sdk.streams import user_of
 
 Scope = MutableMapping[str, Any]

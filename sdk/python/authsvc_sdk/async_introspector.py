@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import Any, Self
 
-from authsvc_sdk import forks
-from authsvc_sdk.answers import INACTIVE, Active, Inactive, TimedAnswer, read
+from authsvc_sdk import exchange, forks
+from authsvc_sdk.answers import INACTIVE, Active, Inactive, read
 from authsvc_sdk.cache import Cache
 from authsvc_sdk.config import Config
 from authsvc_sdk.errors import Misconfigured, Unavailable
+from authsvc_sdk.exchange import Exchanged
 from authsvc_sdk.lookups import LookupResult, Lookups
 from authsvc_sdk.outages import Outages
 from authsvc_sdk.server_clock import ServerClock
@@ -44,7 +45,7 @@ class AsyncIntrospector:
 
     def after_fork(self) -> None:
         """In a forked child: leave the connections to the parent and start anew. The parent's feed task is gone."""
-        _abandoned.append((self._loop, self._wire, self._subscription, self._lookups))
+        forks.abandoned.append((self._loop, self._wire, self._subscription, self._lookups))
         self._reset()
 
     async def __aenter__(self) -> Self:
@@ -112,6 +113,18 @@ class AsyncIntrospector:
                 return stale
         raise failure
 
+    async def exchange(self, token: str, *, audience: str = "", scope: str = "") -> Exchanged:
+        """Exchange a token of a request for one with which to call another resource server for the same user.
+
+        audience: that resource server. scope: what the new token allows. Empty: the same as the old one.
+        The same call gets the same token again, until a minute before its end. Raises Refused if the token has ended
+        or lacks the scope, Misconfigured if our client may not do this, and Unavailable.
+        """
+        self.start()
+        if self._wire is None:
+            raise Unavailable("closed")
+        return exchange.read(await self._wire.exchange(exchange.form(token, audience, scope)), scope)
+
     @asynccontextmanager
     async def while_active(self, token: str) -> AsyncIterator[Active]:
         """Run the body for as long as the token is active: `async with introspector.while_active(token) as user: ...`.
@@ -130,35 +143,26 @@ class AsyncIntrospector:
     async def _fetch(self, tokens: Sequence[str]) -> list[LookupResult]:
         if self._wire is None:
             raise Unavailable("closed")
-        cache = self._cache
-        mark = cache.mark() if cache else 0
+        mark = self._cache.mark() if self._cache is not None else 0
         response = await self._wire.introspect(tokens)
         if response.date is not None:
             self._server_clock.observe(response.date, response.received_at)
-        results: list[LookupResult] = []
-        for token, body in zip(tokens, response.answers, strict=True):
-            try:
-                timed = read(body, token, self._config.audience)
-            except Unavailable as error:
-                results.append(error)
-                continue
-            results.append(timed.answer)
-            if cache is not None:
-                self._keep(cache, token, timed, mark, response)
-        return results
+        return [self._taken(token, body, mark, response) for token, body in zip(tokens, response.answers, strict=True)]
 
-    def _keep(self, cache: Cache, token: str, timed: TimedAnswer, mark: int, response: IntrospectionResponse) -> None:
-        if response.date is None:  # without the service's clock, its deadlines say nothing
-            return
+    def _taken(self, token: str, body: object, mark: int, response: IntrospectionResponse) -> LookupResult:
+        """Read one answer, and keep it if it may be cached."""
+        try:
+            answer, recheck_at = read(body, token, self._config.audience)
+        except Unavailable as error:
+            return error
+        if self._cache is None or response.date is None:  # without the service's clock, its deadlines say nothing
+            return answer
         until = exp = inf
-        if isinstance(timed.answer, Active):
-            if timed.recheck_at is None:
-                return
+        if isinstance(answer, Active):
+            if recheck_at is None:
+                return answer
             took_s = response.received_at - response.sent_at
-            exp = self._server_clock.ours(timed.answer.exp, took_s)
-            until = min(exp, self._server_clock.ours(timed.recheck_at, took_s))
-        cache.keep(token, timed.answer, mark, until, exp)
-
-
-# Objects that forked children inherited. Collecting them would close connections that the parent still uses.
-_abandoned: list[object] = []
+            exp = self._server_clock.ours(answer.exp, took_s)
+            until = min(exp, self._server_clock.ours(recheck_at, took_s))
+        self._cache.keep(token, answer, mark, until, exp)
+        return answer

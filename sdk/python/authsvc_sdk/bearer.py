@@ -3,55 +3,19 @@
 RFC 6750 defines the header and the challenges, RFC 9470 the challenge for a login that is too weak or too old.
 """
 
-import json
 import re
 import time
 from collections.abc import Iterable, Sequence
-from typing import Self
 
-from authsvc_sdk.answers import Active, Inactive
-from authsvc_sdk.errors import Unavailable
+from authsvc_sdk.answers import Active
+from authsvc_sdk.refused import Refused
 
 # RFC 6750 section 2.1. Servers have removed white space around a header's value; a direct caller may not have.
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
 # Optional white space in a header field (RFC 9110 section 5.6.3). Python's `strip()` removes other characters too.
 _OWS = " \t"
-_REALM = 'Bearer realm="api"'
-_RETRY_AFTER_S = 1
 # How strong a login was, the weakest first.
 _LEVELS = ("aal1", "aal2")
-
-
-class Refused(Exception):
-    """The request is refused. `status`, `headers` and `body` are the answer to send."""
-
-    def __init__(self, status: int, error: str, description: str, **headers: str) -> None:
-        super().__init__(description)
-        self.status = status
-        self.body = json.dumps({"error": error, "error_description": description}).encode()
-        self.headers = {
-            "Content-Type": "application/json",
-            "Cache-Control": "no-store",
-            **{name.replace("_", "-"): value for name, value in headers.items()},
-        }
-
-    @classmethod
-    def without_token(cls) -> Self:
-        # A request without a token gets a challenge without an error code (RFC 6750 section 3.1).
-        return cls(401, "invalid_token", "an access token is required", WWW_Authenticate=_REALM)
-
-    @classmethod
-    def challenged(cls, status: int, error: str, description: str, **parameters: str) -> Self:
-        """With a challenge that names the error."""
-        fields = {"error": error, "error_description": description, **parameters}
-        challenge = ", ".join([_REALM, *(f'{name}="{value}"' for name, value in fields.items())])
-        return cls(status, error, description, WWW_Authenticate=challenge)
-
-    @classmethod
-    def unavailable(cls, error: Unavailable) -> Self:
-        """The answer is 503. A program that gets a 401 logs its user out."""
-        after = error.retry_after_s or _RETRY_AFTER_S
-        return cls(503, "temporarily_unavailable", "tokens can't be checked right now", Retry_After=str(after))
 
 
 def token_in(authorization: Sequence[str], cookie: str | None = None) -> str | None:
@@ -83,13 +47,6 @@ def cookie_in(headers: Iterable[str], name: str) -> str | None:
     if len(values) > 1:
         raise Refused.challenged(400, "invalid_request", "more than one session cookie")
     return values[0] if values else None
-
-
-def accepted(answer: Active | Inactive) -> Active:
-    """Return the answer if it is active, else raise Refused (401)."""
-    if not isinstance(answer, Active):
-        raise Refused.challenged(401, "invalid_token", "the access token is not active")
-    return answer
 
 
 def demand(

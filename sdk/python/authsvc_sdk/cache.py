@@ -33,7 +33,7 @@ def _keys_of(token: str, answer: Active | Inactive) -> tuple[str, ...]:
     """The keys (digests) on which the answer about the token depends, besides those of all answers."""
     keys = [f"session:{handle_of(token)}"]
     if isinstance(answer, Active):
-        keys += [f"user:{{{answer.sub}}}", f"client:{answer.client_id}"]
+        keys += [f"user:{{{answer.sub}}}", *(f"client:{one}" for one in (answer.client_id, *answer.clients))]
     return tuple(map(key_digest, keys))
 
 

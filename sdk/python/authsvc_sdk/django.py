@@ -14,8 +14,9 @@ from django.http import HttpRequest, HttpResponse
 
 from authsvc_sdk.admission import admit, is_preflight
 from authsvc_sdk.answers import Active
-from authsvc_sdk.bearer import Refused, demand
+from authsvc_sdk.bearer import demand
 from authsvc_sdk.introspector import Introspector
+from authsvc_sdk.refused import Refused
 
 _OF_THE_MIDDLEWARE = ("optional", "cookie")
 

@@ -11,8 +11,9 @@ from rest_framework.exceptions import APIException
 from rest_framework.permissions import BasePermission
 
 from authsvc_sdk.answers import Active
-from authsvc_sdk.bearer import Refused, demand
+from authsvc_sdk.bearer import demand
 from authsvc_sdk.django import user_of
+from authsvc_sdk.refused import Refused
 
 
 class Refusal(APIException):

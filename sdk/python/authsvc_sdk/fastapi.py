@@ -16,7 +16,8 @@ from fastapi.websockets import WebSocket, WebSocketState
 from authsvc_sdk.answers import Active
 from authsvc_sdk.asgi import admit, refuse
 from authsvc_sdk.async_introspector import AsyncIntrospector
-from authsvc_sdk.bearer import Refused, demand, token_in
+from authsvc_sdk.bearer import demand, token_in
+from authsvc_sdk.refused import Refused
 
 
 class BearerAuth(SecurityBase):

@@ -7,8 +7,9 @@ from typing import Any
 from flask import Flask, Response, g, request
 
 from authsvc_sdk.admission import admit, is_preflight
-from authsvc_sdk.bearer import Refused, demand
+from authsvc_sdk.bearer import demand
 from authsvc_sdk.introspector import Introspector
+from authsvc_sdk.refused import Refused
 
 
 class Auth:

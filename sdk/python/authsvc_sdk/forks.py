@@ -10,6 +10,8 @@ class Forkable(Protocol):
         """Start anew in the child, and leave connections to the parent."""
 
 
+# Objects that forked children inherited. Collecting them would close connections that the parent still uses.
+abandoned: list[object] = []
 _watched: "weakref.WeakSet[Forkable]" = weakref.WeakSet()
 
 

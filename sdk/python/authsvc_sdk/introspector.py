@@ -3,13 +3,16 @@
 import asyncio
 import concurrent.futures
 import threading
-from typing import Any, Self
+from collections.abc import Coroutine
+from typing import Any, Self, TypeVar
 
 from authsvc_sdk import forks
 from authsvc_sdk.answers import Active, Inactive
 from authsvc_sdk.async_introspector import AsyncIntrospector
 from authsvc_sdk.errors import Unavailable
+from authsvc_sdk.exchange import Exchanged
 
+T = TypeVar("T")
 # How much longer than the time limit a thread waits for its answer.
 _HANDOVER_S = 1.0
 
@@ -30,7 +33,7 @@ class Introspector:
 
     def after_fork(self) -> None:
         """In a forked child: the background thread does not exist here, and the lock may have been held."""
-        _abandoned.append(self._thread)
+        forks.abandoned.append(self._thread)
         self._lock = threading.Lock()
         self._thread = None
 
@@ -63,9 +66,14 @@ class Introspector:
         Raises Unavailable if the service can't tell, which is neither a yes nor a no.
         """
         answer = self._inner.cached(token)
-        if answer is not None:
-            return answer
-        future = asyncio.run_coroutine_threadsafe(self._inner.introspect(token), self._running().loop)
+        return answer if answer is not None else self._wait_for(self._inner.introspect(token))
+
+    def exchange(self, token: str, *, audience: str = "", scope: str = "") -> Exchanged:
+        """Exchange a token, as `AsyncIntrospector.exchange` does."""
+        return self._wait_for(self._inner.exchange(token, audience=audience, scope=scope))
+
+    def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(work, self._running().loop)
         try:
             return future.result(self._timeout_s)
         except (TimeoutError, concurrent.futures.CancelledError) as error:
@@ -96,7 +104,3 @@ class _LoopThread:
     def stop(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
-
-
-# See async_introspector._abandoned.
-_abandoned: list[object] = []

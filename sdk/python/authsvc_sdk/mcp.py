@@ -6,8 +6,8 @@ from pydantic import AnyHttpUrl
 
 from authsvc_sdk.answers import Active
 from authsvc_sdk.async_introspector import AsyncIntrospector
-from authsvc_sdk.bearer import Refused
 from authsvc_sdk.errors import Unavailable
+from authsvc_sdk.refused import Refused
 
 
 class BearerVerifier:

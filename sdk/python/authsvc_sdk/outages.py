@@ -2,7 +2,8 @@
 
 import logging
 from math import inf
-from urllib.parse import urlsplit
+
+import httpx
 
 from authsvc_sdk import clock
 from authsvc_sdk.errors import Misconfigured, Unavailable
@@ -16,7 +17,7 @@ class Outages:
     """Logs why checks fail, and what to do, at most once a minute for each of the two kinds of failure."""
 
     def __init__(self, url: str) -> None:
-        self._address = _address(url)
+        self._address = httpx.URL(url).copy_with(userinfo=b"")
         self._logged_at: dict[bool, float] = {}
 
     def log(self, error: Unavailable) -> None:
@@ -29,9 +30,3 @@ class Outages:
             _log.error("authsvc at %s: %s; until then requests with a token get a 503", self._address, error.reason)
         else:
             _log.warning("authsvc at %s: %s; requests with a token get a 503. %s", self._address, error.reason, _REMEDY)
-
-
-def _address(url: str) -> str:
-    """The URL without a user name and a password."""
-    split = urlsplit(url)
-    return f"{split.scheme}://{split.netloc.rpartition('@')[2]}{split.path}"

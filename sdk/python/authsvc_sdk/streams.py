@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from authsvc_sdk.answers import Active, Inactive
-from authsvc_sdk.bearer import Refused, accepted
 from authsvc_sdk.errors import Unavailable
+from authsvc_sdk.refused import Refused, accepted
 
 _FIRST_PAUSE_S = 0.05
 

@@ -3,16 +3,17 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 
 from authsvc_sdk import clock
 from authsvc_sdk.errors import Misconfigured, Unavailable
 
+T = TypeVar("T")
 _CONNECT_TIMEOUT_S = 1.0
 # Bytes of one response. An answer about one token has at most 18 KiB, and one request asks about at most 50 tokens.
 MAX_RESPONSE = 1 << 20
@@ -49,18 +50,32 @@ class Wire:
         await self._http.aclose()
 
     async def introspect(self, tokens: Sequence[str]) -> IntrospectionResponse:
-        """Ask the service about these tokens. Raises Unavailable within the time limit.
+        """Ask the service about these tokens. Raises Unavailable within the time limit."""
+        return await self._repeated(lambda: self._introspect_once(tokens))
 
-        Introspection is safe to repeat, so any error on the way leads to one retry on another connection. A 503 with
-        `Retry-After` is passed on at once: the service has already retried.
+    async def exchange(self, form: dict[str, str]) -> Any:
+        """Exchange a token; the service's answer, or its error. Raises Unavailable within the time limit."""
+
+        async def once() -> Any:
+            async with self._http.stream("POST", "/token", data=form) as response:
+                if response.status_code != 400:
+                    _raise_for_status(response)
+                return _json(await _read(response, MAX_RESPONSE))
+
+        return await self._repeated(once)
+
+    async def _repeated(self, once: Callable[[], Awaitable[T]]) -> T:
+        """Send a request that is safe to repeat: any error on the way leads to one retry on another connection.
+
+        A 503 with `Retry-After` is passed on at once: the service has already retried.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
                 try:
                     async with asyncio.timeout(self._timeout_s / 2):  # a dead connection leaves time for the retry
-                        return await self._introspect_once(tokens)
+                        return await once()
                 except (TimeoutError, httpx.HTTPError):
-                    return await self._introspect_once(tokens)
+                    return await once()
         except TimeoutError as error:
             raise Unavailable(f"no answer within {self._timeout_s:g} s") from error
         except httpx.HTTPError as error:
@@ -72,8 +87,6 @@ class Wire:
         body: dict[str, Any] = {"data": {"token": tokens[0]}} if one else {"json": {"tokens": list(tokens)}}
         sent_at = clock.now()
         async with self._http.stream("POST", path, **body) as response:
-            if response.status_code in (502, 504):
-                response.raise_for_status()  # from a gateway that did not reach the service: worth a retry
             _raise_for_status(response)
             text = await _read(response, MAX_RESPONSE)
         received_at = clock.now()
@@ -106,10 +119,12 @@ def _raise_for_status(response: httpx.Response) -> None:
     status = response.status_code
     if status == 200:
         return
+    if status in (502, 504):
+        response.raise_for_status()  # from a gateway that did not reach the service: worth a retry
     if status in (408, 425, 429) or status >= 500:
         after = response.headers.get("Retry-After", "")
         raise Unavailable(f"the service answered {status}", int(after) if after.isascii() and after.isdigit() else None)
-    raise Misconfigured(f"the service refused us with {status}: check its URL, our client_id, secret and permission")
+    raise Misconfigured(f"the service refused us with {status}: check its URL, our client_id, secret and permissions")
 
 
 async def _read(response: httpx.Response, most: int) -> bytes:

@@ -1,0 +1,40 @@
+"""Token exchange (RFC 8693): what is sent to the service, and what its answer means."""
+
+from dataclasses import dataclass, field
+
+from authsvc_sdk.errors import Misconfigured, Unavailable
+from authsvc_sdk.refused import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """A token with which to call another resource server for the same user. expires_in: seconds."""
+
+    token: str = field(repr=False)
+    expires_in: int
+    scope: str = ""
+
+
+def form(token: str, audience: str, scope: str) -> dict[str, str]:
+    """The fields of the request. The service takes an empty field for none."""
+    return {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token": token,
+        "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "audience": audience,
+        "scope": scope,
+    }
+
+
+def read(body: object, scope: str) -> Exchanged:
+    """Read the answer of the service. scope: as it was asked for. Raises Refused, Misconfigured, Unavailable."""
+    match body:
+        case {"access_token": str(token), "token_type": "Bearer", "expires_in": int(expires_in), **more}:
+            return Exchanged(token, expires_in, str(more.get("scope", "")))
+        case {"error": "invalid_request"}:
+            raise Refused.challenged(401, "invalid_token", "the access token is not active")
+        case {"error": "invalid_scope"}:
+            raise Refused.challenged(403, "insufficient_scope", "the token does not allow this", scope=scope)
+        case {"error": str(error)}:  # such as `invalid_target`
+            raise Misconfigured(f"the service refused the exchange: {error}")
+    raise Unavailable("the service's answer is not a token")
