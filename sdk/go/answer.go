@@ -1,32 +1,32 @@
 package authsvc
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // Active is the user and the session of a token, right now. Requests share answers, so do not change one.
 type Active struct {
-	Sub       string
-	ClientID  string
-	SessionID string
-	Exp       time.Time
-	Iat       time.Time
-	AuthTime  time.Time // when the user logged in; zero if the token was issued without a login
-	Username  string
-	Roles     []string
-	Scope     string          // what the token allows, space-separated (RFC 6749 section 3.3)
-	AMR       []string        // how the user logged in (RFC 8176)
-	ACR       string          // how strong the login was, aal1 or aal2; empty if the service did not say
-	VouchedBy string          // the client by whose word the user logged in elsewhere; empty if it was at the service
-	Aud       []string        // the resource servers that the token is for; empty for all of them
-	Version   int64           // rises with every change to the user
-	Claims    json.RawMessage // the claims of the user, a JSON object; nil if there are none
+	Sub       string          `json:"sub"`
+	ClientID  string          `json:"client_id"`
+	SessionID string          `json:"session_id"`
+	Exp       time.Time       `json:"-"`
+	Iat       time.Time       `json:"-"`
+	AuthTime  time.Time       `json:"-"` // when the user was authenticated; zero if nobody told the service
+	Username  string          `json:"username"`
+	Roles     []string        `json:"roles"`
+	Scope     string          `json:"scope"`      // what the token allows, space-separated (RFC 6749 section 3.3)
+	AMR       []string        `json:"amr"`        // how the user logged in (RFC 8176)
+	ACR       string          `json:"acr"`        // how strong the login was, such as aal2; empty if it is not known
+	VouchedBy string          `json:"vouched_by"` // the client by whose word the user logged in elsewhere, if that is so
+	TokenUse  string          `json:"token_use"`  // "key" for a key, "client" if the token speaks for no user; empty for a session
+	Aud       []string        `json:"-"`          // the resource servers that the token is for; empty for all of them
+	Version   int64           `json:"version"`    // rises with every change to the user
+	Claims    json.RawMessage `json:"claims"`     // the claims of the user, a JSON object; nil if there are none
 }
 
 // HasScope says whether the token allows all of these scopes.
@@ -43,149 +43,63 @@ func containsAll(all, wanted []string) bool {
 	return !slices.ContainsFunc(wanted, func(one string) bool { return !slices.Contains(all, one) })
 }
 
-// reading is what the service said about one token.
-type reading struct {
-	user      *Active // nil: the token is inactive
-	recheckAt int64   // when to ask again, by the service's clock; 0: an active answer must not be cached
-}
-
-// read reads the service's answer about the token. A malformed answer is neither a yes nor a logout.
-func read(body json.RawMessage, token, audience string) (reading, *Unavailable) {
-	answer := fields{}
-	if json.Unmarshal(body, &answer.raw) != nil || answer.raw == nil {
-		return reading{}, unavailable("the service's answer is not an introspection")
-	}
-	recheckAt, err := strconv.ParseInt(string(answer.raw["recheck_at"]), 10, 64)
-	if err != nil {
-		recheckAt = 0
-	}
-	switch string(answer.raw["active"]) {
-	case "false":
-		return reading{nil, recheckAt}, nil
+// read reads the service's answer about the token. recheckAt: when to ask again, by the service's clock; 0: an active
+// answer must not be cached. A malformed answer is neither a yes nor a logout.
+func read(body json.RawMessage, token, audience string) (said answer, recheckAt int64) {
+	var members map[string]json.RawMessage
+	_ = json.Unmarshal(body, &members) // what is no object has no members
+	recheckAt, _ = strconv.ParseInt(string(members["recheck_at"]), 10, 64)
+	switch string(members["active"]) {
 	case "true":
+	case "false":
+		return answer{}, recheckAt
 	default:
-		return reading{}, unavailable("the service's answer is not an introspection")
+		return answer{failure: unavailable("the service's answer is not an introspection")}, 0
 	}
-	user := answer.active()
+	user, err := userOf(body, members)
 	switch {
-	case answer.malformed:
-		return reading{}, unavailable("the service's answer is incomplete")
+	case err != nil:
+		return answer{failure: unavailable("the service's answer is incomplete")}, 0
 	case user.SessionID != handleOf(token):
-		return reading{}, unavailable("the service's answer is about another token")
-	case string(answer.raw["token_type"]) != `"Bearer"`, audience != "" && !slices.Contains(user.Aud, audience):
-		return reading{}, nil
+		return answer{failure: unavailable("the service's answer is about another token")}, 0
+	case string(members["token_type"]) != `"Bearer"`, audience != "" && !slices.Contains(user.Aud, audience):
+		return answer{}, 0
 	}
-	return reading{user, recheckAt}, nil
+	return answer{user: user}, recheckAt
 }
 
-// fields reads the members of a JSON object. Names are case-sensitive and types are exact, unlike those of a struct in
-// encoding/json. A missing or mistyped member makes it malformed.
-type fields struct {
-	raw       map[string]json.RawMessage
-	malformed bool
+// notNull are the members that encoding/json would read as zero values from null. The first five are required.
+var notNull = []string{
+	"sub", "client_id", "session_id", "exp", "iat", "auth_time", "scope", "roles", "amr", "aud", "version", "claims",
 }
 
-func (f *fields) active() *Active {
-	return &Active{
-		Sub:       f.text(f.required("sub")),
-		ClientID:  f.text(f.required("client_id")),
-		SessionID: f.text(f.required("session_id")),
-		Exp:       f.time(f.required("exp")),
-		Iat:       f.time(f.required("iat")),
-		AuthTime:  f.time(f.raw["auth_time"]),
-		Username:  f.text(f.nullable("username")),
-		Roles:     f.texts(f.raw["roles"]),
-		Scope:     f.text(f.raw["scope"]),
-		AMR:       f.texts(f.raw["amr"]),
-		ACR:       f.text(f.nullable("acr")),
-		VouchedBy: f.text(f.nullable("vouched_by")),
-		Aud:       f.audience(f.raw["aud"]),
-		Version:   f.number(f.raw["version"]),
-		Claims:    f.object(f.raw["claims"]),
+func userOf(body json.RawMessage, members map[string]json.RawMessage) (*Active, error) {
+	for at, name := range notNull {
+		if value, found := members[name]; string(value) == "null" || !found && at < 5 {
+			return nil, errors.New(name)
+		}
 	}
-}
-
-func (f *fields) required(name string) json.RawMessage {
-	value, found := f.raw[name]
-	f.malformed = f.malformed || !found
-	return value
-}
-
-func (f *fields) nullable(name string) json.RawMessage {
-	if string(f.raw[name]) == "null" {
-		return nil
+	var said struct {
+		Active
+		Exp      int64                      `json:"exp"`
+		Iat      int64                      `json:"iat"`
+		AuthTime *int64                     `json:"auth_time"`
+		Claims   map[string]json.RawMessage `json:"claims"`
 	}
-	return f.raw[name]
-}
-
-// The following methods return the zero value for a nil message, which stands for an absent member.
-
-func (f *fields) text(value json.RawMessage) string {
-	var text string
-	f.decode(value, '"', &text)
-	return text
-}
-
-func (f *fields) texts(value json.RawMessage) []string {
-	var items []json.RawMessage
-	f.decode(value, '[', &items)
-	var texts []string
-	for _, item := range items {
-		texts = append(texts, f.text(item))
+	if err := json.Unmarshal(body, &said); err != nil {
+		return nil, err
 	}
-	return texts
-}
-
-func (f *fields) audience(value json.RawMessage) []string {
-	if bytes.HasPrefix(value, []byte{'"'}) { // one audience may be a string (RFC 7519 section 4.1.3)
-		return []string{f.text(value)}
+	user := &said.Active
+	user.Exp, user.Iat, user.Claims = time.Unix(said.Exp, 0), time.Unix(said.Iat, 0), members["claims"]
+	if said.AuthTime != nil {
+		user.AuthTime = time.Unix(*said.AuthTime, 0)
 	}
-	return f.texts(value)
-}
-
-func (f *fields) number(value json.RawMessage) int64 {
-	if value == nil {
-		return 0
+	audience := string(members["aud"])
+	if strings.HasPrefix(audience, `"`) { // one audience may be a string (RFC 7519 section 4.1.3)
+		audience = "[" + audience + "]"
 	}
-	number, err := strconv.ParseInt(string(value), 10, 64)
-	f.malformed = f.malformed || err != nil
-	return number
-}
-
-func (f *fields) time(value json.RawMessage) time.Time {
-	if value == nil {
-		return time.Time{}
+	if audience == "" {
+		return user, nil
 	}
-	return time.Unix(f.number(value), 0)
-}
-
-func (f *fields) object(value json.RawMessage) json.RawMessage {
-	var object json.RawMessage
-	f.decode(value, '{', &object)
-	return object
-}
-
-// decode decodes a value that begins with this character. Else `null` would become a zero value.
-func (f *fields) decode(value json.RawMessage, begins byte, into any) {
-	if value == nil {
-		return
-	}
-	if value[0] != begins || json.Unmarshal(value, into) != nil {
-		f.malformed = true
-	}
-}
-
-// answersIn splits the body of a response into one message for each of the tokens.
-func answersIn(body []byte, tokens int) ([]json.RawMessage, *Unavailable) {
-	if !utf8.Valid(body) || !json.Valid(body) {
-		return nil, unavailable("the service's answer is not JSON")
-	}
-	if tokens == 1 {
-		return []json.RawMessage{body}, nil
-	}
-	var answers []json.RawMessage
-	if json.Unmarshal(body, &answers) != nil || len(answers) != tokens {
-		return nil, unavailable("the service's response has not one answer for each token")
-	}
-	return answers, nil
+	return user, json.Unmarshal([]byte(audience), &user.Aud)
 }

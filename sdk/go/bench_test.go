@@ -5,6 +5,7 @@ package authsvc
 import (
 	"context"
 	"fmt"
+	"math"
 	"sort"
 	"strings"
 	"syscall"
@@ -92,12 +93,12 @@ func cachedTokens(b *testing.B, count int) (*Introspector, []string) {
 	b.Cleanup(auth.Close)
 	auth.cache = newCache("backend", auth.settings)
 	auth.cache.forgetAll()
-	auth.cache.confirm(never)
+	auth.cache.confirm(math.Inf(1))
 	tokens := make([]string, count)
 	for at := range tokens {
 		tokens[at] = fmt.Sprintf("tok_%045d", at)
 		user := &Active{Sub: fmt.Sprint(at), ClientID: "app", Scope: strings.Repeat("a ", 4)}
-		auth.cache.keep(tokens[at], user, auth.cache.mark(), never, never)
+		auth.cache.keep(tokens[at], user, auth.cache.mark(), math.Inf(1), math.Inf(1))
 	}
 	return auth, tokens
 }

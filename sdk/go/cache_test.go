@@ -14,10 +14,10 @@ import (
 
 func confirmedCache(size int) *cache {
 	s, _ := settingsOf(nil)
-	s.cacheSize = size
+	s.CacheSize = size
 	c := newCache("backend", s)
 	c.forgetAll()
-	c.confirm(never)
+	c.confirm(math.Inf(1))
 	return c
 }
 
@@ -37,8 +37,8 @@ func TestTheCacheIsBounded(t *testing.T) {
 		}
 		keepFor(c, aToken(number), &Active{Sub: fmt.Sprint(number), ClientID: fmt.Sprint(number)})
 	}
-	if c.active.len() != 8 || len(c.dependents) != 8*3 {
-		t.Errorf("%d answers, %d keys", c.active.len(), len(c.dependents))
+	if len(c.active.entries) != 8 || len(c.dependents) != 8*3 {
+		t.Errorf("%d answers, %d keys", len(c.active.entries), len(c.dependents))
 	}
 }
 
@@ -49,8 +49,8 @@ func TestMadeUpTokensPushNothingOut(t *testing.T) {
 	for number := range 1000 {
 		keepFor(c, aToken(number), nil)
 	}
-	if user, _ := c.get(token); user == nil || c.inactive.len() != 1 {
-		t.Errorf("%v, %d inactive answers", user, c.inactive.len())
+	if user, _ := c.get(token); user == nil || len(c.inactive.entries) != 1 {
+		t.Errorf("%v, %d inactive answers", user, len(c.inactive.entries))
 	}
 }
 
@@ -60,7 +60,7 @@ func TestStaleAnswers(t *testing.T) {
 	s := newService(t, "")
 	s.says(503, "")
 	auth := open(t, s.URL)
-	auth.settings.serveStaleFor = time.Minute
+	auth.settings.ServeStaleFor = time.Minute
 	auth.cache = newCache("backend", auth.settings)
 	auth.cache.forgetAll()
 	auth.cache.confirm(1000)
@@ -97,18 +97,18 @@ func TestAStreamHearsOfAChange(t *testing.T) {
 		until(t, func() bool {
 			auth.cache.mu.Lock()
 			defer auth.cache.mu.Unlock()
-			return len(auth.cache.waiting) == 3
+			return len(auth.cache.dependents[digestOfKey("client:app")]) == 2 // the answer and the stream
 		})
 		if everything {
 			auth.cache.forgetAll()
 		} else {
-			auth.cache.forget([]keyDigest{digestOfKey("user:{ada}")})
+			auth.cache.forget([]string{digestOfKey("user:{ada}")})
 		}
 		until(t, func() bool { return ctx.Err() != nil })
 		until(t, func() bool {
 			auth.cache.mu.Lock()
 			defer auth.cache.mu.Unlock()
-			return len(auth.cache.waiting) == 0
+			return len(auth.cache.dependents[digestOfKey("client:app")]) == 0
 		})
 	}
 }
@@ -123,7 +123,7 @@ func TestASilentFeedIsLeft(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer s.Close()
-	auth := open(t, s.URL, WithCache(), WithFeedSilence(1001*time.Millisecond))
+	auth := open(t, s.URL, WithCache(), func(s *Settings) { s.FeedSilence = 1001 * time.Millisecond })
 	until(t, func() bool { return streams.Load() >= 2 })
 	auth.Close() // before the server, which waits for its streams
 }

@@ -1,34 +1,21 @@
 package authsvc
 
 import (
+	"math"
 	"syscall"
-	"time"
 	"unsafe"
 )
 
-const (
-	clockBoottime = 7
-	// A moment after all others: nothing that is cached holds then.
-	never = 1 << 40
-)
+const clockBoottime = 7
 
-// pickClock returns the clock of the SDK. Go's monotonic clock stops while a Linux machine is suspended. After that,
+// now returns seconds since some moment in the past, by a clock that only runs forward. All times inside the SDK are
+// such seconds, unless a name says otherwise. Go's monotonic clock stops while a Linux machine is suspended. After that,
 // an old answer would look young, so the SDK reads CLOCK_BOOTTIME.
-func pickClock() func() float64 {
-	if _, ok := boottime(); !ok {
-		return monotonic(time.Now())
-	}
-	return func() float64 {
-		at, ok := boottime()
-		if !ok {
-			return never
-		}
-		return at
-	}
-}
-
-func boottime() (seconds float64, ok bool) {
+var now = func() float64 {
 	var at syscall.Timespec
 	_, _, errno := syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, clockBoottime, uintptr(unsafe.Pointer(&at)), 0)
-	return float64(at.Sec) + float64(at.Nsec)/1e9, errno == 0
+	if errno != 0 {
+		return math.Inf(1) // after all other moments: nothing that is cached holds then
+	}
+	return float64(at.Sec) + float64(at.Nsec)/1e9
 }

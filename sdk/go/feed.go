@@ -2,7 +2,10 @@ package authsvc
 
 import "encoding/json"
 
-const maxLateS = 5
+const (
+	maxLateS = 5
+	maxAtMs  = 1 << 53 // later numbers are not exact
+)
 
 // brokenFeed is an error of the stream: it is malformed, or so late that it is useless. The client needs a new stream.
 type brokenFeed string
@@ -36,54 +39,45 @@ func (f *feed) receive(chunk []byte) error {
 }
 
 func (f *feed) apply(name, data string) error {
-	if name == "everything" {
+	switch {
+	case name == "everything":
 		f.begun = true
-	} else if !f.begun {
-		return brokenFeed("it does not begin with `everything`")
-	}
-	switch name {
-	case "everything":
-		at, known, err := atIn(data)
-		if err != nil {
-			return err
-		}
-		if known {
-			f.calibrate(at)
-		}
 		f.cache.forgetAll()
-	case "forget":
-		return f.forget(data)
-	case "heartbeat":
-		at, known, err := atIn(data)
-		if err != nil || !known { // a heartbeat without a time proves nothing
-			return err
+		return f.hear(data, false)
+	case !f.begun:
+		return brokenFeed("it does not begin with `everything`")
+	case name == "forget":
+		var changed []string
+		if json.Unmarshal([]byte(data), &changed) != nil || changed == nil {
+			return brokenFeed("`forget` without a list of digests")
 		}
-		return f.heartbeat(at)
+		f.cache.forget(changed)
+	case name == "heartbeat":
+		return f.hear(data, true)
 	} // other names are events of a later version of the service
 	return nil
 }
 
-func (f *feed) forget(data string) error {
-	var texts []string
-	if json.Unmarshal([]byte(data), &texts) != nil || texts == nil {
-		return brokenFeed("`forget` without a list")
+// hear reads when the sender sent an event. The time of a heartbeat confirms the cache. An event without a time proves
+// nothing.
+func (f *feed) hear(data string, heartbeat bool) error {
+	var said *struct{ At *float64 }
+	if json.Unmarshal([]byte(data), &said) != nil || said == nil {
+		return brokenFeed("not an event of the service")
 	}
-	changed := make([]keyDigest, len(texts))
-	for at, text := range texts {
-		changed[at] = parseKeyDigest(text)
+	if said.At == nil {
+		return nil
 	}
-	f.cache.forget(changed)
-	return nil
-}
-
-func (f *feed) calibrate(at float64) {
+	if *said.At < 0 || *said.At > maxAtMs {
+		return brokenFeed("not a time of the service")
+	}
+	at := *said.At / 1000
 	if !f.calibrated {
 		f.calibrated, f.offset = true, f.requestedAt-at
 	}
-}
-
-func (f *feed) heartbeat(at float64) error {
-	f.calibrate(at)
+	if !heartbeat {
+		return nil
+	}
 	arrived := now()
 	// An event cannot arrive before it was sent, so this corrects the offset where the sender's clock is faster.
 	f.offset = min(f.offset, arrived-at)
@@ -104,15 +98,4 @@ func (f *feed) checkDelay(arrived, delay float64) error {
 		return brokenFeed("heartbeats arrive late")
 	}
 	return nil
-}
-
-// atIn returns when the sender sent an event, in seconds of the sender's clock, if the event says so.
-func atIn(data string) (at float64, known bool, err error) {
-	var decoded any
-	if json.Unmarshal([]byte(data), &decoded) != nil {
-		return 0, false, brokenFeed("not an event of the service")
-	}
-	members, _ := decoded.(map[string]any)
-	at, known = members["at"].(float64)
-	return at / 1000, known, nil
 }

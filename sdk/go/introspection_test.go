@@ -18,7 +18,15 @@ import (
 	"time"
 )
 
-var quiet = WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil)))
+var quiet = logTo(io.Discard)
+
+func logTo(written io.Writer) Option {
+	return func(s *Settings) { s.Logger = slog.New(slog.NewTextHandler(written, nil)) }
+}
+
+func timeout(limit time.Duration) Option {
+	return func(s *Settings) { s.Timeout = limit }
+}
 
 type scriptedResponse struct {
 	Do         string
@@ -127,12 +135,14 @@ func TestVectorsOfIntrospection(t *testing.T) {
 		t.Run(one.Name, func(t *testing.T) {
 			t.Parallel()
 			server := serveScript(t, one.Responses)
-			timeout := time.Duration(read.TimeoutS * float64(time.Second))
+			limit := time.Duration(read.TimeoutS * float64(time.Second))
 			hangs := func(response scriptedResponse) bool { return response.Do == "hang" }
 			if !slices.ContainsFunc(one.Responses, hangs) {
-				timeout *= 20 // for a busy machine
+				limit *= 20 // for a busy machine
 			}
-			auth, err := New(server.url(), "backend", "sec_x", WithTimeout(timeout), WithAudience(one.Audience), quiet)
+			auth, err := New(server.url(), "backend", "sec_x", timeout(limit), quiet, func(s *Settings) {
+				s.Audience = one.Audience
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +169,7 @@ func TestVectorsOfIntrospection(t *testing.T) {
 				expect(t, "retry_after_s", int64(failure.RetryAfter/time.Second), want.RetryAfterS)
 			}
 			auth.cache.mu.Lock()
-			expect(t, "cacheable", auth.cache.active.len()+auth.cache.inactive.len() > 0, want.Cacheable)
+			expect(t, "cacheable", len(auth.cache.active.entries)+len(auth.cache.inactive.entries) > 0, want.Cacheable)
 			auth.cache.mu.Unlock()
 			expect(t, "requests", server.requests.Load(), one.Requests)
 		})
@@ -201,7 +211,7 @@ func described(user *Active) map[string]any {
 		"exp": float64(user.Exp.Unix()), "iat": float64(user.Iat.Unix()), "auth_time": authTime,
 		"scope": user.Scope, "scopes": list(strings.Fields(user.Scope)), "username": orNil(user.Username),
 		"roles": list(user.Roles), "amr": list(user.AMR), "acr": orNil(user.ACR),
-		"vouched_by": orNil(user.VouchedBy), "aud": list(user.Aud),
+		"vouched_by": orNil(user.VouchedBy), "token_use": orNil(user.TokenUse), "aud": list(user.Aud),
 		"version": float64(user.Version), "claims": claims,
 	}
 }

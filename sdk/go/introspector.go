@@ -10,21 +10,19 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"sync"
 )
 
 // Introspector tells whom a token speaks for. Make one per process and share it. Any goroutine may use it.
 type Introspector struct {
-	settings settings
-	address  string
+	settings Settings
 	wire     *wire
-	cache    *cache // nil: nothing is cached
+	cache    *cache
 	lookups  *lookups
-	clock    *serverClock
-	outages  *outages
+	clock    serverClock
+	outages  outages
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
-	feeds    sync.WaitGroup
+	ended    chan struct{} // closed when the feed has ended
 }
 
 // New makes an introspector. url, clientID and secret: the service and our client there, which needs the permission
@@ -41,36 +39,30 @@ func New(url, clientID, secret string, options ...Option) (*Introspector, error)
 	if clientID == "" || secret == "" {
 		return nil, errors.New("authsvc: client id and secret are required")
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	introspector := &Introspector{
+	settings.Logger = settings.Logger.With("service", address)
+	i := &Introspector{
 		settings: settings,
-		address:  address,
-		wire:     newWire(address, clientID, secret, settings.timeout, settings.tls),
-		clock:    newServerClock(),
-		outages:  newOutages(address, settings.logger),
-		ctx:      ctx,
-		cancel:   cancel,
+		wire:     newWire(address, clientID, secret, settings.Timeout, settings.TLS),
+		cache:    newCache(clientID, settings),
+		outages:  outages{logger: settings.Logger},
+		ended:    make(chan struct{}),
 	}
-	introspector.lookups = newLookups(introspector.fetch)
-	if settings.cache {
-		introspector.cache = newCache(clientID, settings)
-		introspector.feeds.Add(1)
-		go introspector.follow()
-	}
-	return introspector, nil
+	i.ctx, i.cancel = context.WithCancel(context.Background())
+	i.lookups = &lookups{fetch: i.fetch, patience: settings.Timeout, waiting: map[string]*question{}}
+	go i.follow()
+	return i, nil
 }
 
 // Close ends the feed of changes and all requests to the service. Later checks get an Unavailable.
 func (i *Introspector) Close() {
 	i.cancel()
-	i.feeds.Wait()
-	i.lookups.close()
-	i.wire.transport.CloseIdleConnections()
+	<-i.ended
+	i.wire.http.CloseIdleConnections()
 }
 
 // Format prints the address and nothing else. Without it, some verbs of fmt print tokens that wait for an answer.
 func (i *Introspector) Format(state fmt.State, _ rune) {
-	_, _ = io.WriteString(state, "authsvc.Introspector("+i.address+")")
+	_, _ = io.WriteString(state, "authsvc.Introspector("+i.wire.address+")")
 }
 
 // Cached returns the answer if it is cached and known to hold at this moment: a user, or nil for an inactive token.
@@ -82,12 +74,12 @@ func (i *Introspector) Cached(token string) (user *Active, known bool) {
 // *Unavailable if the service can't tell, which is neither a yes nor a no. Refuse turns both into answers.
 func (i *Introspector) Introspect(ctx context.Context, token string) (*Active, error) {
 	user, known := i.cache.get(token)
-	if !known && isAccessToken(token) {
-		var err error
-		user, err = i.ask(ctx, token)
-		if err != nil {
-			return nil, err
+	if !known && isToken(token, i.settings.ForeignKeyPrefixes) {
+		asked := i.ask(ctx, token)
+		if asked.failure != nil {
+			return nil, asked.failure
 		}
+		user = asked.user
 	}
 	if user == nil {
 		return nil, ErrInactive
@@ -95,74 +87,56 @@ func (i *Introspector) Introspect(ctx context.Context, token string) (*Active, e
 	return user, nil
 }
 
-// ask asks the service. user nil: the token is inactive.
-func (i *Introspector) ask(ctx context.Context, token string) (*Active, error) {
-	limited, cancel := context.WithTimeout(ctx, i.settings.timeout)
+func (i *Introspector) ask(ctx context.Context, token string) answer {
+	late := fmt.Errorf("no answer within %v", i.settings.Timeout)
+	limited, cancel := context.WithTimeoutCause(ctx, i.settings.Timeout, late)
 	defer cancel()
-	answered, ok := i.lookups.ask(limited, token)
-	if ok && answered.failure == nil {
-		return answered.user, nil
+	asked := i.lookups.ask(limited, token)
+	if asked.failure == nil || ctx.Err() != nil { // a caller that gave up says nothing about the service
+		return asked
 	}
-	failure := answered.failure
-	if !ok {
-		if err := ctx.Err(); err != nil { // the caller gave up, which says nothing about the service
-			return nil, &Unavailable{Reason: "the caller gave up: " + err.Error(), cause: err}
-		}
-		failure = unavailable(fmt.Sprintf("no answer within %v", i.settings.timeout))
-		i.logUnlessClosed(failure)
+	if i.ctx.Err() == nil {
+		i.outages.log(asked.failure)
 	}
-	if !failure.Misconfigured { // if the service refused us, this is no outage, and a stale answer would be wrong
-		if user, found := i.cache.getStale(token); found {
-			return user, nil
-		}
+	// If the service refused us, this is no outage, and a stale answer would be wrong.
+	if user, found := i.cache.getStale(token); found && !asked.failure.Misconfigured {
+		return answer{user: user}
 	}
-	return nil, failure
+	return asked
 }
 
-// fetch asks the service about these tokens, and keeps what may be cached.
-func (i *Introspector) fetch(tokens []string) []result {
-	mark, results := i.cache.mark(), make([]result, len(tokens))
+// fetch asks the service about the tokens of a batch, and keeps what may be cached.
+func (i *Introspector) fetch(batch []*question) {
+	mark, tokens := i.cache.mark(), make([]string, len(batch))
+	for at, asked := range batch {
+		tokens[at] = asked.token
+	}
 	answered, failure := i.wire.introspect(i.ctx, tokens)
-	if failure != nil {
-		i.logUnlessClosed(failure)
-		for at := range results {
-			results[at].failure = failure
-		}
-		return results
+	if failure == nil && !answered.date.IsZero() {
+		i.clock.observe(float64(answered.date.Unix()), answered.receivedAt)
 	}
-	if answered.dated {
-		i.clock.observe(answered.date, answered.received)
-	}
-	for at, token := range tokens {
-		read, failure := read(answered.answers[at], token, i.settings.audience)
-		results[at] = result{read.user, failure}
-		if failure != nil {
-			i.logUnlessClosed(failure)
-		} else if i.cache != nil {
-			i.keep(token, read, mark, answered)
+	for at, asked := range batch {
+		asked.answer.failure = failure
+		if failure == nil {
+			var recheckAt int64
+			asked.answer, recheckAt = read(answered.answers[at], asked.token, i.settings.Audience)
+			i.keep(asked, recheckAt, mark, answered)
 		}
 	}
-	return results
 }
 
 // keep puts an answer into the cache, if it may be cached.
-func (i *Introspector) keep(token string, read reading, mark uint64, answered *introspection) {
-	if !answered.dated { // without the service's clock, its deadlines say nothing
+func (i *Introspector) keep(asked *question, recheckAt int64, mark uint64, answered *introspection) {
+	user := asked.answer.user
+	// Without the service's clock, its deadlines say nothing.
+	if asked.answer.failure != nil || answered.date.IsZero() || user != nil && recheckAt == 0 {
 		return
 	}
 	until, exp := math.Inf(1), math.Inf(1)
-	if read.user != nil {
-		if read.recheckAt == 0 {
-			return
-		}
-		exp = i.clock.ours(read.user.Exp.Unix(), answered.took())
-		until = min(exp, i.clock.ours(read.recheckAt, answered.took()))
+	if user != nil {
+		took := answered.receivedAt - answered.sentAt
+		exp = i.clock.ours(user.Exp.Unix(), took)
+		until = min(exp, i.clock.ours(recheckAt, took))
 	}
-	i.cache.keep(token, read.user, mark, until, exp)
-}
-
-func (i *Introspector) logUnlessClosed(failure *Unavailable) {
-	if i.ctx.Err() == nil {
-		i.outages.log(failure)
-	}
+	i.cache.keep(asked.token, user, mark, until, exp)
 }

@@ -1,9 +1,9 @@
 package authsvc
 
 import (
-	"container/list"
 	"context"
 	"sync"
+	"time"
 )
 
 const (
@@ -11,47 +11,41 @@ const (
 	maxInFlight = 8
 )
 
-// lookups collects questions into batches: concurrent questions about tokens share few requests. A question joins only a batch that still
-// waits. The answer of a batch that was sent before could be older than a revocation which the caller has already seen
-// acknowledged.
+// lookups collects questions into batches: concurrent questions about tokens share few requests. A question joins only
+// a batch that still waits. The answer of a batch that was sent before could be older than a revocation which the caller
+// has already seen acknowledged.
 type lookups struct {
-	fetch func(tokens []string) []result // one result for each token, in order
+	fetch    func(batch []*question) // sets all answers
+	patience time.Duration           // of all callers
 
 	mu       sync.Mutex
 	waiting  map[string]*question
-	queue    *list.List // of *question
+	queue    []*question // the same, in the order in which they were asked first
 	inFlight int
-	workers  sync.WaitGroup
-	closed   bool
 }
 
 type question struct {
-	token   string
-	place   *list.Element
-	callers int
-	done    chan struct{} // closed when result is set
-	result  result
+	token  string
+	until  time.Time     // nobody waits any longer
+	done   chan struct{} // closed when answer is set
+	answer answer
 }
 
-// result is the answer about one token: a user, nil for an inactive token, or a failure.
-type result struct {
+// answer is what is known about one token: its user, nil for an inactive token, or why nobody can tell.
+type answer struct {
 	user    *Active
 	failure *Unavailable
 }
 
-func newLookups(fetch func([]string) []result) *lookups {
-	return &lookups{fetch: fetch, waiting: map[string]*question{}, queue: list.New()}
-}
-
-// ask returns the answer of the service, or false if ctx ends before.
-func (l *lookups) ask(ctx context.Context, token string) (result, bool) {
+// ask returns the answer of the service, or a failure when ctx ends.
+func (l *lookups) ask(ctx context.Context, token string) answer {
 	asked := l.join(token)
 	select {
 	case <-asked.done:
-		return asked.result, true
+		return asked.answer
 	case <-ctx.Done():
-		l.leave(asked)
-		return result{}, false
+		cause := context.Cause(ctx)
+		return answer{failure: &Unavailable{Reason: cause.Error(), cause: cause}}
 	}
 }
 
@@ -59,65 +53,41 @@ func (l *lookups) join(token string) *question {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	asked := l.waiting[token]
-	if l.closed {
-		asked = &question{done: make(chan struct{}), result: result{failure: unavailable("closed")}}
-		close(asked.done)
-	} else if asked == nil {
+	if asked == nil {
 		asked = &question{token: token, done: make(chan struct{})}
-		asked.place = l.queue.PushBack(asked)
 		l.waiting[token] = asked
+		l.queue = append(l.queue, asked)
 		if l.inFlight < maxInFlight {
 			l.inFlight++
-			l.workers.Add(1)
 			go l.work()
 		}
 	}
-	asked.callers++
+	asked.until = time.Now().Add(l.patience)
 	return asked
-}
-
-// leave gives a caller up. A question that nobody waits for is not asked, or questions would pile up in an outage.
-func (l *lookups) leave(asked *question) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	asked.callers--
-	if asked.callers == 0 && l.waiting[asked.token] == asked {
-		l.queue.Remove(asked.place)
-		delete(l.waiting, asked.token)
-	}
-}
-
-// close waits for the batches in flight, whose requests the caller has ended. Later questions fail.
-func (l *lookups) close() {
-	l.mu.Lock()
-	l.closed = true
-	l.mu.Unlock()
-	l.workers.Wait()
 }
 
 // work sends one batch after the other until no question waits.
 func (l *lookups) work() {
-	defer l.workers.Done()
 	for batch := l.next(); len(batch) > 0; batch = l.next() {
-		tokens := make([]string, len(batch))
-		for at, asked := range batch {
-			tokens[at] = asked.token
-		}
-		for at, result := range l.fetch(tokens) {
-			batch[at].result = result
-			close(batch[at].done)
+		l.fetch(batch)
+		for _, asked := range batch {
+			close(asked.done)
 		}
 	}
 }
 
-// next takes the next batch. If there is none, the caller is no longer in flight.
+// next takes the next batch. If there is none, the caller is no longer in flight. A question that nobody waits for is
+// not asked: in an outage such questions would pile up, and hold up the others after it.
 func (l *lookups) next() (batch []*question) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.queue.Len() > 0 && len(batch) < maxBatch {
-		asked := l.queue.Remove(l.queue.Front()).(*question)
+	for len(l.queue) > 0 && len(batch) < maxBatch {
+		asked := l.queue[0]
+		l.queue = l.queue[1:]
 		delete(l.waiting, asked.token)
-		batch = append(batch, asked)
+		if time.Now().Before(asked.until) {
+			batch = append(batch, asked)
+		}
 	}
 	if len(batch) == 0 {
 		l.inFlight--

@@ -2,8 +2,10 @@ package authsvc
 
 import (
 	"context"
+	"maps"
 	"net/http"
-	"time"
+	"net/url"
+	"strings"
 )
 
 type contextKey struct{}
@@ -23,9 +25,9 @@ type admission struct {
 func (i *Introspector) Middleware(need Require) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			ctx, refusal := i.admit(r, need)
-			if refusal != nil {
-				refusal.ServeHTTP(w, r)
+			ctx, err := i.admit(r, need)
+			if err != nil {
+				Refuse(err).ServeHTTP(w, r)
 				return
 			}
 			next.ServeHTTP(w, r.WithContext(ctx))
@@ -33,53 +35,52 @@ func (i *Introspector) Middleware(need Require) func(http.Handler) http.Handler 
 	}
 }
 
-func (i *Introspector) admit(r *http.Request, need Require) (context.Context, *Refusal) {
+// ServeHTTP answers a request with the refusal.
+func (r *Refusal) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	maps.Copy(w.Header(), r.Header())
+	w.WriteHeader(r.Status)
+	_, _ = w.Write(r.Body()) // the client may be gone
+}
+
+func (i *Introspector) admit(r *http.Request, need Require) (context.Context, error) {
 	ctx := r.Context()
 	if admitted, ok := ctx.Value(contextKey{}).(*admission); ok && admitted.by == i {
-		return ctx, need.check(admitted.user) // a middleware around this one has asked
+		return ctx, need.Check(admitted.user) // a middleware around this one has asked
 	}
-	token, refusal := i.tokenOf(r)
-	if refusal != nil {
-		return nil, refusal
+	token, err := i.tokenOf(r)
+	if err != nil {
+		return nil, err
 	}
 	return i.authorize(ctx, token, need)
 }
 
 // tokenOf finds the token of a request, in a cookie too if a setting names one.
-func (i *Introspector) tokenOf(r *http.Request) (string, *Refusal) {
-	cookie, found := "", false
+func (i *Introspector) tokenOf(r *http.Request) (string, error) {
+	var cookies []string
 	// Pages of any site can open a WebSocket to us with the cookies of their visitor.
-	if i.settings.cookie != "" && (!opensWebSocket(r) || sameOrigin(r)) {
-		var refusal *Refusal
-		cookie, found, refusal = cookieIn(r.Header.Values("Cookie"), i.settings.cookie)
-		if refusal != nil {
-			return "", refusal
-		}
+	if i.settings.Cookie != "" && (!opensWebSocket(r) || sameOrigin(r)) {
+		cookies = cookiesIn(r.Header.Values("Cookie"), i.settings.Cookie)
 	}
-	return tokenIn(r.Header.Values("Authorization"), cookie, found)
+	return tokenIn(r.Header.Values("Authorization"), cookies)
 }
 
 // Authorize does what Middleware does, for servers that do not use net/http. authorization: the headers of that name. It
 // returns a context for FromContext and WhileActive. The error is a *Refusal.
 func (i *Introspector) Authorize(ctx context.Context, authorization []string, need Require) (context.Context, error) {
-	token, refusal := tokenIn(authorization, "", false)
-	if refusal != nil {
-		return nil, refusal
+	token, err := tokenIn(authorization, nil)
+	if err != nil {
+		return nil, err
 	}
-	admitted, refusal := i.authorize(ctx, token, need)
-	if refusal != nil {
-		return nil, refusal
-	}
-	return admitted, nil
+	return i.authorize(ctx, token, need)
 }
 
-func (i *Introspector) authorize(ctx context.Context, token string, need Require) (context.Context, *Refusal) {
+func (i *Introspector) authorize(ctx context.Context, token string, need Require) (context.Context, error) {
 	user, err := i.Introspect(ctx, token)
 	if err != nil {
 		return nil, Refuse(err)
 	}
-	if refusal := need.check(user); refusal != nil {
-		return nil, refusal
+	if err := need.Check(user); err != nil {
+		return nil, err
 	}
 	return context.WithValue(ctx, contextKey{}, &admission{user, i, token}), nil
 }
@@ -99,7 +100,7 @@ func NewContext(ctx context.Context, user *Active) context.Context {
 
 // WhileActive returns a context that ends with the token of an admitted request, for streams and WebSockets. Its
 // context.Cause is then a *Refusal: 401 if the token is active no more, 503 if nobody can tell. The promise of the cache
-// holds here too. Without the cache, the service is asked every two seconds (WithFeedSilence). Each question counts as
+// holds here too. Without the cache, the service is asked every two seconds (FeedSilence). Each question counts as
 // use of the session. Call the returned function when the stream ends.
 func WhileActive(ctx context.Context) (context.Context, context.CancelFunc) {
 	admitted, ok := ctx.Value(contextKey{}).(*admission)
@@ -128,14 +129,21 @@ func (i *Introspector) refusalOf(ctx context.Context, token string) error {
 			pause = firstPause
 			continue
 		}
-		select { // no feed, or a change came while the answer was on its way
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
-		pause = min(2*pause, i.settings.feedSilence)
+		sleep(ctx, pause) // no feed, or a change came while the answer was on its way
+		pause = min(2*pause, i.settings.FeedSilence)
 	}
 }
 
 func opensWebSocket(r *http.Request) bool {
 	return r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect
+}
+
+// sameOrigin says whether a page of this host sent the request.
+func sameOrigin(r *http.Request) bool {
+	origins := r.Header.Values("Origin")
+	if len(origins) != 1 {
+		return false
+	}
+	origin, err := url.Parse(origins[0])
+	return err == nil && origin.Host != "" && strings.EqualFold(origin.Host, r.Host)
 }

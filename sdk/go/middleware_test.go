@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -162,7 +162,7 @@ func TestNestedMiddleware(t *testing.T) {
 
 // The cookie counts only if it was asked for, and a WebSocket's only from a page of the same host.
 func TestCookies(t *testing.T) {
-	protected := open(t, newService(t, activeAnswer).URL, WithCookie("__Host-session")).Middleware(Require{})(whoami)
+	protected := open(t, newService(t, activeAnswer).URL, func(s *Settings) { s.Cookie = "__Host-session" }).Middleware(Require{})(whoami)
 	cookie := []string{"Cookie", "__Host-session=" + token}
 	for _, one := range []struct {
 		header []string
@@ -235,12 +235,16 @@ func TestQuestionsShareRequests(t *testing.T) {
 	release := s.holdAnswers(t)
 	auth := open(t, s.URL)
 	var callers sync.WaitGroup
+	var joined atomic.Int64
 	ask := func() {
 		callers.Add(1)
 		go func() {
 			defer callers.Done()
-			if _, err := auth.Introspect(context.Background(), token); err != nil {
-				t.Error(err)
+			asked := auth.lookups.join(token)
+			joined.Add(1)
+			<-asked.done
+			if asked.answer.user == nil {
+				t.Error(asked.answer.failure)
 			}
 		}()
 	}
@@ -251,11 +255,7 @@ func TestQuestionsShareRequests(t *testing.T) {
 	for range 100 {
 		ask()
 	}
-	until(t, func() bool {
-		auth.lookups.mu.Lock()
-		defer auth.lookups.mu.Unlock()
-		return auth.lookups.waiting[token] != nil && auth.lookups.waiting[token].callers == 100
-	})
+	until(t, func() bool { return joined.Load() == maxInFlight+100 })
 	release()
 	callers.Wait()
 	if s.requests() != maxInFlight+1 {
@@ -267,24 +267,18 @@ func TestQuestionsShareRequests(t *testing.T) {
 func TestTheTimeLimit(t *testing.T) {
 	s := newService(t, activeAnswer)
 	s.holdAnswers(t)
-	auth := open(t, s.URL, WithTimeout(100*time.Millisecond))
+	auth := open(t, s.URL, timeout(100*time.Millisecond))
 	var failure *Unavailable
 	if _, err := auth.Introspect(context.Background(), token); !errors.As(err, &failure) {
 		t.Error(err)
 	}
-	auth = open(t, s.URL, WithTimeout(100*time.Millisecond))
+	auth = open(t, s.URL, timeout(100*time.Millisecond))
 	auth.lookups.inFlight = maxInFlight // so this one is not sent
 	if _, err := auth.Introspect(context.Background(), token); !errors.As(err, &failure) {
 		t.Error(err)
 	}
-	auth.lookups.mu.Lock()
-	auth.lookups.inFlight = 2 * maxInFlight // nothing is sent any more
-	auth.lookups.mu.Unlock()
-	if _, err := auth.Introspect(context.Background(), token); !errors.As(err, &failure) {
-		t.Error(err)
-	}
-	if len(auth.lookups.waiting) > 0 || auth.lookups.queue.Len() > 0 {
-		t.Error("a question waits for nobody")
+	if batch := auth.lookups.next(); len(batch) > 0 || len(auth.lookups.waiting) > 0 {
+		t.Error("a question is asked for nobody")
 	}
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -298,8 +292,7 @@ func TestTheLog(t *testing.T) {
 	clock := moveClock(t, 1000)
 	s := newService(t, "")
 	var written bytes.Buffer
-	logger := slog.New(slog.NewTextHandler(&written, nil))
-	auth := open(t, strings.Replace(s.URL, "http://", "http://me:hidden@", 1), WithLogger(logger))
+	auth := open(t, strings.Replace(s.URL, "http://", "http://me:hidden@", 1), logTo(&written))
 	for _, one := range []struct {
 		status, lines int
 		forward       float64
@@ -344,12 +337,12 @@ func TestTLSIsVerified(t *testing.T) {
 	}
 	trusting := s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 	trusting.NextProtos = []string{"h2"} // the SDK speaks HTTP/1.1 all the same
-	if _, err := open(t, s.URL, WithTLS(trusting)).Introspect(context.Background(), token); err != nil {
+	if _, err := open(t, s.URL, func(s *Settings) { s.TLS = trusting }).Introspect(context.Background(), token); err != nil {
 		t.Error(err)
 	}
 	careless := trusting.Clone()
 	careless.InsecureSkipVerify = true
-	if _, err := New(s.URL, "backend", "sec_hidden", WithTLS(careless)); err == nil {
+	if _, err := New(s.URL, "backend", "sec_hidden", func(s *Settings) { s.TLS = careless }); err == nil {
 		t.Error("it was taken")
 	}
 }
@@ -362,7 +355,11 @@ func TestSettings(t *testing.T) {
 		}
 	}
 	for at, option := range []Option{
-		WithTimeout(0), WithCacheSize(0), WithCacheMaxAge(0), WithFeedSilence(time.Second), WithServeStale(time.Second),
+		timeout(0),
+		func(s *Settings) { s.CacheSize = 0 },
+		func(s *Settings) { s.CacheMaxAge = 0 },
+		func(s *Settings) { s.FeedSilence = time.Second },
+		func(s *Settings) { s.ServeStaleFor = time.Second },
 	} {
 		if _, err := New("http://auth.example.org", "backend", "sec_hidden", option); err == nil {
 			t.Errorf("option %d was taken", at)

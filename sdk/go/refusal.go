@@ -20,6 +20,7 @@ type Unavailable struct {
 	Reason        string
 	RetryAfter    time.Duration // when to ask again; 0 if the service did not say
 	Misconfigured bool          // the service refused our client, not the token; a retry does not help
+	lost          bool          // on the way; a second attempt may succeed
 	cause         error
 }
 
@@ -35,29 +36,9 @@ type Refusal struct {
 	Status      int
 	Code        string // the member `error` of the answer
 	Description string
-	challenge   string
-	retryAfter  time.Duration
+	field       string // the header that belongs to the status
+	value       string
 	cause       error
-}
-
-// Refuse turns an error of Introspect into the answer to the request: 401 if the token is inactive, else 503. A program
-// that gets a 401 logs its user out.
-func Refuse(err error) *Refusal {
-	if errors.Is(err, ErrInactive) {
-		return challenged(http.StatusUnauthorized, "invalid_token", "the access token is not active")
-	}
-	after := time.Second
-	var unknown *Unavailable
-	if errors.As(err, &unknown) && unknown.RetryAfter > 0 {
-		after = unknown.RetryAfter
-	}
-	return &Refusal{
-		Status:      http.StatusServiceUnavailable,
-		Code:        "temporarily_unavailable",
-		Description: "tokens can't be checked right now",
-		retryAfter:  after,
-		cause:       err,
-	}
 }
 
 func (r *Refusal) Error() string { return "authsvc: " + r.Description }
@@ -66,12 +47,7 @@ func (r *Refusal) Unwrap() error { return r.cause }
 // Header returns the headers of the answer.
 func (r *Refusal) Header() http.Header {
 	header := http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}}
-	if r.challenge != "" {
-		header.Set("WWW-Authenticate", r.challenge)
-	}
-	if r.retryAfter > 0 {
-		header.Set("Retry-After", strconv.Itoa(int(r.retryAfter.Seconds())))
-	}
+	header.Set(r.field, r.value)
 	return header
 }
 
@@ -80,31 +56,37 @@ func (r *Refusal) Body() []byte {
 	return []byte(`{"error": "` + r.Code + `", "error_description": "` + r.Description + `"}`)
 }
 
-// ServeHTTP answers a request with the refusal.
-func (r *Refusal) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	for name, values := range r.Header() {
-		w.Header()[name] = values
+// Refuse turns an error of this package into the answer to the request: 401 if the token is inactive, 503 if nobody can
+// tell. A program that gets a 401 logs its user out.
+func Refuse(err error) *Refusal {
+	var refusal *Refusal
+	var unknown *Unavailable
+	after := time.Second
+	switch {
+	case errors.As(err, &refusal):
+		return refusal
+	case errors.Is(err, ErrInactive):
+		return challenged(http.StatusUnauthorized, "invalid_token", "the access token is not active")
+	case errors.As(err, &unknown) && unknown.RetryAfter > 0:
+		after = unknown.RetryAfter
 	}
-	w.WriteHeader(r.Status)
-	_, _ = w.Write(r.Body()) // the client may be gone
+	const description = "tokens can't be checked right now"
+	return &Refusal{503, "temporarily_unavailable", description, "Retry-After", seconds(after), err}
 }
 
 // withoutToken refuses a request that carries no token. Its challenge has no error code (RFC 6750 section 3.1).
 func withoutToken() *Refusal {
-	refusal := challenged(http.StatusUnauthorized, "invalid_token", "an access token is required")
-	refusal.challenge = realm
-	return refusal
+	return &Refusal{401, "invalid_token", "an access token is required", "WWW-Authenticate", realm, nil}
 }
 
 // challenged refuses a request with a challenge that names the error. parameters: more names and values.
 func challenged(status int, code, description string, parameters ...string) *Refusal {
-	var challenge strings.Builder
-	challenge.WriteString(realm)
+	challenge := realm
 	parameters = append([]string{"error", code, "error_description", description}, parameters...)
 	for at := 0; at < len(parameters); at += 2 {
-		challenge.WriteString(", " + parameters[at] + `="` + parameters[at+1] + `"`)
+		challenge += ", " + parameters[at] + `="` + parameters[at+1] + `"`
 	}
-	return &Refusal{Status: status, Code: code, Description: description, challenge: challenge.String()}
+	return &Refusal{status, code, description, "WWW-Authenticate", challenge, nil}
 }
 
 // Require is what a request needs besides an active token. The zero value needs nothing else.
@@ -115,16 +97,12 @@ type Require struct {
 	MaxAge time.Duration // the longest time since the login, in whole seconds, by the wall clock of this machine
 }
 
+// wallNow is the clock on the wall of this machine. Only the age of a login is measured with it.
+var wallNow = time.Now
+
 // Check returns nil if the user has everything that is required, else a *Refusal. A token that was issued without a
 // login satisfies no MaxAge.
 func (r Require) Check(user *Active) error {
-	if refusal := r.check(user); refusal != nil {
-		return refusal
-	}
-	return nil // no nil pointer of type *Refusal, which would be an error that is not nil
-}
-
-func (r Require) check(user *Active) *Refusal {
 	switch {
 	case user == nil:
 		return withoutToken()
@@ -148,7 +126,7 @@ func (r Require) loginAgain(description string) *Refusal {
 		demands = append(demands, "acr_values", r.ACR)
 	}
 	if r.MaxAge > 0 {
-		demands = append(demands, "max_age", strconv.Itoa(int(r.MaxAge.Seconds())))
+		demands = append(demands, "max_age", seconds(r.MaxAge))
 	}
 	return challenged(http.StatusUnauthorized, "insufficient_user_authentication", description, demands...)
 }
@@ -156,4 +134,8 @@ func (r Require) loginAgain(description string) *Refusal {
 func isStrong(acr, wanted string) bool {
 	levels := map[string]int{"aal1": 1, "aal2": 2}
 	return acr == wanted || levels[wanted] > 0 && levels[acr] >= levels[wanted]
+}
+
+func seconds(duration time.Duration) string {
+	return strconv.Itoa(int(duration.Seconds()))
 }

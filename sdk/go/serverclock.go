@@ -1,9 +1,6 @@
 package authsvc
 
-import (
-	"math"
-	"sync"
-)
+import "sync"
 
 const (
 	// `Date` has whole seconds, and servers renew it once a second.
@@ -16,11 +13,8 @@ const (
 // minutes counts. Older estimates do not count, because an operator may set the service's clock back.
 type serverClock struct {
 	mu           sync.Mutex
+	known        bool
 	ahead, since float64
-}
-
-func newServerClock() *serverClock {
-	return &serverClock{ahead: math.Inf(-1), since: math.Inf(-1)}
 }
 
 // observe takes note of an answer with this `Date`, received at this moment of our clock.
@@ -28,8 +22,8 @@ func (s *serverClock) observe(date, receivedAt float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ahead := date - receivedAt
-	if ahead >= s.ahead || receivedAt > s.since+dateMaxAgeS {
-		s.ahead, s.since = ahead, receivedAt
+	if !s.known || ahead >= s.ahead || receivedAt > s.since+dateMaxAgeS {
+		s.known, s.ahead, s.since = true, ahead, receivedAt
 	}
 }
 

@@ -206,9 +206,12 @@ func TestARealService(t *testing.T) {
 
 	// Several tokens in one request.
 	tokens := []string{s.login("ada"), s.login("ada"), token}
-	results := auth.fetch(tokens)
-	if results[0].user == nil || results[1].user == nil || results[2].user != nil || results[2].failure != nil {
-		t.Errorf("%+v", results)
+	batch := []*question{{token: tokens[0]}, {token: tokens[1]}, {token: tokens[2]}}
+	auth.fetch(batch)
+	for at, asked := range batch {
+		if (asked.answer.user != nil) != (at < 2) || asked.answer.failure != nil {
+			t.Errorf("%+v", asked.answer)
+		}
 	}
 	wrong, err := New(s.url, s.id, "sec_wrong", WithCache(), quiet)
 	if err != nil {

@@ -1,6 +1,7 @@
 package authsvc
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"time"
@@ -13,49 +14,31 @@ const (
 
 // follow reads one stream of changes after the other, until the introspector is closed.
 func (i *Introspector) follow() {
-	defer i.feeds.Done()
+	defer close(i.ended)
 	pause, refused := firstPause, false
-	for i.ctx.Err() == nil {
-		received, err := i.readFeed()
+	for i.settings.Cache && i.ctx.Err() == nil {
+		stream := feed{cache: i.cache}
+		err := i.wire.events(i.ctx, i.settings.FeedSilence, func(sentAt float64, chunk []byte) error {
+			stream.requestedAt = sentAt
+			return stream.receive(chunk)
+		})
 		i.cache.disconnect()
-		var failure *Unavailable
-		switch {
-		case i.ctx.Err() != nil:
-			return
-		case received:
+		pause = min(2*pause, longestPause)
+		if stream.begun {
 			pause, refused = firstPause, false
-		default:
-			pause = min(2*pause, longestPause)
 		}
-		if errors.As(err, &failure) && failure.Misconfigured {
-			if !refused { // once is enough
-				i.settings.logger.Warn("authsvc: the feed of changes is refused, so nothing is cached",
-					"service", i.address, "reason", failure.Reason)
-			}
-			refused = true
-		} else {
-			i.settings.logger.Debug("authsvc: the feed of changes ended", "reason", err.Error())
+		var failure *Unavailable
+		if errors.As(err, &failure) && failure.Misconfigured && !refused {
+			refused = true // once is enough
+			i.settings.Logger.Warn("authsvc: the feed of changes is refused, so nothing is cached", "reason", failure.Reason)
 		}
-		i.sleep(pause/2 + rand.N(pause/2)) // spreads the clients that connect again
+		sleep(i.ctx, pause/2+rand.N(pause/2)) // spreads the clients that connect again
 	}
 }
 
-// readFeed reads one stream. received: whether the stream had begun.
-func (i *Introspector) readFeed() (received bool, err error) {
-	var stream *feed
-	err = i.wire.events(i.ctx, i.settings.feedSilence, func(sentAt float64, chunk []byte) error {
-		if stream == nil {
-			stream = &feed{cache: i.cache, requestedAt: sentAt}
-		}
-		received = true
-		return stream.receive(chunk)
-	})
-	return received, err
-}
-
-func (i *Introspector) sleep(pause time.Duration) {
+func sleep(ctx context.Context, pause time.Duration) {
 	select {
 	case <-time.After(pause):
-	case <-i.ctx.Done():
+	case <-ctx.Done():
 	}
 }

@@ -21,8 +21,10 @@ import (
 func main() {
 	auth, err := authsvc.New(os.Getenv("AUTH_URL"), os.Getenv("AUTH_CLIENT_ID"), os.Getenv("AUTH_CLIENT_SECRET"),
 		authsvc.WithCache(),
-		authsvc.WithTimeout(seconds("AUTH_TIMEOUT_S", 3)),
-		authsvc.WithServeStale(seconds("AUTH_SERVE_STALE_FOR_S", 0)))
+		func(s *authsvc.Settings) {
+			s.Timeout = seconds("AUTH_TIMEOUT_S", 3)
+			s.ServeStaleFor = seconds("AUTH_SERVE_STALE_FOR_S", 0)
+		})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -43,8 +43,9 @@ func serve(t *testing.T, rules Rules) (client health_v1.HealthClient, answer *at
 		fmt.Fprint(w, answer.Load())
 	}))
 	t.Cleanup(service.Close)
-	auth, err := authsvc.New(service.URL, "backend", "sec_x",
-		authsvc.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))
+	auth, err := authsvc.New(service.URL, "backend", "sec_x", func(s *authsvc.Settings) {
+		s.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
