@@ -8,19 +8,21 @@ import { Introspector } from "@authsvc/sdk";
 import { Active } from "@authsvc/sdk";
 
 import { Cache } from "../dist/cache.js";
-import { now } from "../dist/clock.js";
+import { clock } from "../dist/clock.js";
+import { configOf } from "../dist/config.js";
 import { expressAuth } from "../dist/express.js";
 
 const COUNT = Number(process.argv[2] ?? 10_000);
 const SECONDS = 2;
 
-const cache = new Cache({ clientId: "backend", size: 100_000, maxAgeS: 1e6, silenceS: 1e6 });
+const settings = { url: "http://127.0.0.1:1", clientId: "backend", clientSecret: "secret", cacheMaxAgeS: 1e6, feedSilenceS: 1e6 };
+const cache = new Cache(configOf(settings));
 cache.forgetAll();
-cache.confirm(now());
+cache.confirm(clock.now());
 const tokens = Array.from({ length: COUNT }, (_, at) => `tok_${String(at).padStart(12, "0")}${"7".repeat(33)}`);
 for (const token of tokens) {
   const fields = { sub: `user ${token.slice(4, 16)}`, clientId: "app", sessionId: token.slice(4, 16), exp: 1, iat: 0 };
-  cache.keep(token, new Active({ ...fields, roles: ["editor"], scope: "notes:read" }), cache.mark(), Infinity, Infinity);
+  cache.keep(token, new Active({ ...fields, roles: ["editor"], scope: "notes:read" }), cache.changes, Infinity, Infinity);
 }
 
 function measure(name, check) {
@@ -41,7 +43,7 @@ function measure(name, check) {
   console.log(`${name}: ${Math.round(best / 1000)}k checks per second of processor time, ${(1e6 / best).toFixed(2)} µs each`);
 }
 
-const introspector = new Introspector({ url: "http://127.0.0.1:1", clientId: "backend", clientSecret: "secret" });
+const introspector = new Introspector(settings);
 introspector.cached = (token) => cache.get(token);
 const middleware = expressAuth(introspector)({ scope: "notes:read" });
 const next = () => undefined;

@@ -3,53 +3,41 @@
 import { Unavailable } from "./errors.js";
 import { handleOf } from "./token.js";
 
-/** The user and the session of a token, right now. Times are epoch seconds by the service's clock. */
-export interface Active {
-  readonly active: true;
-  readonly sub: string;
-  /** The client through which the user logged in. */
-  readonly clientId: string;
-  readonly sessionId: string;
-  readonly exp: number;
-  readonly iat: number;
-  /** When the user logged in. Undefined: the token was issued without a login. */
-  readonly authTime: number | undefined;
-  /** What the token allows (RFC 6749 section 3.3). `scopes` is the same as a list. */
-  readonly scope: string;
-  readonly scopes: readonly string[];
-  readonly username: string | undefined;
-  readonly roles: readonly string[];
-  readonly amr: readonly string[];
-  /** How strong the login was, `aal1` or `aal2`. Undefined: the service did not say. */
-  readonly acr: string | undefined;
-  /** The resource servers that the token is for. Empty: for all of them. */
-  readonly aud: readonly string[];
-  /** Rises with every change to the user. */
-  readonly version: number;
-  readonly claims: Readonly<Record<string, unknown>>;
-}
-
-type Required = "sub" | "clientId" | "sessionId" | "exp" | "iat";
-type Fields = Omit<Active, "active" | "scopes" | "hasScope" | "hasRole">;
-export type ActiveFields = Pick<Fields, Required> & Partial<Omit<Fields, Required>>;
-
-const DEFAULTS = {
-  active: true,
-  authTime: undefined,
-  scope: "",
-  username: undefined,
-  roles: [],
-  amr: [],
-  acr: undefined,
-  aud: [],
-  version: 0,
-  claims: {},
-};
-
-/** Frozen, because requests share answers. */
+/**
+ * The user and the session of a token, right now. Times are epoch seconds by the service's clock. Answers are frozen,
+ * because requests share them.
+ */
 export class Active {
+  readonly active = true;
+  readonly sub!: string;
+  /** The client through which the user logged in. */
+  readonly clientId!: string;
+  readonly sessionId!: string;
+  readonly exp!: number;
+  readonly iat!: number;
+  /** When the user was authenticated. Undefined: nobody told the service. */
+  readonly authTime: number | undefined = undefined;
+  /** What the token allows (RFC 6749 section 3.3). `scopes` is the same as a list. */
+  readonly scope: string = "";
+  readonly scopes: readonly string[];
+  readonly username: string | undefined = undefined;
+  readonly roles: readonly string[] = [];
+  readonly amr: readonly string[] = [];
+  /** The level of assurance, such as `aal2`. Undefined: unknown. */
+  readonly acr: string | undefined = undefined;
+  /** The client by whose word the user was authenticated elsewhere. Undefined: the user logged in at the service. */
+  readonly vouchedBy: string | undefined = undefined;
+  /** `key` for a key, `client` if the token speaks for a client itself and for no user. Undefined: a session. */
+  readonly tokenUse: string | undefined = undefined;
+  /** The resource servers that the token is for. Empty: for all of them. */
+  readonly aud: readonly string[] = [];
+  /** Rises with every change to the user. */
+  readonly version: number = 0;
+  readonly claims: Readonly<Record<string, unknown>> = {};
+
   constructor(fields: ActiveFields) {
-    Object.assign(this, DEFAULTS, fields, { scopes: words(fields.scope ?? "") });
+    Object.assign(this, fields);
+    this.scopes = words(this.scope);
     frozen(this);
   }
 
@@ -63,6 +51,10 @@ export class Active {
     return wanted.every((role) => this.roles.includes(role));
   }
 }
+
+type Required = "sub" | "clientId" | "sessionId" | "exp" | "iat";
+type Derived = "active" | "scopes" | "hasScope" | "hasRole";
+export type ActiveFields = Pick<Active, Required> & Partial<Omit<Active, Required | Derived>>;
 
 /** An unknown, expired or revoked token, or one for another resource server. The service does not say which. */
 export interface Inactive {
@@ -111,7 +103,8 @@ export function words(scope: string): string[] {
 }
 
 function activeOf(body: Record<string, unknown>): Active {
-  const claims = orIfAbsent(body["claims"], {});
+  // A default replaces a member that is absent, but not one that is null.
+  const { scope = "", roles = [], amr = [], aud = [], version = 0, claims = {} } = body;
   if (!isObject(claims)) throw new TypeError("not an object");
   return new Active({
     sub: text(body["sub"]),
@@ -120,20 +113,17 @@ function activeOf(body: Record<string, unknown>): Active {
     exp: number(body["exp"]),
     iat: number(body["iat"]),
     authTime: "auth_time" in body ? number(body["auth_time"]) : undefined,
-    scope: text(orIfAbsent(body["scope"], "")),
+    scope: text(scope),
     username: optionalText(body["username"]),
-    roles: texts(orIfAbsent(body["roles"], [])),
-    amr: texts(orIfAbsent(body["amr"], [])),
+    roles: texts(roles),
+    amr: texts(amr),
     acr: optionalText(body["acr"]),
-    aud: audience(orIfAbsent(body["aud"], [])),
-    version: number(orIfAbsent(body["version"], 0)),
+    vouchedBy: optionalText(body["vouched_by"]),
+    tokenUse: optionalText(body["token_use"]),
+    aud: typeof aud === "string" ? [aud] : texts(aud), // RFC 7519 section 4.1.3: one audience may be a string
+    version: number(version),
     claims,
   });
-}
-
-/** The default replaces a member that is absent, but not one that is null. */
-function orIfAbsent(value: unknown, otherwise: unknown): unknown {
-  return value === undefined ? otherwise : value;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
@@ -152,11 +142,6 @@ function optionalText(value: unknown): string | undefined {
 function texts(value: unknown): string[] {
   if (!Array.isArray(value)) throw new TypeError("not a list");
   return value.map(text);
-}
-
-// RFC 7519 section 4.1.3: one audience may be a string.
-function audience(value: unknown): string[] {
-  return typeof value === "string" ? [value] : texts(value);
 }
 
 function number(value: unknown): number {

@@ -3,8 +3,6 @@
 import { uptime } from "node:os";
 import { performance } from "node:perf_hooks";
 
-export type Clock = () => number;
-
 // The system updates the uptime in steps of 10 ms, so smaller differences mean nothing.
 const NOTICED_S = 0.25;
 
@@ -13,15 +11,17 @@ const NOTICED_S = 0.25;
  * Reading the uptime, which goes on, takes too long for each check. A suspension moves the wall clock against the
  * monotonic one, so the uptime is read when these two have moved apart. A wall clock that was only set changes nothing.
  */
-class BootClock {
+class Clock {
   private apartS = this.wallApartS();
   private readonly uptimeApartS = this.uptimeAheadS();
   private sleptS = 0;
 
+  /** Seconds since some point in the past. */
   now(): number {
     const apartS = this.wallApartS();
     if (Math.abs(apartS - this.apartS) > NOTICED_S) {
       this.apartS = apartS;
+      // On other systems, the monotonic clock and the uptime run alike.
       this.sleptS = Math.max(this.sleptS, this.uptimeAheadS() - this.uptimeApartS);
     }
     return performance.now() / 1000 + this.sleptS;
@@ -36,11 +36,4 @@ class BootClock {
   }
 }
 
-function made(): Clock {
-  if (process.platform !== "linux") return () => performance.now() / 1000;
-  const clock = new BootClock();
-  return () => clock.now();
-}
-
-/** Seconds since some point in the past. */
-export const now: Clock = made();
+export const clock = new Clock();

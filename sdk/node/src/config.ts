@@ -20,6 +20,8 @@ export interface Settings {
   audience?: string;
   /** For a CA of your own or a client certificate: `ca`, `cert`, `key`. Certificates are always verified. */
   tls?: Pick<ConnectionOptions, "ca" | "cert" | "key" | "passphrase" | "pfx" | "servername">;
+  /** How keys begin that another system issued: the service's AUTHSVC_FOREIGN_KEY_PREFIXES. */
+  foreignKeyPrefixes?: readonly string[];
   /** Keep answers in this process and drop them when the service announces a change. */
   cache?: boolean;
   /** How many answers the cache keeps, and how long it keeps each of them. */
@@ -34,7 +36,10 @@ export interface Settings {
 }
 
 const DEFAULTS = {
+  audience: undefined as string | undefined,
+  tls: undefined as Settings["tls"],
   timeoutS: 3,
+  foreignKeyPrefixes: [] as readonly string[],
   cache: false,
   cacheSize: 100_000,
   cacheMaxAgeS: 300,
@@ -42,26 +47,25 @@ const DEFAULTS = {
   serveStaleForS: 0,
   logger: console as Logger,
 };
-const OTHERS = ["url", "clientId", "clientSecret", "audience", "tls"];
 
-export type Config = Settings & typeof DEFAULTS;
+/** All settings. `url` has no user name, no password and no slash at the end. */
+export type Config = Pick<Settings, "url" | "clientId" | "clientSecret"> & typeof DEFAULTS;
 
 /** The settings with their defaults. Throws a TypeError for settings that contradict each other. */
 export function configOf(settings: Settings): Config {
-  const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
-  const config = { ...DEFAULTS, ...given } as Config;
-  const unknown = Object.keys(given).filter((name) => !(name in DEFAULTS) && !OTHERS.includes(name));
-  demand(unknown.length === 0, `${unknown.join(", ")}: there is no such setting`);
-  demand(/^https?:\/\//.test(config.url ?? ""), "url: has to begin with http:// or https://");
-  demand(Boolean(config.clientId && config.clientSecret), "clientId and clientSecret: required");
+  const { url, clientId, clientSecret, ...others } = settings;
+  const given = Object.entries(others).filter(([, value]) => value !== undefined);
+  for (const [name] of given) demand(name in DEFAULTS, `${name}: there is no such setting`);
+  demand(/^https?:\/\//.test(url), "url: has to begin with http:// or https://");
+  demand(Boolean(clientId && clientSecret), "clientId and clientSecret: required");
+  const { origin, pathname } = new URL(url);
+  const address = origin + pathname.replace(/\/$/, "");
+  const config: Config = { ...DEFAULTS, ...Object.fromEntries(given), url: address, clientId, clientSecret };
   demand(
     config.timeoutS > 0 && config.cacheSize >= 1 && config.cacheMaxAgeS > 0,
     "timeoutS, cacheSize, cacheMaxAgeS: have to be above 0",
   );
-  demand(
-    config.feedSilenceS > 1,
-    "feedSilenceS: has to be above 1, because the service sends one heartbeat a second",
-  );
+  demand(config.feedSilenceS > 1, "feedSilenceS: has to be above 1, because the service sends one heartbeat a second");
   demand(
     config.serveStaleForS === 0 || (config.serveStaleForS > 0 && config.cache),
     "serveStaleForS: has to be 0 or more, and needs `cache: true`",

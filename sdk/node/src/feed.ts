@@ -12,65 +12,58 @@
  */
 
 import type { Cache } from "./cache.js";
-import { now as systemNow, type Clock } from "./clock.js";
+import { clock } from "./clock.js";
 import { EventParser } from "./sse.js";
 
-const MAX_EVENT_LENGTH = 1 << 20;
 const MAX_LATE_S = 5;
-
-/** The stream is malformed, or so late that it is useless. The client needs a new stream. */
-export class BrokenFeed extends Error {
-  override name = "BrokenFeed";
-}
 
 /** One stream of changes, from its request to its end. Updates the cache. */
 export class Feed {
-  private readonly events = new EventParser(MAX_EVENT_LENGTH);
-  private begun = false;
+  /** When the client requested the stream, by our clock. */
+  requestedAt = clock.now();
+  /** Whether the stream has begun as one of the service does. */
+  begun = false;
+  private readonly events = new EventParser();
   private offset: number | undefined; // our clock minus the sender's; never too large
   private lateSince: number | undefined;
 
-  /** requestedAt: when the client requested the stream, by our clock. */
   constructor(
     private readonly cache: Cache,
-    private readonly requestedAt: number,
     private readonly silenceS: number,
-    private readonly now: Clock = systemNow,
   ) {}
 
-  /** Apply the events that this chunk completes. Throws BrokenFeed. */
+  /** Apply the events that this chunk completes. Throws for what is no event of the service: take a new stream then. */
   receive(chunk: Uint8Array): void {
-    try {
-      for (const event of this.events.feed(chunk)) this.apply(event.name, event.data);
-    } catch (error) {
-      if (error instanceof BrokenFeed) throw error;
-      throw new BrokenFeed("not an event of the service", { cause: error });
-    }
+    for (const [name, data] of this.events.feed(chunk)) this.apply(name, data);
   }
 
   private apply(name: string, data: string): void {
     if (name === "everything") {
       this.begun = true;
-      this.calibrate(sentAt(data));
       this.cache.forgetAll();
+      this.sentAt(data);
     } else if (!this.begun) {
-      throw new BrokenFeed("the stream does not begin with `everything`");
+      throw new Error("the stream does not begin with `everything`");
     } else if (name === "forget") {
       this.cache.forget(keysIn(data));
     } else if (name === "heartbeat") {
-      this.heartbeat(sentAt(data));
+      this.heartbeat(this.sentAt(data));
     }
     // Other names are events of a later version of the service.
   }
 
-  private calibrate(at: number | undefined): void {
-    if (this.offset === undefined && at !== undefined) this.offset = this.requestedAt - at;
+  /** When the sender sent an event, in seconds of the sender's clock. Undefined: the event does not say. */
+  private sentAt(data: string): number | undefined {
+    const { at } = JSON.parse(data) as { at?: unknown };
+    if (at === undefined) return undefined;
+    if (typeof at !== "number" || at < 0 || at > Number.MAX_SAFE_INTEGER) throw new Error("no time of the service");
+    this.offset ??= this.requestedAt - at / 1000;
+    return at / 1000;
   }
 
   private heartbeat(at: number | undefined): void {
-    this.calibrate(at);
     if (at === undefined || this.offset === undefined) return; // a heartbeat without a time proves nothing
-    const now = this.now();
+    const now = clock.now();
     // An event cannot arrive before it was sent, so this corrects the offset where the sender's clock is faster.
     this.offset = Math.min(this.offset, now - at);
     const sent = at + this.offset;
@@ -83,21 +76,14 @@ export class Feed {
     // cures both.
     if (delayS <= this.silenceS / 4) this.lateSince = undefined;
     else if (this.lateSince === undefined) this.lateSince = now;
-    else if (now - this.lateSince >= MAX_LATE_S) throw new BrokenFeed("heartbeats arrive late");
+    else if (now - this.lateSince >= MAX_LATE_S) throw new Error("heartbeats arrive late");
   }
-}
-
-/** When the sender sent an event, in seconds of the sender's clock. */
-function sentAt(data: string): number | undefined {
-  const parsed: unknown = JSON.parse(data);
-  const at = typeof parsed === "object" && parsed !== null && "at" in parsed ? parsed.at : undefined;
-  return typeof at === "number" ? at / 1000 : undefined;
 }
 
 function keysIn(data: string): string[] {
   const keys: unknown = JSON.parse(data);
   if (!Array.isArray(keys) || !keys.every((key) => typeof key === "string")) {
-    throw new BrokenFeed("`forget` without a list of digests");
+    throw new Error("`forget` without a list of digests");
   }
   return keys;
 }

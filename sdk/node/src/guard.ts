@@ -3,9 +3,9 @@
 import type { IncomingMessage } from "node:http";
 
 import type { Active } from "./answers.js";
-import { accepted, checkedDemands, cookieIn, demand, type Demands, Refused, tokenIn } from "./bearer.js";
-import { Unavailable } from "./errors.js";
+import { accepted, cookieIn, demand, type Demands, Refused, tokenIn } from "./bearer.js";
 import type { Introspector } from "./introspector.js";
+import { userOf } from "./watching.js";
 
 export interface GuardOptions {
   /**
@@ -26,6 +26,9 @@ export interface Presented {
   cookies: string[];
   preflight: boolean;
 }
+
+const DEMANDS = ["scope", "role", "acr", "maxAgeS"];
+const SCOPE = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/; // RFC 6749 section 3.3; it also keeps quotes out of the challenge
 
 type Authenticated = Record<symbol, Active | undefined>;
 
@@ -70,15 +73,7 @@ export class Guard {
     }
     const answer = this.introspector.cached(token);
     if (answer !== undefined) return this.admit(request, accepted(answer), required);
-    return this.asked(token).then((user) => this.admit(request, user, required));
-  }
-
-  private async asked(token: string): Promise<Active> {
-    try {
-      return accepted(await this.introspector.introspect(token));
-    } catch (error) {
-      throw error instanceof Unavailable ? Refused.unavailable(error) : error;
-    }
+    return userOf(this.introspector, token).then((user) => this.admit(request, user, required));
   }
 
   private admit(request: Authenticated, user: Active, required: Requirements): Active {
@@ -101,4 +96,15 @@ export function presentedBy(request: IncomingMessage): Presented {
 
 function isPreflight(method: string | undefined, headers: IncomingMessage["headers"]): boolean {
   return method === "OPTIONS" && Boolean(headers.origin && headers["access-control-request-method"]);
+}
+
+/** Return the demands. Throws a TypeError for a misspelt or malformed demand, which would never be met or always. */
+function checkedDemands<D extends Demands>(demands: D): D {
+  for (const [name, value] of Object.entries(demands)) {
+    if (!DEMANDS.includes(name)) throw new TypeError(`${name}: there is no such demand`);
+    const wanted = name === "maxAgeS" ? "number" : "string";
+    if (value !== undefined && typeof value !== wanted) throw new TypeError(`${name}: has to be a ${wanted}`);
+  }
+  if (!SCOPE.test(`${demands.scope ?? ""}${demands.acr ?? ""}`)) throw new TypeError("scope, acr: malformed");
+  return demands;
 }

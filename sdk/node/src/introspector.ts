@@ -10,7 +10,7 @@ import { type LookupResult, Lookups } from "./lookups.js";
 import { Outages } from "./outages.js";
 import { ServerClock } from "./server-clock.js";
 import { follow } from "./subscription.js";
-import { isAccessToken } from "./token.js";
+import { isToken } from "./token.js";
 import { type Watch, watch } from "./watching.js";
 import { type IntrospectionResponse, Wire } from "./wire.js";
 
@@ -18,6 +18,7 @@ import { type IntrospectionResponse, Wire } from "./wire.js";
 interface Connections {
   wire: Wire;
   lookups: Lookups;
+  cache: Cache | undefined;
   stop: AbortController;
 }
 
@@ -26,12 +27,11 @@ export class Introspector {
   private readonly config: Config;
   private readonly outages: Outages;
   private readonly serverClock = new ServerClock();
-  private cache: Cache | undefined;
   private connections: Connections | undefined;
 
   constructor(settings: Settings) {
     this.config = configOf(settings);
-    this.outages = new Outages(this.config.url, this.config.logger);
+    this.outages = new Outages(this.config);
   }
 
   /** Open the feed of changes, so that the cache works from the first requests on. */
@@ -41,41 +41,48 @@ export class Introspector {
 
   private opened(): Connections {
     if (this.connections !== undefined) return this.connections;
-    const { config } = this;
-    const wire = new Wire(config);
+    const wire = new Wire(this.config);
     const stop = new AbortController();
     setMaxListeners(0, stop.signal); // each watch is one
-    const cache = config.cache ? newCache(config) : undefined;
-    const lookups = new Lookups((tokens) => this.fetch(wire, cache, tokens));
-    this.cache = cache;
-    this.connections = { wire, lookups, stop };
-    if (cache !== undefined) void follow(wire, cache, config.feedSilenceS, config.logger, stop.signal);
+    const cache = this.config.cache ? new Cache(this.config) : undefined;
+    const lookups = new Lookups((tokens) => this.fetch(wire, cache, tokens), this.config.timeoutS);
+    if (cache !== undefined) void follow(wire, cache, this.config, stop.signal);
+    this.connections = { wire, lookups, cache, stop };
     return this.connections;
   }
 
   /** Close all connections, and end all watches with a 503. The next use opens new connections. */
   close(): void {
     this.connections?.stop.abort();
-    this.connections?.lookups.close();
     this.connections?.wire.close();
-    this.connections = this.cache = undefined;
+    this.connections = undefined;
   }
 
-  /** The answer if it is cached and known to hold at this moment. Undefined: call `introspect`. */
+  /** The answer if it is known at this moment without asking the service. Undefined: call `introspect`. */
   cached(token: string): Answer | undefined {
-    return this.cache?.get(token);
+    const answer = this.connections?.cache?.get(token);
+    return answer === undefined && !isToken(token, this.config.foreignKeyPrefixes) ? INACTIVE : answer;
   }
 
   /**
-   * Tell whether an access token is active right now, and for whom.
+   * Tell whether an access token or a key is active right now, and for whom.
    *
    * Throws Unavailable if the service can't tell, which is neither a yes nor a no.
    */
   async introspect(token: string): Promise<Answer> {
-    if (typeof token !== "string") return INACTIVE;
-    const answer = this.cached(token);
+    const answer = typeof token === "string" ? this.cached(token) : INACTIVE;
     if (answer !== undefined) return answer;
-    return isAccessToken(token) ? this.asked(token) : INACTIVE;
+    const { lookups, cache } = this.opened();
+    try {
+      return await within(this.config.timeoutS, lookups.ask(token));
+    } catch (error) {
+      if (!(error instanceof Unavailable)) throw error;
+      this.outages.log(error);
+      // A service that refuses us has no outage, so a stale answer would be wrong.
+      const stale = error instanceof Misconfigured ? undefined : cache?.getStale(token);
+      if (stale === undefined) throw error;
+      return stale;
+    }
   }
 
   /**
@@ -85,28 +92,13 @@ export class Introspector {
    * Rejects with Refused (401) if the token is not active, and with Refused (503) if the service can't tell.
    */
   whileActive(token: string): Promise<Watch> {
-    const held = async (...given: Parameters<Cache["held"]>): Promise<boolean> => this.cache?.held(...given) ?? false;
+    const { cache, stop } = this.opened();
     const introspect = (asked: string): Promise<Answer> => this.introspect(asked);
-    const closed = (): AbortSignal => this.opened().stop.signal;
-    return watch({ introspect, held, closed, longestPauseS: this.config.feedSilenceS }, token);
-  }
-
-  private async asked(token: string): Promise<Answer> {
-    const { lookups } = this.opened();
-    try {
-      return await within(this.config.timeoutS, lookups.ask(token));
-    } catch (error) {
-      if (!(error instanceof Unavailable)) throw error;
-      this.outages.log(error);
-      // A service that refuses us has no outage, so a stale answer would be wrong.
-      const stale = error instanceof Misconfigured ? undefined : this.cache?.getStale(token);
-      if (stale === undefined) throw error;
-      return stale;
-    }
+    return watch({ introspect, cache, closed: stop.signal, longestPauseS: this.config.feedSilenceS }, token);
   }
 
   private async fetch(wire: Wire, cache: Cache | undefined, tokens: string[]): Promise<LookupResult[]> {
-    const mark = cache?.mark() ?? 0;
+    const mark = cache?.changes ?? 0;
     const response = await wire.introspect(tokens);
     if (response.date !== undefined) this.serverClock.observe(response.date, response.receivedAt);
     return tokens.map((token, at) => {
@@ -123,8 +115,7 @@ export class Introspector {
 
   private keep(cache: Cache, token: string, timed: TimedAnswer, mark: number, response: IntrospectionResponse): void {
     if (response.date === undefined) return; // without the service's clock, its deadlines say nothing
-    let until = Infinity;
-    let exp = Infinity;
+    let [until, exp] = [Infinity, Infinity];
     if (timed.answer.active) {
       if (timed.recheckAt === undefined) return;
       const tookS = response.receivedAt - response.sentAt;
@@ -133,16 +124,6 @@ export class Introspector {
     }
     cache.keep(token, timed.answer, mark, until, exp);
   }
-}
-
-function newCache(config: Config): Cache {
-  return new Cache({
-    clientId: config.clientId,
-    size: config.cacheSize,
-    maxAgeS: config.cacheMaxAgeS,
-    silenceS: config.feedSilenceS,
-    staleS: config.serveStaleForS,
-  });
 }
 
 async function within(seconds: number, answer: Promise<Answer>): Promise<Answer> {

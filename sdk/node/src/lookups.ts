@@ -6,6 +6,7 @@
  */
 
 import type { Answer } from "./answers.js";
+import { clock } from "./clock.js";
 import { Unavailable } from "./errors.js";
 
 export const MAX_IN_FLIGHT = 8;
@@ -14,39 +15,42 @@ const MAX_BATCH = 50; // the largest answers about so many tokens fit into one r
 /** An answer, or the failure of this one token. */
 export type LookupResult = Answer | Unavailable;
 
-interface Question {
-  promise: Promise<Answer>;
-  settle: (result: LookupResult) => void;
+class Question {
+  until = 0; // nobody waits any longer
+  settle: (result: LookupResult) => void = () => undefined;
+  readonly promise = new Promise<Answer>((resolve, reject) => {
+    this.settle = (result) => (result instanceof Unavailable ? reject(result) : resolve(result));
+  });
+
+  constructor(readonly token: string) {}
 }
 
 /** Collects tokens into batches. */
 export class Lookups {
   private readonly waiting = new Map<string, Question>();
   private inFlight = 0;
-  private closed = false;
 
-  /** fetch: asks about up to 50 tokens; one result each, in order. It may throw Unavailable for the whole batch. */
-  constructor(private readonly fetch: (tokens: string[]) => Promise<LookupResult[]>) {}
+  /**
+   * fetch: asks about up to 50 tokens; one result each, in order. It may throw Unavailable for the whole batch.
+   * patienceS: how long each caller waits.
+   */
+  constructor(
+    private readonly fetch: (tokens: string[]) => Promise<LookupResult[]>,
+    private readonly patienceS: number,
+  ) {}
 
   ask(token: string): Promise<Answer> {
-    const waiting = this.waiting.get(token);
-    if (waiting !== undefined) return waiting.promise;
-    const question = asked();
+    const question = this.waiting.get(token) ?? new Question(token);
+    question.until = clock.now() + this.patienceS;
     this.waiting.set(token, question);
     setImmediate(() => this.sendBatch()); // after all callers of this turn of the event loop
     return question.promise;
   }
 
-  close(): void {
-    this.closed = true;
-    for (const question of this.waiting.values()) question.settle(new Unavailable("closed"));
-    this.waiting.clear();
-  }
-
   private sendBatch(): void {
-    if (this.waiting.size === 0 || this.inFlight >= MAX_IN_FLIGHT || this.closed) return;
-    const batch = [...this.waiting].slice(0, MAX_BATCH);
-    for (const [token] of batch) this.waiting.delete(token);
+    if (this.inFlight >= MAX_IN_FLIGHT) return;
+    const batch = this.next();
+    if (batch.length === 0) return;
     this.inFlight++;
     void this.fetchBatch(batch).finally(() => {
       this.inFlight--;
@@ -54,23 +58,29 @@ export class Lookups {
     });
   }
 
-  private async fetchBatch(batch: [string, Question][]): Promise<void> {
+  /**
+   * Take the next batch. A question that nobody waits for is not asked: in an outage such questions would pile up, and
+   * hold up the others after it.
+   */
+  private next(): Question[] {
+    const batch: Question[] = [];
+    for (const question of this.waiting.values()) {
+      if (batch.length === MAX_BATCH) break;
+      this.waiting.delete(question.token);
+      if (clock.now() < question.until) batch.push(question);
+    }
+    return batch;
+  }
+
+  private async fetchBatch(batch: Question[]): Promise<void> {
     let results: LookupResult[] = [];
     let failure = new Unavailable("the lookup failed");
     try {
-      results = await this.fetch(batch.map(([token]) => token));
+      results = await this.fetch(batch.map(({ token }) => token));
     } catch (error) {
       // After a bug too, every caller gets an answer, and the answer lets nobody in.
       failure = error instanceof Unavailable ? error : new Unavailable("the lookup failed", undefined, { cause: error });
     }
-    batch.forEach(([, question], at) => question.settle(results[at] ?? failure));
+    batch.forEach((question, at) => question.settle(results[at] ?? failure));
   }
-}
-
-function asked(): Question {
-  let settle: Question["settle"] = () => undefined;
-  const promise = new Promise<Answer>((resolve, reject) => {
-    settle = (result) => (result instanceof Unavailable ? reject(result) : resolve(result));
-  });
-  return { promise, settle };
 }

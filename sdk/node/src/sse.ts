@@ -1,13 +1,6 @@
 /** Parsing a stream of server-sent events (HTML Living Standard, section 9.2). */
 
-/** One event. `data`: the values of its `data` lines, joined by line feeds. */
-export interface ServerSentEvent {
-  name: string;
-  data: string;
-}
-
-/** An event, or a line, exceeds the limit of the parser. */
-export class EventTooLarge extends Error {}
+const MAX_EVENT_LENGTH = 1 << 20;
 
 /**
  * Cuts a stream into events. A chunk may end anywhere, inside a character or between CR and LF too.
@@ -22,24 +15,21 @@ export class EventParser {
   private afterCr = false; // a line feed that comes next belongs to this CR
   private name = "";
   private data: string[] = [];
-  private dataLength = 0;
+  private length = 0; // of the event so far
 
-  constructor(private readonly maxEventLength: number) {}
-
-  /** Return the events that this chunk completes. Throws EventTooLarge and TypeError. */
-  *feed(chunk: Uint8Array): Generator<ServerSentEvent> {
+  /** Return the events that this chunk completes. Throws for one that is too large or has broken characters. */
+  *feed(chunk: Uint8Array): Generator<[name: string, data: string]> {
     for (const line of this.lines(this.decoder.decode(chunk, { stream: true }))) {
+      this.length += line.length;
       if (line !== "") {
         this.takeField(line);
-      } else if (this.name !== "" || this.data.length > 0) {
-        const event = { name: this.name, data: this.data.join("\n") };
-        this.name = "";
-        this.data = [];
-        this.dataLength = 0;
-        if (event.name !== "") yield event;
+      } else {
+        const [name, data] = [this.name, this.data.join("\n")];
+        [this.name, this.data, this.length] = ["", [], 0];
+        if (name !== "") yield [name, data];
       }
     }
-    if (this.line.length + this.dataLength > this.maxEventLength) throw new EventTooLarge("an event without an end");
+    if (this.line.length + this.length > MAX_EVENT_LENGTH) throw new Error("an event without an end");
   }
 
   private lines(chunk: string): string[] {
@@ -56,12 +46,7 @@ export class EventParser {
     const colon = line.indexOf(":"); // a comment is a field without a name
     const field = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
-    if (field === "event") {
-      this.name = value;
-    } else if (field === "data") {
-      this.data.push(value);
-      this.dataLength += line.length;
-      if (this.dataLength > this.maxEventLength) throw new EventTooLarge("an event without an end");
-    }
+    if (field === "event") this.name = value;
+    else if (field === "data") this.data.push(value);
   }
 }

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Cache } from "./cache.js";
-import type { Logger } from "./config.js";
+import type { Config } from "./config.js";
 import { Misconfigured } from "./errors.js";
 import { Feed } from "./feed.js";
 import type { Wire } from "./wire.js";
@@ -12,36 +12,24 @@ const FIRST_PAUSE_S = 0.05;
 const LONGEST_PAUSE_S = 2;
 
 /** Read one stream of changes after the other, until aborted. */
-export async function follow(
-  wire: Wire,
-  cache: Cache,
-  silenceS: number,
-  logger: Logger,
-  signal: AbortSignal,
-): Promise<void> {
+export async function follow(wire: Wire, cache: Cache, config: Config, signal: AbortSignal): Promise<void> {
   let pauseS = FIRST_PAUSE_S;
   let refused = false;
   while (!signal.aborted) {
-    let received = false;
+    const feed = new Feed(cache, config.feedSilenceS);
     try {
-      await wire.events(silenceS, signal, (requestedAt) => {
-        const feed = new Feed(cache, requestedAt, silenceS);
-        return (chunk) => {
-          feed.receive(chunk);
-          received = true;
-          refused = false;
-        };
-      });
+      await wire.events(signal, feed);
     } catch (error) {
       // Whatever the cause, the next stream starts with an empty cache.
       if (error instanceof Misconfigured && !refused) {
         refused = true; // once is enough
-        logger.warn(`the feed of changes is refused, so nothing is cached: ${error.message}`);
+        config.logger.warn(`the feed of changes is refused, so nothing is cached: ${error.message}`);
       }
     } finally {
       cache.disconnect();
     }
-    pauseS = received ? FIRST_PAUSE_S : Math.min(pauseS * 2, LONGEST_PAUSE_S);
+    if (feed.begun) refused = false;
+    pauseS = feed.begun ? FIRST_PAUSE_S : Math.min(pauseS * 2, LONGEST_PAUSE_S);
     const spread = 0.5 + Math.random() / 2; // so that the clients of a restarted service come one after another
     await sleep(pauseS * spread * 1000, undefined, { ref: false });
   }

@@ -1,33 +1,39 @@
 /**
- * Recognising access tokens offline, so that mistyped, truncated and invented strings cost no request.
+ * Recognising access tokens and keys offline, so that mistyped, truncated and invented strings cost no request.
  *
  * A token is `tok_` + handle (12) + secret (27) + check (6), in base62. The check is the CRC-32 of everything before it.
+ * A key begins with `key_`, perhaps with a word in front, as in `acme_key_…`. Another system issued a foreign key. It
+ * begins with a prefix that the settings name, and its handle is derived from its digest.
  */
 
+import { createHash } from "node:crypto";
+
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-const SHAPE = /^tok_[0-9A-Za-z]{45}$/;
-const BODY_END = 43;
+const SHAPE = /^(?:tok|(?:[a-z][a-z0-9]{0,15}_)?key)_[0-9A-Za-z]{45}$/;
+const FOREIGN = /^[A-Za-z0-9._~+/=-]{20,200}$/;
 
-/** Whether the text has the form of an access token. Refresh tokens, client secrets and reset codes have another. */
-export function isAccessToken(text: unknown): text is string {
-  return (
-    typeof text === "string" &&
-    SHAPE.test(text) &&
-    text.slice(BODY_END) === checkOf(text.slice(0, BODY_END))
-  );
+/**
+ * Whether the text has the form of an access token or a key. Refresh tokens, client secrets and codes have another.
+ * foreign: the prefixes of foreign keys.
+ */
+export function isToken(text: unknown, foreign: readonly string[] = []): text is string {
+  if (typeof text !== "string") return false;
+  if (SHAPE.test(text)) return text.slice(-6) === base62(BigInt(crc32(text.slice(0, -6))), 6);
+  return foreign.some((prefix) => text.startsWith(prefix)) && FOREIGN.test(text);
 }
 
-/** The public part of an access token: the id of its session. */
+/** The public part of an access token or a key: the id of its session. */
 export function handleOf(token: string): string {
-  return token.slice(4, 16);
+  if (SHAPE.test(token)) return token.slice(-45, -33);
+  return base62(BigInt(`0x${createHash("sha256").update(token).digest("hex")}`), 12);
 }
 
-function checkOf(body: string): string {
-  let rest = crc32(body);
-  let digits = "";
-  for (let place = 0; place < 6; place++) {
-    digits = ALPHABET[rest % 62] + digits;
-    rest = Math.floor(rest / 62);
+/** The last digits of the number. */
+function base62(number: bigint, length: number): string {
+  let [rest, digits] = [number, ""];
+  for (let place = 0; place < length; place++) {
+    digits = ALPHABET[Number(rest % 62n)] + digits;
+    rest /= 62n;
   }
   return digits;
 }

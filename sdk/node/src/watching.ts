@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Active, Answer } from "./answers.js";
 import { accepted, Refused } from "./bearer.js";
+import type { Cache } from "./cache.js";
 import { Unavailable } from "./errors.js";
 
 const FIRST_PAUSE_S = 0.05;
@@ -23,13 +24,12 @@ export interface Watch {
 }
 
 /**
- * What a watch needs. held: waits while the cached answer holds; returns at once false if there is none.
- * closed: aborts when the introspector is closed.
+ * What a watch needs. cache: undefined if nothing is cached. closed: aborts when the introspector is closed.
  */
 export interface Watched {
   introspect(token: string): Promise<Answer>;
-  held(token: string, user: Active, stopped: AbortSignal): Promise<boolean>;
-  closed(): AbortSignal;
+  cache: Cache | undefined;
+  closed: AbortSignal;
   longestPauseS: number;
 }
 
@@ -43,14 +43,15 @@ export async function watch(watched: Watched, token: string): Promise<Watch> {
     ended.abort(refused);
   };
   const close = (): void => end(Refused.unavailable(new Unavailable("closed")));
-  watched.closed().addEventListener("abort", close, { signal: stopped.signal });
+  watched.closed.addEventListener("abort", close, { signal: stopped.signal });
   void refusal(watched, token, user, stopped.signal).then(end);
   return { user, signal: ended.signal, stop: () => stopped.abort() };
 }
 
-async function userOf(watched: Watched, token: string): Promise<Active> {
+/** The user of an active token. Rejects with Refused. */
+export async function userOf(asked: Pick<Watched, "introspect">, token: string): Promise<Active> {
   try {
-    return accepted(await watched.introspect(token));
+    return accepted(await asked.introspect(token));
   } catch (error) {
     throw error instanceof Unavailable ? Refused.unavailable(error) : error;
   }
@@ -60,7 +61,7 @@ async function userOf(watched: Watched, token: string): Promise<Active> {
 async function refusal(watched: Watched, token: string, first: Active, stopped: AbortSignal): Promise<unknown> {
   let [user, pauseS] = [first, FIRST_PAUSE_S];
   while (!stopped.aborted) {
-    if (await watched.held(token, user, stopped)) {
+    if (await watched.cache?.held(token, user, stopped)) {
       pauseS = FIRST_PAUSE_S;
     } else {
       // There is no feed, or a change came while the answer was on its way.
@@ -76,37 +77,3 @@ async function refusal(watched: Watched, token: string, first: Active, stopped: 
   }
   return undefined;
 }
-
-/** The watches that wait for a change of some keys (digests). */
-export class Waking {
-  private readonly waiting = new Map<string, Set<() => void>>();
-
-  /** These keys have changed. Undefined: any key may have changed. */
-  wake(keys: Iterable<string> = [...this.waiting.keys()]): void {
-    for (const key of keys) for (const changed of [...(this.waiting.get(key) ?? [])]) changed();
-  }
-
-  /** Resolves when one of the keys changes, after this time at the latest, and when `stopped` aborts. */
-  wait(keys: readonly string[], seconds: number, stopped: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const changed = (): void => {
-        clearTimeout(timer);
-        stopped.removeEventListener("abort", changed);
-        for (const key of keys) this.remove(key, changed);
-        resolve();
-      };
-      const timer = setTimeout(changed, Math.min(seconds * 1000, MAX_TIMER_MS));
-      timer.unref();
-      stopped.addEventListener("abort", changed);
-      for (const key of keys) this.waiting.set(key, (this.waiting.get(key) ?? new Set()).add(changed));
-    });
-  }
-
-  private remove(key: string, changed: () => void): void {
-    const waiting = this.waiting.get(key);
-    waiting?.delete(changed);
-    if (waiting?.size === 0) this.waiting.delete(key);
-  }
-}
-
-const MAX_TIMER_MS = 60_000; // Node fires a timer of more than 25 days at once
