@@ -177,7 +177,7 @@ def test_the_cache_is_bounded(cache: Cache) -> None:
         assert cache.get(used)
         keep(cache, a_token(), sub=f"u{number}", client_id=f"c{number}")
     assert len(cache._active.entries) == 8
-    assert len(cache._digests_by_key) == 8 * 3
+    assert len(cache._dependents) == 8 * 3
 
 
 def test_made_up_tokens_push_nothing_out(cache: Cache) -> None:

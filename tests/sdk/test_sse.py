@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from authsvc_sdk.sse import EventParser, EventTooLarge, ServerSentEvent
+from authsvc_sdk.sse import EventParser, EventTooLarge
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -16,7 +16,7 @@ events = st.lists(st.tuples(names, st.lists(text, max_size=3)), max_size=5)
 noise = st.sampled_from(["", ": comment", ":", "id: 7", "retry: 100", "retry", "news: 1", "datas: x", " data: x"])
 
 
-def parse(*chunks: bytes) -> list[ServerSentEvent]:
+def parse(*chunks: bytes) -> list[tuple[str, str]]:
     parser = EventParser(LIMIT)
     return [event for chunk in chunks for event in parser.feed(chunk)]
 

@@ -154,7 +154,7 @@ async def test_a_body_that_ends_first(world: World) -> None:
         await asyncio.sleep(0)
         assert len(asyncio.all_tasks()) <= before
         assert introspector._cache is not None
-        assert not introspector._cache._waking._waiting
+        assert not introspector._cache._streams
 
 
 async def test_another_cancellation_wins(world: World) -> None:

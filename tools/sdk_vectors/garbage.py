@@ -46,6 +46,19 @@ def byte_by_byte(s: Script) -> None:
     s.check()
 
 
+# Times that the service's clock never tells. A cache that reckoned with them could be confirmed for ever.
+_NO_TIMES = {
+    "too large": "1e999",
+    "too small": "-1e999",
+    "no number of JSON": "NaN",
+    "infinity": "Infinity",
+    "negative": "-1",
+    "above all exact numbers": "9007199254740994",
+    "text": '"7000"',
+    "true": "true",
+    "a list": "[7000]",
+}
+
 GARBAGE: dict[str, Callable[[Script], None]] = {
     "a heartbeat before everything": garbage(event("heartbeat", {"at": 7000}), begin=False),
     "a change before everything": garbage(event("forget", []), begin=False),
@@ -57,6 +70,14 @@ GARBAGE: dict[str, Callable[[Script], None]] = {
     "forget with a list in it": garbage(event("forget", [[]])),
     "forget without data": garbage("event: forget\n\n"),
     "a heartbeat without data": garbage("event: heartbeat\n\n"),
+    **{
+        f"a heartbeat whose time is {what}": garbage(f'event: heartbeat\ndata: {{"at": {at}}}\n\n')
+        for what, at in _NO_TIMES.items()
+    },
+    "everything whose time is too large": garbage('event: everything\ndata: {"at": 1e999}\n\n'),
+    "everything without an object": garbage(event("everything", [7000])),
+    "a heartbeat without an object": garbage(event("heartbeat", 7000)),
+    "a heartbeat that is null": garbage(event("heartbeat", None)),
     "broken characters": garbage(b'event: forget\ndata: ["\xff"]\n\n'),
     "a line without an end": garbage("x", 2_000_000),
     "an event without an end": garbage("data: 0123456789\n", 200_000),

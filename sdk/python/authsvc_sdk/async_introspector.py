@@ -39,7 +39,7 @@ class AsyncIntrospector:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wire: Wire | None = None
         self._subscription: asyncio.Task[None] | None = None
-        self._lookups = Lookups(self._fetch)
+        self._lookups = Lookups(self._fetch, config.timeout_s)
         self._server_clock = ServerClock()
         self._cache = Cache(config) if config.cache else None
 

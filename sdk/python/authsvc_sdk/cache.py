@@ -4,15 +4,16 @@ The cache answers only while the feed of changes is confirmed. Every lookup comp
 a stalled event loop, a stopped process or a half-open connection can delay an announcement, but never the clock.
 """
 
+import asyncio
 from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from hashlib import sha256
 
 from authsvc_sdk import clock
 from authsvc_sdk.answers import Active, Inactive
 from authsvc_sdk.config import Config
-from authsvc_sdk.streams import Waking
 from authsvc_sdk.tokens import handle_of
 
 # How many changed keys the cache remembers, to recognise answers that are older than a change.
@@ -61,14 +62,15 @@ class Cache:
         self._keys_of_all = {key_digest("service"), key_digest(f"client:{config.client_id}")}
         self._active = _BoundedEntries(config.cache_size, self._unindex)
         self._inactive = _BoundedEntries(max(config.cache_size // _INACTIVE_SHARE, 1), self._unindex)
-        self._digests_by_key: dict[str, set[bytes]] = {}
+        # By key (digest): the answers that depend on it, as digests of their tokens, and the streams that wait.
+        self._dependents: dict[str, set[bytes | asyncio.Event]] = {}
+        self._streams: set[asyncio.Event] = set()
         self._fresh_until = 0.0
         # Changes are numbered. A request from before `_complete_since` may have missed a change.
         self._changes = 0
         self._complete_since = 1
-        self._changed_keys: OrderedDict[str, int] = OrderedDict()
+        self._changed_keys: dict[str, int] = {}
         self._connected = False
-        self._waking = Waking()
 
     def get(self, token: str) -> Active | Inactive | None:
         """The answer if it is known to hold at this moment. None: the caller has to ask the service."""
@@ -96,7 +98,16 @@ class Cache:
         left_s = min(entry.until, self._fresh_until) - clock.now() if entry is not None else 0.0
         if left_s <= 0:
             return False
-        await self._waking.wait(_keys_of(token, user), left_s)
+        keys, changed = _keys_of(token, user), asyncio.Event()
+        self._index(keys, changed)
+        self._streams.add(changed)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    await changed.wait()
+        finally:
+            self._streams.discard(changed)
+            self._unindex(keys, changed)
         return True
 
     def _find(self, token: str) -> _Entry | None:
@@ -111,29 +122,26 @@ class Cache:
         self._connected = True
         self._active.entries.clear()
         self._inactive.entries.clear()
-        self._digests_by_key.clear()
-        self._waking.wake(None)
+        self._dependents.clear()
+        for changed in self._streams:
+            changed.set()
 
     def forget(self, changed: Iterable[str]) -> None:
         """Drop all answers that depend on these keys (digests), also the answers that are still on their way."""
         self._changes += 1
         for key in changed:
-            if key in self._keys_of_all:
+            if key in self._keys_of_all or len(self._dependents.get(key, ())) > _MAX_DROPPED_ONE_BY_ONE:
                 self.forget_all()
                 return
             self._changed_keys[key] = self._changes
-            self._changed_keys.move_to_end(key)
-            dependent = self._digests_by_key.pop(key, ())
-            if len(dependent) > _MAX_DROPPED_ONE_BY_ONE:
-                self.forget_all()
-                return
-            for digest in dependent:
-                self._active.drop(digest)
-                self._inactive.drop(digest)
-            self._waking.wake([key])
-        while len(self._changed_keys) > _MAX_CHANGED_KEYS:
-            _, change = self._changed_keys.popitem(last=False)
-            self._complete_since = max(self._complete_since, change)
+            for one in self._dependents.pop(key, ()):
+                if isinstance(one, asyncio.Event):
+                    one.set()
+                else:
+                    self._active.drop(one)
+                    self._inactive.drop(one)
+        if len(self._changed_keys) > _MAX_CHANGED_KEYS:
+            self._lose_track()
 
     def confirm(self, moment: float) -> None:
         """The feed has announced every change up to this moment of our clock."""
@@ -166,19 +174,21 @@ class Cache:
         inactive, digest = isinstance(answer, Inactive), sha256(token.encode()).digest()
         for entries in (self._active, self._inactive):
             entries.drop(digest)
-        for key in digests:
-            self._digests_by_key.setdefault(key, set()).add(digest)
+        self._index(digests, digest)
         max_age_s = _INACTIVE_MAX_AGE_S if inactive else self._config.cache_max_age_s
         entry = _Entry(answer, digests, min(until, clock.now() + max_age_s), exp)
         (self._inactive if inactive else self._active).put(digest, entry)
 
-    def _unindex(self, digest: bytes, entry: _Entry) -> None:
-        for key in entry.keys:
-            digests = self._digests_by_key.get(key)
-            if digests is not None:
-                digests.discard(digest)
-                if not digests:
-                    del self._digests_by_key[key]
+    def _index(self, keys: tuple[str, ...], one: bytes | asyncio.Event) -> None:
+        for key in keys:
+            self._dependents.setdefault(key, set()).add(one)
+
+    def _unindex(self, keys: tuple[str, ...], one: bytes | asyncio.Event) -> None:
+        for key in keys:
+            dependents = self._dependents.get(key, set())
+            dependents.discard(one)
+            if not dependents:
+                self._dependents.pop(key, None)
 
 
 class _BoundedEntries:
@@ -187,7 +197,7 @@ class _BoundedEntries:
     The simpler LRU would move an entry at each use, which costs more than the rest of the lookup.
     """
 
-    def __init__(self, size: int, on_drop: Callable[[bytes, _Entry], None]) -> None:
+    def __init__(self, size: int, on_drop: Callable[[tuple[str, ...], bytes], None]) -> None:
         # An OrderedDict finds its first key in constant time. A dict slows down after many deletions at its front.
         self.entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._size = size
@@ -207,4 +217,4 @@ class _BoundedEntries:
     def drop(self, digest: bytes) -> None:
         entry = self.entries.pop(digest, None)
         if entry is not None:
-            self._on_drop(digest, entry)
+            self._on_drop(entry.keys, digest)

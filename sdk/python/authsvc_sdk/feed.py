@@ -11,6 +11,7 @@ service took to answer. The time to connect does not count, because on a busy ma
 """
 
 import json
+from typing import Any
 
 from authsvc_sdk import clock
 from authsvc_sdk.cache import Cache
@@ -18,6 +19,7 @@ from authsvc_sdk.sse import EventParser
 
 _MAX_EVENT_BYTES = 1 << 20
 _MAX_LATE_S = 5.0
+_MAX_AT_MS = 1 << 53  # larger numbers are not exact
 
 
 class BrokenFeed(Exception):
@@ -42,16 +44,16 @@ class Feed:
     def receive(self, chunk: bytes) -> None:
         """Apply the events that this chunk completes. Raises BrokenFeed."""
         try:
-            for event in self._events.feed(chunk):
-                self._apply(event.name, event.data)
+            for name, data in self._events.feed(chunk):
+                self._apply(name, data)
         except (ValueError, TypeError, AttributeError) as error:
             raise BrokenFeed("not an event of the service") from error
 
     def _apply(self, name: str, data: str) -> None:
         if name == "everything":
             self._begun = True
-            self._calibrate(_at(json.loads(data)))
             self._cache.forget_all()
+            self._sent_at(json.loads(data))
         elif not self._begun:
             raise BrokenFeed("the stream does not begin with `everything`")
         elif name == "forget":
@@ -60,15 +62,22 @@ class Feed:
                 raise BrokenFeed("`forget` without a list")
             self._cache.forget(keys)
         elif name == "heartbeat":
-            self._heartbeat(_at(json.loads(data)))
+            self._heartbeat(self._sent_at(json.loads(data)))
         # Other names are events of a later version of the service.
 
-    def _calibrate(self, at: float | None) -> None:
-        if self._offset is None and at is not None:
-            self._offset = self._requested_at - at
+    def _sent_at(self, event: dict[str, Any]) -> float | None:
+        """When the sender sent an event, in seconds of the sender's clock. None: the event does not say."""
+        at = event.get("at")
+        if at is None:
+            return None
+        if isinstance(at, bool) or not 0 <= at <= _MAX_AT_MS:  # `nan` and `inf` are no times either
+            raise BrokenFeed("not a time of the service")
+        sent_at = float(at) / 1000
+        if self._offset is None:
+            self._offset = self._requested_at - sent_at
+        return sent_at
 
     def _heartbeat(self, at: float | None) -> None:
-        self._calibrate(at)
         if at is None or self._offset is None:
             return  # a heartbeat without a time proves nothing
         now = clock.now()
@@ -87,9 +96,3 @@ class Feed:
             self._late_since = now
         elif now - self._late_since >= _MAX_LATE_S:
             raise BrokenFeed("heartbeats arrive late")
-
-
-def _at(data: object) -> float | None:
-    """When the sender sent an event, in seconds of the sender's clock."""
-    at = data.get("at") if isinstance(data, dict) else None
-    return at / 1000 if isinstance(at, int | float) else None

@@ -7,6 +7,7 @@ revocation which the caller has already seen acknowledged.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from authsvc_sdk import clock
 from authsvc_sdk.answers import Active, Inactive
 from authsvc_sdk.errors import Unavailable
 
@@ -20,19 +21,21 @@ class Lookups:
 
     fetch: asks about up to 50 tokens and returns one result each, in order. It may raise Unavailable for the whole
     batch, or return it for one token.
+    patience_s: how long each caller waits.
     """
 
-    def __init__(self, fetch: Callable[[Sequence[str]], Awaitable[list[LookupResult]]]) -> None:
+    def __init__(self, fetch: Callable[[Sequence[str]], Awaitable[list[LookupResult]]], patience_s: float) -> None:
         self._fetch = fetch
-        self._waiting: dict[str, asyncio.Future[LookupResult]] = {}
+        self._patience_s = patience_s
+        # Until when somebody waits for the answer about a token.
+        self._waiting: dict[str, tuple[asyncio.Future[LookupResult], float]] = {}
         self._in_flight: set[asyncio.Task[None]] = set()
 
     async def ask(self, token: str) -> Active | Inactive:
-        future = self._waiting.get(token)
-        if future is None:
-            loop = asyncio.get_running_loop()
-            future = self._waiting[token] = loop.create_future()
-            loop.call_soon(self._send_batch)  # after all callers of this turn of the loop
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[LookupResult] = self._waiting.get(token, (loop.create_future(),))[0]
+        self._waiting[token] = future, clock.now() + self._patience_s
+        loop.call_soon(self._send_batch)  # after all callers of this turn of the loop
         # Other callers may await the same future, so a cancelled caller must not cancel it.
         result = await asyncio.shield(future)
         if isinstance(result, Unavailable):
@@ -43,16 +46,29 @@ class Lookups:
         for task in self._in_flight:
             task.cancel()
         await asyncio.gather(*self._in_flight, return_exceptions=True)
-        _resolve(list(self._waiting.values()), Unavailable("closed"))
+        _resolve([future for future, _ in self._waiting.values()], Unavailable("closed"))
         self._waiting.clear()
 
     def _send_batch(self) -> None:
-        if not self._waiting or len(self._in_flight) >= _MAX_IN_FLIGHT:
-            return
-        batch = {token: self._waiting.pop(token) for token in list(self._waiting)[:_MAX_BATCH]}
-        task = asyncio.create_task(self._fetch_batch(batch))
-        self._in_flight.add(task)
-        task.add_done_callback(self._batch_done)
+        batch = self._next() if len(self._in_flight) < _MAX_IN_FLIGHT else {}
+        if batch:
+            task = asyncio.create_task(self._fetch_batch(batch))
+            self._in_flight.add(task)
+            task.add_done_callback(self._batch_done)
+
+    def _next(self) -> "dict[str, asyncio.Future[LookupResult]]":
+        """Take the next batch. A question that nobody waits for is not asked.
+
+        In an outage such questions would pile up, and hold up the others after it.
+        """
+        batch: dict[str, asyncio.Future[LookupResult]] = {}
+        for token, (future, until) in list(self._waiting.items()):
+            if len(batch) == _MAX_BATCH:
+                break
+            del self._waiting[token]
+            if clock.now() < until:
+                batch[token] = future
+        return batch
 
     def _batch_done(self, task: "asyncio.Task[None]") -> None:
         self._in_flight.discard(task)

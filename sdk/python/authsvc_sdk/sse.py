@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -10,13 +9,6 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 class EventTooLarge(ValueError):
     """An event, or a line, exceeds the limit of the parser."""
-
-
-class ServerSentEvent(NamedTuple):
-    """One event. `data`: the values of its `data` lines, joined by line feeds."""
-
-    name: str
-    data: str
 
 
 class EventParser:
@@ -36,16 +28,19 @@ class EventParser:
         self._data: list[str] = []
         self._data_bytes = 0
 
-    def feed(self, chunk: bytes) -> Iterator[ServerSentEvent]:
-        """Return the events that this chunk completes. Raises EventTooLarge and UnicodeDecodeError."""
+    def feed(self, chunk: bytes) -> Iterator[tuple[str, str]]:
+        """Return the events that this chunk completes, as pairs of name and data.
+
+        Raises EventTooLarge and UnicodeDecodeError.
+        """
         for line in self._lines(chunk):
             if line:
                 self._take_field(line)
             elif self._name or self._data:
-                event = ServerSentEvent(self._name, "\n".join(self._data))
+                name, data = self._name, "\n".join(self._data)
                 self._name, self._data, self._data_bytes = "", [], 0
-                if event.name:
-                    yield event
+                if name:
+                    yield name, data
         if len(self._line) + self._data_bytes > self._max_event_bytes:
             raise EventTooLarge("an event without an end")
 

@@ -5,8 +5,8 @@ confirmations of the feed after their bound. The body of the stream is cancelled
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 from authsvc_sdk.answers import Active, Inactive
@@ -18,34 +18,6 @@ _FIRST_PAUSE_S = 0.05
 Introspect = Callable[[str], Awaitable[Active | Inactive]]
 # Given a token and its user, waits while the cached answer holds. Returns at once False if there is none.
 Held = Callable[[str, Active], Awaitable[bool]]
-
-
-class Waking:
-    """The streams that wait for a change of some keys (digests)."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, set[asyncio.Event]] = {}
-
-    def wake(self, keys: Iterable[str] | None) -> None:
-        """These keys have changed. None: any key may have changed."""
-        for key in self._waiting if keys is None else keys:
-            for event in self._waiting.get(key, ()):
-                event.set()
-
-    async def wait(self, keys: tuple[str, ...], seconds: float) -> None:
-        """Return when one of the keys changes, and after this time at the latest."""
-        changed = asyncio.Event()
-        for key in keys:
-            self._waiting.setdefault(key, set()).add(changed)
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await changed.wait()
-        finally:
-            for key in keys:
-                self._waiting[key].discard(changed)
-                if not self._waiting[key]:
-                    del self._waiting[key]
 
 
 async def user_of(introspect: Introspect, token: str) -> Active:
