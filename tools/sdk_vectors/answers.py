@@ -79,6 +79,14 @@ ANSWERS: dict[str, object] = {
     **{f"{name} is true": GOOD | {name: True} for name in [*_TEXTS, *_NUMBERS, "auth_time"]},
     **{f"{name} is a list of numbers": GOOD | {name: [1]} for name in [*_LISTS, *_TEXTS]},
     **{f"{name} is an object": GOOD | {name: {}} for name in [*_LISTS, *_TEXTS, "active", "exp"]},
+    "vouched for": GOOD | {"vouched_by": "crm"},
+    "a key": GOOD | {"token_use": "key"},
+    "a token of a client": {name: GOOD[name] for name in _LEAST} | {"sub": "app", "token_use": "client"},
+    **{
+        f"{name} is {what}": GOOD | {name: value}
+        for name in ("vouched_by", "token_use")
+        for what, value in {"null": None, "a number": 7, "a list": ["crm"]}.items()
+    },
     "exp has a fraction": GOOD | {"exp": 1_800_000_900.5},
     "claims is a list": GOOD | {"claims": [1]},
     "claims in claims": GOOD | {"claims": {"a": {"b": [1, "x", None, True]}}},

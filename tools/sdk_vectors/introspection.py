@@ -143,6 +143,8 @@ async def _outcome(wire: Wire, audience: str | None) -> dict[str, Any]:
         "roles": sorted(user.roles),
         "amr": list(user.amr),
         "acr": user.acr,
+        "vouched_by": user.vouched_by,
+        "token_use": user.token_use,
         "aud": list(user.aud),
         "version": user.version,
         "claims": json.loads(json.dumps(user.claims, default=dict)),

@@ -11,6 +11,7 @@
  * service took to answer. The time to connect does not count, because on a busy machine it could use up the whole bound.
  */
 
+import { isObject } from "./answers.js";
 import type { Cache } from "./cache.js";
 import { clock } from "./clock.js";
 import { EventParser } from "./sse.js";
@@ -54,8 +55,10 @@ export class Feed {
 
   /** When the sender sent an event, in seconds of the sender's clock. Undefined: the event does not say. */
   private sentAt(data: string): number | undefined {
-    const { at } = JSON.parse(data) as { at?: unknown };
-    if (at === undefined) return undefined;
+    const event: unknown = JSON.parse(data);
+    if (!isObject(event)) throw new Error("not an event of the service");
+    const { at } = event;
+    if (at === undefined || at === null) return undefined;
     if (typeof at !== "number" || at < 0 || at > Number.MAX_SAFE_INTEGER) throw new Error("no time of the service");
     this.offset ??= this.requestedAt - at / 1000;
     return at / 1000;
