@@ -54,14 +54,14 @@ func read(body json.RawMessage, token, audience string) (said answer, recheckAt 
 	case "false":
 		return answer{}, recheckAt
 	default:
-		return answer{failure: unavailable("the service's answer is not an introspection")}, 0
+		return answer{failure: &Unavailable{Reason: "the service's answer is not an introspection"}}, 0
 	}
 	user, err := userOf(body, members)
 	switch {
 	case err != nil:
-		return answer{failure: unavailable("the service's answer is incomplete")}, 0
+		return answer{failure: &Unavailable{Reason: "the service's answer is incomplete"}}, 0
 	case user.SessionID != handleOf(token):
-		return answer{failure: unavailable("the service's answer is about another token")}, 0
+		return answer{failure: &Unavailable{Reason: "the service's answer is about another token"}}, 0
 	case string(members["token_type"]) != `"Bearer"`, audience != "" && !slices.Contains(user.Aud, audience):
 		return answer{}, 0
 	}

@@ -3,6 +3,7 @@ package authsvc
 import (
 	"net/http"
 	"strings"
+	"time"
 )
 
 const (
@@ -53,4 +54,51 @@ func cookiesIn(headers []string, name string) (values []string) {
 
 func malformed(description string) *Refusal {
 	return challenged(http.StatusBadRequest, "invalid_request", description)
+}
+
+// Require is what a request needs besides an active token. The zero value needs nothing else.
+type Require struct {
+	Scope  string        // space-separated; the token needs all of them
+	Role   string        // the user needs it
+	ACR    string        // how strong the login has to be; a login at aal2 satisfies aal1 too
+	MaxAge time.Duration // the longest time since the login, in whole seconds, by the wall clock of this machine
+}
+
+// wallNow is the clock on the wall of this machine. Only the age of a login is measured with it.
+var wallNow = time.Now
+
+// Check returns nil if the user has everything that is required, else a *Refusal. A token that was issued without a
+// login satisfies no MaxAge.
+func (r Require) Check(user *Active) error {
+	switch {
+	case user == nil:
+		return withoutToken()
+	case !user.HasScope(strings.Fields(r.Scope)...):
+		return challenged(http.StatusForbidden, "insufficient_scope", "the token does not allow this", "scope", r.Scope)
+	case r.Role != "" && !user.HasRole(r.Role):
+		return challenged(http.StatusForbidden, "insufficient_scope", "the user may not do this")
+	case r.ACR != "" && !isStrong(user.ACR, r.ACR):
+		return r.loginAgain("this needs a stronger login")
+	// A user without a login has the AuthTime zero, which is longer ago than any duration.
+	case r.MaxAge > 0 && wallNow().Sub(user.AuthTime) > r.MaxAge:
+		return r.loginAgain("log in again for this")
+	}
+	return nil
+}
+
+// loginAgain names both demands in its challenge, so that one new login can satisfy both (RFC 9470 section 3).
+func (r Require) loginAgain(description string) *Refusal {
+	var demands []string
+	if r.ACR != "" {
+		demands = append(demands, "acr_values", r.ACR)
+	}
+	if r.MaxAge > 0 {
+		demands = append(demands, "max_age", seconds(r.MaxAge))
+	}
+	return challenged(http.StatusUnauthorized, "insufficient_user_authentication", description, demands...)
+}
+
+func isStrong(acr, wanted string) bool {
+	levels := map[string]int{"aal1": 1, "aal2": 2}
+	return acr == wanted || levels[wanted] > 0 && levels[acr] >= levels[wanted]
 }

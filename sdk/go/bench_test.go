@@ -98,7 +98,7 @@ func cachedTokens(b *testing.B, count int) (*Introspector, []string) {
 	for at := range tokens {
 		tokens[at] = fmt.Sprintf("tok_%045d", at)
 		user := &Active{Sub: fmt.Sprint(at), ClientID: "app", Scope: strings.Repeat("a ", 4)}
-		auth.cache.keep(tokens[at], user, auth.cache.mark(), math.Inf(1), math.Inf(1))
+		auth.cache.keep(tokens[at], user, auth.cache.changes.Load(), math.Inf(1), math.Inf(1))
 	}
 	return auth, tokens
 }

@@ -15,13 +15,9 @@ const (
 	maxChangedKeys = 10_000
 	// Dropping more answers one by one would hold up the readers of the cache.
 	maxDroppedOneByOne = 1000
-	// Inactive answers have a small part of their own, so that made-up tokens do not push out real ones.
-	inactiveShare   = 8
-	inactiveMaxAgeS = 30
+	inactiveShare      = 8
+	inactiveMaxAgeS    = 30
 )
-
-// tokenDigest stands for a token, so that the cache holds no token.
-type tokenDigest [sha256.Size]byte
 
 // digestOfKey returns the name of a key of the store in the feed: 16 bytes of its SHA-256.
 func digestOfKey(key string) string {
@@ -42,17 +38,18 @@ func keysOf(token string, user *Active) []string {
 // entry is a cached answer. until: when the SDK has to ask again. exp: when the token expires. used: whether a look-up
 // found the entry recently. A stream that waits for a change of its answer has an entry too, with wake only.
 type entry struct {
-	user       *Active // nil: the token is inactive
-	digest     tokenDigest
+	user       *Active           // nil: the token is inactive
+	digest     [sha256.Size]byte // of the token, so that the cache holds no token
 	keys       []string
 	until, exp float64
 	used       atomic.Bool
 	wake       context.CancelFunc
 }
 
-// part is the active answers, or the inactive ones.
+// part is the active answers, or the inactive ones. Inactive answers have a small part of their own, so that made-up
+// tokens do not push out real ones.
 type part struct {
-	entries map[tokenDigest]*entry
+	entries map[[sha256.Size]byte]*entry
 	size    int
 	maxAge  float64
 }
@@ -64,23 +61,27 @@ type cache struct {
 	keysOfAll      []string
 	silence, stale float64
 
-	mu               sync.RWMutex
-	freshUntil       float64
-	active, inactive part
-	dependents       map[string]map[*entry]struct{} // by key
-	connected        bool
-	// Changes are numbered. A request from before completeSince may have missed a change.
-	changes, completeSince uint64
-	changedKeys            map[string]uint64
+	// The number of the latest change. Take it before sending a request, and pass it to keep.
+	changes atomic.Uint64
+
+	mu            sync.RWMutex
+	freshUntil    float64
+	parts         map[bool]part                  // by whether the answers are active
+	dependents    map[string]map[*entry]struct{} // by key
+	connected     bool
+	completeSince uint64 // a request from before this change may have missed one
+	changedKeys   map[string]uint64
 }
 
 func newCache(clientID string, s Settings) *cache {
 	return &cache{
-		keysOfAll:     []string{digestOfKey("service"), digestOfKey("client:" + clientID)},
-		silence:       s.FeedSilence.Seconds(),
-		stale:         s.ServeStaleFor.Seconds(),
-		active:        part{map[tokenDigest]*entry{}, s.CacheSize, s.CacheMaxAge.Seconds()},
-		inactive:      part{map[tokenDigest]*entry{}, max(s.CacheSize/inactiveShare, 1), inactiveMaxAgeS},
+		keysOfAll: []string{digestOfKey("service"), digestOfKey("client:" + clientID)},
+		silence:   s.FeedSilence.Seconds(),
+		stale:     s.ServeStaleFor.Seconds(),
+		parts: map[bool]part{
+			true:  {map[[sha256.Size]byte]*entry{}, s.CacheSize, s.CacheMaxAge.Seconds()},
+			false: {map[[sha256.Size]byte]*entry{}, max(s.CacheSize/inactiveShare, 1), inactiveMaxAgeS},
+		},
 		dependents:    map[string]map[*entry]struct{}{},
 		completeSince: 1,
 		changedKeys:   map[string]uint64{},
@@ -106,11 +107,10 @@ func (c *cache) get(token string) (user *Active, found bool) {
 func (c *cache) getStale(token string) (user *Active, found bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	one := c.find(token)
+	one, at := c.find(token), now()
 	if one == nil {
 		return nil, false
 	}
-	at := now()
 	heldUntil := min(at, one.until, c.freshUntil-c.silence)
 	return one.user, at < min(heldUntil+c.stale, one.exp)
 }
@@ -137,26 +137,11 @@ func (c *cache) held(ctx context.Context, token string, user *Active) bool {
 // find and the following methods are for callers that hold the lock.
 
 func (c *cache) find(token string) *entry {
-	if len(token) > maxTokenLength {
-		return nil
-	}
-	digest := digestOf(token)
-	if one := c.active.entries[digest]; one != nil {
+	digest := sha256.Sum256([]byte(token))
+	if one := c.parts[true].entries[digest]; one != nil {
 		return one
 	}
-	return c.inactive.entries[digest]
-}
-
-func digestOf(token string) tokenDigest {
-	var text [maxTokenLength]byte // on the stack; a conversion would allocate
-	return sha256.Sum256(text[:copy(text[:], token)])
-}
-
-func (c *cache) partOf(user *Active) part {
-	if user == nil {
-		return c.inactive
-	}
-	return c.active
+	return c.parts[false].entries[digest]
 }
 
 func (c *cache) index(one *entry) {
@@ -169,7 +154,7 @@ func (c *cache) index(one *entry) {
 }
 
 func (c *cache) drop(one *entry) {
-	delete(c.partOf(one.user).entries, one.digest)
+	delete(c.parts[one.user != nil].entries, one.digest)
 	for _, key := range one.keys {
 		delete(c.dependents[key], one)
 		if len(c.dependents[key]) == 0 {
@@ -184,8 +169,8 @@ func (c *cache) drop(one *entry) {
 func (c *cache) empty() {
 	c.loseTrack()
 	c.connected = true
-	clear(c.active.entries)
-	clear(c.inactive.entries)
+	clear(c.parts[true].entries)
+	clear(c.parts[false].entries)
 	for _, dependents := range c.dependents {
 		for one := range dependents {
 			if one.wake != nil {
@@ -197,8 +182,7 @@ func (c *cache) empty() {
 }
 
 func (c *cache) loseTrack() {
-	c.changes++
-	c.completeSince = c.changes
+	c.completeSince = c.changes.Add(1)
 	clear(c.changedKeys)
 }
 
@@ -224,13 +208,13 @@ func (c *cache) forgetAll() {
 func (c *cache) forget(changed []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.changes++
+	change := c.changes.Add(1)
 	for _, key := range changed {
 		if slices.Contains(c.keysOfAll, key) || len(c.dependents[key]) > maxDroppedOneByOne {
 			c.empty()
 			return
 		}
-		c.changedKeys[key] = c.changes
+		c.changedKeys[key] = change
 		for one := range c.dependents[key] {
 			c.drop(one)
 		}
@@ -256,15 +240,6 @@ func (c *cache) disconnect() {
 	c.loseTrack()
 }
 
-// The code that asks the service calls the following methods.
-
-// mark returns the number of the latest change. Take it before sending a request, and pass it to keep.
-func (c *cache) mark() uint64 {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.changes
-}
-
 // keep keeps an answer, unless one of its keys may have changed since the request was sent.
 func (c *cache) keep(token string, user *Active, mark uint64, until, exp float64) {
 	keys := keysOf(token, user)
@@ -277,11 +252,11 @@ func (c *cache) keep(token string, user *Active, mark uint64, until, exp float64
 	if former := c.find(token); former != nil {
 		c.drop(former)
 	}
-	part := c.partOf(user)
+	part := c.parts[user != nil]
 	for len(part.entries) >= part.size {
 		c.makeRoom(part)
 	}
-	one := &entry{user: user, digest: digestOf(token), keys: keys, until: min(until, now()+part.maxAge), exp: exp}
+	one := &entry{user: user, digest: sha256.Sum256([]byte(token)), keys: keys, until: min(until, now()+part.maxAge), exp: exp}
 	part.entries[one.digest] = one
 	c.index(one)
 }

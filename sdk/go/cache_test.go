@@ -13,7 +13,7 @@ import (
 )
 
 func confirmedCache(size int) *cache {
-	s, _ := settingsOf(nil)
+	s, _ := settingsOf("http://auth", "backend", "secret", nil)
 	s.CacheSize = size
 	c := newCache("backend", s)
 	c.forgetAll()
@@ -24,7 +24,7 @@ func confirmedCache(size int) *cache {
 func aToken(number int) string { return fmt.Sprintf("tok_%012d%033d", number, 0) }
 
 func keepFor(c *cache, token string, user *Active) {
-	c.keep(token, user, c.mark(), math.Inf(1), math.Inf(1))
+	c.keep(token, user, c.changes.Load(), math.Inf(1), math.Inf(1))
 }
 
 // A full cache drops unused answers together with their index entries.
@@ -37,8 +37,8 @@ func TestTheCacheIsBounded(t *testing.T) {
 		}
 		keepFor(c, aToken(number), &Active{Sub: fmt.Sprint(number), ClientID: fmt.Sprint(number)})
 	}
-	if len(c.active.entries) != 8 || len(c.dependents) != 8*3 {
-		t.Errorf("%d answers, %d keys", len(c.active.entries), len(c.dependents))
+	if len(c.parts[true].entries) != 8 || len(c.dependents) != 8*3 {
+		t.Errorf("%d answers, %d keys", len(c.parts[true].entries), len(c.dependents))
 	}
 }
 
@@ -49,8 +49,8 @@ func TestMadeUpTokensPushNothingOut(t *testing.T) {
 	for number := range 1000 {
 		keepFor(c, aToken(number), nil)
 	}
-	if user, _ := c.get(token); user == nil || len(c.inactive.entries) != 1 {
-		t.Errorf("%v, %d inactive answers", user, len(c.inactive.entries))
+	if user, _ := c.get(token); user == nil || len(c.parts[false].entries) != 1 {
+		t.Errorf("%v, %d inactive answers", user, len(c.parts[false].entries))
 	}
 }
 

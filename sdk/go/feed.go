@@ -1,16 +1,19 @@
 package authsvc
 
-import "encoding/json"
-
-const (
-	maxLateS = 5
-	maxAtMs  = 1 << 53 // later numbers are not exact
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"time"
 )
 
-// brokenFeed is an error of the stream: it is malformed, or so late that it is useless. The client needs a new stream.
-type brokenFeed string
-
-func (b brokenFeed) Error() string { return "the feed of changes: " + string(b) }
+const (
+	firstPause   = 50 * time.Millisecond
+	longestPause = 2 * time.Second
+	maxLateS     = 5
+	maxAtMs      = 1 << 53 // later numbers are not exact
+)
 
 // feed is one stream of changes, from its request to its end: what each event of `GET /events` does to the cache.
 //
@@ -33,7 +36,8 @@ type feed struct {
 	lateSince   float64
 }
 
-// receive applies the events that this chunk completes.
+// receive applies the events that this chunk completes. After an error the client needs a new stream: this one is no
+// stream of the service, or so late that it is useless.
 func (f *feed) receive(chunk []byte) error {
 	return f.events.feed(chunk, f.apply)
 }
@@ -45,11 +49,11 @@ func (f *feed) apply(name, data string) error {
 		f.cache.forgetAll()
 		return f.hear(data, false)
 	case !f.begun:
-		return brokenFeed("it does not begin with `everything`")
+		return errors.New("it does not begin with `everything`")
 	case name == "forget":
 		var changed []string
 		if json.Unmarshal([]byte(data), &changed) != nil || changed == nil {
-			return brokenFeed("`forget` without a list of digests")
+			return errors.New("`forget` without a list of digests")
 		}
 		f.cache.forget(changed)
 	case name == "heartbeat":
@@ -63,13 +67,13 @@ func (f *feed) apply(name, data string) error {
 func (f *feed) hear(data string, heartbeat bool) error {
 	var said *struct{ At *float64 }
 	if json.Unmarshal([]byte(data), &said) != nil || said == nil {
-		return brokenFeed("not an event of the service")
+		return errors.New("not an event of the service")
 	}
 	if said.At == nil {
 		return nil
 	}
 	if *said.At < 0 || *said.At > maxAtMs {
-		return brokenFeed("not a time of the service")
+		return errors.New("not a time of the service")
 	}
 	at := *said.At / 1000
 	if !f.calibrated {
@@ -95,7 +99,38 @@ func (f *feed) checkDelay(arrived, delay float64) error {
 	case !f.late:
 		f.late, f.lateSince = true, arrived
 	case arrived-f.lateSince >= maxLateS:
-		return brokenFeed("heartbeats arrive late")
+		return errors.New("heartbeats arrive late")
 	}
 	return nil
+}
+
+// follow reads one stream of changes after the other, until the introspector is closed.
+func (i *Introspector) follow() {
+	defer close(i.ended)
+	pause, refused := firstPause, false
+	for i.settings.Cache && i.ctx.Err() == nil {
+		stream := feed{cache: i.cache}
+		err := i.wire.events(i.ctx, i.settings.FeedSilence, func(sentAt float64, chunk []byte) error {
+			stream.requestedAt = sentAt
+			return stream.receive(chunk)
+		})
+		i.cache.disconnect()
+		pause = min(2*pause, longestPause)
+		if stream.begun {
+			pause, refused = firstPause, false
+		}
+		var failure *Unavailable
+		if errors.As(err, &failure) && failure.Misconfigured && !refused {
+			refused = true // once is enough
+			i.settings.Logger.Warn("authsvc: the feed of changes is refused, so nothing is cached", "reason", failure.Reason)
+		}
+		sleep(i.ctx, pause/2+rand.N(pause/2)) // spreads the clients that connect again
+	}
+}
+
+func sleep(ctx context.Context, pause time.Duration) {
+	select {
+	case <-time.After(pause):
+	case <-ctx.Done():
+	}
 }

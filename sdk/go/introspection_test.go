@@ -169,7 +169,7 @@ func TestVectorsOfIntrospection(t *testing.T) {
 				expect(t, "retry_after_s", int64(failure.RetryAfter/time.Second), want.RetryAfterS)
 			}
 			auth.cache.mu.Lock()
-			expect(t, "cacheable", len(auth.cache.active.entries)+len(auth.cache.inactive.entries) > 0, want.Cacheable)
+			expect(t, "cacheable", len(auth.cache.parts[true].entries)+len(auth.cache.parts[false].entries) > 0, want.Cacheable)
 			auth.cache.mu.Unlock()
 			expect(t, "requests", server.requests.Load(), one.Requests)
 		})

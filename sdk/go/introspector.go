@@ -6,7 +6,6 @@ package authsvc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -28,21 +27,13 @@ type Introspector struct {
 // New makes an introspector. url, clientID and secret: the service and our client there, which needs the permission
 // `introspect`. With WithCache, the feed of changes opens now. The error names a setting that is wrong.
 func New(url, clientID, secret string, options ...Option) (*Introspector, error) {
-	settings, err := settingsOf(options)
+	settings, err := settingsOf(url, clientID, secret, options)
 	if err != nil {
 		return nil, err
 	}
-	address, err := addressOf(url)
-	if err != nil {
-		return nil, err
-	}
-	if clientID == "" || secret == "" {
-		return nil, errors.New("authsvc: client id and secret are required")
-	}
-	settings.Logger = settings.Logger.With("service", address)
 	i := &Introspector{
 		settings: settings,
-		wire:     newWire(address, clientID, secret, settings.Timeout, settings.TLS),
+		wire:     newWire(settings),
 		cache:    newCache(clientID, settings),
 		outages:  outages{logger: settings.Logger},
 		ended:    make(chan struct{}),
@@ -62,7 +53,7 @@ func (i *Introspector) Close() {
 
 // Format prints the address and nothing else. Without it, some verbs of fmt print tokens that wait for an answer.
 func (i *Introspector) Format(state fmt.State, _ rune) {
-	_, _ = io.WriteString(state, "authsvc.Introspector("+i.wire.address+")")
+	_, _ = io.WriteString(state, "authsvc.Introspector("+i.settings.address+")")
 }
 
 // Cached returns the answer if it is cached and known to hold at this moment: a user, or nil for an inactive token.
@@ -107,7 +98,7 @@ func (i *Introspector) ask(ctx context.Context, token string) answer {
 
 // fetch asks the service about the tokens of a batch, and keeps what may be cached.
 func (i *Introspector) fetch(batch []*question) {
-	mark, tokens := i.cache.mark(), make([]string, len(batch))
+	mark, tokens := i.cache.changes.Load(), make([]string, len(batch))
 	for at, asked := range batch {
 		tokens[at] = asked.token
 	}

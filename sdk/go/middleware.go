@@ -100,7 +100,7 @@ func NewContext(ctx context.Context, user *Active) context.Context {
 
 // WhileActive returns a context that ends with the token of an admitted request, for streams and WebSockets. Its
 // context.Cause is then a *Refusal: 401 if the token is active no more, 503 if nobody can tell. The promise of the cache
-// holds here too. Without the cache, the service is asked every two seconds (FeedSilence). Each question counts as
+// holds here too. Without the cache, the service is asked every two seconds (Settings.FeedSilence). Each question counts as
 // use of the session. Call the returned function when the stream ends.
 func WhileActive(ctx context.Context) (context.Context, context.CancelFunc) {
 	admitted, ok := ctx.Value(contextKey{}).(*admission)

@@ -4,32 +4,10 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 )
 
 const realm = `Bearer realm="api"`
-
-// ErrInactive says that a token is unknown, expired, revoked or meant for another resource server. The service does not
-// say which.
-var ErrInactive = errors.New("authsvc: the token is not active")
-
-// Unavailable is the third answer: the service can't tell, so the token may or may not be active. It is neither a yes
-// nor a logout. Answer 503, never 401.
-type Unavailable struct {
-	Reason        string
-	RetryAfter    time.Duration // when to ask again; 0 if the service did not say
-	Misconfigured bool          // the service refused our client, not the token; a retry does not help
-	lost          bool          // on the way; a second attempt may succeed
-	cause         error
-}
-
-func (u *Unavailable) Error() string { return "authsvc: " + u.Reason }
-func (u *Unavailable) Unwrap() error { return u.cause }
-
-func unavailable(reason string) *Unavailable {
-	return &Unavailable{Reason: reason}
-}
 
 // Refusal says why a request is refused, and is the answer to send: it is an http.Handler.
 type Refusal struct {
@@ -87,53 +65,6 @@ func challenged(status int, code, description string, parameters ...string) *Ref
 		challenge += ", " + parameters[at] + `="` + parameters[at+1] + `"`
 	}
 	return &Refusal{status, code, description, "WWW-Authenticate", challenge, nil}
-}
-
-// Require is what a request needs besides an active token. The zero value needs nothing else.
-type Require struct {
-	Scope  string        // space-separated; the token needs all of them
-	Role   string        // the user needs it
-	ACR    string        // how strong the login has to be; a login at aal2 satisfies aal1 too
-	MaxAge time.Duration // the longest time since the login, in whole seconds, by the wall clock of this machine
-}
-
-// wallNow is the clock on the wall of this machine. Only the age of a login is measured with it.
-var wallNow = time.Now
-
-// Check returns nil if the user has everything that is required, else a *Refusal. A token that was issued without a
-// login satisfies no MaxAge.
-func (r Require) Check(user *Active) error {
-	switch {
-	case user == nil:
-		return withoutToken()
-	case !user.HasScope(strings.Fields(r.Scope)...):
-		return challenged(http.StatusForbidden, "insufficient_scope", "the token does not allow this", "scope", r.Scope)
-	case r.Role != "" && !user.HasRole(r.Role):
-		return challenged(http.StatusForbidden, "insufficient_scope", "the user may not do this")
-	case r.ACR != "" && !isStrong(user.ACR, r.ACR):
-		return r.loginAgain("this needs a stronger login")
-	// A user without a login has the AuthTime zero, which is longer ago than any duration.
-	case r.MaxAge > 0 && wallNow().Sub(user.AuthTime) > r.MaxAge:
-		return r.loginAgain("log in again for this")
-	}
-	return nil
-}
-
-// loginAgain names both demands in its challenge, so that one new login can satisfy both (RFC 9470 section 3).
-func (r Require) loginAgain(description string) *Refusal {
-	var demands []string
-	if r.ACR != "" {
-		demands = append(demands, "acr_values", r.ACR)
-	}
-	if r.MaxAge > 0 {
-		demands = append(demands, "max_age", seconds(r.MaxAge))
-	}
-	return challenged(http.StatusUnauthorized, "insufficient_user_authentication", description, demands...)
-}
-
-func isStrong(acr, wanted string) bool {
-	levels := map[string]int{"aal1": 1, "aal2": 2}
-	return acr == wanted || levels[wanted] > 0 && levels[acr] >= levels[wanted]
 }
 
 func seconds(duration time.Duration) string {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -37,6 +38,9 @@ type Settings struct {
 	// How long old answers bridge an outage of the service. A revocation made during the outage stays unnoticed as long.
 	// Default: 0, which is off.
 	ServeStaleFor time.Duration
+
+	address   string              // of the service, without a user name, a password and a trailing slash
+	authorize func(*http.Request) // a function, because fmt prints no secret that a function holds
 }
 
 // Option changes settings: `func(s *authsvc.Settings) { s.Timeout = time.Second }`.
@@ -47,18 +51,24 @@ func WithCache() Option {
 	return func(s *Settings) { s.Cache = true }
 }
 
-func settingsOf(options []Option) (Settings, error) {
+func settingsOf(service, clientID, secret string, options []Option) (Settings, error) {
 	s := Settings{
 		Timeout:     3 * time.Second,
 		Logger:      slog.Default(),
 		CacheSize:   100_000,
 		CacheMaxAge: 5 * time.Minute,
 		FeedSilence: 2 * time.Second,
+		authorize:   func(request *http.Request) { request.SetBasicAuth(clientID, secret) },
 	}
 	for _, option := range options {
 		option(&s)
 	}
+	parsed, err := url.Parse(service)
 	switch {
+	case err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https":
+		return s, errors.New("authsvc: the URL has to begin with http:// or https://, and to name a host")
+	case clientID == "" || secret == "":
+		return s, errors.New("authsvc: client id and secret are required")
 	case s.Timeout <= 0 || s.CacheSize < 1 || s.CacheMaxAge <= 0:
 		return s, errors.New("authsvc: Timeout, CacheSize and CacheMaxAge have to be above 0")
 	case s.FeedSilence <= time.Second:
@@ -68,14 +78,7 @@ func settingsOf(options []Option) (Settings, error) {
 	case s.TLS != nil && s.TLS.InsecureSkipVerify && s.TLS.VerifyConnection == nil:
 		return s, errors.New("authsvc: TLS has to be verified: put the CA of the service into RootCAs")
 	}
+	s.address = parsed.Scheme + "://" + parsed.Host + strings.TrimRight(parsed.EscapedPath(), "/")
+	s.Logger = s.Logger.With("service", s.address)
 	return s, nil
-}
-
-// addressOf checks the URL of the service, and returns it without a user name, a password and a trailing slash.
-func addressOf(text string) (string, error) {
-	parsed, err := url.Parse(text)
-	if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
-		return "", errors.New("authsvc: the URL has to begin with http:// or https://, and to name a host")
-	}
-	return parsed.Scheme + "://" + parsed.Host + strings.TrimRight(parsed.EscapedPath(), "/"), nil
 }

@@ -1,14 +1,12 @@
 package authsvc
 
 import (
+	"errors"
 	"strings"
 	"unicode/utf8"
 )
 
-const (
-	maxEventBytes = 1 << 20
-	byteOrderMark = "\ufeff"
-)
+const maxEventBytes = 1 << 20
 
 // parser cuts a stream into server-sent events (HTML Living Standard, section 9.2). A chunk may end anywhere, inside a
 // character or between CR and LF too. The parser ignores comments, unknown fields, `id` and `retry`, and events without
@@ -29,7 +27,7 @@ func (p *parser) feed(chunk []byte, apply func(name, data string) error) error {
 		p.size++
 		switch {
 		case p.size > maxEventBytes:
-			return brokenFeed("an event without an end")
+			return errors.New("an event without an end")
 		case char == '\n' && p.afterCR:
 		case char == '\n' || char == '\r':
 			if err := p.take(string(p.line), apply); err != nil {
@@ -46,11 +44,11 @@ func (p *parser) feed(chunk []byte, apply func(name, data string) error) error {
 
 func (p *parser) take(line string, apply func(name, data string) error) error {
 	if !p.started {
-		line = strings.TrimPrefix(line, byteOrderMark)
+		line = strings.TrimPrefix(line, "\ufeff") // a byte order mark
 		p.started = true
 	}
 	if !utf8.ValidString(line) {
-		return brokenFeed("a broken character")
+		return errors.New("a broken character")
 	}
 	field, value, _ := strings.Cut(line, ":") // a comment is a field without a name
 	value = strings.TrimPrefix(value, " ")

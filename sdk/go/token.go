@@ -9,10 +9,7 @@ import (
 	"strings"
 )
 
-const (
-	alphabet       = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	maxTokenLength = 200
-)
+const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 // An access token is `tok_` + handle (12) + secret (27) + check (6), in base62. The check is the CRC-32 of everything
 // before it. So mistyped, truncated and invented strings cost no request. A key begins with `key_`, perhaps with a word

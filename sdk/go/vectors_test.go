@@ -104,7 +104,7 @@ func TestVectorsOfDigests(t *testing.T) {
 			t.Errorf("%s: not %s", one.Key, one.Digest)
 		}
 	}
-	s, _ := settingsOf(nil)
+	s, _ := settingsOf("http://auth", "backend", "secret", nil)
 	all := newCache(read.OwnClientID, s).keysOfAll
 	for _, one := range read.Answers {
 		var user *Active
@@ -227,7 +227,7 @@ func (p *transcript) step(at int, step feedStep) {
 	case "end":
 		p.cache.disconnect()
 	case "ask":
-		p.marks[step.Token] = append(p.marks[step.Token], p.cache.mark())
+		p.marks[step.Token] = append(p.marks[step.Token], p.cache.changes.Load())
 	case "answer":
 		var user *Active
 		if step.Active {
@@ -391,7 +391,7 @@ func TestVectorsOfChallenges(t *testing.T) {
 	}
 	expectRefusal(t, Refuse(ErrInactive), &read.Inactive)
 	for _, one := range read.Unavailable {
-		failure := unavailable("")
+		failure := &Unavailable{}
 		failure.RetryAfter = time.Duration(one.RetryAfterS) * time.Second
 		expectRefusal(t, Refuse(failure), &one.Refused)
 	}

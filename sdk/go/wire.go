@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -25,28 +26,23 @@ const (
 
 // wire is the HTTP connections to one service.
 type wire struct {
-	address   string // of the service, without a trailing slash
-	authorize func(*http.Request)
-	timeout   time.Duration
-	http      *http.Client
+	settings Settings
+	http     *http.Client
 }
 
-func newWire(address, clientID, secret string, timeout time.Duration, config *tls.Config) *wire {
+func newWire(settings Settings) *wire {
+	config, timeout := settings.TLS.Clone(), min(settings.Timeout, connectTimeout)
 	if config != nil {
-		config = config.Clone()
 		config.NextProtos = nil // see TLSNextProto
 	}
 	return &wire{
-		address: address,
-		// A function, because fmt prints no secret that a function holds.
-		authorize: func(request *http.Request) { request.SetBasicAuth(clientID, secret) },
-		timeout:   timeout,
+		settings: settings,
 		http: &http.Client{
 			Transport: &http.Transport{
 				Proxy:               http.ProxyFromEnvironment,
-				DialContext:         (&net.Dialer{Timeout: min(timeout, connectTimeout)}).DialContext,
+				DialContext:         (&net.Dialer{Timeout: timeout}).DialContext,
 				TLSClientConfig:     config,
-				TLSHandshakeTimeout: min(timeout, connectTimeout),
+				TLSHandshakeTimeout: timeout,
 				// HTTP/1.1 only. With HTTP/2 a retry would take the connection that has just failed.
 				TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},
 				MaxIdleConnsPerHost: maxInFlight,
@@ -70,12 +66,12 @@ type introspection struct {
 // on the way leads to one retry on another connection. A 503 of the service is passed on at once: the service has
 // already retried.
 func (w *wire) introspect(ctx context.Context, tokens []string) (*introspection, *Unavailable) {
-	ctx, cancel := context.WithTimeout(ctx, w.timeout)
+	ctx, cancel := context.WithTimeout(ctx, w.settings.Timeout)
 	defer cancel()
-	answered, failure := w.introspectOnce(ctx, w.timeout/2, tokens) // a dead connection leaves time for the retry
+	answered, failure := w.introspectOnce(ctx, w.settings.Timeout/2, tokens) // a dead connection leaves time for the retry
 	if failure != nil && failure.lost {
 		w.http.CloseIdleConnections()
-		answered, failure = w.introspectOnce(ctx, w.timeout, tokens)
+		answered, failure = w.introspectOnce(ctx, w.settings.Timeout, tokens)
 	}
 	return answered, failure
 }
@@ -89,7 +85,7 @@ func (w *wire) introspectOnce(ctx context.Context, limit time.Duration, tokens [
 		path, kind, body = "/introspect/batch", "application/json", string(texts)
 	}
 	sentAt := now()
-	response, failure := w.send(ctx, http.MethodPost, path, kind, body)
+	response, failure := w.send(ctx, http.MethodPost, path, body, "Content-Type", kind)
 	if failure != nil {
 		return nil, failure
 	}
@@ -99,26 +95,24 @@ func (w *wire) introspectOnce(ctx context.Context, limit time.Duration, tokens [
 	return &introspection{answers, date, sentAt, now()}, failure
 }
 
-// send sends a request with our credentials. The status of the response is 200.
-func (w *wire) send(ctx context.Context, method, path, kind, body string) (*http.Response, *Unavailable) {
-	request, err := http.NewRequestWithContext(ctx, method, w.address+path, strings.NewReader(body))
+// send sends a request with our credentials and this header field. The status of the response is 200.
+func (w *wire) send(ctx context.Context, method, path, body, field, value string) (*http.Response, *Unavailable) {
+	request, err := http.NewRequestWithContext(ctx, method, w.settings.address+path, strings.NewReader(body))
 	if err != nil {
-		return nil, unavailable(err.Error())
+		return nil, &Unavailable{Reason: err.Error()}
 	}
 	request.Header.Set("Accept-Encoding", "identity")
-	if body != "" {
-		request.Header.Set("Content-Type", kind)
-	}
-	w.authorize(request)
+	request.Header.Set(field, value)
+	w.settings.authorize(request)
 	response, err := w.http.Do(request)
 	if err != nil {
-		return nil, lostOnTheWay(err)
+		return nil, &Unavailable{Reason: "the service can't be reached: " + err.Error(), lost: true, cause: err}
 	}
-	failure := failureIn(response)
-	if failure != nil {
-		response.Body.Close()
+	if response.StatusCode == http.StatusOK {
+		return response, nil
 	}
-	return response, failure
+	response.Body.Close()
+	return nil, failureOf(response)
 }
 
 // events reads the stream of changes until it ends. Each call of receive gets a chunk, and when the request was sent, by
@@ -133,7 +127,7 @@ func (w *wire) events(ctx context.Context, silence time.Duration, receive func(f
 		sentAt.Store(now()) // the time to connect does not count
 		end.Reset(silence)
 	}})
-	response, failure := w.send(ctx, http.MethodGet, "/events", "", "")
+	response, failure := w.send(ctx, http.MethodGet, "/events", "", "Accept", "text/event-stream")
 	if failure != nil {
 		return failure
 	}
@@ -151,45 +145,35 @@ func (w *wire) events(ctx context.Context, silence time.Duration, receive func(f
 	}
 }
 
-func lostOnTheWay(err error) *Unavailable {
-	return &Unavailable{Reason: "the service can't be reached: " + err.Error(), lost: true, cause: err}
-}
-
-func failureIn(response *http.Response) *Unavailable {
+func failureOf(response *http.Response) *Unavailable {
 	status := response.StatusCode
-	switch {
-	case status == http.StatusOK:
-		return nil
-	case status == 408, status == 425, status == 429, status >= 500:
-		after, _ := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 31) // 0 for what is no number of seconds
-		return &Unavailable{
-			Reason:     fmt.Sprintf("the service answered %d", status),
-			RetryAfter: time.Duration(after) * time.Second,
-			lost:       status == 502 || status == 504, // a gateway did not reach the service
-		}
+	after, _ := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 31) // 0 for what is no number of seconds
+	return &Unavailable{
+		Reason:        fmt.Sprintf("the service answered %d", status),
+		RetryAfter:    time.Duration(after) * time.Second,
+		Misconfigured: status < 500 && !slices.Contains([]int{408, 425, 429}, status),
+		lost:          status == 502 || status == 504, // a gateway did not reach the service
 	}
-	reason := fmt.Sprintf("the service refused us with %d", status)
-	return &Unavailable{Reason: reason, Misconfigured: true}
 }
 
 // answersIn returns one document for each of the tokens. A small compressed body can become a very large one, so the SDK
 // asks for none.
 func answersIn(response *http.Response, tokens int) (answers []json.RawMessage, failure *Unavailable) {
 	if encoding := response.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return nil, unavailable("the service's answer is compressed, though the SDK asked for plain JSON")
+		return nil, &Unavailable{Reason: "the service's answer is compressed, though the SDK asked for plain JSON"}
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxResponse+1))
 	switch {
 	case err != nil:
-		return nil, lostOnTheWay(err)
+		return nil, &Unavailable{Reason: "the answer ended too early: " + err.Error(), lost: true, cause: err}
 	case len(body) > maxResponse:
-		return nil, unavailable(fmt.Sprintf("the service's answer is over %d bytes", maxResponse))
+		return nil, &Unavailable{Reason: fmt.Sprintf("the service's answer is over %d bytes", maxResponse)}
 	case !utf8.Valid(body) || !json.Valid(body):
-		return nil, unavailable("the service's answer is not JSON")
+		return nil, &Unavailable{Reason: "the service's answer is not JSON"}
 	case tokens == 1:
 		return []json.RawMessage{body}, nil
 	case json.Unmarshal(body, &answers) != nil || len(answers) != tokens:
-		return nil, unavailable("the service's response has not one answer for each token")
+		return nil, &Unavailable{Reason: "the service's response has not one answer for each token"}
 	}
 	return answers, nil
 }

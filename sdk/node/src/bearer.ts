@@ -4,14 +4,12 @@
  * RFC 6750 defines the header and the challenges, RFC 9470 the challenge for a login that is too weak or too old.
  */
 
-import { Active, type Answer, words } from "./answers.js";
-import type { Unavailable } from "./errors.js";
+import { Active, words } from "./answers.js";
+import { Refused } from "./refused.js";
 
 // RFC 6750 section 2.1. Servers have removed white space around a header's value; a direct caller may not have.
 const BEARER = /^[ \t]*bearer +([A-Za-z0-9._~+/-]+=*)[ \t]*$/i;
 const SCHEME = /^[ \t]*bearer(?:[ \t]|$)/i;
-const REALM = 'Bearer realm="api"';
-const RETRY_AFTER_S = 1;
 // How strong a login was, the weakest first.
 const LEVELS = ["aal1", "aal2"];
 
@@ -24,43 +22,6 @@ export interface Demands {
   acr?: string;
   /** The longest time since the login, by this machine's clock. A token without a login never satisfies it. */
   maxAgeS?: number;
-}
-
-/** The request is refused. `status`, `headers` and `body` are the answer to send. */
-export class Refused extends Error {
-  override name = "Refused";
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
-
-  constructor(
-    readonly status: number,
-    readonly error: string,
-    description: string,
-    headers: Record<string, string>,
-  ) {
-    super(description);
-    this.headers = { "Content-Type": "application/json", "Cache-Control": "no-store", ...headers };
-    this.body = JSON.stringify({ error, error_description: description });
-  }
-
-  static withoutToken(): Refused {
-    // A request without a token gets a challenge without an error code (RFC 6750 section 3.1).
-    return new Refused(401, "invalid_token", "an access token is required", { "WWW-Authenticate": REALM });
-  }
-
-  /** With a challenge that names the error. */
-  static challenged(status: number, error: string, description: string, parameters = {}): Refused {
-    const fields = Object.entries({ error, error_description: description, ...parameters });
-    const challenge = [REALM, ...fields.map(([name, value]) => `${name}="${value}"`)].join(", ");
-    return new Refused(status, error, description, { "WWW-Authenticate": challenge });
-  }
-
-  /** The answer is 503. A program that gets a 401 logs its user out. */
-  static unavailable(error: Unavailable): Refused {
-    const after = error.retryAfterS || RETRY_AFTER_S;
-    const headers = { "Retry-After": String(after) };
-    return new Refused(503, "temporarily_unavailable", "tokens can't be checked right now", headers);
-  }
 }
 
 /**
@@ -89,12 +50,6 @@ export function cookieIn(headers: readonly string[], name: string): string | und
   const [found, ...others] = pairs.filter(([key = ""]) => trimmed(key) === name);
   if (others.length > 0) throw invalid("more than one session cookie");
   return found === undefined ? undefined : trimmed(found.slice(1).join("="));
-}
-
-/** Return the answer if it is active, else throw Refused (401). */
-export function accepted(answer: Answer): Active {
-  if (!answer.active) throw Refused.challenged(401, "invalid_token", "the access token is not active");
-  return answer;
 }
 
 /** Return the user, or throw Refused for what the user lacks. */

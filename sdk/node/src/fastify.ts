@@ -3,7 +3,7 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 
 import type { Active } from "./answers.js";
-import { Refused } from "./bearer.js";
+import { Refused } from "./refused.js";
 import { Guard, type GuardOptions, presentedBy, type Requirements } from "./guard.js";
 import type { Introspector } from "./introspector.js";
 

@@ -1,7 +1,7 @@
 /** Servers whose handlers get a `Request` and return a `Response`. */
 
 import type { Active } from "./answers.js";
-import { Refused } from "./bearer.js";
+import { Refused } from "./refused.js";
 import { Guard, type GuardOptions, type Presented, type Requirements } from "./guard.js";
 import type { Introspector } from "./introspector.js";
 

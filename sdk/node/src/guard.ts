@@ -3,7 +3,8 @@
 import type { IncomingMessage } from "node:http";
 
 import type { Active } from "./answers.js";
-import { accepted, cookieIn, demand, type Demands, Refused, tokenIn } from "./bearer.js";
+import { cookieIn, demand, type Demands, tokenIn } from "./bearer.js";
+import { accepted, Refused } from "./refused.js";
 import type { Introspector } from "./introspector.js";
 import { userOf } from "./watching.js";
 

@@ -5,7 +5,7 @@ import type { IncomingMessage } from "node:http";
 import { type CanActivate, type ExecutionContext, HttpException } from "@nestjs/common";
 
 import type { Active } from "./answers.js";
-import { Refused } from "./bearer.js";
+import { Refused } from "./refused.js";
 import { Guard, type GuardOptions, presentedBy, type Requirements } from "./guard.js";
 import type { Introspector } from "./introspector.js";
 

@@ -8,7 +8,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Active, Answer } from "./answers.js";
-import { accepted, Refused } from "./bearer.js";
+import { accepted, Refused } from "./refused.js";
 import type { Cache } from "./cache.js";
 import { Unavailable } from "./errors.js";
 
