@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 SDKS = Path(__file__).parents[2] / "sdk"
-# Modules that only serve frameworks: they find the token of a request, and refuse requests. In Node a refusal is part of
-# the core, because a stream ends with one.
+# Modules that only serve frameworks: they find the token of a request, and refuse requests. In Node a refusal is part
+# of the core, because a stream ends with one.
 AROUND = {
     "node": {"bearer", "express", "fastify", "fetch", "guard", "hono", "nest"},
     "go": {"bearer", "middleware", "refusal"},
