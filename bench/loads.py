@@ -71,9 +71,15 @@ class Packing(Connection):
         return [0] * len(commands)
 
     async def create_beside(
-        self, commands: Sequence[Command], key: str, value: bytes, expires_at: int | None
+        self,
+        commands: Sequence[Command],
+        key: str,
+        value: bytes,
+        expires_at: int | None,
+        others: Sequence[Command] = (),
     ) -> tuple[bool, list[Any]]:
         told = await self.transaction(commands)
+        await self.batch(others)
         return await self.create(key, value, expires_at), told
 
     def _take(self, command: Command) -> None:

@@ -65,6 +65,15 @@ class Connection:
         """Send one command; its reply."""
         return (await self.batch([command]))[0]
 
+    async def values(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The values of many keys, in one round trip. None for an absent key."""
+        if not keys:
+            return []
+        if self.clustered:
+            return await self.batch([("GET", key) for key in keys])
+        found: list[bytes | None] = await self.call("MGET", *keys)
+        return found
+
     async def batch(self, commands: Sequence[Command]) -> list[Any]:
         """Send several commands in one round trip; not atomic. Raises if any of them failed."""
         batches = [SlotBatch(key_of(command), (command,)) for command in commands]
@@ -99,14 +108,21 @@ class Connection:
         return _is_created(await self.call(*_creating(key, value, expires_at)), value)
 
     async def create_beside(
-        self, commands: Sequence[Command], key: str, value: bytes, expires_at: int | None
+        self,
+        commands: Sequence[Command],
+        key: str,
+        value: bytes,
+        expires_at: int | None,
+        others: Sequence[Command] = (),
     ) -> tuple[bool, list[Any]]:
         """Set a key as `create` does, and send a transaction in the same round trip. Also returns its replies.
 
-        Each may be applied without the other: they may be on two servers.
+        others: commands that go along, each on a slot of its own.
+        Each may be applied without the others: they may be on several servers.
         """
         creation = SlotBatch(key, (_creating(key, value, expires_at),))
-        [*_, applied], [held] = await self._send([_whole(commands), creation])
+        along = [SlotBatch(key_of(command), (command,)) for command in others]
+        [*_, applied], [held], *_ = await self._send([_whole(commands), creation, *along])
         return _is_created(held, value), applied
 
     def reader(self) -> Reader:

@@ -1,15 +1,9 @@
-"""The guard against losing the last admin, and the index of admins that it reads."""
-
-import asyncio
+"""The guard against losing the last admin."""
 
 from authsvc.core.client import Client
 from authsvc.core.user import User
 from authsvc.errors import AdminsUnknown, LastAdmin, StoreUnavailable
 from authsvc.flows.deps import Deps
-
-# How often a worker looks whether the index is filled, and how long it pauses between two steps of filling it.
-LOOK_AGAIN_S = 2.0
-PAUSE_S = 0.01
 
 
 async def require_another_admin(deps: Deps, *, client_id: str | None = None, sub: str | None = None) -> None:
@@ -40,22 +34,3 @@ async def _is_there_another(deps: Deps, this: str) -> bool:
         if any(held is not None and held.hash for held in await deps.store.credentials.find_all(users)):
             return True
     return False
-
-
-async def fill_admins(deps: Deps) -> None:
-    """Fill the index of admins, unless another worker does so from now on.
-
-    Every start fills it again: workers of an older version, which do not know the index, may have made admins.
-    """
-    started = deps.clock()
-    while True:
-        try:
-            if (await deps.store.admins.filled_at() or 0) >= started:
-                return
-            if await deps.store.admins.lease.take():
-                await deps.store.admins.fill(deps.clock(), pause_s=PAUSE_S)
-                await deps.store.admins.lease.release()
-                return
-        except StoreUnavailable:
-            pass  # the store may be back soon
-        await asyncio.sleep(LOOK_AGAIN_S)

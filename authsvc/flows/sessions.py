@@ -61,7 +61,7 @@ async def end_session(deps: Deps, caller: Caller, handle: str, session: Session,
     """Delete a session. Only the call that really deleted it writes the audit event. Raises NotDurable."""
     about = About(session.sub, handle, session.client_id)
     async with audit_if_not_durable(deps, caller, Event.SESSION_ENDED, about, reason=reason):
-        ended = await deps.store.sessions.end(handle, session.sub)
+        ended = await deps.store.sessions.end(handle, session)
     if ended:
         await audit(deps, caller, Event.SESSION_ENDED, about, reason=reason)
 

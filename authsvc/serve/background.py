@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from authsvc.errors import AuthError
-from authsvc.flows.admins import fill_admins
 from authsvc.flows.deps import Deps
 from authsvc.flows.hash_forms import count_forms
+from authsvc.flows.indexes import fill_admins, fill_lists
 from authsvc.flows.left_out import record_left_out
 from authsvc.flows.operator_log import log_operator
 from authsvc.flows.ready import ready
@@ -72,6 +72,7 @@ TASKS: tuple[BackgroundTask, ...] = (
     BackgroundTask("end_with_parent", end_with_parent, lambda _: multiprocessing.parent_process() is not None),
     BackgroundTask("watch_hash_forms", watch_hash_forms, lambda _: True),
     BackgroundTask("fill_admins", fill_admins, lambda _: True),
+    BackgroundTask("fill_lists", fill_lists, lambda _: True),
     BackgroundTask("log_operator", log_operator, lambda _: True),
     BackgroundTask("record_left_out", record_left_out, lambda _: True),
     BackgroundTask("watch_readiness", watch_readiness, lambda deps: deps.settings.metrics_port is not None),

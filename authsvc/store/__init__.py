@@ -14,8 +14,12 @@ from authsvc.store.audit import Audit
 from authsvc.store.bulk_users import BulkInsert
 from authsvc.store.challenges import Challenges
 from authsvc.store.changes import Changes
+from authsvc.store.directory import Directory
+from authsvc.store.indexes import Indexes
 from authsvc.store.listing import Listing
+from authsvc.store.locked import Locked
 from authsvc.store.lookup import Lookup
+from authsvc.store.newest import Newest
 from authsvc.store.operator_events import OperatorEvents
 from authsvc.store.records import Records
 from authsvc.store.service import ServiceRecord
@@ -47,6 +51,10 @@ class Store:
         self.lookup = Lookup(connection)
         self.listing = Listing(connection)
         self.admins = Admins(connection)
+        self.directory = Directory(connection)
+        self.newest = Newest(connection)
+        self.locked = Locked(connection)
+        self.indexes = Indexes(connection)
         self.throttle = Throttle(connection, turns)
         self.changes = Changes(connection)
         self.audit = Audit(connection, retention_s=audit_retention_s, max_events=audit_max_events)

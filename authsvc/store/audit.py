@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -27,6 +27,17 @@ class StoredEntry(NamedTuple):
     id: str
     at: float
     entry: Entry
+
+
+class Search(NamedTuple):
+    """Entries that fit, newest first. next: the id to go on from as `before`; None at the end.
+
+    searched_to: the time of the oldest entry that was looked at, epoch seconds; None: there was none.
+    """
+
+    entries: list[StoredEntry]
+    next: str | None
+    searched_to: float | None
 
 
 class Audit:
@@ -75,6 +86,39 @@ class Audit:
         entries = [_stored(id_, fields) for id_, fields in await self._rows(end, start, limit)]
         return entries, entries[-1].id if len(entries) == limit else None
 
+    async def search(
+        self,
+        fits: Callable[[StoredEntry], bool],
+        words: Sequence[str],
+        *,
+        before: str | None,
+        after: str | None,
+        limit: int,
+        most: int,
+    ) -> Search:
+        """The newest entries that fit, between two others. Looks at `most` entries at most.
+
+        words: what the JSON of each entry that fits contains. Entries without one of them are not decoded.
+        """
+        contained = [msgspec.json.encode(word)[1:-1] for word in words]
+        found: list[StoredEntry] = []
+        position, searched_to = before, None
+        for _ in range(max(most // _PAGE, 1)):
+            size = _PAGE if words else min(_PAGE, limit)
+            end, start = "+" if position is None else f"({position}", "-" if after is None else after
+            rows = await self._rows(end, start, size)
+            for id_, fields in rows:
+                position, searched_to = id_.decode(), int(fields[1]) / 1000
+                if all(word in fields[3] for word in contained):
+                    stored = _stored(id_, fields)
+                    if fits(stored):
+                        found.append(stored)
+                if len(found) == limit:
+                    return Search(found, position, searched_to)
+            if len(rows) < size:
+                return Search(found, None, searched_to)
+        return Search(found, position, searched_to)
+
     async def forwards(self, start: str) -> AsyncIterator[StoredEntry]:
         """The entries from `start` on, oldest first. start: an id, "(" and an id without that entry, or "-" for all.
 
@@ -109,6 +153,11 @@ class Audit:
                 yield entry
             if before is None:
                 return
+
+
+def id_at(at: float) -> str:
+    """The lowest id of an entry that the store has taken at this time. at: epoch seconds."""
+    return f"{max(int(at * 1000), 0)}-0"
 
 
 def is_cursor(text: str) -> bool:

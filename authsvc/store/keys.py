@@ -11,6 +11,7 @@ whole key of the session. No operation needs two slots at once.
 | `credentials:{<sub>}`      | JSON        | the user's life         | deleting the user                  |
 | `factors:{<sub>}`          | JSON        | the user's life         | deleting the user                  |
 | `sessions:{<sub>}`         | sorted set  | its last session's end  | drops its dead on every use        |
+| `last:{<sub>}`             | time        | 400 days                | deleting the user                  |
 | `login:<canonical name>`   | sub [nonce] | the user's life         | deleting or renaming the user      |
 | `client:<client_id>`       | JSON        | the client's life       | deleting the client                |
 | `service`                  | JSON        | for ever                | nobody                             |
@@ -20,6 +21,12 @@ whole key of the session. No operation needs two slots at once.
 | `admins:filling`           | a lease     | seconds                 | the worker that fills the index    |
 | `admins:logged`            | id in audit | for ever                | nobody                             |
 | `admins:logging`           | a lease     | seconds                 | the worker that logs for commands  |
+| `index:users`              | sorted set  | for ever                | deleting or renaming a user, a fill |
+| `index:locked`             | sorted set  | its last lock           | drops its dead on every use        |
+| `index:sessions`           | sorted set  | its last session's end  | drops all but the newest           |
+| `index:sessions:<client_id>` | sorted set | its last session's end | drops all but the newest           |
+| `index:filled`             | time        | for ever                | nobody                             |
+| `index:filling`            | a lease     | seconds                 | the worker that fills the indexes  |
 | `code:<handle>`            | JSON        | minutes                 | its use                            |
 | `passkey:<user handle>`    | sub         | the last passkey's life | removing the last passkey          |
 | `challenge:<handle>`       | JSON        | minutes                 | its answer                         |
@@ -38,6 +45,10 @@ ADMINS_FILLED = "admins:filled"
 ADMINS_FILLING = "admins:filling"
 ADMINS_LOGGED = "admins:logged"
 ADMINS_LOGGING = "admins:logging"
+USERS_INDEX = "index:users"
+LOCKED_INDEX = "index:locked"
+INDEX_FILLED = "index:filled"
+INDEX_FILLING = "index:filling"
 SERVICE = "service"
 AUDIT = "audit"
 SESSION_PREFIX = "session:"
@@ -50,6 +61,7 @@ TRACKED = (SESSION_PREFIX, USER_PREFIX, CLIENT_PREFIX, SERVICE)
 PATTERNS = (
     "session:*",
     "sessions:*",
+    "last:*",
     "grace:*",
     "user:*",
     "credentials:*",
@@ -59,6 +71,7 @@ PATTERNS = (
     SERVICE,
     AUDIT,
     "admins:*",
+    "index:*",
     "code:*",
     "passkey:*",
     "challenge:*",
@@ -90,6 +103,15 @@ def factors(sub: str) -> str:
 
 def sessions(sub: str) -> str:
     return f"sessions:{{{sub}}}"
+
+
+def last_login(sub: str) -> str:
+    return f"last:{{{sub}}}"
+
+
+def newest(client_id: str | None = None) -> str:
+    """The newest sessions of a client, or of all. No client has an empty id."""
+    return "index:sessions" if client_id is None else f"index:sessions:{client_id}"
 
 
 def login(canonical_name: str) -> str:

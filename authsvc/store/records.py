@@ -30,9 +30,7 @@ class Records(Generic[R]):
         return load_if(self._model, await self._connection.call("GET", self.key(id_)))
 
     async def find_all(self, ids: Sequence[str]) -> list[R | None]:
-        if not ids:
-            return []
-        raws = await self._connection.batch([("GET", self.key(id_)) for id_ in ids])
+        raws = await self._connection.values([self.key(id_) for id_ in ids])
         return [load_if(self._model, raw) for raw in raws]
 
     async def get(self, id_: str) -> R:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from authsvc.core.grace import Grace
@@ -12,18 +12,21 @@ from authsvc.driver.connection import Connection
 from authsvc.driver.deadline import request_budget
 from authsvc.driver.scripts import Change, Command
 from authsvc.errors import AuthError, NotFound
-from authsvc.store import keys
+from authsvc.store import keys, newest
 from authsvc.store.encoding import load_if, load_to_change
 from authsvc.store.records import Records
 from authsvc.store.turns import Turns
 
 log = logging.getLogger(__name__)
 
+# How long it is known when a user last logged in.
+LAST_LOGIN_S = 400 * 86400
+
 
 class Sessions(Records[Session]):
-    """`session:<handle>`, `grace:{session:<handle>}:<refresh>` and `sessions:{<sub>}`.
+    """`session:<handle>`, `grace:{session:<handle>}:<refresh>`, `sessions:{<sub>}` and `last:{<sub>}`.
 
-    The index `sessions:` serves lists and the cap; no decision depends on it.
+    The index `sessions:` serves lists and the cap; no decision depends on it, nor on those in `store/newest.py`.
     """
 
     def __init__(self, connection: Connection, turns: Turns) -> None:
@@ -39,6 +42,7 @@ class Sessions(Records[Session]):
         index = keys.sessions(session.sub)
         ends_ms = session.end * 1000
         listing: list[Command] = [
+            ("SET", keys.last_login(session.sub), session.created_ms // 1000, "EX", LAST_LOGIN_S),
             ("ZADD", index, session.end, handle),
             ("ZREMRANGEBYSCORE", index, "-inf", int(now)),
             ("PEXPIREAT", index, ends_ms, "NX"),
@@ -47,7 +51,8 @@ class Sessions(Records[Session]):
         ]
         # Its digests make a session unlike any other record, so it needs no write id, which a million sessions save.
         encoded = await self._encoder.encode_unique(session)
-        created, told = await self._connection.create_beside(listing, self.key(handle), encoded, session.end)
+        others = newest.beside(handle, session)
+        created, told = await self._connection.create_beside(listing, self.key(handle), encoded, session.end, others)
         return int(told[-1]) if created else None
 
     async def create_unlisted(self, handle: str, session: Session) -> bool:
@@ -118,16 +123,28 @@ class Sessions(Records[Session]):
         )
         return int(listed)
 
-    async def end(self, handle: str, sub: str) -> bool:
-        """Delete a session and its entry in the index; False if both were gone."""
+    async def end(self, handle: str, session: Session) -> bool:
+        """Delete a session and its entries in the indexes; False if both were gone."""
         deleted = await self.delete(handle)  # ends the session
         # Either is enough. A repeated command finds nothing to do: its first attempt worked, and the reply got lost.
-        unlisted = await self.unlist(sub, [handle])
+        unlisted = await self.unlist(session.sub, {handle: session})
         return deleted or unlisted > 0
 
-    async def unlist(self, sub: str, handles: Sequence[str]) -> int:
-        """Remove sessions from the index. Returns how many of them were in it."""
-        return int(await self._connection.call("ZREM", keys.sessions(sub), *handles)) if handles else 0
+    async def unlist(self, sub: str, ended: Mapping[str, Session]) -> int:
+        """Remove sessions of a user from the indexes. Returns how many of them were in the user's own."""
+        if not ended:
+            return 0
+        by_client: dict[str, list[str]] = {}
+        for handle, session in ended.items():
+            by_client.setdefault(session.client_id, []).append(handle)
+        others = [command for of_client in by_client.items() for command in newest.leaving(*of_client)]
+        removed, *_ = await self._connection.batch([("ZREM", keys.sessions(sub), *ended), *others])
+        return int(removed)
+
+    async def last_logins(self, subs: Sequence[str]) -> list[int | None]:
+        """When the newest session of each user began, in epoch seconds. None: never, or not in LAST_LOGIN_S."""
+        found = await self._connection.values([keys.last_login(sub) for sub in subs])
+        return [None if at is None else int(at) for at in found]
 
     def delete_cut_off(self, sub: str, epoch: int, *, keep: str | None = None) -> None:
         """Delete the sessions that a raised epoch has ended, in the background: deleting them only frees memory."""
@@ -140,7 +157,11 @@ class Sessions(Records[Session]):
             batch = handles[at : at + 500]
             found = zip(batch, await self.find_all(batch), strict=True)
             # Spare a login since the cut-off. An entry without a record may be a login that is about to write it.
-            dead = [handle for handle, session in found if session and session.epochs.user < epoch and handle != keep]
+            dead = {
+                handle: session
+                for handle, session in found
+                if session and session.epochs.user < epoch and handle != keep
+            }
             await self._connection.batch([("DEL", self.key(handle)) for handle in dead])
             await self.unlist(sub, dead)
 

@@ -6,7 +6,7 @@ check and given back after a right secret, the wait doubles, and compare-and-swa
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -176,6 +176,21 @@ class Throttle:
                 if await self._connection.call(*swap_command([change])):
                     return
                 raw = await self._connection.call("GET", place.key)
+
+    def locks_until(self, reservation: Reservation, names: Collection[str]) -> int | None:
+        """When the locks end that this attempt, being wrong, has brought. names: of the limits that count as locks."""
+        now = reservation.now
+        counted = [(w.limit, load(Attempts, raw)) for w, raw in reservation.counted.items() if w.limit.name in names]
+        waits = [attempts.wait_s(limit, now) for limit, attempts in counted]
+        return int(now) + math.ceil(max(waits)) if any(waits) else None
+
+    async def waits(self, windows: Sequence[Window], now: float) -> list[float]:
+        """How many seconds the next attempt in each window has to wait; 0 is not at all."""
+        raws = await self._connection.values([window.key for window in windows])
+        return [
+            0 if raw is None else load(Attempts, raw).wait_s(window.limit, now)
+            for window, raw in zip(windows, raws, strict=True)
+        ]
 
     async def clear(self, kept: Sequence[Window | Place]) -> None:
         """Forget counted attempts, or the known networks of an account."""

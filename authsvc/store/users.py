@@ -11,6 +11,7 @@ from authsvc.driver.connection import Connection
 from authsvc.driver.scripts import Change
 from authsvc.errors import NotFound, StoreUnavailable, UsernameTaken
 from authsvc.store import keys
+from authsvc.store.directory import entering, entries_of, removing
 from authsvc.store.encoding import load, load_if, load_to_change
 from authsvc.store.records import Records
 from authsvc.store.turns import Turns
@@ -70,8 +71,15 @@ class Users(Records[User]):
             await self._connection.call("DEL", *both)
             raise
         await self._connection.transaction([("PERSIST", key) for key in both])
-        if await self._connection.call("EXISTS", *both) != 2:
+        kept, *_ = await self._connection.batch([("EXISTS", *both), *entering([user])])
+        if kept != 2:
             raise StoreUnavailable("the new user was not kept")  # too slow: the records have expired
+
+    async def create(self, id_: str, record: User) -> bool:
+        """Store a user without a name, and enter it into the index. False if there is a user with this sub already."""
+        created = await super().create(id_, record)
+        await self._connection.batch(entering([record]))
+        return created
 
     async def rename(self, sub: str, name: str, change: Callable[[User], User]) -> User:
         """Apply `change`, as an admin, and give the user another name. Raises UsernameTaken, NotFound."""
@@ -213,7 +221,8 @@ class Users(Records[User]):
         if account is None:
             raise NotFound("no such user")
         user = account.user
-        await self._connection.delete(*_keys_of(sub))  # ends every session
+        await self._connection.delete(*_keys_of(sub), keys.last_login(sub))  # ends every session
+        await self._connection.batch(removing(entries_of(user)))
         await self._forget_handle(account.factors, None)
         for name in (user.username, user.renaming_to):
             if name:

@@ -8,7 +8,10 @@ import redis
 _OURS = {"info", "config", "hello", "client", "auth", "select", "ping", "command", "role", "replconf", "psync"}
 
 # Keys without a TTL. Every other key has a TTL when it is written.
-LASTING = (b"user:", b"login:", b"credentials:", b"factors:", b"passkey:", b"client:", b"service", b"admins:")
+LASTING = (
+    *(b"user:", b"login:", b"credentials:", b"factors:", b"passkey:", b"client:", b"service", b"admins:"),
+    *(b"index:users", b"index:filled"),
+)
 
 
 def keys(valkey: "redis.Redis") -> set[bytes]:

@@ -22,16 +22,17 @@ async def test_all_that_expires_has_its_ttl_from_birth(service: Service, valkey:
     assert kinds == {
         *(b"user", b"login", b"credentials", b"factors", b"passkey", b"client", b"service"),
         *(b"session", b"grace", b"sessions", b"code", b"step", b"challenge", b"throttle", b"audit", b"admins"),
+        *(b"index", b"last"),
     }
-    clock.forward(100 * 86400)
+    clock.forward(500 * 86400)
     expire(valkey, clock())
     left = keys(valkey) - before
     assert {key.partition(b":")[0] for key in left} == {
-        *(b"user", b"login", b"credentials", b"factors", b"passkey", b"client"),
+        *(b"user", b"login", b"credentials", b"factors", b"passkey", b"client", b"index"),
     }
     # A named user has a login and credentials as well. One of them has factors, of which one is a
-    # passkey.
-    assert len(left) == NAMED * 3 + UNNAMED + CLIENTS + 2
+    # passkey. The index of users lists them.
+    assert len(left) == NAMED * 3 + UNNAMED + CLIENTS + 3
     assert before - keys(valkey) <= {b"audit"}
 
 
