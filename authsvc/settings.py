@@ -21,15 +21,18 @@ from authsvc.core.client import BUILT_IN
 from authsvc.core.durability import DurabilityLevel
 from authsvc.core.factor_key import MIN_CHARACTERS, FactorKey
 from authsvc.core.passkey import RelyingParty, may_use, relying_party
+from authsvc.core.powers import Powers
 from authsvc.core.scope import SCOPE
 from authsvc.core.throttle import LIMITS, Limits
 from authsvc.core.token import FOREIGN_PREFIX, KEY_WORD
+from authsvc.core.user import ADMIN_ROLE, ROLE
 from authsvc.errors import StartupError
 
 PREFIX = "AUTHSVC_"
 # Of a file that holds the value of a setting. A list may have lines.
 _MOST_BYTES = 64 * 1024
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_ONE_ROLE = "must be one role: 1 to 64 of A-Z a-z 0-9 . _ : / -"
 _PATTERNS = {
     "host": "must be an address, or the name of a host; 0.0.0.0 for all addresses of this machine",
     "redis_url": "must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, "
@@ -40,6 +43,8 @@ _PATTERNS = {
     "passkey_origins": "must be whole origins such as https://app.example.org or android:apk-key-hash:…",
     "key_prefix": "must be a word of lower-case letters and digits, at most 16, that begins with a letter",
     "foreign_key_prefixes": "must be prefixes of 3 to 32 letters, digits and . _ ~ -, such as sk_live_",
+    "support_role": _ONE_ROLE,
+    "auditor_role": _ONE_ROLE,
     "allowed_origins": "must be whole origins such as https://app.example.org, without a wildcard or null",
 }
 
@@ -82,6 +87,7 @@ Attempts = Annotated[int, Field(ge=1, le=100_000)]
 # NIST SP 800-63B-4 section 3.2.2 allows 100.
 InARow = Annotated[int, Field(ge=1, le=100)]
 Seconds = Annotated[int, Field(ge=1)]
+Role = Annotated[str, Field(pattern=f"^{ROLE.pattern}$")]
 
 
 class Settings(BaseModel):
@@ -214,6 +220,14 @@ class Settings(BaseModel):
         "`https://app.example.org android:apk-key-hash:…`; by default the issuer's origin",
     )
     require_factor_for: Words = Field((), description="roles whose users need a second factor")
+    support_role: Role | None = Field(
+        None,
+        description="role of the support: it sees all, ends sessions, makes reset codes, unlocks and suspends, but not "
+        "for users with an administrative role; by default nobody has it",
+    )
+    auditor_role: Role | None = Field(
+        None, description="role of auditors: they see all, and change nothing; by default nobody has it"
+    )
     recent_login_s: Seconds = Field(
         600, description="how long after a login a user may change the password, the second factors and other accounts"
     )
@@ -255,6 +269,13 @@ class Settings(BaseModel):
         if (origins or rp_id) and party and not all(may_use(origin, party.id) for origin in party.origins):
             raise PydanticCustomError("origin", "must be of the domain AUTHSVC_PASSKEY_RP_ID or below it, over TLS")
         return origins
+
+    @field_validator("support_role", "auditor_role")
+    @classmethod
+    def _of_its_own(cls, role: str | None, info: ValidationInfo) -> str | None:
+        if role is not None and role in (ADMIN_ROLE, info.data.get("support_role")):
+            raise PydanticCustomError("role", "must be a role of its own")
+        return role
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -313,6 +334,11 @@ class Settings(BaseModel):
     def relying_party(self) -> RelyingParty | None:
         """The site for which passkeys are made; None if no browser would make any."""
         return relying_party(self.base_url, self.passkey_rp_id, self.passkey_origins)
+
+    @cached_property
+    def powers(self) -> Powers:
+        """The roles that give power over others."""
+        return Powers(self.support_role, self.auditor_role)
 
     @property
     def argon2_profile(self) -> Argon2Profile:

@@ -1,7 +1,7 @@
 """The form of a row in the table of routes: all that the web application and the contract know of one call."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from authsvc import errors as e
 from authsvc.api.parsing import MAX_BODY
 from authsvc.core.capability import Capability
+from authsvc.core.powers import Level
 
 Tag = Literal["tokens", "account", "users", "clients", "audit", "service"]
 Who = Literal["anyone", "client", "user", "gateway", "admin"]
@@ -22,11 +23,13 @@ class Access:
     """The callers of a call, the schemes by which they authenticate, and the errors that authenticating can raise.
 
     schemes: alternatives; empty where no authentication is read.
+    level: the power that a user needs here. A client needs the permission `admin`, unless the route says otherwise.
     """
 
     who: tuple[Who, ...]
     schemes: tuple[Scheme, ...] = ()
     errors: Errors = ()
+    level: Level = "admin"
 
 
 _OF_A_CLIENT = (e.InvalidRequest, e.InvalidClient, e.TooManyAttempts)
@@ -61,6 +64,8 @@ USER_OR_LOGIN = Access(
 )
 GATEWAY = Access(("gateway",), ("bearer", "cookie"), _OF_A_GATEWAY)
 ADMIN = Access(("admin",), ("basic", "bearer", "cookie"), _OF_AN_ADMIN)
+SUPPORT = replace(ADMIN, level="support")
+AUDITOR = replace(ADMIN, level="auditor")
 
 # Header fields of an answer that nobody may store, embed or read as another type of content.
 PRIVATE: Mapping[str, str] = {

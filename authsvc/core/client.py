@@ -1,11 +1,12 @@
 """A registered OAuth client: its secrets, its permissions, and the lifetimes of its sessions."""
 
 import re
+from collections.abc import Collection
 from typing import Final, Literal, NamedTuple, Self
 
 from authsvc.core.record import Part, Record, raised
 from authsvc.core.token import digest, is_same_digest
-from authsvc.core.user import ADMIN_ROLE, User, check_roles
+from authsvc.core.user import User, check_roles
 
 # The client of logins that name none. The first start makes it.
 BUILT_IN = "app"
@@ -110,9 +111,9 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
         """Whether its tokens may be for admins, and have their power."""
         return self.may("issue") and self.may("vouch") and self.may("admin")
 
-    def may_set(self, role: str) -> bool:
-        """Whether it may give and take this role at `POST /tokens`."""
-        if role == ADMIN_ROLE and not self.speaks_for_admins:
+    def may_set(self, role: str, guarded: Collection[str]) -> bool:
+        """Whether it may give and take this role at `POST /tokens`. guarded: the roles that give power over others."""
+        if role in guarded and not self.speaks_for_admins:
             return False
         return self.issue_roles is None or role in self.issue_roles
 
@@ -124,9 +125,11 @@ class Client(Record, frozen=True, kw_only=True, omit_defaults=True):
         """
         return self.may("admin") or self.issue_roles is not None or user.created_by in (None, self.client_id)
 
-    def with_roles_set(self, held: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    def with_roles_set(
+        self, held: tuple[str, ...], wanted: tuple[str, ...], guarded: Collection[str]
+    ) -> tuple[str, ...]:
         """The roles after it has set `wanted`. Roles that it may not set stay. Raises InvalidRequest."""
-        kept = tuple(role for role in held if not self.may_set(role))
+        kept = tuple(role for role in held if not self.may_set(role, guarded))
         merged = check_roles((*kept, *wanted))
         return held if set(merged) == set(held) else merged
 

@@ -1,9 +1,16 @@
 """The audit trail's vocabulary: every event, what each one ends, and the entry that records one."""
 
+import re
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
+
+from authsvc.core import token as tokens
+from authsvc.errors import InvalidRequest
+
+# Why somebody did something, for people who read the trail.
+COMMENT: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,500}")
 
 # The scope of an event that ends sessions: one session, or all sessions of a user, a client or the service.
 Ends = Literal["session", "user", "client", "service"]
@@ -57,6 +64,7 @@ class Event(StrEnum):
     USER_DELETED = "user.deleted"
     USER_REINSTATED = "user.reinstated"
     USER_SUSPENDED = "user.suspended"
+    USER_UNLOCKED = "user.unlocked"
     USERS_EXPORTED = "users.exported"
     USERS_IMPORTED = "users.imported"
     USERS_IMPORT_STARTED = "users.import_started"
@@ -87,6 +95,15 @@ def ends(event: str) -> Ends | None:
     return _ENDS.get(event)
 
 
+def check_comment(text: str) -> str:
+    """Return a comment that is fit for the trail. Raises InvalidRequest: the trail holds no secret."""
+    if not COMMENT.fullmatch(text):
+        raise InvalidRequest("comment: 1 to 500 characters in one line")
+    if tokens.PREFIX.search(text):
+        raise InvalidRequest("comment: holds a token or a part of one; the audit trail must not")
+    return text
+
+
 class About(NamedTuple):
     """The subject of an event. A member is None if the event does not concern a user, a session or a client."""
 
@@ -96,11 +113,12 @@ class About(NamedTuple):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The record of one event. It holds ids only: never a token, nor a name that somebody typed.
+    """The record of one event. It holds ids only, never a token nor a name that somebody typed, beside a comment.
 
     An entry is never changed. So it needs no format and keeps no unknown members, unlike a `Record`.
     event: a value of `Event`, or the name of an event of a newer version.
     outcome: `success`, `failure`, or `unsure` if the change was made but may be lost in a failover.
+    comment: why an admin did it, in the admin's words.
     """
 
     event: str
@@ -113,4 +131,5 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ip: str | None = None
     user_agent: str | None = None
     request_id: str | None = None
+    comment: str | None = None
     details: dict[str, Any] | None = None

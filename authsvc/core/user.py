@@ -109,7 +109,9 @@ class Credentials(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ResetCode(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """A one-time password reset code. by_admin: an admin made it, so it may set the password of an admin."""
+    """A one-time password reset code. by_admin: an admin made it, so it may set the password of a user
+    with power over others.
+    """
 
     hidden = Record.hidden | {"digest"}
 

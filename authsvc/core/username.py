@@ -74,6 +74,11 @@ def trimmed(name: str) -> str:
     return name.strip(" ")
 
 
+def prefix(typed: str) -> str:
+    """The form of the beginning of a name, as somebody types it: canonical names that begin so are meant."""
+    return _fold(trimmed(typed)[:MAX_LENGTH])
+
+
 def _fold(name: str) -> str:
     # NFKC first, because it produces capitals (U+2121), and again, because folding splits letters (U+01F0).
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())

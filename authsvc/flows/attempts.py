@@ -1,8 +1,9 @@
 """The windows in which attempts at a secret count."""
 
 from authsvc.core.address import is_within, prefixes, source_of
+from authsvc.flows.deps import Deps
 from authsvc.settings import Settings
-from authsvc.store.throttle import Place, Window
+from authsvc.store.throttle import Place, Reservation, Window
 
 
 def place_of(name: str, ip: str | None) -> Place:
@@ -26,6 +27,16 @@ def login_windows(settings: Settings, name: str, ip: str | None) -> list[Window]
     return windows + address_windows(settings, ip)
 
 
+# The limits that lock an account wherever its owner is, except in known networks.
+LOCKS = frozenset({"account", "factor"})
+
+
+def lock_windows(settings: Settings, name: str | None, sub: str) -> list[Window]:
+    """The windows that lock an account. name: canonical; None for a user without a name."""
+    of_name = [] if name is None else [Window(settings.limits.account, name)]
+    return [*of_name, *factor_windows(settings, sub)]
+
+
 def address_windows(settings: Settings, ip: str | None) -> list[Window]:
     """The windows of an address, for whatever is guessed. None for a network that the settings exempt."""
     limits, (address, network) = settings.limits, prefixes(ip)
@@ -43,3 +54,13 @@ def passkey_windows(settings: Settings, ip: str | None) -> list[Window]:
 def factor_windows(settings: Settings, sub: str) -> list[Window]:
     """The window in which a guess at a second factor of this user counts, in whichever login."""
     return [Window(settings.limits.factor, sub)]
+
+
+async def note_lock(deps: Deps, attempt: Reservation, sub: str | None) -> None:
+    """Enter an account into the index of locked accounts, if this wrong attempt has locked it.
+
+    sub: None for a name that nobody has, which takes as long.
+    """
+    until = deps.store.throttle.locks_until(attempt, LOCKS)
+    if until is not None:
+        await deps.store.locked.enter(sub, until, deps.clock())

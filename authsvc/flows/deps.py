@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from authsvc.core.event import About, Entry, Event
-from authsvc.errors import NotDurable
+from authsvc.core.powers import Level
+from authsvc.core.user import User
+from authsvc.errors import AccessDenied, NotDurable
 from authsvc.hashing.hasher import Hasher
 from authsvc.metrics import Metrics
 from authsvc.ops.fitness import Fitness
@@ -35,6 +37,8 @@ class Caller:
     actor: `user:<sub>`, `client:<client_id>`, `operator` (on the command line), `service` or `anonymous`.
     ip: of the user. A web server that may do so names it; else it is the address from which the request came.
     named_by: the client_id of the web server that named `ip`. None: nobody did.
+    level: the power of the caller over users. None: none, as for users at their own accounts.
+    comment: why the caller does this, in the caller's words (`core/event.py`).
     """
 
     actor: str = "anonymous"
@@ -42,9 +46,11 @@ class Caller:
     user_agent: str | None = None
     request_id: str | None = None
     named_by: str | None = None
+    level: Level | None = None
+    comment: str | None = field(repr=False, default=None)
 
 
-OPERATOR = Caller("operator")
+OPERATOR = Caller("operator", level="admin")
 SERVICE = Caller("service")
 _NOTHING = About()
 
@@ -79,6 +85,7 @@ async def audit(
         ip=caller.ip,
         user_agent=caller.user_agent and caller.user_agent[:120],
         request_id=caller.request_id,
+        comment=caller.comment,
         details=details or None,
     )
     now = deps.clock()
@@ -101,3 +108,9 @@ async def audit_if_not_durable(
     except NotDurable:
         await audit(deps, caller, event, about, outcome="unsure", reason=reason)
         raise
+
+
+def require_power_over(deps: Deps, caller: Caller, user: User) -> None:
+    """Raise AccessDenied if the caller has less power than an admin, and the user has power over others."""
+    if caller.level not in (None, "admin") and deps.settings.powers.over(user.roles):
+        raise AccessDenied("only an admin may do that to a user who has power over others")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from authsvc.core import token as tokens
 from authsvc.core.event import Event
 from authsvc.core.imported_hash import is_weak
-from authsvc.core.user import ADMIN_ROLE
+from authsvc.core.powers import Powers
 from authsvc.core.user_import import ImportedUser
 from authsvc.errors import AuthError, CorruptRecord, FormatNotAllowed, InvalidRequest, NewerFormat, StoreUnavailable
 from authsvc.flows.deps import Caller, Deps, audit
@@ -43,7 +43,7 @@ class Row:
 class Tally:
     """The counts of an import. `there`: users who existed already.
 
-    `admins`, `suspended` and `passwordless` count created users.
+    `admins`, `suspended` and `passwordless` count created users. `admins`: all who have power over others.
     """
 
     read: int = 0
@@ -56,9 +56,9 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     first_line: dict[str, int] = field(default_factory=dict)
 
-    def count_created(self, new: NewUser) -> None:
+    def count_created(self, new: NewUser, powers: Powers) -> None:
         self.created += 1
-        self.admins += ADMIN_ROLE in new.user.roles
+        self.admins += powers.over(new.user.roles)
         self.suspended += new.user.status == "suspended"
         self.passwordless += new.credentials.hash is None
 
@@ -88,6 +88,7 @@ class Importer:
         refused: Callable[[int, str], None],
     ) -> None:
         self._deps = deps
+        self._powers = deps.settings.powers
         self._dry_run = dry_run
         self._allow_admins = allow_admins
         self._accept_weak = accept_weak
@@ -145,8 +146,11 @@ class Importer:
         if row.fields is None:
             raise InvalidRequest(row.problem or "nothing to read")
         imported = ImportedUser.of(row.fields, now)
-        if ADMIN_ROLE in imported.roles and not self._allow_admins:
-            raise InvalidRequest("the role admin would let this user administer the service: --allow-admins, if meant")
+        given = [role for role in imported.roles if role in self._powers.guarded]
+        if given and not self._allow_admins:
+            raise InvalidRequest(
+                f"the role {given[0]} would give this user power over others: --allow-admins, if meant"
+            )
         if imported.accepted is not None:
             if is_weak(imported.accepted.form) and not self._accept_weak:
                 raise InvalidRequest(_WEAK)
@@ -169,7 +173,7 @@ class Importer:
         if outcome is InsertOutcome.THERE:
             self.tally.there += 1
         elif outcome is InsertOutcome.CREATED:
-            self.tally.count_created(new)
+            self.tally.count_created(new, self._powers)
         else:
             self._refuse(line, outcome.value)
 

@@ -5,6 +5,7 @@ from authsvc.core.authentication import AAL2, Vouched
 from authsvc.core.client import CLIENT_ID, REFRESHABLE, Client, Lifetimes
 from authsvc.core.event import About, Event
 from authsvc.core.issuing import Opening
+from authsvc.core.powers import Powers
 from authsvc.core.session import ISSUED
 from authsvc.core.strength import must_have_factor
 from authsvc.core.user import User, check_roles, check_sub
@@ -104,7 +105,7 @@ async def _user(deps: Deps, caller: Caller, client: Client, sub: str, roles: tup
     now = deps.clock()
     about = About(sub, client_id=client.client_id)
     for role in roles or ():
-        if not client.may_set(role):
+        if not client.may_set(role, deps.settings.powers.guarded):
             raise UnauthorizedClient(f"roles: this client may not set the role {role}")
     user = await deps.store.users.find(sub)
     if user is None:
@@ -115,11 +116,14 @@ async def _user(deps: Deps, caller: Caller, client: Client, sub: str, roles: tup
             await audit(deps, caller, Event.USER_CREATED, about, roles=new.roles)
             return new
         user = await deps.store.users.get(sub)
-    after = _roles_after(client, user, roles)
+    powers = deps.settings.powers
+    after = _roles_after(client, user, roles, powers)
     if after == user.roles:
         return user
     # An admin or another client may change the user meanwhile, so the rules hold for each attempt.
-    changed = await deps.store.users.change(sub, lambda held: _with_roles(held, _roles_after(client, held, roles)))
+    changed = await deps.store.users.change(
+        sub, lambda held: _with_roles(held, _roles_after(client, held, roles, powers))
+    )
     await audit(deps, caller, Event.USER_CHANGED, about, fields=["roles"], roles=changed.roles)
     # The session begins under the epoch that was read first, so a cut-off meanwhile ends it.
     return changed.but(epoch=user.epoch)
@@ -129,15 +133,15 @@ def _with_roles(user: User, roles: tuple[str, ...]) -> User:
     return user if roles == user.roles else user.changed(roles=roles)
 
 
-def _roles_after(client: Client, user: User, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+def _roles_after(client: Client, user: User, wanted: tuple[str, ...] | None, powers: Powers) -> tuple[str, ...]:
     """The roles of the user after this client has set its own. Raises if the client may not do that."""
     if user.status != "active":
         raise AccessDenied("this user is suspended")
-    if user.is_admin and not client.speaks_for_admins:
-        raise UnauthorizedClient("this client may not speak for admins")
+    if powers.over(user.roles) and not client.speaks_for_admins:
+        raise UnauthorizedClient("this client may not speak for users who have power over others")
     if wanted is None:
         return user.roles
-    roles = client.with_roles_set(user.roles, wanted)
+    roles = client.with_roles_set(user.roles, wanted, powers.guarded)
     if roles == user.roles:
         return roles
     if user.username is not None:

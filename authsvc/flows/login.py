@@ -23,7 +23,7 @@ from authsvc.errors import (
     TooManyChanges,
 )
 from authsvc.flows import steps
-from authsvc.flows.attempts import login_windows, place_of
+from authsvc.flows.attempts import login_windows, note_lock, place_of
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.grants import Asked, Grant, open_login
 from authsvc.flows.hash_forms import forms_in_use
@@ -110,6 +110,7 @@ async def authenticate(
     if not verdict.checked:
         raise Overloaded("too many passwords are being checked, try again")
     if not verdict.right or found is None or user is None:
+        await note_lock(deps, attempt, user.sub if user else None)
         about = About(user.sub if user else None)
         details: dict[str, Any] = {"unusable_hash": verdict.unusable} if verdict.unusable else {}
         await audit(deps, caller, events.failed, about, outcome="failure", **details)

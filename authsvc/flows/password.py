@@ -7,7 +7,7 @@ from authsvc.core.event import About, Event
 from authsvc.core.issuing import Pair
 from authsvc.core.session import Active, Session
 from authsvc.core.token import Kind, Token
-from authsvc.core.user import ADMIN_ROLE, Credentials, ResetCode, User
+from authsvc.core.user import Credentials, ResetCode, User
 from authsvc.core.username import normalise
 from authsvc.errors import (
     InvalidCredentials,
@@ -87,9 +87,7 @@ async def _renew(deps: Deps, me: Active, *, cookie: bool) -> tuple[Session, Pair
         raise InvalidToken("the password was changed; the session has ended") from None
 
 
-async def new_reset_code(
-    deps: Deps, caller: Caller, sub: str, *, by_admin: bool = True, life_s: int | None = None
-) -> tuple[str, int]:
+async def new_reset_code(deps: Deps, caller: Caller, sub: str, *, life_s: int | None = None) -> tuple[str, int]:
     """Make the one reset code of the user; earlier codes stop working. Returns the code and its lifetime in seconds.
 
     life_s: the lifetime; None: AUTHSVC_RESET_CODE_TTL_S.
@@ -98,7 +96,7 @@ async def new_reset_code(
     user = await deps.store.users.get(sub)
     if user.username is None:
         raise InvalidRequest("this user has no username to log in with")
-    code, life_s = await store_reset_code(deps, sub, by_admin=by_admin, life_s=life_s)
+    code, life_s = await store_reset_code(deps, sub, by_admin=caller.level == "admin", life_s=life_s)
 
     def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials]:
         return user, (credentials or Credentials()).with_reset_code(code.handle)
@@ -165,8 +163,8 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
     def change(user: User, credentials: Credentials | None) -> tuple[User, Credentials]:
         if credentials is None or credentials.reset_code != code.handle:
             raise InvalidGrant(_INVALID_CODE)  # it was used or replaced meanwhile
-        if ADMIN_ROLE in user.roles and not record.by_admin:
-            raise InvalidGrant(_INVALID_CODE)  # the user became an admin after a help desk got it
+        if deps.settings.powers.over(user.roles) and not record.by_admin:
+            raise InvalidGrant(_INVALID_CODE)  # the user got power over others after a help desk made the code
         return user.cut_off(now), credentials.with_password(hashed, now)
 
     try:

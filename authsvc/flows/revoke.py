@@ -8,8 +8,9 @@ from authsvc.core.exchanged import Chain
 from authsvc.core.reason import Reason
 from authsvc.core.session import Session
 from authsvc.core.token import OF_SESSION, Token
+from authsvc.core.user import User
 from authsvc.errors import NotFound, UnauthorizedClient
-from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable
+from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable, require_power_over
 from authsvc.flows.sessions import end_session
 
 
@@ -64,10 +65,28 @@ async def revoke_session(deps: Deps, caller: Caller, handle: str) -> None:
         await end_session(deps, caller, handle, session, "revoked")
 
 
+async def end_by_admin(deps: Deps, caller: Caller, handle: str) -> None:
+    """End one session of any user, by its id. Raises NotFound, AccessDenied."""
+    session = await deps.store.sessions.find(handle) if tokens.is_handle(handle) else None
+    if session is None:
+        if tokens.is_handle(handle):
+            await deps.store.sessions.ensure_absent(handle)
+        raise NotFound("no such session")
+    user = await deps.store.users.find(session.sub)
+    if user is not None:
+        require_power_over(deps, caller, user)
+    await end_session(deps, caller, handle, session, "ended by an admin")
+
+
 async def revoke_user(deps: Deps, caller: Caller, sub: str) -> None:
-    """End every session of a user, including logins and refreshes now in flight. Raises NotFound."""
+    """End every session of a user, including logins and refreshes now in flight. Raises NotFound, AccessDenied."""
     now = deps.clock()
-    user = await deps.store.users.change(sub, lambda user: user.cut_off(now), first=True)
+
+    def change(user: User) -> User:
+        require_power_over(deps, caller, user)
+        return user.cut_off(now)
+
+    user = await deps.store.users.change(sub, change, first=True)
     deps.store.sessions.delete_cut_off(sub, user.epoch)
     await audit(deps, caller, Event.USER_CUT_OFF, About(sub), epoch=user.epoch)
 

@@ -29,7 +29,7 @@ from authsvc.errors import (
     TooManyChanges,
     WrongFactor,
 )
-from authsvc.flows.attempts import factor_windows, login_windows, place_of
+from authsvc.flows.attempts import factor_windows, login_windows, note_lock, place_of
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.flows.grants import Asked, Grant, open_login, strengthen
 from authsvc.store.throttle import Reservation
@@ -207,6 +207,7 @@ async def answer(
         completed = await _completed(deps, caller, client, step, account, proven, trust_device=trust_device)
     except WrongFactor:
         await deps.store.throttle.settle(attempt, right=False)
+        await note_lock(deps, attempt, progress.step.sub)
         await audit(deps, caller, Event.FACTOR_FAILED, about, outcome="failure", method=method)
         raise
     except AuthError:

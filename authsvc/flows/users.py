@@ -4,14 +4,14 @@ from typing import Any
 
 from authsvc.core import token as tokens
 from authsvc.core.event import About, Event
-from authsvc.core.user import ADMIN_ROLE, Credentials, User, check_claims, check_roles
+from authsvc.core.user import Credentials, User, check_claims, check_roles
 from authsvc.core.username import normalise, trimmed
 from authsvc.errors import InvalidRequest, NotFound
 from authsvc.flows.admins import require_another_admin
-from authsvc.flows.attempts import place_of
-from authsvc.flows.deps import Caller, Deps, audit
+from authsvc.flows.attempts import lock_windows, place_of
+from authsvc.flows.deps import Caller, Deps, audit, require_power_over
 from authsvc.flows.password import check_policy, store_reset_code
-from authsvc.store.throttle import Window
+from authsvc.store.directory import canonical
 
 
 async def create(
@@ -78,6 +78,7 @@ async def update(
     changes: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
 
     def change(user: User) -> User:
+        require_power_over(deps, caller, user)
         if status == "suspended" and user.status == "active":
             return user.cut_off(now, **changes)
         return user.changed(**changes)
@@ -92,14 +93,42 @@ async def update(
         changes["username"] = username
     else:
         updated = await deps.store.users.change(sub, change, first=True)
+    await deps.store.directory.move(user, updated)
     if updated.status == "suspended":
         deps.store.sessions.delete_cut_off(sub, updated.epoch)
-    if status == "active" and updated.username:
-        await deps.store.throttle.clear([Window(deps.settings.limits.account, normalise(updated.username))])
+    if status == "active":
+        await _open(deps, updated)
     details: dict[str, Any] = {"fields": sorted(changes), "epoch": updated.epoch}
     details |= {name: changes[name] for name in ("status", "roles") if name in changes}
     await audit(deps, caller, _event(user, updated), About(sub), **details)
     return updated
+
+
+async def suspend(deps: Deps, caller: Caller, sub: str) -> User:
+    """Let a user in no more, and end every session now. Raises NotFound, AccessDenied, LastAdmin."""
+    return await update(deps, caller, sub, status="suspended")
+
+
+async def reinstate(deps: Deps, caller: Caller, sub: str) -> User:
+    """Let a suspended user log in again; no session comes back. Raises NotFound, AccessDenied."""
+    return await update(deps, caller, sub, status="active")
+
+
+async def unlock(deps: Deps, caller: Caller, sub: str) -> User:
+    """Forget the wrong passwords and codes that lock an account. Raises NotFound, AccessDenied.
+
+    Locks of single networks stay: they end by themselves, or with a reset code in the network where it is used.
+    """
+    user = await deps.store.users.get(sub)
+    require_power_over(deps, caller, user)
+    await _open(deps, user)
+    await audit(deps, caller, Event.USER_UNLOCKED, About(sub))
+    return user
+
+
+async def _open(deps: Deps, user: User) -> None:
+    await deps.store.throttle.clear(lock_windows(deps.settings, canonical(user), user.sub))
+    await deps.store.locked.leave(user.sub)
 
 
 async def _forget_networks(deps: Deps, user: User) -> None:
@@ -126,20 +155,24 @@ async def delete(deps: Deps, caller: Caller, sub: str) -> None:
     await audit(deps, caller, Event.USER_DELETED, About(sub))
 
 
-async def find_by_name(deps: Deps, username: str, *, by_admin: bool) -> User | None:
-    """The user with this name, whatever its case. For others than admins an admin does not exist."""
+async def find_by_name(deps: Deps, caller: Caller, username: str) -> User | None:
+    """The user with this name, whatever its case. For a help desk, users with power over others do not exist."""
     try:
         found = await deps.store.users.find_by_name(normalise(username))
     except InvalidRequest:
         return None  # nobody can have this name
-    if found is None or (not by_admin and ADMIN_ROLE in found[0].roles):
+    if found is None or (caller.level is None and deps.settings.powers.over(found[0].roles)):
         return None
     return found[0]
 
 
-async def get_for_reset(deps: Deps, sub: str, *, by_admin: bool) -> User:
-    """The user whose password is to be reset. Only admins may reset an admin, or a help desk could become one."""
+async def get_for_reset(deps: Deps, caller: Caller, sub: str) -> User:
+    """The user whose password is to be reset. Only admins may reset an admin, or a help desk could become one.
+
+    Raises NotFound, AccessDenied.
+    """
     user = await deps.store.users.get(sub)
-    if not by_admin and ADMIN_ROLE in user.roles:
+    if caller.level is None and deps.settings.powers.over(user.roles):
         raise NotFound("no such user")
+    require_power_over(deps, caller, user)
     return user

@@ -4,16 +4,17 @@ import binascii
 import re
 from base64 import b64decode
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol
 from urllib.parse import unquote_plus
 
 from starlette.requests import Request
 
+from authsvc.api.route import Route
 from authsvc.api.schemas.requests import ClientForm
 from authsvc.core.address import OWS
 from authsvc.core.client import Client, Permission
+from authsvc.core.powers import Level, reaches
 from authsvc.core.session import Active, Inactive
-from authsvc.core.user import ADMIN_ROLE
 from authsvc.errors import (
     AccessDenied,
     InsufficientRole,
@@ -30,6 +31,7 @@ from authsvc.flows.introspect import look_up, note_use
 from authsvc.flows.step_up import require_recent
 from authsvc.web import cookies
 from authsvc.web.context import RequestContext
+from authsvc.web.scope import ROUTE
 
 NOT_ACTIVE = "the access token is not active"
 FOR_OTHERS = "the audience of this token lacks the URL of this service"
@@ -55,15 +57,22 @@ class UserPrincipal:
     by_cookie: bool
 
 
+class Commented(Protocol):
+    """The body or the query of a call that may say why it is made."""
+
+    comment: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class AdminPrincipal:
-    """A caller who may have power over others: a user with the role `admin` (client is None), or a client."""
+    """A caller who may have power over others: a user with such a role (client is None), or a client."""
 
     caller: Caller
     client: Client | None
 
-    def may(self, permission: Permission) -> bool:
-        return self.client is None or self.client.may("admin") or self.client.may(permission)
+    def because(self, body: Commented | None) -> Caller:
+        """The caller with the comment that came with the call, which goes into the audit trail."""
+        return self.caller if body is None else replace(self.caller, comment=body.comment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,27 +209,35 @@ async def admin_of(ctx: RequestContext, permission: Permission = "admin") -> Adm
     Raises the errors of user_of and client_of; without the power InsufficientRole or UnauthorizedClient.
     """
     principal = await client_or_admin_of(ctx)
-    if not principal.may(permission):
+    client = principal.client
+    if client is not None and not (client.may("admin") or client.may(permission)):
         raise UnauthorizedClient("this client may not do that")
     return principal
 
 
 async def client_or_admin_of(ctx: RequestContext, form: ClientForm | None = None) -> AdminPrincipal:
-    """Authenticate any client, or a user who is an admin. To change something, the user's login has to be recent."""
+    """Authenticate any client, or a user with the power that the route needs.
+
+    To change something, the user's login has to be recent.
+    """
     header = _authorization(ctx.request)
     by_basic = header is not None and header[:6].lower() == "basic "
     by_form = form is not None and names_caller(ctx.request, form)
     if by_basic or by_form:
         client = await client_of(ctx, form if by_form else None)
-        return AdminPrincipal(ctx.caller_as(f"client:{client.client_id}"), client)
+        return AdminPrincipal(_with_level(ctx.caller_as(f"client:{client.client_id}"), client), client)
     try:
         user = await user_of(ctx)
     except MissingToken:
         raise MissingToken(_NO_ADMIN) from None
-    _check_admin(user.active, ctx.deps.settings.base_url)
+    level = _level_of(ctx, user.active)
     if ctx.request.method not in ("GET", "HEAD"):
         await require_recent(ctx.deps, user.active)
-    return AdminPrincipal(user.caller, None)
+    return AdminPrincipal(replace(user.caller, level=level), None)
+
+
+def _with_level(caller: Caller, client: Client) -> Caller:
+    return replace(caller, level="admin") if client.may("admin") else caller
 
 
 def names_caller(request: Request, form: ClientForm) -> bool:
@@ -233,16 +250,20 @@ def names_caller(request: Request, form: ClientForm) -> bool:
     return form.client_id is not None and _authorization(request) is None and cookies.session_token(request) is None
 
 
-def _check_admin(active: Active, base_url: str) -> None:
-    """Raise InsufficientRole unless the token may be used to administer."""
-    if ADMIN_ROLE not in active.user.roles:
-        raise InsufficientRole("this takes the role admin")
-    if not active.session.is_for(base_url):
+def _level_of(ctx: RequestContext, active: Active) -> Level:
+    """The power of the user. Raises InsufficientRole unless it is enough, and the token may be used to administer."""
+    route: Route = ctx.request.scope[ROUTE]
+    powers, needed = ctx.deps.settings.powers, route.access.level
+    level = powers.level_of(active.user.roles)
+    if level is None or not reaches(level, needed):
+        raise InsufficientRole(f"this takes the role {' or '.join(powers.roles_for(needed))}")
+    if not active.session.is_for(ctx.deps.settings.base_url):
         # By cookie too: a gateway that does not remove the cookie sends it to its applications.
         raise WrongAudience(FOR_OTHERS)
     if not active.session.logged_in and not active.client.speaks_for_admins:
         # The token was issued without a login, perhaps before the user became an admin.
         raise InsufficientRole("this token was issued by a client that may not speak for admins")
+    return level
 
 
 def _authorization(request: Request) -> str | None:

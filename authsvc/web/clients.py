@@ -18,7 +18,7 @@ async def create_client(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     admin = await callers.admin_of(ctx)
     body = await json_body(ctx.request, requests.NewClient)
-    client, secret = await clients.create(ctx.deps, admin.caller, **body.fields())
+    client, secret = await clients.create(ctx.deps, admin.because(body), **body.fields())
     view = answers.ClientView.of(client).model_dump() | ({} if secret is None else {"client_secret": secret})
     return JSONResponse(view, status_code=201)
 
@@ -40,14 +40,15 @@ async def change_client(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     admin = await callers.admin_of(ctx)
     body = await json_body(ctx.request, requests.ClientChange)
-    client = await clients.update(ctx.deps, admin.caller, _client_id(ctx.request), **body.given())
+    caller = admin.because(body)
+    client = await clients.update(ctx.deps, caller, _client_id(ctx.request), **body.given())
     return JSONResponse(answers.ClientView.of(client).model_dump())
 
 
 async def delete_client(ctx: RequestContext) -> Response:
-    refuse_query(ctx.request)
+    why = query(ctx.request, requests.Deletion)
     admin = await callers.admin_of(ctx)
-    await clients.delete(ctx.deps, admin.caller, _client_id(ctx.request))
+    await clients.delete(ctx.deps, admin.because(why), _client_id(ctx.request))
     return Response(status_code=204)
 
 
@@ -56,7 +57,8 @@ async def rotate_secret(ctx: RequestContext) -> Response:
     admin = await callers.admin_of(ctx)
     body = await optional_json_body(ctx.request, requests.SecretRotation)
     overlap_s = None if body is None else body.overlap_s
-    client, secret = await clients.rotate_secret(ctx.deps, admin.caller, _client_id(ctx.request), overlap_s)
+    caller = admin.because(body)
+    client, secret = await clients.rotate_secret(ctx.deps, caller, _client_id(ctx.request), overlap_s)
     return JSONResponse(answers.ClientView.of(client).model_dump() | {"client_secret": secret})
 
 

@@ -9,7 +9,7 @@ from authsvc.flows.factors import Guard
 from authsvc.web import callers
 from authsvc.web.callers import UserPrincipal
 from authsvc.web.context import RequestContext
-from authsvc.web.reading import json_body, optional_json_body, refuse_query
+from authsvc.web.reading import json_body, optional_json_body, query, refuse_query
 from authsvc.web.steps import completed, in_progress
 from authsvc.web.users import sub_of
 
@@ -80,9 +80,9 @@ async def list_user_factors(ctx: RequestContext) -> Response:
 
 
 async def remove_user_factors(ctx: RequestContext) -> Response:
-    refuse_query(ctx.request)
+    why = query(ctx.request, requests.Deletion)
     admin = await callers.admin_of(ctx)
-    await factors.remove_all(ctx.deps, admin.caller, sub_of(ctx.request))
+    await factors.remove_all(ctx.deps, admin.because(why), sub_of(ctx.request))
     return Response(status_code=204)
 
 

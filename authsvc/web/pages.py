@@ -16,6 +16,6 @@ def cursor_of(page: Page, is_cursor: Callable[[str], bool]) -> str | None:
     return page.cursor
 
 
-def page_of(items: Iterable[dict[str, Any]], following: str | None = None) -> JSONResponse:
-    """One page of a list. `following`: the cursor of the next page, None at the end."""
-    return JSONResponse({"items": list(items), "next": following})
+def page_of(items: Iterable[dict[str, Any]], following: str | None = None, **more: Any) -> JSONResponse:
+    """One page of a list. `following`: the cursor of the next page, None at the end. more: other members."""
+    return JSONResponse({"items": list(items), "next": following} | more)

@@ -135,7 +135,7 @@ async def revoke(ctx: RequestContext) -> Response:
     if len(given) != 1:  # whoever the caller is
         raise InvalidRequest(_NOTHING_TO_REVOKE)
     by = await callers.client_or_admin_of(ctx, form)
-    caller, admin = by.caller, by.may("admin")
+    caller, admin = by.because(form), by.caller.level == "admin"
     if form.token is not None:
         if by.client and form.client_id not in (None, by.client.client_id):
             raise InvalidRequest("client_id: not the client that is calling")

@@ -1,14 +1,17 @@
 """Routes of admins: users and their sessions."""
 
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from authsvc.api.schemas import answers, requests
-from authsvc.core.user import check_sub
+from authsvc.core.user import User, check_sub
 from authsvc.errors import InvalidRequest, NotFound
-from authsvc.flows import password, revoke, sessions, users
+from authsvc.flows import directory, password, revoke, sessions, users
+from authsvc.flows.deps import Caller, Deps
 from authsvc.store import listing
 from authsvc.web import callers
 from authsvc.web.context import RequestContext
@@ -22,7 +25,7 @@ async def create_user(ctx: RequestContext) -> Response:
     body = await json_body(ctx.request, requests.NewUser)
     user, code = await users.create(
         ctx.deps,
-        admin.caller,
+        admin.because(body),
         username=body.username,
         password=body.password,
         roles=tuple(body.roles),
@@ -42,8 +45,16 @@ async def list_users(ctx: RequestContext) -> Response:
     if "username" in ctx.request.query_params:  # a form has no empty fields, and all users would be listed
         raise InvalidRequest("username: must not be empty")
     await callers.admin_of(ctx)
-    found, following = await ctx.deps.store.listing.users(cursor_of(page, listing.is_cursor), page.limit)
-    return page_of((answers.UserView.of(user).model_dump() for user in found), following)
+    asked = directory.Asked(q=page.q, status=page.status, role=page.role, locked=page.locked == "true")
+    if asked == directory.Asked():  # every user, also while the index is filled
+        found, following = await ctx.deps.store.listing.users(cursor_of(page, listing.is_cursor), page.limit)
+        return page_of(_states(await directory.states(ctx.deps, found)), following)
+    listed = await directory.page(ctx.deps, asked, cursor=cursor_of(page, directory.is_cursor), limit=page.limit)
+    return page_of(_states(listed.users), listed.next, complete=listed.complete)
+
+
+def _states(states: Iterable[directory.UserState]) -> Iterable[dict[str, Any]]:
+    return (answers.UserStateView.of_state(one).model_dump() for one in states)
 
 
 async def _user_of_name(ctx: RequestContext, page: requests.UserPage, username: str) -> Response:
@@ -51,28 +62,52 @@ async def _user_of_name(ctx: RequestContext, page: requests.UserPage, username: 
     by = await callers.admin_of(ctx, "reset")
     if page.cursor is not None:
         raise InvalidRequest("cursor: not with username, which finds one user at most")
-    user = await users.find_by_name(ctx.deps, username, by_admin=by.may("admin"))
-    return page_of([] if user is None else [answers.UserView.of(user).model_dump()])
+    user = await users.find_by_name(ctx.deps, by.caller, username)
+    return page_of([] if user is None else _states([await directory.state(ctx.deps, user)]))
 
 
 async def get_user(ctx: RequestContext) -> Response:
     await callers.admin_of(ctx)
     user = await ctx.deps.store.users.get(sub_of(ctx.request))
-    return JSONResponse(answers.UserView.of(user).model_dump())
+    return JSONResponse(answers.UserStateView.of_state(await directory.state(ctx.deps, user)).model_dump())
 
 
 async def change_user(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     admin = await callers.admin_of(ctx)
     body = await json_body(ctx.request, requests.UserChange)
-    user = await users.update(ctx.deps, admin.caller, sub_of(ctx.request), **body.given())
+    user = await users.update(ctx.deps, admin.because(body), sub_of(ctx.request), **body.given())
+    return JSONResponse(answers.UserView.of(user).model_dump())
+
+
+async def suspend_user(ctx: RequestContext) -> Response:
+    return await _acted(ctx, users.suspend)
+
+
+async def reinstate_user(ctx: RequestContext) -> Response:
+    return await _acted(ctx, users.reinstate)
+
+
+async def unlock_user(ctx: RequestContext) -> Response:
+    refuse_query(ctx.request)
+    by = await callers.admin_of(ctx)
+    body = await optional_json_body(ctx.request, requests.UserAct)
+    user = await users.unlock(ctx.deps, by.because(body), sub_of(ctx.request))
+    return JSONResponse(answers.UserStateView.of_state(await directory.state(ctx.deps, user)).model_dump())
+
+
+async def _acted(ctx: RequestContext, act: Callable[[Deps, Caller, str], Awaitable[User]]) -> Response:
+    refuse_query(ctx.request)
+    by = await callers.admin_of(ctx)
+    body = await optional_json_body(ctx.request, requests.UserAct)
+    user = await act(ctx.deps, by.because(body), sub_of(ctx.request))
     return JSONResponse(answers.UserView.of(user).model_dump())
 
 
 async def delete_user(ctx: RequestContext) -> Response:
-    refuse_query(ctx.request)
+    why = query(ctx.request, requests.Deletion)
     admin = await callers.admin_of(ctx)
-    await users.delete(ctx.deps, admin.caller, sub_of(ctx.request))
+    await users.delete(ctx.deps, admin.because(why), sub_of(ctx.request))
     return Response(status_code=204)
 
 
@@ -84,9 +119,9 @@ async def list_user_sessions(ctx: RequestContext) -> Response:
 
 
 async def end_user_sessions(ctx: RequestContext) -> Response:
-    refuse_query(ctx.request)
-    admin = await callers.admin_of(ctx)
-    await revoke.revoke_user(ctx.deps, admin.caller, sub_of(ctx.request))
+    why = query(ctx.request, requests.Deletion)
+    by = await callers.admin_of(ctx)
+    await revoke.revoke_user(ctx.deps, by.because(why), sub_of(ctx.request))
     return Response(status_code=204)
 
 
@@ -95,9 +130,9 @@ async def create_reset_code(ctx: RequestContext) -> Response:
     by = await callers.admin_of(ctx, "reset")
     body = await optional_json_body(ctx.request, requests.ResetCodeRequest)
     wanted_s = None if body is None else body.expires_in
-    by_admin = by.may("admin")
-    user = await users.get_for_reset(ctx.deps, sub_of(ctx.request), by_admin=by_admin)
-    code, life_s = await password.new_reset_code(ctx.deps, by.caller, user.sub, by_admin=by_admin, life_s=wanted_s)
+    caller = by.because(body)
+    user = await users.get_for_reset(ctx.deps, caller, sub_of(ctx.request))
+    code, life_s = await password.new_reset_code(ctx.deps, caller, user.sub, life_s=wanted_s)
     return JSONResponse({"reset_code": code, "expires_in": life_s}, status_code=201)
 
 

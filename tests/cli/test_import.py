@@ -260,6 +260,16 @@ def test_unknown_fields_can_be_left_out(started: Cli) -> None:
     assert started.code("user", "import", "--ignore-unknown", "-", stdin=row) == OK
 
 
+@pytest.mark.parametrize("role", ["support", "auditor"])
+def test_roles_with_power(started: Cli, monkeypatch: pytest.MonkeyPatch, role: str) -> None:
+    """The roles of support and auditors give power over others, too, where the settings name them."""
+    monkeypatch.setenv("AUTHSVC_SUPPORT_ROLE", "support")
+    monkeypatch.setenv("AUTHSVC_AUDITOR_ROLE", "auditor")
+    row = json.dumps({"username": "ada", "password_hash": HASH, "roles": [role]})
+    assert started.code("user", "import", "-", stdin=row) == REFUSED
+    assert started.code("user", "import", "--allow-admins", "-", stdin=row) == OK
+
+
 def test_admins_are_imported_only_with_the_option(started: Cli) -> None:
     """A group `admin` of another system would administer this service."""
     row = json.dumps({"username": "ada", "password_hash": HASH, "roles": ["admin"]})

@@ -224,6 +224,8 @@ async def test_who_what_and_from_where(service: Service, clock: Clock) -> None:
         "at": clock(),
         "event": "password.reset_code",
         "actor": f"client:{service.admin[0]}",
+        "actor_name": "client:admin",
+        "user": "ada",
         "outcome": "success",
         "sub": user.sub,
         "ip": "192.0.2.1",

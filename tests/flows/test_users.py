@@ -37,7 +37,8 @@ async def test_create(service: Service, clock: Clock) -> None:
         "version": 1,
         "created_at": clock(),
     }
-    assert (await service.http.get(f"{ADA}/{user['sub']}", auth=service.admin)).json() == user
+    state = {"last_login_at": None, "locked_until": None}
+    assert (await service.http.get(f"{ADA}/{user['sub']}", auth=service.admin)).json() == user | state
     invited = (await service.http.post(ADA, json={"username": "bea"}, auth=service.admin)).json()
     assert invited["reset_code"].startswith("rst_")
     read = (await service.http.get(f"{ADA}/{invited['sub']}", auth=service.admin)).json()

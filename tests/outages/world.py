@@ -286,6 +286,16 @@ def _user(name: str, method: str, json: Json, usual: int = 200, who: Callable[[W
     )
 
 
+def _acting(name: str, act: str) -> Call:
+    return Call(
+        f"{name}, a call of its own",
+        f"POST {_SUB}/{act}",
+        lambda w: f"{_USERS}/{w.ada}/{act}",
+        auth=_admin,
+        json=lambda _: {"comment": "ticket 4711"},
+    )
+
+
 def _revoking(name: str, form: Callable[[World], dict[str, str]]) -> Call:
     return Call(f"revoke {name}", "POST /revoke", _at("/revoke"), form=form, auth=_admin)
 
@@ -375,6 +385,14 @@ CALLS = [
     Call("create a user whose name is taken", f"POST {_USERS}", _at(_USERS), 409, auth=_admin,
          json=lambda _: {"username": "ADA", "password": PASSWORD}),
     Call("list users", f"GET {_USERS}", _at(_USERS), auth=_admin, reads=True),
+    Call("find users", f"GET {_USERS}", _at(f"{_USERS}?q=a&status=active"), auth=_admin, reads=True),
+    Call("locked users", f"GET {_USERS}", _at(f"{_USERS}?locked=true"), auth=_admin, reads=True),
+    Call("sessions of all", "GET /admin/sessions", _at("/admin/sessions?client_id=app"), auth=_admin, reads=True),
+    Call("end a session of any user", "DELETE /admin/sessions/{session_id}",
+         lambda w: f"/admin/sessions/{w.phone['session_id']}", 204, auth=_admin),
+    _acting("suspend", "suspend"),
+    _acting("reinstate", "reinstate"),
+    _acting("unlock", "unlock"),
     Call("read a user", f"GET {_SUB}", lambda w: f"{_USERS}/{w.ada}", auth=_admin, reads=True),
     Call("a user's sessions", f"GET {_SUB}/sessions", lambda w: f"{_USERS}/{w.ada}/sessions", auth=_admin, reads=True),
     Call("end a user's sessions", f"DELETE {_SUB}/sessions", lambda w: f"{_USERS}/{w.ada}/sessions", 204, auth=_admin),
@@ -397,6 +415,7 @@ CALLS = [
     Call("delete a client", f"DELETE {_CLIENT}", lambda w: f"{_CLIENTS}/{w.web[0]}", 204, auth=_admin),
     Call("rotate a secret", f"POST {_CLIENT}/secret", lambda w: f"{_CLIENTS}/{w.web[0]}/secret", auth=_admin),
     Call("read the audit trail", "GET /admin/audit", _at("/admin/audit"), auth=_admin, reads=True),
+    Call("search the audit trail", "GET /admin/audit", lambda w: f"/admin/audit?sub={w.ada}", auth=_admin, reads=True),
     Call("ready?", "GET /readyz", _anew, reads=True),
 ]  # fmt: skip
 

@@ -526,7 +526,7 @@ async def test_unfit_names_log_in_like_unknown_ones(service: Service) -> None:
 )
 async def test_an_impossible_id_in_a_path(service: Service, store_calls: StoreCalls, segment: str) -> None:
     """Text that can be no id is 404 and becomes no key."""
-    for path in (f"/admin/users/{segment}", f"/admin/clients/{segment}x", f"/admin/users/{segment}/sessions"):
+    for path in (f"/admin/users/{segment}", f"/admin/clients/{segment}x", f"/admin/users/{segment}/factors"):
         store_calls.reset()
         answer = await service.http.get(path, auth=service.admin)
         assert answer.status_code == 404

@@ -11,8 +11,11 @@ from authsvc.core.factors import Factors as HeldFactors
 from authsvc.core.factors import Totp
 from authsvc.core.passkey import Passkey
 from authsvc.core.user import User
+from authsvc.flows.all_sessions import Live
+from authsvc.flows.directory import UserState
 from authsvc.flows.grants import Grant
 from authsvc.flows.sessions import SessionStatus
+from authsvc.flows.trail import Names
 from authsvc.store.audit import StoredEntry
 
 
@@ -255,6 +258,23 @@ class UserView(Answer):
         )
 
 
+class UserStateView(UserView):
+    """A user as lists show it. Times in epoch seconds."""
+
+    last_login_at: int | None = Field(
+        description="when the newest session began; null: never, or more than 400 days ago"
+    )
+    locked_until: int | None = Field(
+        description="until then, nobody can log in to this account from an unknown network, or with a second factor, "
+        "because of wrong passwords or codes; null: it is not locked"
+    )
+
+    @classmethod
+    def of_state(cls, state: UserState) -> Self:
+        shown = UserView.of(state.user).model_dump()
+        return cls(**shown, last_login_at=state.last_login_at, locked_until=state.locked_until)
+
+
 class NewUserView(UserView):
     reset_code: str | None = Field(None, description="if no password was given: sets the first one, once", repr=False)
     expires_in: int | None = Field(None, description="seconds that the code is valid")
@@ -294,7 +314,10 @@ class NewClientView(ClientView):
 
 
 class AuditView(Answer):
-    """An entry of the audit trail. A newer version of the service may have written events of its own."""
+    """An entry of the audit trail. A newer version of the service may have written events of its own.
+
+    `user`, `client` and `actor_name` are the names of today. A member is absent where there is no name.
+    """
 
     id: str
     at: float = Field(description="epoch seconds")
@@ -308,7 +331,23 @@ class AuditView(Answer):
     ip: str | None = None
     user_agent: str | None = None
     request_id: str | None = None
+    comment: str | None = Field(None, description="why, in the words of the admin")
     details: dict[str, Any] | None = None
+    user: str | None = Field(None, description="the name of `sub`")
+    client: str | None = Field(None, description="the name of `client_id`")
+    actor_name: str | None = Field(None, description="`actor` with the name in the place of the id")
+
+    @classmethod
+    def named(cls, stored: StoredEntry, names: Names) -> "AuditView":
+        """The entry with the names of the users and clients in it."""
+        entry, actor = stored.entry, names.actor(stored.entry.actor)
+        return cls.of(stored).model_copy(
+            update={
+                "user": names.users.get(entry.sub or ""),
+                "client": names.clients.get(entry.client_id or ""),
+                "actor_name": None if actor == entry.actor else actor,
+            }
+        )
 
     @classmethod
     def of(cls, stored: StoredEntry) -> "AuditView":
@@ -323,8 +362,38 @@ class Sessions(Answer):
 
 
 class Users(Answer):
-    items: list[UserView]
-    next: str | None
+    items: list[UserStateView]
+    next: str | None = Field(description="null at the end; with a filter, a page may be short before that")
+    complete: bool = Field(
+        True, description="false while the index of users is filled after an upgrade: users may be missing"
+    )
+
+
+class UserSessionView(SessionView):
+    """A session in the list of all users' sessions."""
+
+    sub: str
+    user: str | None = Field(description="the user's name")
+    client: str = Field(description="the client's name")
+
+    @classmethod
+    def of_live(cls, live: Live, client: Client) -> Self:
+        shown = SessionView.of(SessionStatus(live.handle, live.session)).model_dump()
+        return cls(**shown, sub=live.user.sub, user=live.user.username, client=client.name)
+
+
+class SessionCount(Answer):
+    sessions: int
+    exact: bool = Field(
+        description="false: there may be more, because lists have the newest 10,000 sessions, or are filled after an "
+        "upgrade"
+    )
+
+
+class UserSessions(Answer):
+    items: list[UserSessionView]
+    next: str | None = Field(description="null at the end; a page may be short before that")
+    count: SessionCount | None = Field(None, description="of the live sessions; on the first page only")
 
 
 class Clients(Answer):
@@ -334,7 +403,8 @@ class Clients(Answer):
 
 class AuditTrail(Answer):
     items: list[AuditView]
-    next: str | None
+    next: str | None = Field(description="null at the end; with a filter, a page may be short before that")
+    searched_to: float | None = Field(description="the time of the oldest event that was looked at, epoch seconds")
 
 
 class Metadata(Answer):

@@ -2,14 +2,24 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from authsvc.core.address import canonical
 from authsvc.core.authentication import LEVEL, MAX_METHODS, METHOD
 from authsvc.core.client import Permission
+from authsvc.core.event import COMMENT, check_comment
 from authsvc.core.scope import MAX_LENGTH, SCOPE
 from authsvc.core.user import MAX_ROLES, ROLE, SUB
+from authsvc.errors import InvalidRequest
 
 # The value of a field that a change leaves out. `Change.given` does not list it, so nobody reads it.
 LEFT_OUT: Any = None
@@ -36,7 +46,31 @@ def _without_defaults(schema: dict[str, Any]) -> None:
         field.pop("default", None)
 
 
-class Change(Body):
+def _comment(text: str) -> str:
+    try:
+        return check_comment(text)
+    except InvalidRequest as error:
+        raise PydanticCustomError("comment", "{why}", {"why": str(error).partition(": ")[2]}) from None
+
+
+_Line = Annotated[str, AfterValidator(_comment), WithJsonSchema({"type": "string", "pattern": f"^{COMMENT.pattern}$"})]
+Comment = Annotated[
+    _Line | None,
+    Field(description="why, for the audit trail; one line without tokens", examples=["lost phone, ticket 4711"]),
+]
+
+
+class Act(Body):
+    """The body of a change that an admin makes to others."""
+
+    comment: Comment = None
+
+    def _values(self, names: "dict[str, Any] | set[str]") -> dict[str, Any]:
+        # The comment is about the change, and not part of what is changed.
+        return {name: value for name, value in super()._values(names).items() if name != "comment"}
+
+
+class Change(Act):
     """The body of a PATCH. Fields that are left out are unchanged, so the contract has no defaults for them."""
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)

@@ -1,18 +1,20 @@
 """The bodies, forms and queries of requests. No `repr` shows a secret: errors and debuggers print them."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from authsvc.api.schemas.fields import (
     LEFT_OUT,
     AccessTtl,
+    Act,
     Address,
     Audience,
     AuthTime,
     Body,
     Change,
     ClientScope,
+    Comment,
     Digits,
     ExchangeAudience,
     Form,
@@ -34,6 +36,7 @@ from authsvc.api.schemas.fields import (
     UserAgent,
     Words,
 )
+from authsvc.core.user import ROLE
 
 _PASSWORD: dict[str, Any] = {"format": "password"}
 
@@ -110,11 +113,15 @@ class Issue(Body):
     )
 
 
-class ResetCodeRequest(Body):
+class UserAct(Act):
+    """The body of a change of a user that needs no more than a reason."""
+
+
+class ResetCodeRequest(Act):
     expires_in: ResetCodeTtl | None = Field(None, examples=[3600])
 
 
-class NewUser(Body):
+class NewUser(Act):
     username: Text = Field(examples=["ada"])
     password: str | None = Field(
         None,
@@ -139,7 +146,7 @@ class UserChange(Change):
     claims: dict[str, Any] = Field(LEFT_OUT, description="replaces all claims")
 
 
-class NewClient(Body):
+class NewClient(Act):
     name: Label = Field(examples=["orders backend"])
     public: bool = Field(False, description="an app that can't keep a secret; it has no permissions")
     permissions: Permissions = Field([])
@@ -168,7 +175,7 @@ class ClientChange(Change):
     acr: RequiredAcr = LEFT_OUT
 
 
-class SecretRotation(Body):
+class SecretRotation(Act):
     overlap_s: int | None = Field(
         None, ge=0, le=30 * 86400, description="seconds that the last secret stays valid", examples=[3600]
     )
@@ -226,10 +233,17 @@ class RevokeForm(ClientForm):
     session_id: str | None = Field(None, description="admins: this session")
     sub: Subject | None = Field(None, description="admins: every session of this user")
     all: Literal["true"] | None = Field(None, description="admins: every session there is")
+    comment: Comment = None
 
 
 class Which(Query):
     all: Literal["true", "false"] = Field("false", description="`true`: this session too")
+
+
+class Deletion(Query):
+    """The query of a DELETE by an admin, which has no body."""
+
+    comment: Comment = None
 
 
 class Page(Query):
@@ -239,6 +253,32 @@ class Page(Query):
 
 class UserPage(Page):
     username: Text | None = Field(None, description="only the user with this name, whatever its case")
+    q: Text | None = Field(None, description="users whose name or sub begins with this, by name")
+    status: Literal["active", "suspended"] | None = Field(None, description="only these, by name")
+    role: Annotated[str, StringConstraints(pattern=f"^{ROLE.pattern}$")] | None = Field(
+        None, description="only users with this role, by name"
+    )
+    locked: Literal["true"] | None = Field(
+        None, description="only users who cannot log in for a while, because of wrong passwords or codes"
+    )
+
+
+class SessionPage(Page):
+    client_id: Text | None = Field(None, description="only sessions of this client")
+    since: Digits | None = Field(
+        None, ge=0, le=10**10, description="only sessions begun at or after this, epoch seconds"
+    )
+
+
+class AuditPage(Page):
+    sub: Subject | None = Field(None, description="only events about this user")
+    actor: Text | None = Field(
+        None, description="only events caused by `user:<sub>`, `client:<client_id>`, `operator`, `service`, `anonymous`"
+    )
+    event: Text | None = Field(None, description="only this event, or all whose name begins with this word and a dot")
+    client_id: Text | None = Field(None, description="only events about this client")
+    since: Digits | None = Field(None, ge=0, le=10**10, description="not older than this, epoch seconds")
+    until: Digits | None = Field(None, ge=0, le=10**10, description="older than this, epoch seconds")
 
 
 class Requirements(Query):

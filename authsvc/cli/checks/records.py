@@ -5,7 +5,6 @@ from collections.abc import Callable
 from authsvc.cli.checks import Check, Verdict, failed, names, not_applicable, passed, unknown, warned
 from authsvc.cli.facts import Facts, Records
 from authsvc.core.client import BUILT_IN, Client
-from authsvc.core.user import ADMIN_ROLE
 
 HOUR, DAY = 3600, 86400
 
@@ -149,8 +148,13 @@ def second_factors(facts: Facts, records: Records) -> Verdict:
         return failed(
             "one is demanded, and nobody can enrol one", "set AUTHSVC_FACTOR_KEY_FILE, or install the extra passkeys"
         )
-    if records.admins and ADMIN_ROLE not in roles:
-        return warned("users with the role admin need none", f"set AUTHSVC_REQUIRE_FACTOR_FOR={ADMIN_ROLE}")
+    powerful = facts.settings.powers.roles_for("auditor")
+    lacking = [role for role in powerful if role not in roles]
+    if records.admins and lacking:
+        wanted = " ".join((*powerful, *(role for role in roles if role not in powerful)))
+        return warned(
+            f"users with the role {' or '.join(lacking)} need none", f"set AUTHSVC_REQUIRE_FACTOR_FOR={wanted}"
+        )
     return passed(f"demanded of the roles {names(roles)}" if roles else "users may enrol one; no user is an admin")
 
 
