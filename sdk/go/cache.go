@@ -30,13 +30,16 @@ func digestOfKey(key string) string {
 func keysOf(token string, user *Active) []string {
 	keys := []string{digestOfKey("session:" + handleOf(token))}
 	if user != nil {
-		keys = append(keys, digestOfKey("user:{"+user.Sub+"}"), digestOfKey("client:"+user.ClientID))
+		keys = append(keys, digestOfKey("user:{"+user.Sub+"}"))
+		for _, client := range slices.Concat([]string{user.ClientID}, user.Clients) {
+			keys = append(keys, digestOfKey("client:"+client))
+		}
 	}
 	return keys
 }
 
 // entry is a cached answer. until: when the SDK has to ask again. exp: when the token expires. used: whether a look-up
-// found the entry recently. A stream that waits for a change of its answer has an entry too, with wake only.
+// found the entry recently. A stream that waits for a change of its answer has an entry of its own, with keys and wake.
 type entry struct {
 	user       *Active           // nil: the token is inactive
 	digest     [sha256.Size]byte // of the token, so that the cache holds no token
@@ -161,9 +164,7 @@ func (c *cache) drop(one *entry) {
 			delete(c.dependents, key)
 		}
 	}
-	if one.wake != nil {
-		one.wake()
-	}
+	one.wake()
 }
 
 func (c *cache) empty() {
@@ -173,9 +174,7 @@ func (c *cache) empty() {
 	clear(c.parts[false].entries)
 	for _, dependents := range c.dependents {
 		for one := range dependents {
-			if one.wake != nil {
-				one.wake()
-			}
+			one.wake()
 		}
 	}
 	clear(c.dependents)
@@ -256,7 +255,9 @@ func (c *cache) keep(token string, user *Active, mark uint64, until, exp float64
 	for len(part.entries) >= part.size {
 		c.makeRoom(part)
 	}
-	one := &entry{user: user, digest: sha256.Sum256([]byte(token)), keys: keys, until: min(until, now()+part.maxAge), exp: exp}
+	digest := sha256.Sum256([]byte(token))
+	until = min(until, now()+part.maxAge)
+	one := &entry{user: user, digest: digest, keys: keys, until: until, exp: exp, wake: func() {}}
 	part.entries[one.digest] = one
 	c.index(one)
 }

@@ -185,9 +185,12 @@ func expect(t *testing.T, what string, got, want any) {
 
 // described returns the user as the vectors write it.
 func described(user *Active) map[string]any {
-	var claims any = map[string]any{}
+	var act, claims any = nil, map[string]any{}
 	if user.Claims != nil {
 		_ = json.Unmarshal(user.Claims, &claims)
+	}
+	if user.Act != nil {
+		_ = json.Unmarshal(user.Act, &act)
 	}
 	orNil := func(text string) any {
 		if text == "" {
@@ -211,7 +214,8 @@ func described(user *Active) map[string]any {
 		"exp": float64(user.Exp.Unix()), "iat": float64(user.Iat.Unix()), "auth_time": authTime,
 		"scope": user.Scope, "scopes": list(strings.Fields(user.Scope)), "username": orNil(user.Username),
 		"roles": list(user.Roles), "amr": list(user.AMR), "acr": orNil(user.ACR),
-		"vouched_by": orNil(user.VouchedBy), "token_use": orNil(user.TokenUse), "aud": list(user.Aud),
+		"vouched_by": orNil(user.VouchedBy), "token_use": orNil(user.TokenUse), "act": act,
+		"clients": list(user.Clients), "aud": list(user.Aud),
 		"version": float64(user.Version), "claims": claims,
 	}
 }

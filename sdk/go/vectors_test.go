@@ -95,6 +95,7 @@ func TestVectorsOfDigests(t *testing.T) {
 			Active   bool
 			Sub      string
 			ClientID string `json:"client_id"`
+			Clients  []string
 			Digests  []string
 		}
 	}
@@ -109,7 +110,7 @@ func TestVectorsOfDigests(t *testing.T) {
 	for _, one := range read.Answers {
 		var user *Active
 		if one.Active {
-			user = &Active{Sub: one.Sub, ClientID: one.ClientID}
+			user = &Active{Sub: one.Sub, ClientID: one.ClientID, Clients: one.Clients}
 		}
 		digests := append(keysOf(one.Token, user), all...)
 		sort.Strings(digests)

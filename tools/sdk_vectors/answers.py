@@ -63,6 +63,15 @@ def _without(name: str) -> dict[str, Any]:
     return {other: value for other, value in GOOD.items() if other != name}
 
 
+# A token that the client `orders` got in exchange for one of the client `web`.
+_EXCHANGED: dict[str, object] = {name: value for name, value in GOOD.items() if name != "recheck_at"} | {
+    "client_id": "orders",
+    "token_use": "exchanged",
+    "act": {"sub": "orders"},
+    "cache": {"clients": ["web"], "recheck_at": GOOD["recheck_at"]},
+}
+_NO_OBJECTS: dict[str, object] = {"null": None, "text": "orders", "a number": 7, "a list": ["orders"]}
+
 # Bodies by name.
 ANSWERS: dict[str, object] = {
     "the least": {name: GOOD[name] for name in _LEAST},
@@ -82,6 +91,16 @@ ANSWERS: dict[str, object] = {
     "vouched for": GOOD | {"vouched_by": "crm"},
     "a key": GOOD | {"token_use": "key"},
     "a token of a client": {name: GOOD[name] for name in _LEAST} | {"sub": "app", "token_use": "client"},
+    "an exchanged token": _EXCHANGED,
+    "exchanged twice": _EXCHANGED | {"act": {"sub": "stock", "act": {"sub": "orders"}}},
+    **{f"act is {what}": _EXCHANGED | {"act": value} for what, value in _NO_OBJECTS.items()},
+    **{f"cache is {what}": _EXCHANGED | {"cache": value} for what, value in _NO_OBJECTS.items()},
+    **{
+        f"clients in cache is {what}": _EXCHANGED | {"cache": {"clients": value, "recheck_at": GOOD["recheck_at"]}}
+        for what, value in {"null": None, "text": "web", "a list of numbers": [1]}.items()
+    },
+    "cache without clients": _EXCHANGED | {"cache": {"recheck_at": GOOD["recheck_at"]}},
+    "cache without recheck_at": _EXCHANGED | {"cache": {"clients": ["web"]}, "recheck_at": GOOD["recheck_at"]},
     **{
         f"{name} is {what}": GOOD | {name: value}
         for name in ("vouched_by", "token_use")

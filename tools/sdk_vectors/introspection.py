@@ -145,8 +145,14 @@ async def _outcome(wire: Wire, audience: str | None) -> dict[str, Any]:
         "acr": user.acr,
         "vouched_by": user.vouched_by,
         "token_use": user.token_use,
+        "act": _plain(user.act),
+        "clients": list(user.clients),
         "aud": list(user.aud),
         "version": user.version,
-        "claims": json.loads(json.dumps(user.claims, default=dict)),
+        "claims": _plain(user.claims),
     }
     return {"answer": "active", "cacheable": dated and timed.recheck_at is not None, "user": fields}
+
+
+def _plain(value: object) -> Any:
+    return json.loads(json.dumps(value, default=dict))

@@ -1,5 +1,6 @@
 """Vectors of token shapes and of the digests of keys."""
 
+from dataclasses import replace
 from typing import Any
 
 from authsvc_sdk.answers import INACTIVE, Active
@@ -106,6 +107,7 @@ def digests() -> dict[str, Any]:
         (KEY, user(KEY)),
         (WORDED, user(WORDED)),
         (FOREIGN, user(FOREIGN)),
+        (TOKEN, replace(user(TOKEN, client_id="orders"), clients=("web", "mobile"))),
     ]
     every = [key_digest(f"client:{own}"), key_digest("service")]
     return {
@@ -117,6 +119,7 @@ def digests() -> dict[str, Any]:
                 "active": answer is not None,
                 "sub": answer.sub if answer else None,
                 "client_id": answer.client_id if answer else None,
+                "clients": list(answer.clients) if answer else [],
                 "digests": sorted([*_keys_of(token, answer or INACTIVE), *every]),
             }
             for token, answer in answers

@@ -27,8 +27,12 @@ export class Active {
   readonly acr: string | undefined = undefined;
   /** The client by whose word the user was authenticated elsewhere. Undefined: the user logged in at the service. */
   readonly vouchedBy: string | undefined = undefined;
-  /** `key` for a key, `client` if the token speaks for a client itself and for no user. Undefined: a session. */
+  /** `key` for a key, `client` if the token speaks for no user, `exchanged` if `act` tells who got it. Undefined: a session. */
   readonly tokenUse: string | undefined = undefined;
+  /** The client that acts for the user with an exchanged token, as `{ sub, act? }` (RFC 8693 section 4.1). */
+  readonly act: Readonly<Record<string, unknown>> | undefined = undefined;
+  /** The clients on which the token depends besides `clientId`. */
+  readonly clients: readonly string[] = [];
   /** The resource servers that the token is for. Empty: for all of them. */
   readonly aud: readonly string[] = [];
   /** Rises with every change to the user. */
@@ -82,8 +86,7 @@ export function read(body: unknown, token: string, audience?: string): TimedAnsw
   if (!isObject(body) || typeof body["active"] !== "boolean") {
     throw new Unavailable("the service's answer is not an introspection");
   }
-  const recheckAt = Number.isInteger(body["recheck_at"]) ? (body["recheck_at"] as number) : undefined;
-  if (!body["active"]) return { answer: INACTIVE, recheckAt };
+  if (!body["active"]) return { answer: INACTIVE, recheckAt: undefined };
   let active: Active;
   try {
     active = activeOf(body);
@@ -94,7 +97,8 @@ export function read(body: unknown, token: string, audience?: string): TimedAnsw
   if (body["token_type"] !== "Bearer" || (audience !== undefined && !active.aud.includes(audience))) {
     return { answer: INACTIVE, recheckAt: undefined };
   }
-  return { answer: active, recheckAt };
+  const { recheck_at: recheckAt } = "cache" in body ? object(body["cache"]) : body;
+  return { answer: active, recheckAt: Number.isInteger(recheckAt) ? (recheckAt as number) : undefined };
 }
 
 /** The space-separated words of a scope. */
@@ -105,7 +109,6 @@ export function words(scope: string): string[] {
 function activeOf(body: Record<string, unknown>): Active {
   // A default replaces a member that is absent, but not one that is null.
   const { scope = "", roles = [], amr = [], aud = [], version = 0, claims = {} } = body;
-  if (!isObject(claims)) throw new TypeError("not an object");
   return new Active({
     sub: text(body["sub"]),
     clientId: text(body["client_id"]),
@@ -120,14 +123,21 @@ function activeOf(body: Record<string, unknown>): Active {
     acr: optionalText(body["acr"]),
     vouchedBy: optionalText(body["vouched_by"]),
     tokenUse: optionalText(body["token_use"]),
+    act: "act" in body ? object(body["act"]) : undefined,
+    clients: "cache" in body ? texts(object(body["cache"])["clients"]) : [],
     aud: typeof aud === "string" ? [aud] : texts(aud), // RFC 7519 section 4.1.3: one audience may be a string
     version: number(version),
-    claims,
+    claims: object(claims),
   });
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function object(value: unknown): Record<string, unknown> {
+  if (!isObject(value)) throw new TypeError("not an object");
+  return value;
 }
 
 function text(value: unknown): string {

@@ -30,7 +30,9 @@ export function keyDigest(key: string): string {
 /** The keys (digests) on which the answer about the token depends, besides those of all answers. */
 export function keysOf(token: string, answer: Answer): string[] {
   const keys = [`session:${handleOf(token)}`];
-  if (answer.active) keys.push(`user:{${answer.sub}}`, `client:${answer.clientId}`);
+  if (answer.active) {
+    keys.push(`user:{${answer.sub}}`, ...[answer.clientId, ...answer.clients].map((client) => `client:${client}`));
+  }
   return keys.map(keyDigest);
 }
 

@@ -45,8 +45,8 @@ test("digests: keys", () => {
 
 test("digests: answers", () => {
   const { own_client_id: own, answers } = vectors("digests");
-  for (const { token, active, sub, client_id: clientId, digests } of answers) {
-    const answer = active ? user({ sub, clientId, sessionId: handleOf(token) }) : INACTIVE;
+  for (const { token, active, sub, client_id: clientId, clients, digests } of answers) {
+    const answer = active ? user({ sub, clientId, clients, sessionId: handleOf(token) }) : INACTIVE;
     const all = [...keysOf(token, answer), keyDigest(`client:${own}`), keyDigest("service")];
     assert.deepEqual(all.sort(), digests);
   }
