@@ -28,10 +28,19 @@ async def step_up(deps: Deps, caller: Caller, me: Active, *, cookie: bool) -> In
     Raises AccessDenied if there is nothing that the user could prove here.
     """
     account = await _account(deps, me)
-    methods = methods_for(deps, account.factors) if account.has_factor else _password_of(me, account)
+    methods = _methods(deps, me, account)
     if not methods:
         raise AccessDenied("this account has nothing that could be proven here")
     return await _begun(deps, caller, me, account, methods, cookie=cookie)
+
+
+async def methods_of(deps: Deps, me: Active) -> tuple[str, ...]:
+    """The methods by which a step-up of this session could be completed; empty if there is none."""
+    return _methods(deps, me, await _account(deps, me))
+
+
+def _methods(deps: Deps, me: Active, account: Account) -> tuple[str, ...]:
+    return methods_for(deps, account.factors) if account.has_factor else _password_of(me, account)
 
 
 async def demand_factor(deps: Deps, caller: Caller, me: Active) -> InsufficientAuthorization:
