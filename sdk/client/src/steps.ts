@@ -15,17 +15,34 @@ export interface StepOptions {
   trustDevice?: boolean;
 }
 
+/** A login that the user's first factor has completed. recoveryCodes: show them, they come this once. */
+export interface Enrolled {
+  readonly done: true;
+  readonly recoveryCodes: readonly string[];
+}
+
+/** An authenticator app that waits for its first code. secret: to type into the app. uri: for a QR code. */
+export interface NewApp {
+  readonly secret: string;
+  readonly uri: string;
+  /** Throws Refused (`invalid_grant`) for a wrong code: let the user try again. */
+  confirm(code: string): Promise<Enrolled>;
+}
+
 export const DONE = { done: true } as const;
 export type Login = typeof DONE | LoginStep;
 
 /** A login that needs one more step. Call the method of the step that the user has chosen. */
 export class LoginStep {
   readonly done = false;
-  /** The steps that are possible: `totp`, `recovery`, `passkey`, `password`, or `enrol`. */
+  /**
+   * The steps that are possible: `totp`, `recovery`, `passkey`, `password`; or `enrol` alone, for a user who has to add a
+   * first factor: see `enrolApp` and `enrolPasskey`.
+   */
   readonly methods: readonly string[];
   /** When the login ends without a step, by the clock of this device, in milliseconds. */
   readonly expiresAt: number;
-  /** The handle of this login, for calls that this class does not make (`/factors/totp` with `enrol`). */
+  /** The token of this login, for calls that this class does not make. */
   readonly authSession: string;
 
   constructor(
@@ -56,6 +73,34 @@ export class LoginStep {
     const { trustDevice, ...passkey } = options;
     const found = await assertion(this.steps, { auth_session: this.authSession }, passkey);
     return this.step("/login/passkey", found, trustDevice === undefined ? {} : { trustDevice });
+  }
+
+  /** Begin to set up an authenticator app as the user's first factor. name: by which the user recognises it. */
+  async enrolApp(name?: string): Promise<NewApp> {
+    const auth_session = this.authSession;
+    const begun = await this.steps.wire.post("/factors/totp", { auth_session, name });
+    if (begun.status !== 201) throw refusal(begun);
+    const { id, secret, uri } = begun.body;
+    const path = `/factors/totp/${String(id)}/confirm`;
+    const confirm = (code: string): Promise<Enrolled> => this.enrolled(path, { auth_session, code });
+    return { secret: String(secret), uri: String(uri), confirm };
+  }
+
+  /** Create a passkey as the user's first factor. */
+  async enrolPasskey(name?: string): Promise<Enrolled> {
+    const auth_session = this.authSession;
+    const asked = await this.steps.wire.post("/factors/passkeys/options", { auth_session });
+    if (asked.status !== 200) throw refusal(asked);
+    const credential = await this.steps.authenticator.create(asked.body["publicKey"] as Json);
+    return this.enrolled("/factors/passkeys", { auth_session, credential, name });
+  }
+
+  private async enrolled(path: string, body: Json): Promise<Enrolled> {
+    const answer = await this.steps.wire.post(path, body);
+    if (answer.status !== 200) throw refusal(answer);
+    await this.steps.keep(answer.body);
+    const codes = answer.body["recovery_codes"];
+    return { done: true, recoveryCodes: Array.isArray(codes) ? codes.map(String) : [] };
   }
 
   private async step(path: string, body: Json, options: StepOptions = {}): Promise<Login> {

@@ -42,7 +42,7 @@ describe("steps", { skip: missing }, () => {
     folder = mkdtempSync(join(tmpdir(), "authsvc-key-"));
     const file = join(folder, "factor.key");
     writeFileSync(file, randomBytes(32).toString("base64"), { mode: 0o600 });
-    service = await startService({ AUTHSVC_FACTOR_KEY_FILE: file });
+    service = await startService({ AUTHSVC_FACTOR_KEY_FILE: file, AUTHSVC_REQUIRE_FACTOR_FOR: "editor" });
     gateway = await startGateway(service);
   });
   after(async () => {
@@ -125,6 +125,36 @@ describe("steps", { skip: missing }, () => {
     await assert.rejects(step.password("wrong"), Refused);
     assert.equal((await step.password(PASSWORD)).done, true);
     assert.equal((await me()).status, 200);
+  });
+
+  test("a user who has to have a factor sets up an app, and is logged in", async () => {
+    const credentials = { username: `user${++number}`, password: PASSWORD };
+    await service.user(credentials.username, { roles: ["editor"] });
+    const step = await patiently(() => auth.logIn(credentials));
+    assert.deepEqual(step.methods, ["enrol"]);
+    const added = await step.enrolApp("my phone");
+    assert(added.uri.startsWith("otpauth://totp/"));
+    await assert.rejects(added.confirm("000000"), (error) => error instanceof Refused && error.error === "invalid_grant");
+    assert.equal(await auth.isLoggedIn(), false);
+    const app = new App(added.secret);
+    const { done, recoveryCodes } = await added.confirm(app.code());
+    assert.equal(done, true);
+    assert.equal(recoveryCodes.length, 10);
+    assert.equal((await me()).status, 200);
+    await auth.logOut();
+    const next = await patiently(() => auth.logIn(credentials));
+    assert.equal((await next.totp(app.code())).done, true);
+  });
+
+  test("enrolling ends with its login", async () => {
+    const credentials = { username: `user${++number}`, password: PASSWORD };
+    await service.user(credentials.username, { roles: ["editor"] });
+    const [step, other] = [await patiently(() => auth.logIn(credentials)), await patiently(() => auth.logIn(credentials))];
+    const added = await step.enrolApp();
+    await added.confirm(new App(added.secret).code());
+    const dead = (error) => error instanceof Refused && error.error === "invalid_session";
+    await assert.rejects(step.enrolApp(), dead);
+    await assert.rejects(other.enrolApp(), dead);
   });
 
   test("a refresh that needs a step says so, and keeps the session", async () => {
