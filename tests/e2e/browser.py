@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,12 @@ _STARTS_WITHIN_S = 60
 
 
 class Page:
-    """One tab. Calls of the protocol are made in turn; events are passed over."""
+    """One tab. Calls of the protocol are made in turn. events: those that came meanwhile."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self._id = 0
+        self.events: list[dict[str, Any]] = []
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._id += 1
@@ -34,10 +36,31 @@ class Page:
                 assert "error" not in message, f"{method}: {message['error']}"
                 result: dict[str, Any] = message["result"]
                 return result
+            self.events.append(message)
 
     def open(self, url: str) -> None:
         self.call("Page.navigate", url=url)
         until(lambda: self.run(f"location.href === {json.dumps(url)} && document.readyState === 'complete'"), 30)
+
+    def loads(self, script: str) -> None:
+        """Run a script that leaves the page, such as a click, and wait for the page that follows."""
+        self.run("window.isLeft = true")
+        self.run(script)
+        until(lambda: self.run("!window.isLeft && document.readyState === 'complete'"), 30)
+
+    def picture(self, path: Path, *, whole: bool = True) -> None:
+        """Save a picture. whole: of the whole page, and not only of the window."""
+        form = path.suffix.removeprefix(".")
+        quality = {"quality": 85} if form == "webp" else {}
+        taken = self.call("Page.captureScreenshot", format=form, captureBeyondViewport=whole, **quality)
+        path.write_bytes(b64decode(taken["data"]))
+
+    def resize(self, width: int, height: int = 800, *, phone: bool = False) -> None:
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
+
+    def prefer(self, scheme: str) -> None:
+        """Prefer a light or a dark page, as the system's settings do."""
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def run(self, script: str) -> Any:
         """The value of a script. A promise is awaited. Fails if the script throws."""
