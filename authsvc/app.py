@@ -18,7 +18,7 @@ from authsvc.api.route import Route
 from authsvc.api.routes import ROUTES
 from authsvc.core.token import HANDLE_LENGTH
 from authsvc.driver.deadline import request_budget
-from authsvc.errors import AuthError
+from authsvc.errors import AuthError, StartupError
 from authsvc.flows.deps import Deps
 from authsvc.web.context import RequestContext
 from authsvc.web.errors import answer, answer_http, answer_unexpected
@@ -50,7 +50,8 @@ def build(deps: Deps) -> ASGIApp:
             for row in ROUTES
             if row.capability is None or row.capability in deps.settings.capabilities
             for path in dict.fromkeys((row.path, row.path + issuer_path if row.well_known else row.path))
-        ],
+        ]
+        + _pages(deps),
         exception_handlers={AuthError: answer, HTTPException: answer_http, Exception: answer_unexpected},
     )
     app.router.redirect_slashes = False
@@ -62,6 +63,17 @@ def build(deps: Deps) -> ASGIApp:
     service: ASGIApp = RequestMetrics(ResponseHeaders(inner), deps.metrics)
     share = deps.settings.access_log_share
     return AccessLog(service, share, deps.settings.foreign_key_prefixes) if share else service
+
+
+def _pages(deps: Deps) -> list[routing.BaseRoute]:
+    """The pages for people on the public port. Raises StartupError."""
+    if "account" not in deps.settings.capabilities:
+        return []
+    try:
+        from authsvc.console.account.site import account_routes  # needs the extra `pages`
+    except ModuleNotFoundError as missing:
+        raise StartupError(f"AUTHSVC_ACCOUNT_PAGES takes the extra pages: {missing.name} is not installed") from None
+    return account_routes(deps)
 
 
 def endpoint_of(route: Route) -> Endpoint:

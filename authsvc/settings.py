@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -38,6 +39,8 @@ _PATTERNS = {
     "redis_url": "must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, "
     "the last two also as rediss+…",
     "issuer": "must be a whole URL with its scheme, such as https://auth.example.org",
+    "app_name": "must be a line of at most 60 visible characters, without a colon",
+    "app_colour": "must be a colour of six hexadecimal digits, such as #3355cc",
     "app_scope": "must be words of printable ASCII, without quotes and backslashes, with single spaces between",
     "passkey_rp_id": "must be a domain, in lower case, such as example.org",
     "passkey_origins": "must be whole origins such as https://app.example.org or android:apk-key-hash:…",
@@ -244,6 +247,23 @@ class Settings(BaseModel):
         (),
         description="how keys begin that another system issued and `authsvc key import` takes, such as `sk_live_`",
     )
+    account_pages: bool = Field(
+        False, description="whether to serve pages for users under `/account`; takes the extra `pages`"
+    )
+    app_name: Annotated[str, Field(pattern=r"^[^:\x00-\x1f\x7f-\x9f]{1,60}$")] | None = Field(
+        None,
+        description="name of the application on the account pages, in authenticator apps and in passkeys; by default "
+        "the issuer's host",
+    )
+    app_colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = Field(
+        None, description="colour of the account pages, such as `#3355cc`; it is made darker or lighter where needed"
+    )
+    app_logo: FilePath | None = Field(
+        None, description="file with the logo of the account pages: SVG, PNG, JPEG or WebP, at most 256 KiB"
+    )
+    app_texts: FilePath | None = Field(
+        None, description="TOML file with texts of the account pages, for another language; missing ones are English"
+    )
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="port where Prometheus reads the metrics; by default there is none"
     )
@@ -328,7 +348,8 @@ class Settings(BaseModel):
         totp: set[Capability] = {"totp"} if self.factor_key else set()
         passkeys: set[Capability] = {"passkeys"} if self.relying_party and find_spec("fido2") else set()
         factors: set[Capability] = {"factors"} if totp or passkeys else set()
-        return frozenset(totp | passkeys | factors)
+        account: set[Capability] = {"account"} if self.account_pages else set()
+        return frozenset(totp | passkeys | factors | account)
 
     @cached_property
     def relying_party(self) -> RelyingParty | None:
@@ -357,6 +378,11 @@ class Settings(BaseModel):
     @cached_property
     def base_url(self) -> str:
         return _base_url(self.issuer, self.host, self.port)
+
+    @property
+    def app_title(self) -> str:
+        """The name by which people recognise this service."""
+        return self.app_name or urlsplit(self.base_url).hostname or "authsvc"
 
 
 def _base_url(issuer: str | None, host: str | None, port: int | None) -> str:

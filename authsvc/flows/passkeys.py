@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from authsvc import passkeys
 from authsvc.core import passkey as rules
@@ -79,8 +78,7 @@ async def creation_options(deps: Deps, guard: Guard, of: str, sub: str) -> dict[
     _refuse_more(factors)
     challenge = rules.new_challenge(deps.clock(), user_handle=factors.user_handle or rules.new_user_handle())
     await deps.store.challenges.put(of, challenge)
-    site = urlsplit(deps.settings.base_url).hostname or "authsvc"
-    name = account.user.username or account.user.sub
+    name, site = account.user.username or account.user.sub, deps.settings.app_title
     return rules.creation_options(_party(deps), challenge, name=name, site=site, held=factors.passkeys)
 
 

@@ -4,7 +4,6 @@ from base64 import b32decode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from authsvc.core import token as tokens
 from authsvc.core import totp as codes
@@ -54,8 +53,8 @@ async def enrol(deps: Deps, guard: Guard, user: User, name: str | None) -> Enrol
     await register_key(deps, key)
     await change(deps, user.sub, guard, enrolling)
     seed = key.seed(user.sub, app.id, nonce)
-    issuer = urlsplit(deps.settings.base_url).hostname or "authsvc"
-    return Enrolment(app.id, codes.as_text(seed), codes.uri(seed, issuer, user.username or user.sub))
+    uri = codes.uri(seed, deps.settings.app_title, user.username or user.sub)
+    return Enrolment(app.id, codes.as_text(seed), uri)
 
 
 async def register_key(deps: Deps, key: FactorKey) -> None:

@@ -1,0 +1,1 @@
+"""The account pages: logging in, one's devices, password, second factors, keys and recent activity."""

@@ -1,0 +1,43 @@
+"""What happened in the account lately: the user's own part of the audit trail."""
+
+from starlette.responses import Response
+
+from authsvc.console.account.frame import me_of, show, texts
+from authsvc.console.context import PageContext
+from authsvc.flows import activity as flow
+from authsvc.store.audit import StoredEntry, is_cursor
+
+PER_PAGE = 25
+
+
+async def activity(ctx: PageContext) -> Response:
+    """A page of events, newest first."""
+    me = await me_of(ctx)
+    before = ctx.request.query_params.get("before")
+    t = texts(ctx)
+    known = frozenset(name.removeprefix("event.") for name in t.by_name if name.startswith("event."))
+    found, older = await flow.of_user(
+        ctx.deps, me.active.user.sub, known, before=before if before and is_cursor(before) else None, limit=PER_PAGE
+    )
+    return show(
+        ctx,
+        "activity.html",
+        here="activity",
+        me=me.active.user,
+        events=[_view(stored) for stored in found],
+        older=older,
+        first=before is None,
+    )
+
+
+def _view(stored: StoredEntry) -> dict[str, object]:
+    """What the page shows of an event. by_other: somebody else did it, such as an admin, whose address is not shown."""
+    entry = stored.entry
+    by_other = entry.actor not in (f"user:{entry.sub}", "anonymous", "service")
+    return {
+        "at": stored.at,
+        "name": entry.event,
+        "by_other": by_other,
+        "ip": None if by_other else entry.ip,
+        "user_agent": None if by_other else entry.user_agent,
+    }
