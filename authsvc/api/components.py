@@ -66,6 +66,11 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": f"^[0-9A-Za-z]{{{HANDLE_LENGTH}}}$"},
         "example": "4fQ0kzPq1LxA",
     },
+    "key_id": {
+        "description": "the key's public id",
+        "schema": {"type": "string", "pattern": f"^[0-9A-Za-z]{{{HANDLE_LENGTH}}}$"},
+        "example": "4fQ0kzPq1LxA",
+    },
     "client_id": {
         "description": "the client's id",
         "schema": {"type": "string", "pattern": f"^{CLIENT_ID.pattern}$"},

@@ -19,7 +19,7 @@ from authsvc.api.route import (
     Route,
     SetsCookie,
 )
-from authsvc.api.schemas import answers, passkeys, requests
+from authsvc.api.schemas import answers, api_keys, passkeys, requests
 from authsvc.metrics import Call
 
 _NEW_PASSWORD = (e.WeakPassword, e.TooManyAttempts, e.TooManyChanges, e.Overloaded)
@@ -102,8 +102,8 @@ ROUTES: tuple[Route, ...] = (
                   e.UnsupportedGrantType, e.TooManyChanges, e.TooManyTokens)),
     Route("POST", "/introspect", "tokens.introspect", "Who is this, right now? (RFC 7662)", "tokens", CLIENT_BY_FORM,
           about="Unknown tokens, expired tokens, revoked tokens and tokens for other audiences get the same answer: "
-                "`active: false` and nothing else. So does anything that is no access token, such as a refresh token, "
-                "whatever `token_type_hint` says.",
+                "`active: false` and nothing else. So does anything that is neither an access token nor a key, such as "
+                "a refresh token, whatever `token_type_hint` says.",
           takes=requests.IntrospectForm, max_body=MAX_ANONYMOUS_BODY, gives=answers.Introspection,
           errors=(e.UnauthorizedClient,)),
     Route("POST", "/introspect/batch", "tokens.introspect_batch", "The same for up to 1,000 tokens", "tokens", CLIENT,
@@ -139,21 +139,22 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/me", "account.who_am_i", "Who am I?", "account", USER, gives=answers.MeView),
     Route("GET", "/sessions", "account.list_sessions", "List my sessions", "account", USER, gives=answers.Sessions),
     Route("DELETE", "/sessions", "account.end_sessions", "End all my other sessions", "account", USER,
-          about="Also ends logins and refreshes that are under way.",
+          about="Also ends logins and refreshes that are under way. The user's keys go on, but end with `?all=true`.",
           query=requests.Which, status=204, errors=(e.TooManyChanges, e.InsufficientUserAuthentication),
           sets_cookie=SetsCookie(204, _COOKIE + "expired, if the session of the cookie ended too")),
     Route("DELETE", "/sessions/{session_id}", "account.end_session", "End one of my sessions", "account", USER,
           status=204, errors=(e.NotFound, e.InsufficientUserAuthentication),
           sets_cookie=SetsCookie(204, _COOKIE + "expired, if the session of the cookie ended")),
     Route("POST", "/password", "account.change_password", "Change my password", "account", USER,
-          about="Ends every other session. This session gets new tokens, or a new cookie and 204.",
+          about="Ends every other session. This session gets new tokens, or a new cookie and 204. The user's keys "
+                "go on, unless `end_keys` is true.",
           takes=requests.PasswordChange, gives=answers.Tokens,
           errors=(e.WrongPassword, e.InsufficientUserAuthentication, *_NEW_PASSWORD),
           sets_cookie=SetsCookie(204, _COOKIE + "the new one")),
     Route("POST", "/password/reset", "account.reset_password", "Set a password with a reset code", "account",
           ANYONE_OR_CLIENT,
-          about="The code works once. Every session of the user ends. Only with `ip` a client authenticates, by HTTP "
-                "Basic, as at `/login`.",
+          about="The code works once. Every session and key of the user ends. Only with `ip` a client "
+                "authenticates, by HTTP Basic, as at `/login`.",
           takes=requests.PasswordReset, max_body=MAX_ANONYMOUS_BODY, status=204,
           errors=(e.InvalidGrant, e.InvalidClient, e.UnauthorizedClient, *_NEW_PASSWORD)),
     Route("GET", "/factors", "factors.list_factors", "List my second factors", "account", USER, gives=answers.Factors,
@@ -186,6 +187,23 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/factors/recovery-codes", "factors.replace_recovery_codes", "Make new recovery codes", "account",
           USER_RECENTLY, gives=answers.RecoveryCodes, status=201, errors=(e.TooManyChanges,), capability="factors",
           about="The old ones stop working."),
+    Route("POST", "/keys", "api_keys.create_key", "Make a key for a program", "account", USER_RECENTLY,
+          about="A key is a bearer token for resource servers that lives for 90 days by default and a year at most. It "
+                "speaks for its user, within the scope and the audience of the session that makes it. It survives the "
+                "logout and a change of the password, and opens no call of the account. A user has at most 10,000.",
+          takes=api_keys.NewKey, gives=api_keys.NewKeyView, status=201, errors=(e.InvalidScope, e.TooManyChanges)),
+    Route("GET", "/keys", "api_keys.list_keys", "List my keys", "account", USER,
+          about="The keys that end first go first. A page may have fewer keys than `limit`; `next` tells whether there "
+                "are more.",
+          query=requests.Page, gives=api_keys.Keys),
+    Route("POST", "/keys/{key_id}/rotate", "api_keys.rotate_key", "Give one of my keys another secret", "account",
+          USER_RECENTLY,
+          about="`key_id` and `exp` stay. The last secret stays valid for the overlap, a day by default; an earlier "
+                "one stops working at once.",
+          takes=api_keys.KeyRotation, optional_body=True, gives=api_keys.NewKeyView,
+          errors=(e.NotFound, e.TooManyChanges)),
+    Route("DELETE", "/keys/{key_id}", "api_keys.revoke_key", "Revoke one of my keys", "account", USER, status=204,
+          errors=(e.NotFound, e.InsufficientUserAuthentication)),
     Route("POST", "/admin/users", "users.create_user", "Register a user", "users", ADMIN,
           takes=requests.NewUser, gives=answers.NewUserView, status=201,
           errors=(e.UsernameTaken, e.WeakPassword, e.Overloaded)),
@@ -197,12 +215,20 @@ ROUTES: tuple[Route, ...] = (
           AUDITOR,
           gives=answers.Sessions, errors=(e.NotFound,)),
     Route("DELETE", "/admin/users/{sub}/sessions", "users.end_user_sessions", "End a user's sessions", "users",
-          SUPPORT, query=requests.Deletion, status=204, errors=(e.NotFound,)),
+          SUPPORT, about="And the user's keys.", query=requests.Deletion, status=204, errors=(e.NotFound,)),
     Route("GET", "/admin/users/{sub}/factors", "factors.list_user_factors", "List a user's second factors", "users",
           AUDITOR, gives=answers.Factors, errors=(e.NotFound,), capability="factors"),
     Route("DELETE", "/admin/users/{sub}/factors", "factors.remove_user_factors", "Remove a user's second factors",
           "users", ADMIN, query=requests.Deletion, status=204, errors=(e.NotFound,), capability="factors",
           about="Every session of the user ends."),
+    Route("GET", "/admin/users/{sub}/keys", "api_keys.list_user_keys", "List a user's keys", "users", ADMIN,
+          query=requests.Page, gives=api_keys.Keys, errors=(e.NotFound,)),
+    Route("POST", "/admin/users/{sub}/keys", "api_keys.create_user_key", "Make a key for a user", "users", ADMIN,
+          about="Scope and audience stay within those of the client `client_id`. Its cut-off ends the key, too.",
+          takes=api_keys.NewUserKey, gives=api_keys.NewKeyView, status=201, errors=(e.NotFound, e.InvalidScope)),
+    Route("DELETE", "/admin/users/{sub}/keys", "api_keys.revoke_user_keys", "Revoke all keys of a user", "users", ADMIN,
+          about="One key: `POST /revoke` with its `key_id` as `session_id`.",
+          status=204, errors=(e.NotFound,)),
     Route("POST", "/admin/users/{sub}/reset-code", "users.create_reset_code", "Make a password reset code", "users",
           SUPPORT,
           about="A client with the permission `reset` may make one, too. Only admins may make one for a user who has "

@@ -12,8 +12,8 @@ from authsvc.errors import InvalidRequest
 # Why somebody did something, for people who read the trail.
 COMMENT: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,500}")
 
-# The scope of an event that ends sessions: one session, or all sessions of a user, a client or the service.
-Ends = Literal["session", "user", "client", "service"]
+# The scope of an event that ends sessions: one session, or all of a user, a client or the service, or a user's keys.
+Ends = Literal["session", "user", "keys", "client", "service"]
 
 
 class Event(StrEnum):
@@ -37,6 +37,10 @@ class Event(StrEnum):
     FACTOR_REMOVED = "factor.removed"
     FACTOR_THROTTLED = "factor.throttled"
     FACTORS_IMPORTED = "factors.imported"
+    KEY_CREATED = "key.created"
+    KEY_REVOKED = "key.revoked"
+    KEY_ROTATED = "key.rotated"
+    KEYS_IMPORTED = "keys.imported"
     LOGIN_FAILED = "login.failed"
     LOGIN_PENDING = "login.pending"
     LOGIN_SUCCEEDED = "login.succeeded"
@@ -62,6 +66,7 @@ class Event(StrEnum):
     USER_CREATED = "user.created"
     USER_CUT_OFF = "user.cut_off"
     USER_DELETED = "user.deleted"
+    USER_KEYS_CUT_OFF = "user.keys_cut_off"
     USER_REINSTATED = "user.reinstated"
     USER_SUSPENDED = "user.suspended"
     USER_UNLOCKED = "user.unlocked"
@@ -77,6 +82,7 @@ class Event(StrEnum):
 
 _ENDS: dict[str, Ends] = {
     Event.SESSION_ENDED: "session",
+    Event.KEY_REVOKED: "session",
     Event.TOKEN_REUSED: "session",
     Event.PASSWORD_CHANGED: "user",
     Event.PASSWORD_RESET: "user",
@@ -84,6 +90,7 @@ _ENDS: dict[str, Ends] = {
     Event.USER_CUT_OFF: "user",
     Event.USER_DELETED: "user",
     Event.USER_SUSPENDED: "user",
+    Event.USER_KEYS_CUT_OFF: "keys",
     Event.CLIENT_CUT_OFF: "client",
     Event.CLIENT_DELETED: "client",
     Event.SERVICE_CUT_OFF: "service",

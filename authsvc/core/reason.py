@@ -18,4 +18,6 @@ class Reason(StrEnum):
     USER_CUT_OFF = "cut off by the user's epoch"
     CLIENT_GONE = "client deleted"
     CLIENT_CUT_OFF = "cut off by the client's epoch"
+    KEYS_CUT_OFF = "cut off by the epoch of the user's keys"
+    OUTSIDE = "not from a network of the key"
     SERVICE_CUT_OFF = "cut off by the service's epoch"

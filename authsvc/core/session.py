@@ -5,12 +5,15 @@ tokens change.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import ip_network
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Self
 
 from authsvc.core import exchanged, spent
 from authsvc.core import refresh_token as refresh_tokens
 from authsvc.core import scope as scopes
+from authsvc.core.address import Network, is_within
 from authsvc.core.authentication import Authentication, Vouched, level
 from authsvc.core.client import Client, Lifetimes
 from authsvc.core.exchanged import Chain, Exchanged
@@ -20,17 +23,22 @@ from authsvc.core.record import Record, Service
 from authsvc.core.token import BEARER, Kind, Token, is_same_digest
 from authsvc.core.user import User
 
-# How a session began: its user logged in, a client that had authenticated the user asked for a token, or a client asked
-# for a token of its own.
+# How a session began: its user logged in, a client that had authenticated the user asked for a token, a client asked
+# for a token of its own, or a program got a key.
 LOGIN: Final = "login"
 ISSUED: Final = "issued"
 CLIENT: Final = "client"
+KEY: Final = "key"
+# What introspection calls the tokens of programs.
+_USES: Final = {CLIENT: "client", KEY: "key"}
+# How often uses of a session without an idle end are written down.
+_TOUCH_S: Final = 3600
 
 
 class Epochs(NamedTuple):
     """The epochs of user, client and service when the login began, in milliseconds."""
 
-    user: int
+    user: int  # of a key: the epoch of the user's keys
     client: int
     service: int
 
@@ -48,6 +56,7 @@ _STORED = {
     "origin": "by",
     "access": "tok",
     "vouched": "how",
+    "networks": "net",
     "refresh": "ref",
     "exchange_seed": "xs",
     "exchanged": "ex",
@@ -61,7 +70,9 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
 
     lifetimes: `access` counts from the issue of the access token, `idle` from `seen`, and `session` from the login.
 
-    origin: LOGIN, ISSUED or CLIENT. It is text, so that an older version can read a newer origin.
+    An `idle` of 0 means no idle end. `core/api_key.py` says what the fields of a key hold.
+
+    origin: LOGIN, ISSUED, CLIENT or KEY. It is text, so that an older version can read a newer origin.
 
     bearer: whether the token was returned in a body though it has no refresh token. The token of a login without this
     mark and without a refresh token is in the cookie only.
@@ -69,6 +80,8 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
     vouched: how the user was authenticated elsewhere, by the word of the client that asked for the session.
 
     proved_at, issued_at, used_at: None while they equal the time of the login. See `auth_time`, `iat` and `seen`.
+
+    networks: the only networks from which its token may be used. Empty: all.
 
     seed: the key of the MAC in the refresh tokens. It is the same for the whole session.
 
@@ -96,6 +109,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
     issued_at: int | None = None
     used_at: int | None = None
     access_scope: str | None = None
+    networks: tuple[str, ...] = ()
     refresh: str | None = None
     seed: str | None = None
     previous: Previous | None = None
@@ -139,7 +153,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
     @property
     def token_use(self) -> str | None:
         """What kind of token it has, other than that of a user's session."""
-        return "client" if self.origin == CLIENT else None
+        return _USES.get(self.origin)
 
     @property
     def in_cookie(self) -> bool:
@@ -191,12 +205,15 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
 
     @property
     def idle_deadline(self) -> int:
-        return self.seen + self.lifetimes.idle
+        """When the session ends if it is not used, at the latest with its absolute deadline."""
+        idle = self.lifetimes.idle
+        return self.seen + idle if idle else self.end
 
     def ended(self, now: float) -> Reason | None:
         if now >= self.end:
             return Reason.ENDED
-        if now >= self.seen + self.lifetimes.idle:
+        idle = self.lifetimes.idle
+        if idle and now >= self.seen + idle:
             return Reason.IDLE
         return None
 
@@ -245,9 +262,11 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
     def touch_interval_s(self) -> int:
         """How often uses are written down: each twentieth of the idle time, but at least a minute apart.
 
-        With an idle time below two minutes, each half of it.
+        With an idle time below two minutes, each half of it. Without an idle end, each hour.
         """
         idle_s = self.lifetimes.idle
+        if not idle_s:
+            return _TOUCH_S
         return idle_s // 20 if idle_s >= 1200 else max(min(60, idle_s // 2), 1)
 
     def due_for_touch(self, now: float) -> bool:
@@ -261,10 +280,20 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
         """
         seen, interval_s = self.seen, self.touch_interval_s
         noted = int(now) if now - seen >= interval_s else seen
-        return min(noted + interval_s, seen + self.lifetimes.idle, exp)
+        return min(noted + interval_s, self.idle_deadline, exp)
 
-    def touched(self, now: float) -> Self:
-        return self.but(used_at=max(self.seen, int(now)))
+    def touched(self, now: float, ip: str | None = None) -> Self:
+        """The session after a use. ip: from where a key was used; other sessions keep the address of their login."""
+        return self.but(used_at=max(self.seen, int(now)), ip=ip if self.origin == KEY else self.ip)
+
+    def admits_from(self, ip: str | None) -> bool:
+        """Whether its token may be used from this address. None: the address is not known."""
+        return not self.networks or is_within(ip, _parsed(self.networks))
+
+
+@lru_cache(maxsize=1024)
+def _parsed(networks: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(map(ip_network, networks))
 
 
 class Match(NamedTuple):
@@ -370,6 +399,8 @@ def inactive_reason(found: Found, now: float) -> Reason | None:
         return Reason.SERVICE_CUT_OFF
     if session.epochs.client != client.epoch:
         return Reason.CLIENT_CUT_OFF
+    if session.origin == KEY:
+        return None if user.admits_key(session.epochs.user) else Reason.KEYS_CUT_OFF
     if not user.admits(found.handle, session.epochs.user):
         return Reason.USER_CUT_OFF
     return None
@@ -386,14 +417,19 @@ def _exchanger_reason(found: Found, chain: Chain) -> Reason | None:
     return None
 
 
-def decide(found: Found, token: Token, now: float) -> Active | Inactive:
-    """Decide whether a token is active. Only the last line says yes."""
+def decide(found: Found, token: Token, now: float, ip: str | None = None) -> Active | Inactive:
+    """Decide whether a token is active. Only the last line says yes.
+
+    ip: from where the token is used; None if that is not known.
+    """
     match = found.session.match(token, now)
     if isinstance(match, Reason):
         return Inactive(match)
     reason = inactive_reason(found, now) or _exchanger_reason(found, match.chain)
     if reason is not None:
         return Inactive(reason)
+    if not found.session.admits_from(ip):
+        return Inactive(Reason.OUTSIDE)
     user, client = found.owner, found.client
     if user is None or client is None:  # for the type checker: `inactive_reason` refuses both
         return Inactive(Reason.UNKNOWN)

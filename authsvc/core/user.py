@@ -24,6 +24,7 @@ class User(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     spared: the handle of the one session that the last cut-off left alive.
     created_by: the client that registered this user at `POST /tokens`. None: an admin, an import, or an older version.
+    key_epoch: the epoch of the user's keys, in milliseconds. None until the user gets the first key.
     factor_required: whether an operator demands a second factor of this user. Roles may demand one too.
     renaming_to: the new name while a rename is under way. The login index may already hold it for this user.
     """
@@ -40,18 +41,42 @@ class User(Record, frozen=True, kw_only=True, omit_defaults=True):
     created_by: str | None = None
     renaming_to: str | None = None
     factor_required: bool = False
+    key_epoch: int | None = None
 
     def changed(self, **changes: Any) -> Self:
         """The user with these changes and a higher version."""
         return self.but(version=self.version + 1, **changes)
 
-    def cut_off(self, now: float, *, sparing: str | None = None, **changes: Any) -> Self:
-        """The user after every session begun so far has ended, except the spared one."""
-        return self.changed(epoch=raised(self.epoch, now), spared=sparing, **changes)
+    def cut_off(self, now: float, *, sparing: str | None = None, end_keys: bool = False, **changes: Any) -> Self:
+        """The user after every session begun so far has ended, except the spared one.
+
+        The keys end too, unless a session is spared: who ends the sessions of other devices goes on, and so do the
+        programs. end_keys: the keys end in any case.
+        """
+        ended = self.changed(epoch=raised(self.epoch, now), spared=sparing, **changes)
+        return ended._without_keys(now) if sparing is None or end_keys else ended
+
+    def keys_cut_off(self, now: float) -> Self:
+        """The user after every key made so far has ended."""
+        return self if self.key_epoch is None else self.changed()._without_keys(now)
+
+    def _without_keys(self, now: float) -> Self:
+        return self if self.key_epoch is None else self.but(key_epoch=raised(self.key_epoch, now))
+
+    def with_keys(self) -> Self:
+        """The user who is about to get a key.
+
+        The key epoch begins as the user's epoch, so that a user who is deleted and made again revives no key.
+        """
+        return self if self.key_epoch is not None else self.but(key_epoch=self.epoch)
 
     def admits(self, handle: str, epoch: int) -> bool:
         """Whether a session begun at `epoch` is not cut off."""
         return epoch == self.epoch or handle == self.spared
+
+    def admits_key(self, epoch: int) -> bool:
+        """Whether a key made at `epoch` is not cut off."""
+        return epoch == self.key_epoch
 
     def answers_to(self, canonical_name: str) -> bool:
         """Whether an entry of the login index for this name belongs to this user."""
@@ -63,7 +88,8 @@ class User(Record, frozen=True, kw_only=True, omit_defaults=True):
         return f"user:{self.sub}" if ADMIN_ROLE in self.roles else None
 
     def needs_format(self) -> int:
-        return 3 if self.factor_required else 1  # an older version would let the user in with a password alone
+        # An older version would let the user in with a password alone, or let keys survive the end of all sessions.
+        return 3 if self.factor_required or self.key_epoch is not None else 1
 
     @property
     def is_admin(self) -> bool:

@@ -9,12 +9,14 @@ from binascii import a2b_base64
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar, NamedTuple
+from urllib.parse import unquote
 
 from msgspec import Struct
 
 from authsvc.api.parsing import FORM, JSON
 from authsvc.api.schemas.requests import Requirements
 from authsvc.core import token as tokens
+from authsvc.core.address import canonical
 from authsvc.core.session import Active
 from authsvc.core.token import BEARER, Token
 from authsvc.errors import AccessDenied, InvalidRequest
@@ -33,7 +35,9 @@ Told = tuple[bytes, bytes]
 
 _OK = b"HTTP/1.1 200 OK\r\n"
 _JSON = b"%scontent-type: %s\r\n" % (_OK, JSON.encode())
-_BODY = re.compile(rb"token=([0-9A-Za-z_.~-]{1,200})(?:&token_type_hint=[a-z_]{1,20})?")
+_BODY = re.compile(
+    rb"token=([0-9A-Za-z_.~-]{1,200})(?:&token_type_hint=[a-z_]{1,20})?(?:&ip=([0-9A-Fa-f.:]{2,45}|[0-9A-Fa-f%]{2,90}))?"
+)
 _CREDENTIALS = re.compile(rb"([A-Za-z0-9._-]{1,64}):([A-Za-z0-9._-]{1,200})")
 _QUERY = re.compile(rb"[A-Za-z0-9._~:/=&+%-]*")
 _METHOD_FIELDS = [name.encode() for name in verify.METHOD_HEADERS]
@@ -183,7 +187,10 @@ def _read_introspect(foreign: tuple[str, ...], query: bytes, fields: Fields, bod
         return None
     if credentials is None:
         return None
-    asker = Asker(credentials[1].decode(), tokens.digest(credentials[2].decode()))
+    ip = None if asked[2] is None else canonical(unquote(asked[2].decode()))
+    if ip is None and asked[2] is not None:
+        return None
+    asker = Asker(credentials[1].decode(), tokens.digest(credentials[2].decode()), ip=ip)
     return IntrospectRequest(asker, tokens.parse(asked[1].decode(), *BEARER, foreign=foreign))
 
 

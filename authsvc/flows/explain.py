@@ -7,14 +7,15 @@ from authsvc.core import event as events
 from authsvc.core import token as tokens
 from authsvc.core.event import Event
 from authsvc.core.reason import Reason
-from authsvc.core.session import Found, inactive_reason
+from authsvc.core.session import KEY, Found, inactive_reason
 from authsvc.core.token import OF_SESSION, Token
 from authsvc.errors import InvalidRequest
 from authsvc.flows.deps import Deps
 from authsvc.store.audit import StoredEntry
 
-_SHOWN = ("sub", "client_id", "scope", "created_ms", "seen", "idle_s", "end", "exp")
-_BEGINNINGS = (Event.LOGIN_SUCCEEDED, Event.TOKEN_ISSUED)
+_SHOWN = ("token_use", "sub", "client_id", "scope", "networks", "created_ms", "seen", "idle_s", "end", "exp")
+_BEGINNINGS = (Event.LOGIN_SUCCEEDED, Event.TOKEN_ISSUED, Event.KEY_CREATED)
+_CUT_OFFS = (Reason.USER_CUT_OFF, Reason.KEYS_CUT_OFF, Reason.CLIENT_CUT_OFF, Reason.SERVICE_CUT_OFF)
 # The clocks of workers differ a little, so the times in the trail are not quite in its order.
 _SKEW_S = 60
 
@@ -32,11 +33,12 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class _Beginning:
-    """The beginning of a session: its user, its client and its time (epoch seconds)."""
+    """The beginning of a session: its user, its client and its time (epoch seconds). is_key: of a key."""
 
     sub: str | None
     client_id: str | None
     at: float
+    is_key: bool
 
 
 async def explain(deps: Deps, presented: str) -> Explanation:
@@ -48,7 +50,7 @@ async def explain(deps: Deps, presented: str) -> Explanation:
     if found is None:
         return Explanation(False, _from_trail(trail, handle, deps.clock()), handle, None, trail)
     reason = _from_records(found, token, deps.clock())
-    if reason in (Reason.USER_CUT_OFF, Reason.CLIENT_CUT_OFF, Reason.SERVICE_CUT_OFF, Reason.USER_SUSPENDED):
+    if reason in (*_CUT_OFFS, Reason.USER_SUSPENDED):
         reason = f"{reason}{_by(trail)}"
     known = {name: getattr(found.session, name) for name in _SHOWN}
     known |= found.session.authentication(found.client)._asdict()
@@ -75,7 +77,7 @@ def _from_trail(trail: list[StoredEntry], handle: str, now: float) -> str:
     """The reason why a session without a record ended: the first event that ended it for certain."""
     ends = [stored.entry for stored in trail if events.ends(stored.entry.event) and not _spares(stored, handle)]
     for entry in sorted(ends, key=lambda entry: entry.outcome == "unsure"):
-        if entry.event == Event.SESSION_ENDED:
+        if entry.event in (Event.SESSION_ENDED, Event.KEY_REVOKED):
             return f"ended: {entry.reason}, by {entry.actor}"
         if entry.event == Event.TOKEN_REUSED:
             return f"ended: a spent refresh token was presented, by {entry.actor}"
@@ -99,7 +101,7 @@ async def _trail(deps: Deps, handle: str, found: Found | None) -> list[StoredEnt
     """
     if found is not None:
         session = found.session
-        begun = _Beginning(session.sub, session.client_id, session.created_ms / 1000)
+        begun = _Beginning(session.sub, session.client_id, session.created_ms / 1000, session.origin == KEY)
         return await _since(deps, handle, begun)
     own = []
     async for stored in deps.store.audit.backwards():
@@ -107,7 +109,9 @@ async def _trail(deps: Deps, handle: str, found: Found | None) -> list[StoredEnt
             own.append(stored)
             if stored.entry.event in _BEGINNINGS:
                 # Now the user and the client are known. Read the same part of the trail again for their cut-offs.
-                return await _since(deps, handle, _Beginning(stored.entry.sub, stored.entry.client_id, stored.at))
+                entry = stored.entry
+                begun = _Beginning(entry.sub, entry.client_id, stored.at, entry.event == Event.KEY_CREATED)
+                return await _since(deps, handle, begun)
     return own[::-1]
 
 
@@ -133,9 +137,17 @@ def _concerns(stored: StoredEntry, handle: str, begun: _Beginning) -> bool:
         case "client":
             return entry.client_id == begun.client_id
         case "user":
-            return entry.sub == begun.sub
+            return entry.sub == begun.sub and (not begun.is_key or _ends_keys(stored))
+        case "keys":
+            return entry.sub == begun.sub and begun.is_key
         case _:
             return False
+
+
+def _ends_keys(stored: StoredEntry) -> bool:
+    """Whether an event that ended a user's sessions ended the keys too."""
+    details = stored.entry.details or {}
+    return "spared" not in details or details.get("keys") is True
 
 
 def _spares(stored: StoredEntry, handle: str) -> bool:

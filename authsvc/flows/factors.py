@@ -99,7 +99,7 @@ async def remove_all(deps: Deps, caller: Caller, sub: str) -> None:
     about = About(sub)
     async with audit_if_not_durable(deps, caller, Event.FACTOR_REMOVED, about, reason="all"):
         account = await deps.store.users.swap_account(sub, cleared, first=True)
-    deps.store.sessions.delete_cut_off(sub, account.user.epoch)
+    deps.store.sessions.delete_cut_off(account.user)
     await audit(deps, caller, Event.FACTOR_REMOVED, about, reason="all")
     epoch = account.user.epoch
     await audit(deps, caller, Event.USER_CUT_OFF, about, reason="factors removed", ended=True, epoch=epoch)

@@ -33,19 +33,19 @@ async def look_up(deps: Deps, presented: str) -> Active | Inactive:
 
 
 async def introspect(
-    deps: Deps, client_id: str, secret: str | None, presented: Sequence[str], scope: str = ""
+    deps: Deps, client_id: str, secret: str | None, presented: Sequence[str], scope: str = "", ip: str | None = None
 ) -> list[bytes] | None:
     """Answer a resource server about tokens, in order (RFC 7662 section 2.2). Each answer is a JSON object.
 
     Refresh tokens are inactive here: resource servers do not look at `token_type`, and would take them for access
     tokens. Unknown, expired, revoked and not-for-this-caller are one indistinguishable answer. A token without a word
-    of `scope` gets it too. The record of the client is read in the same round trip. Returns None if the secret is wrong
-    or the client may not introspect. Raises StoreUnavailable if the store could not be asked, which is not the same as
-    inactive.
+    of `scope` gets it too, and a key that is bound to networks, unless `ip` is in one. The record of the client is read
+    in the same round trip. Returns None if the secret is wrong or the client may not introspect. Raises
+    StoreUnavailable if the store could not be asked, which is not the same as inactive.
     """
     if secret is None or not CLIENT_ID.fullmatch(client_id):
         return None
-    asker = Asker(client_id, tokens.digest(secret), scope)
+    asker = Asker(client_id, tokens.digest(secret), scope, ip)
     find = deps.memory.find
     questions = asker.questions(presented)
     remembered = [*map(find, questions)]
@@ -66,18 +66,22 @@ async def introspect(
 
 
 class Asker(NamedTuple):
-    """A client that introspects. secret: the digest of what it presents. scope: what it requires of each token."""
+    """A client that introspects. secret: the digest of what it presents. scope: what it requires of each token.
+
+    ip: from where the tokens are used, as the client saw it. None: it does not say.
+    """
 
     client_id: str
     secret: str
     scope: str = ""
+    ip: str | None = None
 
     def __repr__(self) -> str:
         return f"Asker({self.client_id!r})"
 
     def questions(self, presented: Sequence[str]) -> list[bytes]:
         """The names in the memory of the questions about these texts."""
-        asker = f"introspect\n{self.client_id} {self.secret} {self.scope}\n".encode()
+        asker = f"introspect\n{self.client_id} {self.secret} {self.ip or '-'} {self.scope}\n".encode()
         return [question_of(asker + text.encode("utf-8", "surrogatepass")) for text in presented]
 
     def admitted(self, moment: Moment, now: float) -> Client | None:
@@ -95,7 +99,7 @@ def answer(
 
     question: the name under which the memory keeps the answer. Raises StoreUnavailable for a damaged record.
     """
-    verdict = judge(deps, token, moment.found(token.handle), now) if token else _malformed(deps)
+    verdict = judge(deps, token, moment.found(token.handle), now, asker.ip) if token else _malformed(deps)
     # An answer of "inactive" does not count as use, or a client outside the audience could keep a session alive.
     if (
         token is None
@@ -104,7 +108,7 @@ def answer(
         or (asker.scope and not scopes.covers(verdict.scope, asker.scope))
     ):
         return INACTIVE
-    note_use(deps, verdict, now)
+    note_use(deps, verdict, now, asker.ip)
     body = encode(described(verdict, deps.settings.base_url, now))
     remember(deps, moment, question, verdict, client, now, body)
     return body
@@ -120,21 +124,21 @@ def parsed(deps: Deps, presented: str) -> Token | None:
     return tokens.parse(presented, *BEARER, foreign=deps.settings.foreign_key_prefixes)
 
 
-def judge(deps: Deps, token: Token, found: Found | None, now: float) -> Active | Inactive:
-    """Decide about a token once its session has been read, and count the verdict."""
-    verdict = Inactive(Reason.UNKNOWN) if found is None else decide(found, token, now)
+def judge(deps: Deps, token: Token, found: Found | None, now: float, ip: str | None = None) -> Active | Inactive:
+    """Decide about a token once its session has been read, and count the verdict. ip: from where the token is used."""
+    verdict = Inactive(Reason.UNKNOWN) if found is None else decide(found, token, now, ip)
     deps.metrics.tokens_checked.add("active" if isinstance(verdict, Active) else result_of(verdict.reason))
     return verdict
 
 
-def note_use(deps: Deps, active: Active, now: float) -> None:
+def note_use(deps: Deps, active: Active, now: float, ip: str | None = None) -> None:
     """Keep the session from expiring idle, and note that the answer of its last refresh arrived.
 
-    Only for a request that nothing refuses any more.
+    ip: from where the token is used, if that is known. Only for a request that nothing refuses any more.
     """
     session = active.session
     if session.due_for_touch(now):
-        deps.store.sessions.touch(active.handle, now)
+        deps.store.sessions.touch(active.handle, now, ip)
     previous = session.previous
     if previous is not None and active.current and previous.awaits_answer(now):
         deps.store.sessions.note_answer(active.handle, session.access)
@@ -187,6 +191,8 @@ def _cacheable(active: Active, now: float) -> dict[str, Any]:
     An answer that depends on more clients than its `client_id` names them, and has no `recheck_at` of its own. A cache
     that does not know of that keeps only answers with a `recheck_at`, and would miss the cut-off of another client.
     """
+    if active.session.networks:  # a cache would give the answer for other addresses, too
+        return {}
     recheck_at = active.session.recheck_at(now, active.exp)
     others = [one for one in active.client_ids if one != active.client_id]
     return {"cache": {"recheck_at": recheck_at, "clients": others}} if others else {"recheck_at": recheck_at}

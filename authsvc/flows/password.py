@@ -1,5 +1,7 @@
 """Changing a password, and setting one with a reset code."""
 
+from typing import Any
+
 from authsvc.core import issuing
 from authsvc.core import password as passwords
 from authsvc.core import token as tokens
@@ -33,9 +35,9 @@ def check_policy(deps: Deps, password: str, username: str | None) -> None:
 
 
 async def change_password(
-    deps: Deps, caller: Caller, me: Active, current: str, new: str, *, cookie: bool = False
+    deps: Deps, caller: Caller, me: Active, current: str, new: str, *, cookie: bool = False, end_keys: bool = False
 ) -> Grant:
-    """Set a new password. Every other session ends, and this session gets fresh tokens.
+    """Set a new password. Every other session ends, and this session gets fresh tokens. end_keys: the user's keys end.
 
     Raises WrongPassword (which counts as a failed login), WeakPassword, TooManyAttempts, Overloaded, InvalidToken.
     """
@@ -60,7 +62,7 @@ async def change_password(
         refuse_if_cut_off(me, user)
         if credentials is None or verified is None or credentials.hash != verified.hash:
             raise WrongPassword("the current password is wrong")  # another call changed it meanwhile
-        return user.cut_off(now, sparing=me.handle), credentials.with_password(hashed, now)
+        return user.cut_off(now, sparing=me.handle, end_keys=end_keys), credentials.with_password(hashed, now)
 
     try:
         async with audit_if_not_durable(deps, caller, Event.PASSWORD_CHANGED, about):
@@ -68,8 +70,9 @@ async def change_password(
     except NotFound:
         raise InvalidToken("the session has ended") from None  # the user was deleted
     session, pair = await _renew(deps, me, cookie=cookie)
-    deps.store.sessions.delete_cut_off(changed.sub, changed.epoch, keep=me.handle)
-    await audit(deps, caller, Event.PASSWORD_CHANGED, about, epoch=changed.epoch, spared=me.handle)
+    deps.store.sessions.delete_cut_off(changed, keep=me.handle)
+    details: dict[str, Any] = {"keys": True} if end_keys else {}
+    await audit(deps, caller, Event.PASSWORD_CHANGED, about, epoch=changed.epoch, spared=me.handle, **details)
     return Grant.of(me.handle, session, pair, now)
 
 
@@ -114,7 +117,7 @@ async def require_reset(deps: Deps, caller: Caller, sub: str) -> None:
         return user.cut_off(now), credentials and credentials.without_password(now)
 
     changed = await deps.store.users.swap_both(sub, change, first=True)
-    deps.store.sessions.delete_cut_off(sub, changed.epoch)
+    deps.store.sessions.delete_cut_off(changed)
     await audit(deps, caller, Event.PASSWORD_RESET_REQUIRED, About(sub), epoch=changed.epoch)
 
 
@@ -175,7 +178,7 @@ async def reset_password(deps: Deps, caller: Caller, presented: str, new: str) -
     await deps.store.codes.delete(code.handle)
     if changed.username is not None:
         await _open_here(deps, caller, normalise(changed.username))
-    deps.store.sessions.delete_cut_off(changed.sub, changed.epoch)
+    deps.store.sessions.delete_cut_off(changed)
     await audit(deps, caller, Event.PASSWORD_RESET, About(changed.sub), epoch=changed.epoch)
 
 

@@ -39,10 +39,15 @@ def remember(
 
 
 def _holds_until(active: Active, asker: Client | None, now: float) -> int | None:
-    """Until when the same records give the same answer, in epoch seconds. None if this use has to be noted."""
+    """Until when the same records give the same answer, in epoch seconds.
+
+    None: this use has to be noted, or the answer depends on more than the records.
+    """
     session = active.session
     previous = session.previous
     if session.due_for_touch(now) or (previous is not None and previous.awaits_answer(now)):
+        return None
+    if session.networks:  # the answer depends on the address, too
         return None
     # A use has to be noted from `recheck_at` on. It is no later than the end of the session and of the token.
     ends = [secret.until for secret in asker.secrets if secret.until is not None] if asker is not None else []

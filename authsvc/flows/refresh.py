@@ -41,7 +41,7 @@ async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, sc
     about = About(found.session.sub, token.handle, client.client_id)
     rotation = await _rotated(deps, caller, token, attempt, about)
     if rotation.session is None:
-        await deps.store.sessions.unlist(found.session.sub, {token.handle: found.session})
+        await deps.store.sessions.unlist({token.handle: found.session})
     await _audited(deps, caller, rotation, about)
     if rotation.pair is None or rotation.session is None:
         raise InvalidGrant(_INVALID)

@@ -79,7 +79,9 @@ async def end_by_admin(deps: Deps, caller: Caller, handle: str) -> None:
 
 
 async def revoke_user(deps: Deps, caller: Caller, sub: str) -> None:
-    """End every session of a user, including logins and refreshes now in flight. Raises NotFound, AccessDenied."""
+    """End every session and key of a user, including logins and refreshes now in flight. Raises NotFound,
+    AccessDenied.
+    """
     now = deps.clock()
 
     def change(user: User) -> User:
@@ -87,7 +89,7 @@ async def revoke_user(deps: Deps, caller: Caller, sub: str) -> None:
         return user.cut_off(now)
 
     user = await deps.store.users.change(sub, change, first=True)
-    deps.store.sessions.delete_cut_off(sub, user.epoch)
+    deps.store.sessions.delete_cut_off(user)
     await audit(deps, caller, Event.USER_CUT_OFF, About(sub), epoch=user.epoch)
 
 

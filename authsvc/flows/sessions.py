@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from authsvc.core import token as tokens
 from authsvc.core.event import About, Event
 from authsvc.core.reason import Reason
-from authsvc.core.session import Active, Found, Session, inactive_reason
+from authsvc.core.session import KEY, Active, Found, Session, inactive_reason
 from authsvc.core.user import User
 from authsvc.errors import InvalidToken, NotFound
 from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable
@@ -23,10 +23,14 @@ class SessionStatus:
 
 async def list_sessions(deps: Deps, sub: str) -> list[SessionStatus]:
     """The user's sessions that have a record, oldest first, the inactive ones too."""
+    return await with_reasons(deps, sub, await deps.store.sessions.listed(sub, deps.clock()))
+
+
+async def with_reasons(deps: Deps, sub: str, present: list[tuple[str, Session]]) -> list[SessionStatus]:
+    """These sessions of the user, with the reasons why some are inactive."""
     now = deps.clock()
     user = await deps.store.users.find(sub)
     service = await deps.store.service.get()
-    present = await deps.store.sessions.listed(sub, now)
     ids = sorted({session.client_id for _, session in present})
     clients = dict(zip(ids, await deps.store.clients.find_all(ids), strict=True))
 
@@ -48,11 +52,11 @@ async def logout(deps: Deps, caller: Caller, me: Active) -> None:
 
 
 async def end_one(deps: Deps, caller: Caller, sub: str, handle: str) -> None:
-    """End one of the user's sessions. Raises NotFound, also for somebody else's."""
+    """End one of the user's sessions. Raises NotFound, also for somebody else's, and for a key."""
     session = await deps.store.sessions.find(handle) if tokens.is_handle(handle) else None
     if session is None and tokens.is_handle(handle):
         await deps.store.sessions.ensure_absent(handle)
-    if session is None or session.sub != sub:
+    if session is None or session.sub != sub or session.token_use is not None:
         raise NotFound("no such session")
     await end_session(deps, caller, handle, session, "ended by its owner")
 
@@ -60,10 +64,11 @@ async def end_one(deps: Deps, caller: Caller, sub: str, handle: str) -> None:
 async def end_session(deps: Deps, caller: Caller, handle: str, session: Session, reason: str) -> None:
     """Delete a session. Only the call that really deleted it writes the audit event. Raises NotDurable."""
     about = About(session.sub, handle, session.client_id)
-    async with audit_if_not_durable(deps, caller, Event.SESSION_ENDED, about, reason=reason):
+    event = Event.KEY_REVOKED if session.origin == KEY else Event.SESSION_ENDED
+    async with audit_if_not_durable(deps, caller, event, about, reason=reason):
         ended = await deps.store.sessions.end(handle, session)
     if ended:
-        await audit(deps, caller, Event.SESSION_ENDED, about, reason=reason)
+        await audit(deps, caller, event, about, reason=reason)
 
 
 async def end_others(deps: Deps, caller: Caller, me: Active) -> None:
@@ -77,7 +82,7 @@ async def end_others(deps: Deps, caller: Caller, me: Active) -> None:
         return user.cut_off(now, sparing=me.handle), listed > 1 and user.epoch == me.user.epoch
 
     user, ended = await _change(deps, me, change)
-    deps.store.sessions.delete_cut_off(user.sub, user.epoch, keep=me.handle)
+    deps.store.sessions.delete_cut_off(user, keep=me.handle)
     about = About(user.sub)
     spared = me.handle
     await audit(
@@ -95,7 +100,7 @@ async def end_all(deps: Deps, caller: Caller, me: Active) -> None:
 
     async with audit_if_not_durable(deps, caller, Event.USER_CUT_OFF, about, reason="everywhere"):
         user, ended = await _change(deps, me, change)
-    deps.store.sessions.delete_cut_off(user.sub, user.epoch)
+    deps.store.sessions.delete_cut_off(user)
     await audit(deps, caller, Event.USER_CUT_OFF, about, reason="everywhere", ended=ended, epoch=user.epoch)
 
 

@@ -95,7 +95,7 @@ async def update(
         updated = await deps.store.users.change(sub, change, first=True)
     await deps.store.directory.move(user, updated)
     if updated.status == "suspended":
-        deps.store.sessions.delete_cut_off(sub, updated.epoch)
+        deps.store.sessions.delete_cut_off(updated)
     if status == "active":
         await _open(deps, updated)
     details: dict[str, Any] = {"fields": sorted(changes), "epoch": updated.epoch}
@@ -150,8 +150,8 @@ async def delete(deps: Deps, caller: Caller, sub: str) -> None:
         await require_another_admin(deps, sub=sub)
     await deps.store.users.remove(sub)
     await _forget_networks(deps, user)
-    # Every session of a deleted user is inactive. The epoch only has to be above the epochs of all of them.
-    deps.store.sessions.delete_cut_off(sub, user.cut_off(deps.clock()).epoch)
+    # Every session of a deleted user is inactive. The epochs only have to be above those of all of them.
+    deps.store.sessions.delete_cut_off(user.cut_off(deps.clock()))
     await audit(deps, caller, Event.USER_DELETED, About(sub))
 
 

@@ -23,6 +23,7 @@ _COUNTS: dict[Event, tuple[Count, ...]] = {
     Event.PASSWORD_CHANGED: (Count("passwords_checked", ("password_change", "succeeded")),),
     Event.PASSWORD_CHANGE_FAILED: (Count("passwords_checked", ("password_change", "failed")),),
     Event.PASSWORD_CHANGE_THROTTLED: (Count("passwords_checked", ("password_change", "throttled")),),
+    Event.KEY_CREATED: (Count("sessions_issued", ("key",)),),
     Event.TOKEN_ISSUED: (Count("sessions_issued", ("issue",)),),
     Event.TOKEN_REFRESHED: (Count("sessions_refreshed"),),
     Event.TOKEN_REPEATED: (Count("refresh_repeats"),),
@@ -33,6 +34,7 @@ _COUNTS: dict[Event, tuple[Count, ...]] = {
 _CUT_OFF_CAUSES: dict[Event, str] = {
     Event.USER_CUT_OFF: "cut_off",
     Event.USER_SUSPENDED: "suspended",
+    Event.USER_KEYS_CUT_OFF: "cut_off",
     Event.USER_DELETED: "deleted",
     Event.PASSWORD_CHANGED: "password",
     Event.PASSWORD_RESET: "password",
@@ -44,9 +46,9 @@ _CUT_OFF_CAUSES: dict[Event, str] = {
 
 
 def counts_of(event: Event, outcome: str, reason: str | None) -> Iterator[Count]:
-    """The counters to raise. reason: for `session.ended`, the cause in words."""
+    """The counters to raise. reason: of the end of one session, the cause in words."""
     yield from _COUNTS.get(event, ())
-    if event is Event.SESSION_ENDED:
+    if event in (Event.SESSION_ENDED, Event.KEY_REVOKED):
         yield Count("sessions_ended", ((reason or "").replace(" ", "_"),))
     elif event in _CUT_OFF_CAUSES and outcome == "success":
         yield Count("cut_offs", (event.ends or "", _CUT_OFF_CAUSES[event]))

@@ -84,8 +84,8 @@ def families(calls: Sequence[Call]) -> tuple[Family, ...]:
             _each("active", "malformed", *map(result_of, Reason)),
         ),
         Family(
-            "sessions_issued", "counter", "Sessions started, by a login or by `POST /tokens`.",
-            ("by",), _each("login", "issue"),
+            "sessions_issued", "counter", "Sessions started: by a login, by a client that asked for a token, and keys.",
+            ("by",), _each("login", "issue", "key"),
         ),
         Family("sessions_refreshed", "counter", "Refresh tokens exchanged for a new pair. Retries do not count."),
         Family(
@@ -93,10 +93,11 @@ def families(calls: Sequence[Call]) -> tuple[Family, ...]:
             ("cause",), _each("logout", "ended_by_its_owner", "too_many_sessions", "revoked", "reuse"),
         ),
         Family(
-            "cut_offs", "counter", "Writes that ended all sessions of a user, a client or the service.",
+            "cut_offs", "counter", "Writes that ended all sessions of a user, a client or the service, or all keys.",
             ("of", "cause"),
             (
                 ("user", "cut_off"), ("user", "suspended"), ("user", "deleted"), ("user", "password"),
+                ("keys", "cut_off"),
                 ("client", "cut_off"), ("client", "deleted"), ("service", "cut_off"), (OTHER, OTHER),
             ),
         ),

@@ -10,6 +10,7 @@ from authsvc.core.user import Credentials, ResetCode
 from authsvc.driver.connection import Connection
 from authsvc.store import keys
 from authsvc.store.admins import Admins
+from authsvc.store.api_keys import ApiKeys
 from authsvc.store.audit import Audit
 from authsvc.store.bulk_users import BulkInsert
 from authsvc.store.challenges import Challenges
@@ -39,6 +40,7 @@ class Store:
         self.connection = connection
         turns = Turns(connection.timeouts.request_s)
         self.sessions = Sessions(connection, turns)
+        self.api_keys = ApiKeys(connection, self.sessions)
         self.users = Users(connection, turns)
         self.bulk = BulkInsert(connection)
         self.credentials = Records(connection, turns, Credentials, keys.credentials)

@@ -11,6 +11,7 @@ whole key of the session. No operation needs two slots at once.
 | `credentials:{<sub>}`      | JSON        | the user's life         | deleting the user                  |
 | `factors:{<sub>}`          | JSON        | the user's life         | deleting the user                  |
 | `sessions:{<sub>}`         | sorted set  | its last session's end  | drops its dead on every use        |
+| `keys:{<sub>}`             | sorted set  | its last key's end      | drops its dead on every use        |
 | `last:{<sub>}`             | time        | 400 days                | deleting the user                  |
 | `login:<canonical name>`   | sub [nonce] | the user's life         | deleting or renaming the user      |
 | `client:<client_id>`       | JSON        | the client's life       | deleting the client                |
@@ -61,6 +62,7 @@ TRACKED = (SESSION_PREFIX, USER_PREFIX, CLIENT_PREFIX, SERVICE)
 PATTERNS = (
     "session:*",
     "sessions:*",
+    "keys:*",
     "last:*",
     "grace:*",
     "user:*",
@@ -103,6 +105,10 @@ def factors(sub: str) -> str:
 
 def sessions(sub: str) -> str:
     return f"sessions:{{{sub}}}"
+
+
+def api_keys(sub: str) -> str:
+    return f"keys:{{{sub}}}"
 
 
 def last_login(sub: str) -> str:

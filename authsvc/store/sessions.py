@@ -1,4 +1,4 @@
-"""Session records, and the index by which a user's sessions are listed."""
+"""Session records, and the indexes by which a user's sessions and keys are listed."""
 
 import asyncio
 import logging
@@ -7,7 +7,8 @@ from typing import Any
 
 from authsvc.core.grace import Grace
 from authsvc.core.rotation import Rotation
-from authsvc.core.session import Session
+from authsvc.core.session import KEY, Session
+from authsvc.core.user import User
 from authsvc.driver.connection import Connection
 from authsvc.driver.deadline import request_budget
 from authsvc.driver.scripts import Change, Command
@@ -24,9 +25,10 @@ LAST_LOGIN_S = 400 * 86400
 
 
 class Sessions(Records[Session]):
-    """`session:<handle>`, `grace:{session:<handle>}:<refresh>`, `sessions:{<sub>}` and `last:{<sub>}`.
+    """`session:<handle>`, `grace:{session:<handle>}:<refresh>`, `sessions:{<sub>}`, `keys:{<sub>}` and `last:{<sub>}`.
 
-    The index `sessions:` serves lists and the cap; no decision depends on it, nor on those in `store/newest.py`.
+    The indexes `sessions:` and `keys:` serve lists and the cap; no decision depends on them, nor on those in
+    `store/newest.py`. `store/api_keys.py` reads the one of keys.
     """
 
     def __init__(self, connection: Connection, turns: Turns) -> None:
@@ -38,11 +40,23 @@ class Sessions(Records[Session]):
 
         Returns how many of the user's sessions are listed now, an upper bound of those alive.
         """
+        began: Command = ("SET", keys.last_login(session.sub), session.created_ms // 1000, "EX", LAST_LOGIN_S)
+        return await self._add(handle, session, now, [began], newest.beside(handle, session))
+
+    async def add_key(self, handle: str, session: Session, now: float) -> int | None:
+        """Store a new key and list it among the user's keys; None if the handle is taken.
+
+        Returns how many keys of the user are listed now, an upper bound of those alive.
+        """
+        return await self._add(handle, session, now, [], [])
+
+    async def _add(
+        self, handle: str, session: Session, now: float, before: Sequence[Command], others: Sequence[Command]
+    ) -> int | None:
         # One round trip. If only one of both is written, the caller gets an error and nobody gets the tokens.
-        index = keys.sessions(session.sub)
-        ends_ms = session.end * 1000
+        index, ends_ms = _index(session), session.end * 1000
         listing: list[Command] = [
-            ("SET", keys.last_login(session.sub), session.created_ms // 1000, "EX", LAST_LOGIN_S),
+            *before,
             ("ZADD", index, session.end, handle),
             ("ZREMRANGEBYSCORE", index, "-inf", int(now)),
             ("PEXPIREAT", index, ends_ms, "NX"),
@@ -51,7 +65,6 @@ class Sessions(Records[Session]):
         ]
         # Its digests make a session unlike any other record, so it needs no write id, which a million sessions save.
         encoded = await self._encoder.encode_unique(session)
-        others = newest.beside(handle, session)
         created, told = await self._connection.create_beside(listing, self.key(handle), encoded, session.end, others)
         return int(told[-1]) if created else None
 
@@ -127,31 +140,38 @@ class Sessions(Records[Session]):
         """Delete a session and its entries in the indexes; False if both were gone."""
         deleted = await self.delete(handle)  # ends the session
         # Either is enough. A repeated command finds nothing to do: its first attempt worked, and the reply got lost.
-        unlisted = await self.unlist(session.sub, {handle: session})
+        unlisted = await self.unlist({handle: session})
         return deleted or unlisted > 0
 
-    async def unlist(self, sub: str, ended: Mapping[str, Session]) -> int:
+    async def unlist(self, ended: Mapping[str, Session]) -> int:
         """Remove sessions of a user from the indexes. Returns how many of them were in the user's own."""
-        if not ended:
-            return 0
+        by_index: dict[str, list[str]] = {}
         by_client: dict[str, list[str]] = {}
         for handle, session in ended.items():
+            by_index.setdefault(_index(session), []).append(handle)
             by_client.setdefault(session.client_id, []).append(handle)
+        own: list[Command] = [("ZREM", index, *handles) for index, handles in by_index.items()]
         others = [command for of_client in by_client.items() for command in newest.leaving(*of_client)]
-        removed, *_ = await self._connection.batch([("ZREM", keys.sessions(sub), *ended), *others])
-        return int(removed)
+        replies = await self._connection.batch([*own, *others])
+        return sum(replies[: len(own)])
 
     async def last_logins(self, subs: Sequence[str]) -> list[int | None]:
         """When the newest session of each user began, in epoch seconds. None: never, or not in LAST_LOGIN_S."""
         found = await self._connection.values([keys.last_login(sub) for sub in subs])
         return [None if at is None else int(at) for at in found]
 
-    def delete_cut_off(self, sub: str, epoch: int, *, keep: str | None = None) -> None:
-        """Delete the sessions that a raised epoch has ended, in the background: deleting them only frees memory."""
-        self._later(f"delete_cut_off {sub}", self._delete_cut_off(sub, epoch, keep))
+    def delete_cut_off(self, user: User, *, keep: str | None = None) -> None:
+        """Delete the sessions and keys that raised epochs have ended, in the background: that only frees memory.
 
-    async def _delete_cut_off(self, sub: str, epoch: int, keep: str | None) -> None:
-        entries = await self._connection.call("ZRANGE", keys.sessions(sub), 0, -1)
+        user: after the cut-off.
+        """
+        sub = user.sub
+        self._later(f"delete_cut_off {sub}", self._delete_cut_off(keys.sessions(sub), user.epoch, keep))
+        if user.key_epoch is not None:
+            self._later(f"delete_cut_off keys {sub}", self._delete_cut_off(keys.api_keys(sub), user.key_epoch))
+
+    async def _delete_cut_off(self, index: str, epoch: int, keep: str | None = None) -> None:
+        entries = await self._connection.call("ZRANGE", index, 0, -1)
         handles = [entry.decode() for entry in entries]
         for at in range(0, len(handles), 500):
             batch = handles[at : at + 500]
@@ -163,16 +183,19 @@ class Sessions(Records[Session]):
                 if session and session.epochs.user < epoch and handle != keep
             }
             await self._connection.batch([("DEL", self.key(handle)) for handle in dead])
-            await self.unlist(sub, dead)
+            await self.unlist(dead)
 
-    def touch(self, handle: str, now: float) -> None:
-        """Move the idle deadline, in the background. If that fails, the next use of the session moves it."""
-        self._later(f"touch {handle}", self._touch(handle, now))
+    def touch(self, handle: str, now: float, ip: str | None = None) -> None:
+        """Note a use, which moves the idle deadline, in the background. If that fails, the next use is noted.
 
-    async def _touch(self, handle: str, now: float) -> None:
+        ip: from where the session was used, if that is known.
+        """
+        self._later(f"touch {handle}", self._touch(handle, now, ip))
+
+    async def _touch(self, handle: str, now: float, ip: str | None) -> None:
         # Another request may have noted a use since this one read the session.
         await self.change(
-            handle, lambda session: session.touched(now) if session.due_for_touch(now) else session, durable=False
+            handle, lambda session: session.touched(now, ip) if session.due_for_touch(now) else session, durable=False
         )
 
     def note_answer(self, handle: str, access: str) -> None:
@@ -197,6 +220,11 @@ class Sessions(Records[Session]):
         """Wait for the background work."""
         while self._under_way:
             await asyncio.gather(*self._under_way.values())
+
+
+def _index(session: Session) -> str:
+    """The index that lists this session."""
+    return keys.api_keys(session.sub) if session.origin == KEY else keys.sessions(session.sub)
 
 
 async def _logged(name: str, work: Coroutine[Any, Any, None]) -> None:

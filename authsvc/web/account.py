@@ -78,7 +78,13 @@ async def change_password(ctx: RequestContext) -> Response:
     await step_up.require_recent(ctx.deps, me.active)
     body = await json_body(ctx.request, requests.PasswordChange)
     grant = await password.change_password(
-        ctx.deps, me.caller, me.active, body.current_password, body.new_password, cookie=me.by_cookie
+        ctx.deps,
+        me.caller,
+        me.active,
+        body.current_password,
+        body.new_password,
+        cookie=me.by_cookie,
+        end_keys=body.end_keys,
     )
     return granted(grant, by_cookie=me.by_cookie, status=204 if me.by_cookie else 200)
 

@@ -102,7 +102,7 @@ async def introspect(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
     form = await form_body(ctx.request, requests.IntrospectForm)
     credentials = callers.client_credentials(ctx.request, form)
-    (answer,) = await _introspected(ctx, credentials, [form.token], form.scope)
+    (answer,) = await _introspected(ctx, credentials, [form.token], form.scope, form.ip)
     return Response(answer, media_type=JSON)
 
 
@@ -112,14 +112,19 @@ async def introspect_batch(ctx: RequestContext) -> Response:
     # Authenticate first: a batch costs a thousand lookups.
     await callers.authenticate(ctx, credentials)
     body = await json_body(ctx.request, requests.IntrospectBatch)
-    answers = await _introspected(ctx, credentials, body.tokens)
+    answers = await _introspected(ctx, credentials, body.tokens, ip=body.ip)
     return Response(b"[%s]" % b",".join(answers), media_type=JSON)
 
 
 async def _introspected(
-    ctx: RequestContext, credentials: callers.ClientCredentials, presented: list[str], scope: str = ""
+    ctx: RequestContext,
+    credentials: callers.ClientCredentials,
+    presented: list[str],
+    scope: str = "",
+    ip: str | None = None,
 ) -> list[bytes]:
-    answered = await introspection.introspect(ctx.deps, credentials.client_id, credentials.secret, presented, scope)
+    client_id, secret = credentials.client_id, credentials.secret
+    answered = await introspection.introspect(ctx.deps, client_id, secret, presented, scope, ip)
     if answered is None:
         await callers.authenticate(ctx, credentials)
         raise UnauthorizedClient("this client may not introspect")

@@ -51,7 +51,7 @@ class Worker:
     def __init__(self, max_bytes: int) -> None:
         self.noted: list[str] = []
         sessions = SimpleNamespace(
-            touch=lambda handle, now: self.noted.append(f"used {handle}"),
+            touch=lambda handle, now, ip: self.noted.append(f"used {handle}"),
             note_answer=lambda handle, access: self.noted.append(f"answered {handle}"),
         )
         parts = {"memory": Memory(max_bytes), "metrics": Metrics(), "settings": Settings()}

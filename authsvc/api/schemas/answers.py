@@ -155,7 +155,7 @@ class Introspection(Answer):
     session_id: str | None = None
     token_use: str | None = Field(
         None,
-        description="`client` for a client's own token, whose `sub` is its `client_id`; `exchanged` for a token that "
+        description="`client` for a client's own token, whose `sub` is its `client_id`; `key` for a key; `exchanged` for a token that "
         "its `client_id` got in exchange for another; absent for sessions",
     )
     act: dict[str, Any] | None = Field(
@@ -179,7 +179,7 @@ class Introspection(Answer):
     recheck_at: int | None = Field(
         None,
         description="epoch seconds; until then a cached answer does not let the idle timeout lapse; exchanged tokens "
-        "have `cache` instead",
+        "have `cache` instead. Without both, the answer must not be cached: it depends on `ip`",
     )
     cache: Cacheable | None = Field(
         None, description="of an exchanged token: what a cache has to know (`docs/events.md`)"

@@ -1,5 +1,6 @@
 """The bases of all models, and the types that several fields share."""
 
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,6 +15,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from authsvc.core.address import canonical
+from authsvc.core.api_key import MAX_NETWORKS
 from authsvc.core.authentication import LEVEL, MAX_METHODS, METHOD
 from authsvc.core.client import Permission
 from authsvc.core.event import COMMENT, check_comment
@@ -132,6 +134,14 @@ UserAddress = Annotated[
         examples=["203.0.113.77"],
     ),
 ]
+CallerAddress = Annotated[
+    Address,
+    Field(
+        description="from where the tokens are used, as the resource server sees it. A key that is bound to networks "
+        "is inactive without it",
+        examples=["203.0.113.77"],
+    ),
+]
 UserAgent = Annotated[
     str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")
 ]
@@ -161,6 +171,24 @@ AuthTime = Annotated[
         description="when the user was authenticated, in epoch seconds; left out, introspection tells none; takes the "
         "permission `vouch`",
         examples=[1767225600],
+    ),
+]
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        message = "Input should be an address, or a network such as 203.0.113.0/24, without bits behind its prefix"
+        raise PydanticCustomError("network", message) from None
+
+
+Networks = Annotated[
+    list[Annotated[str, AfterValidator(_network)]],
+    Field(
+        max_length=MAX_NETWORKS,
+        description="the only networks where the key may be used; empty: all",
+        examples=[["203.0.113.0/24"]],
     ),
 ]
 # Decimal digits: pydantic would also take " 5", "+5", "5.0" and "1_0".

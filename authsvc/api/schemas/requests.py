@@ -12,6 +12,7 @@ from authsvc.api.schemas.fields import (
     Audience,
     AuthTime,
     Body,
+    CallerAddress,
     Change,
     ClientScope,
     Comment,
@@ -83,6 +84,7 @@ class FirstCode(Body):
 class PasswordChange(Body):
     current_password: str = Field(examples=["a walk by the river"], json_schema_extra=_PASSWORD, repr=False)
     new_password: str = Field(examples=["four herons at dawn"], json_schema_extra=_PASSWORD, repr=False)
+    end_keys: bool = Field(False, description="end the user's keys too")
 
 
 class PasswordReset(Body):
@@ -221,10 +223,12 @@ class IntrospectForm(ClientForm):
     token: str = Field(examples=["tok_…"], repr=False)
     token_type_hint: str | None = Field(None, description="not needed")
     scope: str = Field("", description="a token that lacks one of these scopes is inactive", examples=["orders:read"])
+    ip: CallerAddress | None = None
 
 
 class IntrospectBatch(Body):
     tokens: list[str] = Field(max_length=1000, examples=[["tok_…", "tok_…"]], repr=False)
+    ip: CallerAddress | None = None
 
 
 class RevokeForm(ClientForm):
