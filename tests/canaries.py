@@ -18,7 +18,10 @@ SECOND = "canary two sings at noon"
 THIRD = "canary three sings at dusk"
 WRONG = "canary nobody has this one"
 # The members of an answer that are secret.
-SECRETS = ("access_token", "refresh_token", "client_secret", "reset_code", "auth_session", "device_token", "secret")
+SECRETS = (
+    *("access_token", "refresh_token", "client_secret", "reset_code", "auth_session", "device_token", "secret"),
+    "key",
+)
 # The users whom the walk leaves in the store: ada and bob have a name and credentials, `elsewhere` has neither.
 NAMED, UNNAMED = 2, 1
 CLIENTS = 1
@@ -82,6 +85,7 @@ class _Walk:
         await self.password_changes(fresh)
         await self.clients()
         await self.second_factors()
+        await self.keys(ada["sub"])
         await self.tokens_of_others()
         again = await self.log_in(THIRD)
         await self.seen(self.http.post("/logout", headers=bearer(again["access_token"])))
@@ -209,6 +213,24 @@ class _Walk:
         answer = asked | {"credential": device.get(options["publicKey"])}
         await self.seen(self.http.post("/login/passkey", json=answer))
         await self.seen(self.http.post("/login/passkey/options", json={}))  # a challenge that nobody answers
+
+    async def keys(self, ada: str) -> None:
+        """Ada makes a key, rotates it, and uses it rightly and wrongly; an admin makes another one."""
+        grant = await self.log_in(THIRD)
+        headers = bearer(grant["access_token"])
+        made = await self.seen(self.http.post("/keys", json={"name": "backup"}, headers=headers))
+        rotated = await self.seen(self.http.post(f"/keys/{made['key_id']}/rotate", headers=headers))
+        for key in (made["key"], rotated["key"], rotated["key"][:-1]):
+            await self.seen(self.http.post("/introspect", data={"token": key, "ip": "192.0.2.9"}, auth=self.admin))
+            await self.seen(self.http.get("/verify", headers=bearer(key)))
+            await self.misuse(key, grant["access_token"])
+            await self.seen(self.http.post(f"/keys/{key}/rotate", headers=headers))
+            await self.seen(self.http.delete(f"/keys/{key}", headers=headers))
+        await self.seen(self.http.get("/keys", headers=headers))
+        path = f"/admin/users/{ada}/keys"
+        await self.seen(self.http.post(path, json={"name": "x", "networks": ["192.0.2.0/24"]}, auth=self.admin))
+        await self.seen(self.http.get(path, auth=self.admin))
+        await self.seen(self.http.delete(f"/keys/{made['key_id']}", headers=headers))
 
     async def tokens_of_others(self) -> None:
         new = {"sub": "elsewhere", "roles": ["ops"]}

@@ -5,7 +5,7 @@ is left that should have one.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +27,9 @@ from authsvc.core import token as tokens
 from authsvc.core.client import Client
 from authsvc.core.session import Active
 from authsvc.core.token import Kind
-from authsvc.errors import AccessDenied, AuthError, InvalidCredentials, InvalidGrant
-from authsvc.flows import bootstrap, issue, revoke, sessions, users
+from authsvc.errors import AccessDenied, AuthError, InvalidCredentials, InvalidGrant, NotFound
+from authsvc.flows import api_keys, bootstrap, issue, revoke, sessions, users
+from authsvc.flows.api_keys import Issued, Wanted
 from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.flows.grants import Grant
 from authsvc.flows.introspect import look_up
@@ -107,12 +108,34 @@ class Login:
 
 
 @dataclass
+class Key:
+    """A key of the model, with every secret that it ever had: oldest first, and with the time at which each ends."""
+
+    handle: str
+    person: Person
+    client: str
+    end: float
+    secrets: list[tuple[str, float]]
+    dead: bool = False
+    present: bool = True
+
+    def live(self, now: float) -> set[str]:
+        if self.dead or self.person.suspended:
+            return set()
+        return {text for text, until in self.secrets[-2:] if now < min(until, self.end)}
+
+
+@dataclass
 class Model:
     people: dict[str, Person] = field(default_factory=dict)
     logins: list[Login] = field(default_factory=list)
+    keys: list[Key] = field(default_factory=list)
 
     def of(self, person: Person) -> list[Login]:
         return [one for one in self.logins if one.person is person]
+
+    def keys_of(self, person: Person) -> list[Key]:
+        return [one for one in self.keys if one.person is person]
 
 
 class Sessions(RuleBasedStateMachine):
@@ -185,10 +208,13 @@ class Sessions(RuleBasedStateMachine):
             )
         )
 
-    def kill(self, logins: list[Login], *, tidied: bool = True) -> None:
-        for one in logins:
+    def kill(self, ended: Sequence[Login | Key], *, tidied: bool = True) -> None:
+        for one in ended:
             one.dead = True
             one.present = one.present and not tidied
+
+    def kill_everything(self, person: Person) -> None:
+        self.kill([*self.model.of(person), *self.model.keys_of(person)])
 
     # Who there is.
 
@@ -203,7 +229,7 @@ class Sessions(RuleBasedStateMachine):
         if person is not None:
             self.clock.forward(1)
             self.run(users.delete(self.deps, OPERATOR, person.sub))
-            self.kill(self.model.of(person))
+            self.kill_everything(person)
 
     @rule(name=st.sampled_from((*NAMES, FAR)), suspended=st.booleans())
     def suspend(self, name: str, suspended: bool) -> None:
@@ -211,7 +237,7 @@ class Sessions(RuleBasedStateMachine):
             status = "suspended" if suspended else "active"
             self.run(users.update(self.deps, OPERATOR, person.sub, status=status))
             if suspended and not person.suspended:
-                self.kill(self.model.of(person))
+                self.kill_everything(person)
             person.suspended = suspended
 
     @rule(name=st.sampled_from((*NAMES, FAR)), roles=st.sampled_from([(), ("ops",), ("ops", "dev")]))
@@ -330,17 +356,21 @@ class Sessions(RuleBasedStateMachine):
         if (me := self.me(one)) is not None:
             self.run((sessions.end_all if everywhere else sessions.end_others)(self.deps, HERE, me))
             self.kill([other for other in self.model.of(one.person) if everywhere or other is not one])
+            if everywhere:
+                self.kill(self.model.keys_of(one.person))
 
     @precondition(lambda self: self.model.logins)
-    @rule(data=st.data())
-    def change_password(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), end_keys=st.booleans())
+    def change_password(self, data: st.DataObject, end_keys: bool) -> None:
         one = data.draw(st.sampled_from(self.model.logins))
         if one.person.name is None or (me := self.me(one)) is None:
             return
         now, old, new = self.clock(), one.person.password, 1 - one.person.password
-        grant = self.run(change_password(self.deps, HERE, me, PASSWORDS[old], PASSWORDS[new]))
+        grant = self.run(change_password(self.deps, HERE, me, PASSWORDS[old], PASSWORDS[new], end_keys=end_keys))
         one.person.password = new
         self.kill([other for other in self.model.of(one.person) if other is not one])
+        if end_keys:
+            self.kill(self.model.keys_of(one.person))
         one.access.append((grant.access_token, now + grant.expires_in))
         if grant.refresh_token is not None:
             one.refresh.append(grant.refresh_token)
@@ -352,7 +382,60 @@ class Sessions(RuleBasedStateMachine):
             code, _ = self.run(new_reset_code(self.deps, OPERATOR, person.sub))
             person.password = 1 - person.password
             self.run(reset_password(self.deps, HERE, code, PASSWORDS[person.password]))
-            self.kill(self.model.of(person))
+            self.kill_everything(person)
+
+    # Keys.
+
+    @precondition(lambda self: self.model.logins)
+    @rule(data=st.data(), life_s=st.sampled_from([100, 40 * 86400]))
+    def make_own_key(self, data: st.DataObject, life_s: int) -> None:
+        one = data.draw(st.sampled_from(self.model.logins))
+        if (me := self.me(one)) is not None:
+            wanted = Wanted("a key", life_s=life_s)
+            self.made(self.run(api_keys.create(self.deps, HERE, me, wanted)), one.person, one.client)
+
+    @rule(name=st.sampled_from((*NAMES, FAR)), client=st.sampled_from(("app", "short")))
+    def make_key(self, name: str, client: str) -> None:
+        if (person := self.model.people.get(name)) is not None:
+            work = api_keys.create_for(self.deps, OPERATOR, person.sub, Wanted("a key"), client)
+            if person.suspended:
+                self.refused(work, AccessDenied)
+            else:
+                self.made(self.run(work), person, client)
+
+    def made(self, issued: Issued, person: Person, client: str) -> None:
+        end = issued.session.end
+        self.model.keys.append(Key(issued.key_id, person, client, end, [(issued.text, end)]))
+
+    @precondition(lambda self: self.model.keys)
+    @rule(data=st.data(), overlap_s=st.sampled_from([0, 5, 86400]))
+    def rotate_key(self, data: st.DataObject, overlap_s: int) -> None:
+        one = data.draw(st.sampled_from(self.model.keys))
+        now = self.clock()
+        work = api_keys.rotate_any(self.deps, OPERATOR, one.handle, overlap_s)
+        if one.dead or one.person.suspended or now >= one.end:
+            self.refused(work, NotFound)
+            return
+        last, _ = one.secrets[-1]
+        one.secrets[-1] = last, int(now) + overlap_s if overlap_s else now
+        one.secrets.append((self.run(work).text, one.end))
+
+    @precondition(lambda self: self.model.keys)
+    @rule(data=st.data(), way=st.sampled_from(["id", "text", "owner", "all"]))
+    def revoke_key(self, data: st.DataObject, way: str) -> None:
+        one = data.draw(st.sampled_from(self.model.keys))
+        if way == "id":
+            self.run(revoke.revoke_session(self.deps, OPERATOR, one.handle))
+        elif way == "text":
+            self.run(revoke.revoke_token(self.deps, OPERATOR, None, one.secrets[-1][0]))
+        elif way == "owner" and one.present and self.clock() < one.end:
+            self.run(api_keys.revoke(self.deps, HERE, one.handle, sub=one.person.sub))
+        elif way == "all" and self.model.people.get(one.person.name or FAR) is one.person:
+            self.run(api_keys.revoke_all(self.deps, OPERATOR, one.person.sub))
+            self.kill(self.model.keys_of(one.person))
+        else:
+            return
+        self.kill([one])
 
     # Cut-offs.
 
@@ -360,17 +443,18 @@ class Sessions(RuleBasedStateMachine):
     def revoke_user(self, name: str) -> None:
         if (person := self.model.people.get(name)) is not None:
             self.run(revoke.revoke_user(self.deps, OPERATOR, person.sub))
-            self.kill(self.model.of(person))
+            self.kill_everything(person)
 
     @rule(client=st.sampled_from(("app", "short", "issuer")))
     def revoke_client(self, client: str) -> None:
         self.run(revoke.revoke_client(self.deps, OPERATOR, client))
-        self.kill([one for one in self.model.logins if one.client == client], tidied=False)
+        everything: list[Login | Key] = [*self.model.logins, *self.model.keys]
+        self.kill([one for one in everything if one.client == client], tidied=False)
 
     @rule(nobody=st.none())
     def revoke_all(self, nobody: None) -> None:
         self.run(revoke.revoke_all(self.deps, OPERATOR))
-        self.kill(self.model.logins, tidied=False)
+        self.kill([*self.model.logins, *self.model.keys], tidied=False)
 
     # What time does.
 
@@ -382,7 +466,8 @@ class Sessions(RuleBasedStateMachine):
     def expire(self, nobody: None) -> None:
         """The store drops what is due, as it would have done by itself: that must change no answer."""
         contents.expire(self.valkey, self.clock())
-        for one in self.model.logins:
+        everything: list[Login | Key] = [*self.model.logins, *self.model.keys]
+        for one in everything:
             one.present = one.present and self.clock() < one.end
 
     @invariant()
@@ -401,6 +486,20 @@ class Sessions(RuleBasedStateMachine):
                 assert verdict.session.end == int(one.end)
         for one in self.model.logins:
             one.used(now)
+        self.every_key_is_what_the_model_says(now)
+
+    def every_key_is_what_the_model_says(self, now: float) -> None:
+        everything = [(one, text) for one in self.model.keys for text, _ in one.secrets]
+        verdicts = self.run(self._all([text for _, text in everything]))
+        for (one, text), verdict in zip(everything, verdicts, strict=True):
+            assert isinstance(verdict, Active) == (text in one.live(now)), (one, text, verdict)
+            if isinstance(verdict, Active):
+                assert (verdict.user.sub, verdict.user.roles) == (one.person.sub, one.person.roles)
+                assert verdict.session.end == int(one.end)
+        for person in self.model.people.values():
+            listed, _ = self.run(api_keys.page(self.deps, person.sub, None, 1000))
+            alive = {one.handle for one in self.model.keys_of(person) if one.live(now)}
+            assert {one.handle for one in listed} == alive
 
     async def _all(self, presented: list[str]) -> list[Any]:
         return await asyncio.gather(*(use(self.deps, token) for token in presented))
@@ -414,8 +513,9 @@ class Sessions(RuleBasedStateMachine):
         held = {key.decode()[8:] for key in contents.keys(self.valkey) if key.startswith(b"session:")}
         now = self.clock()
         # The TTL, which follows another clock, or a later call drops a record past its end.
-        due = {one.handle for one in self.model.logins if now >= one.end}
-        assert held - due == {one.handle for one in self.model.logins if one.present} - due
+        everything: list[Login | Key] = [*self.model.logins, *self.model.keys]
+        due = {one.handle for one in everything if now >= one.end}
+        assert held - due == {one.handle for one in everything if one.present} - due
 
     def teardown(self) -> None:
         if not hasattr(self, "deps"):

@@ -84,7 +84,7 @@ def cli() -> None:
     """Opaque tokens whose state lives in Redis or Valkey."""
 
 
-for group in (groups.user, groups.client, groups.session, groups.token, groups.service):
+for group in (groups.user, groups.client, groups.key, groups.session, groups.token, groups.service):
     cli.add_command(group)
 
 

@@ -34,6 +34,7 @@ user = LazyGroup(
     help="Create, show, change, import and export users.",
 )
 client = LazyGroup("client", "authsvc.cli.clients", help="Register, show, change and delete clients.")
+key = LazyGroup("key", "authsvc.cli.api_keys", help="Make, list, rotate, revoke and import keys for programs.")
 session = LazyGroup("session", "authsvc.cli.sessions", help="List and end the sessions of all users.")
 token = LazyGroup("token", "authsvc.cli.tokens", help="Issue a token, explain why one is inactive, take one back.")
 service = LazyGroup("service", "authsvc.cli.service", help="What concerns every session there is.")

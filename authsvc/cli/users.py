@@ -44,6 +44,7 @@ _ALL_SESSIONS = 1_000_000
 @click.option("--claims", metavar="JSON", default="{}", help="An object that introspection shows.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin, one line.")
 @click.option("--reset-code", is_flag=True, help="Set none; print a one-time code with which the user sets it.")
+@click.option("--no-password", is_flag=True, help="Set none and print no code: for a service, for which keys speak.")
 @_expires_in
 @as_json
 def create(
@@ -52,20 +53,21 @@ def create(
     claims: str,
     password_stdin: bool,
     reset_code: bool,
+    no_password: bool,
     expires_in: int | None,
     as_json: bool,
 ) -> None:
     """Create a user who can log in. Asks for the password, unless told otherwise."""
-    if password_stdin and reset_code:
-        raise click.UsageError("--password-stdin or --reset-code, not both")
+    if password_stdin + reset_code + no_password > 1:
+        raise click.UsageError("only one of --password-stdin, --reset-code and --no-password")
     if expires_in is not None and not reset_code:
         raise click.UsageError("--expires-in is for --reset-code")
     parsed = _claims(claims)
-    password = None if reset_code else new_password(partial(_check_password, name), stdin=password_stdin)
+    password = None if reset_code or no_password else new_password(partial(_check_password, name), stdin=password_stdin)
 
     async def work(deps: Deps) -> tuple[User, str | None, int]:
         wanted: dict[str, Any] = {"username": name, "password": password, "roles": roles, "claims": parsed}
-        user, code = await users.create(deps, OPERATOR, **wanted, code_life_s=expires_in)
+        user, code = await users.create(deps, OPERATOR, **wanted, code_life_s=expires_in, with_code=not no_password)
         return user, code, expires_in or deps.settings.reset_code_ttl_s
 
     user, code, life_s = run(work)

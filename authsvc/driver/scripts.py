@@ -86,4 +86,5 @@ def key_of(command: Command) -> str:
 
 def stamped(json: bytes) -> bytes:
     """A record's JSON with a write id, so that two writes of equal records differ in their bytes."""
-    return b'%s,"w":"%s"}' % (json[:-1], secrets.token_urlsafe(6).encode())
+    members = json[:-1] + b"," if len(json) > len(b"{}") else b"{"
+    return b'%s"w":"%s"}' % (members, secrets.token_urlsafe(6).encode())

@@ -40,7 +40,7 @@ async def create(deps: Deps, caller: Caller, me: Active, wanted: Wanted) -> Issu
 
     Raises InvalidScope, InvalidRequest, InvalidToken.
     """
-    contents = _within(wanted, me.scope, me.session.aud)
+    contents = within(wanted, me.scope, me.session.aud)
     try:
         user = await deps.store.users.change(me.user.sub, User.with_keys, durable=False)
     except NotFound:
@@ -65,7 +65,7 @@ async def create_for(deps: Deps, caller: Caller, sub: str, wanted: Wanted, clien
     client = await deps.store.clients.find(client_id)
     if client is None:
         raise InvalidRequest("client_id: no such client")
-    contents = _within(wanted, client.scope, client.audience)
+    contents = within(wanted, client.scope, client.audience)
     user = await deps.store.users.change(sub, with_keys, durable=False)
     issued = await _store(deps, contents, user, client, Epochs(user.key_epoch or 0, client.epoch, service.epoch))
     await _audit_created(deps, caller, issued)
@@ -79,7 +79,7 @@ def with_keys(user: User) -> User:
     return user.with_keys()
 
 
-def _within(wanted: Wanted, scope: str | None, audience: tuple[str, ...]) -> Contents:
+def within(wanted: Wanted, scope: str | None, audience: tuple[str, ...]) -> Contents:
     """The contents of the key, within this scope (None: any) and this audience (empty: any)."""
     aud = audience if wanted.aud is None else wanted.aud
     if audience and not set(aud) <= set(audience):

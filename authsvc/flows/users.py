@@ -23,10 +23,12 @@ async def create(
     roles: tuple[str, ...] = (),
     claims: dict[str, Any] | None = None,
     code_life_s: int | None = None,
+    with_code: bool = True,
 ) -> tuple[User, str | None]:
     """Register a user. Without a password, also returns a reset code with which the user sets the first one.
 
-    code_life_s: the lifetime of the code; None: AUTHSVC_RESET_CODE_TTL_S.
+    code_life_s: the lifetime of the code; None: AUTHSVC_RESET_CODE_TTL_S. with_code: False for the user of a service,
+    for whom only keys speak. An admin may make a code later.
 
     Raises UsernameTaken, WeakPassword, InvalidRequest, Overloaded.
     """
@@ -46,11 +48,11 @@ async def create(
         epoch=int(now * 1000),
         created_at=int(now),
     )
-    code = None
-    if password is None:
+    code, credentials = None, Credentials()
+    if password is None and with_code:
         code, _ = await store_reset_code(deps, user.sub, life_s=code_life_s)
-        credentials = Credentials().with_reset_code(code.handle)
-    else:
+        credentials = credentials.with_reset_code(code.handle)
+    elif password is not None:
         credentials = Credentials().with_password(await deps.hasher.hash(password), now)
     await deps.store.users.register(user, credentials)
     await audit(deps, caller, Event.USER_CREATED, About(user.sub), roles=user.roles)

@@ -37,7 +37,8 @@ class ApiKeys:
         handles = [handle.decode() for handle, _ in listed[:limit]]
         found = zip(handles, await self._sessions.find_all(handles), strict=True)
         following = f"{int(listed[limit - 1][1])}-{handles[-1]}" if len(listed) > limit else None
-        return [(handle, session) for handle, session in found if session is not None], following
+        # An import that broke off may have listed a key that it then found to be another user's.
+        return [(handle, session) for handle, session in found if session is not None and session.sub == sub], following
 
 
 def is_cursor(text: str) -> bool:

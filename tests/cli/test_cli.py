@@ -443,7 +443,7 @@ def test_nothing_that_takes_a_secret_takes_it_as_an_argument() -> None:
     """No option of any command has a value that is a password, a token or a secret."""
     options = [
         parameter
-        for group in ("user", "client", "session", "token", "service")
+        for group in ("user", "client", "key", "session", "token", "service")
         for command in _commands(group)
         for parameter in command.params
         if isinstance(parameter, click.Option) and not parameter.is_flag

@@ -351,9 +351,10 @@ REASONS: list[tuple[str, Reason | None, dict[str, Any], float]] = [
 def test_the_table_names_every_reason() -> None:
     """All reasons but `unknown` (there is no record) come out of `decide`, and each is in the table.
 
-    `revoked` is the reason of an exchanged token alone: see test_exchange.py.
+    Some are reasons of an exchanged token or of a key alone: see test_exchange.py and test_api_key.py.
     """
-    assert {reason for _, reason, _, _ in REASONS} == {None, *Reason} - {Reason.UNKNOWN, Reason.REVOKED}
+    elsewhere = {Reason.REVOKED, Reason.KEYS_CUT_OFF, Reason.OUTSIDE}
+    assert {reason for _, reason, _, _ in REASONS} == {None, *Reason} - {Reason.UNKNOWN} - elsewhere
 
 
 @pytest.mark.parametrize(("what", "reason", "change", "later"), REASONS, ids=[row[0] for row in REASONS])

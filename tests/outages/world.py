@@ -52,6 +52,8 @@ class World:
     guarded: "Guarded | None" = None
     keyed: "Keyed | None" = None
     step_up: str = ""
+    # A key of ada that was used.
+    key: Json = field(default_factory=dict)
     enrolment: str = ""
     enrolling_seed: bytes = b""
 
@@ -205,6 +207,11 @@ async def make(deps: Deps, clock: Clock) -> World:
     world.outsider = (await tokens(outsider))["access_token"]
     headers = {"Authorization": f"Bearer {world.phone['access_token']}"}
     world.step_up = (await tokens(await world.http.post("/step-up", headers=headers)))["auth_session"]
+    made = await world.http.post("/keys", json={"name": "backup"}, headers=headers)
+    assert made.status_code == 201, made.text
+    world.key = made.json()
+    await tokens(await world.introspect(world.key["key"]))
+    await deps.store.sessions.finish()
     world.enrolment, world.enrolling_seed = await enrol(world, world.phone["access_token"])
     return world
 
@@ -378,6 +385,23 @@ CALLS = [
          json=lambda _: {"current_password": PASSWORD, "new_password": NEW_PASSWORD}),
     Call("reset the password", "POST /password/reset", _at("/password/reset"), 204,
          json=lambda w: {"reset_code": w.reset_code, "new_password": NEW_PASSWORD}),
+    Call("make a key", "POST /keys", _at("/keys"), 201, bearer=_phone, second=_OPENED,
+         json=lambda _: {"name": "x", "networks": ["192.0.2.0/24"]}),
+    Call("my keys", "GET /keys", _at("/keys"), bearer=_phone, reads=True),
+    Call("rotate a key", "POST /keys/{key_id}/rotate", lambda w: f"/keys/{w.key['key_id']}/rotate", bearer=_phone),
+    Call("revoke a key", "DELETE /keys/{key_id}", lambda w: f"/keys/{w.key['key_id']}", 204, bearer=_phone),
+    _revoking("a key by its text", lambda w: {"token": w.key["key"]}),
+    Call("introspect a key", "POST /introspect", _at("/introspect"), auth=_admin, reads=True,
+         form=lambda w: {"token": w.key["key"], "ip": "192.0.2.9"}),
+    Call("introspect a key an hour later", "POST /introspect", _at("/introspect"), auth=_admin, reads=True,
+         form=lambda w: {"token": w.key["key"], "ip": "192.0.2.9"}, later_s=3600),
+    Call("change the password and end the keys", "POST /password", _at("/password"), bearer=_phone,
+         second=r"\* session:",
+         json=lambda _: {"current_password": PASSWORD, "new_password": NEW_PASSWORD, "end_keys": True}),
+    Call("a user's keys", f"GET {_SUB}/keys", lambda w: f"{_USERS}/{w.ada}/keys", auth=_admin, reads=True),
+    Call("make a user's first key", f"POST {_SUB}/keys", lambda w: f"{_USERS}/{w.root}/keys", 201, auth=_admin,
+         json=lambda _: {"name": "x"}, second=_OPENED),
+    Call("revoke a user's keys", f"DELETE {_SUB}/keys", lambda w: f"{_USERS}/{w.ada}/keys", 204, auth=_admin),
     Call("create a user", f"POST {_USERS}", _at(_USERS), 201, auth=_admin,
          json=lambda _: {"username": "Grace", "password": PASSWORD, "roles": ["editor"]}),
     Call("create a user without a password", f"POST {_USERS}", _at(_USERS), 201, auth=_admin,
@@ -475,7 +499,11 @@ def state_of(store: Any) -> State:
         by_user, by_client, by_service = session["epochs"]
         return (
             user.get("status", "active") == "active"
-            and (user.get("epoch") == by_user or user.get("spared") == handle)
+            and (
+                user.get("key_epoch") == by_user
+                if session.get("by") == "key"
+                else user.get("epoch") == by_user or user.get("spared") == handle
+            )
             and client.get("epoch") == by_client
             and service["epoch"] == by_service
         )
@@ -486,7 +514,7 @@ def state_of(store: Any) -> State:
     state = {f"{kind}:{id_}": record for kind, records in kinds.items() for id_, record in records.items()}
     state |= {f"login:{name}": {"of": sub} for name, sub in logins.items() if answers(name, sub)}
     state["service"] = service
-    for name in [name for name in raw if name.startswith("sessions:")]:
+    for name in [name for name in raw if name.startswith(("sessions:", "keys:"))]:
         listed = [handle.decode() for handle in store.zrange(raw[name], 0, -1)]
         state |= {f"listed:{handle}": {} for handle in listed if handle in kinds["session"]}
     for record in state.values():

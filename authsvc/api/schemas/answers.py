@@ -155,8 +155,8 @@ class Introspection(Answer):
     session_id: str | None = None
     token_use: str | None = Field(
         None,
-        description="`client` for a client's own token, whose `sub` is its `client_id`; `key` for a key; `exchanged` for a token that "
-        "its `client_id` got in exchange for another; absent for sessions",
+        description="`client` for a client's own token, whose `sub` is its `client_id`; `key` for a key; `exchanged` "
+        "for a token that its `client_id` got in exchange for another; absent for sessions",
     )
     act: dict[str, Any] | None = Field(
         None,

@@ -4,11 +4,12 @@ from typing import Self
 
 from pydantic import Field
 
-from authsvc.api.schemas.fields import Answer, Audience, Body, Handle, Label, Networks, Text
+from authsvc.api.schemas.fields import Answer, Audience, Body, Handle, Label, Networks, Subject, Text
 from authsvc.core import api_key
 from authsvc.core.client import BUILT_IN
 from authsvc.core.session import Session
 from authsvc.flows.api_keys import Issued, Wanted
+from authsvc.flows.import_keys import Row
 
 
 class NewKey(Body):
@@ -31,6 +32,31 @@ class NewUserKey(NewKey):
     """For an admin. Scope and audience stay within those of the client."""
 
     client_id: Text = Field(BUILT_IN, description="the client that ends the key when it is cut off or deleted")
+
+
+class ImportedKey(Body):
+    """A line of `authsvc key import`: a key that another system issued."""
+
+    sha256: str = Field(pattern="^[0-9A-Fa-f]{64}$", repr=False)
+    sub: Subject
+    name: Label
+    exp: int
+    scope: Text = ""
+    audience: Audience | None = None
+    networks: Networks = Field([])
+    client_id: Text = BUILT_IN
+
+    def row(self) -> Row:
+        return Row(
+            sha256=bytes.fromhex(self.sha256),
+            sub=self.sub,
+            client_id=self.client_id,
+            name=self.name,
+            exp=self.exp,
+            scope=self.scope,
+            aud=None if self.audience is None else tuple(self.audience),
+            networks=tuple(self.networks),
+        )
 
 
 class KeyRotation(Body):
