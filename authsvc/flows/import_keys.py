@@ -82,7 +82,7 @@ async def _is_new(deps: Deps, row: Row, *, dry_run: bool) -> bool:
     user = await deps.store.users.change(row.sub, with_keys, durable=False)
     epochs = Epochs(user.key_epoch or 0, client.epoch, service.epoch)
     session = api_key.begun(digest, contents, user.sub, client.client_id, epochs, now)
-    listed = await deps.store.sessions.add(handle, session, now)
+    listed = await deps.store.sessions.add_key(handle, session, now)
     if listed is not None and listed > api_key.MAX_KEYS:
         await deps.store.sessions.end(handle, session)
         raise InvalidRequest(f"this user has {api_key.MAX_KEYS} keys already")

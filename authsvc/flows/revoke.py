@@ -79,9 +79,7 @@ async def end_by_admin(deps: Deps, caller: Caller, handle: str) -> None:
 
 
 async def revoke_user(deps: Deps, caller: Caller, sub: str) -> None:
-    """End every session and key of a user, including logins and refreshes now in flight. Raises NotFound,
-    AccessDenied.
-    """
+    """End every session and key of a user, also logins and refreshes in flight. Raises NotFound, AccessDenied."""
     now = deps.clock()
 
     def change(user: User) -> User:

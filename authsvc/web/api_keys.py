@@ -3,7 +3,7 @@
 from starlette.responses import JSONResponse, Response
 
 from authsvc.api.schemas import api_keys as schemas
-from authsvc.api.schemas.requests import Page
+from authsvc.api.schemas.requests import Deletion, Page
 from authsvc.flows import api_keys
 from authsvc.flows.api_keys import Issued
 from authsvc.flows.step_up import require_recent
@@ -61,9 +61,9 @@ async def list_user_keys(ctx: RequestContext) -> Response:
 
 
 async def revoke_user_keys(ctx: RequestContext) -> Response:
-    refuse_query(ctx.request)
-    admin = await callers.admin_of(ctx)
-    await api_keys.revoke_all(ctx.deps, admin.caller, sub_of(ctx.request))
+    why = query(ctx.request, Deletion)
+    by = await callers.admin_of(ctx)
+    await api_keys.revoke_all(ctx.deps, by.because(why), sub_of(ctx.request))
     return Response(status_code=204)
 
 
