@@ -21,6 +21,7 @@ from authsvc.driver.errors import DRIVER_ERRORS, REDIRECTIONS
 from authsvc.driver.node import Node
 from authsvc.driver.reader import Reader
 from authsvc.driver.redis_py import connection_class
+from authsvc.driver.scripts import Command
 from authsvc.driver.timeouts import Timeouts
 from authsvc.driver.topology import SlotBatch, TrackedServer, send_to
 from authsvc.driver.urls import StoreUrl
@@ -52,18 +53,20 @@ class Cluster:
         told = await asyncio.gather(*(server.ask(*_SHARDS) for server in tracked))
         return all(cluster_shards.covered(shards, ids) for shards in told)
 
-    async def send(self, batches: Sequence[SlotBatch]) -> list[list[Any]]:
+    async def send(self, batches: Sequence[SlotBatch], then: Command | None = None) -> list[list[Any]]:
         replies: list[list[Any]] = [[] for _ in batches]
         todo = {index: await self._map.route(batch.key) for index, batch in enumerate(batches)}
         for attempt in range(MAX_ATTEMPTS):
-            await self._send(batches, todo, replies)
+            await self._send(batches, then, todo, replies)
             redirected = {index: found for index in todo if (found := redirection(replies[index]))}
             if not redirected or attempt == MAX_ATTEMPTS - 1:
                 break
             todo = await self._map.follow({index: (batches[index].key, error) for index, error in redirected.items()})
         return replies
 
-    async def _send(self, batches: Sequence[SlotBatch], todo: dict[int, Route], replies: list[list[Any]]) -> None:
+    async def _send(
+        self, batches: Sequence[SlotBatch], then: Command | None, todo: dict[int, Route], replies: list[list[Any]]
+    ) -> None:
         """Send the batches that are to do to their nodes, all nodes at once, and put the replies in their places."""
         by_node: dict[Node, list[int]] = defaultdict(list)
         for index, (node, _) in todo.items():
@@ -72,7 +75,7 @@ class Cluster:
         async def one(node: Node, indexes: list[int]) -> None:
             sent = [_asking(batches[index]) if todo[index][1] else batches[index] for index in indexes]
             try:
-                told = await send_to(node, sent)
+                told = await send_to(node, sent, then)
             except DRIVER_ERRORS:
                 self._map.suspect()
                 raise

@@ -92,6 +92,16 @@ class Connection:
         """
         return bool(await self._write(swap_command(changes), durable=durable))
 
+    async def change_each(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands of `scripts.py` that change a key each, in one round trip; not atomic. Their replies.
+
+        All changes are waited for together. Each command has to write: WAIT counts the writes of its connection.
+        Raises NotDurable.
+        """
+        if not self.waits:
+            return await self.batch(commands)
+        return await self._write_durably(commands) if commands else []
+
     async def delete(self, *keys: str) -> int:
         """Delete keys of one hash slot; returns how many there were. Raises NotDurable."""
         if not self.waits:
@@ -181,18 +191,24 @@ class Connection:
         """Send a command that changes a key and, if the change has to be durable, wait until it is."""
         if not (durable and self.waits):
             return await self.call(*command)
+        return (await self._write_durably([command]))[0]
+
+    async def _write_durably(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands that change a key each, and wait once on each server until all its changes are durable."""
         budget = current_budget()
         wait = self._durability.command(budget.left_s if budget else None)
         async with self.store_call():
-            [(reply, reached)] = await self._topology.send([SlotBatch(key_of(command), (command, wait))])
-            if isinstance(reply, ResponseError):
-                raise reply
-        if not self._durability.reached(reached):
-            told = first_word(reached) if isinstance(reached, Exception) else reached
-            log.warning("not durable: %s answered %s", wait[0], told)
-            self.metrics.store_errors.add("not_durable")
-            raise NotDurable("the change was made, and may not last")
-        return reply
+            sent = await self._topology.send([SlotBatch(key_of(command), (command,)) for command in commands], wait)
+            for reply, _ in sent:
+                if isinstance(reply, ResponseError):
+                    raise reply
+        for _, reached in sent:
+            if not self._durability.reached(reached):
+                told = first_word(reached) if isinstance(reached, Exception) else reached
+                log.warning("not durable: %s answered %s", wait[0], told)
+                self.metrics.store_errors.add("not_durable")
+                raise NotDurable("the change was made, and may not last")
+        return [reply for reply, _ in sent]
 
     async def _send(self, batches: Sequence[SlotBatch]) -> list[list[Any]]:
         async with self.store_call():

@@ -30,8 +30,11 @@ class TrackedServer(Protocol):
 class Topology(Protocol):
     """Methods raise StoreUnavailable, or what redis-py raises. A refusal of a server stands in its reply's place."""
 
-    async def send(self, batches: Sequence[SlotBatch]) -> list[list[Any]]:
-        """The replies to the commands of each batch."""
+    async def send(self, batches: Sequence[SlotBatch], then: Command | None = None) -> list[list[Any]]:
+        """The replies to the commands of each batch.
+
+        then: a command that each server gets once, after its batches. Its reply follows those of each of these batches.
+        """
 
     def reader(self) -> Reader:
         """A new connection, or several, for the reads of introspection."""
@@ -54,8 +57,8 @@ class Single:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def send(self, batches: Sequence[SlotBatch]) -> list[list[Any]]:
-        return await send_to(self._node, batches)
+    async def send(self, batches: Sequence[SlotBatch], then: Command | None = None) -> list[list[Any]]:
+        return await send_to(self._node, batches, then)
 
     def reader(self) -> Reader:
         return NodeReader(self._node)
@@ -73,7 +76,9 @@ class Single:
         await self._node.close()
 
 
-async def send_to(node: Node, batches: Sequence[SlotBatch]) -> list[list[Any]]:
-    """Send all batches to one server in one round trip; the replies to each batch."""
-    replies = iter(await node.send([command for batch in batches for command in batch.commands]))
-    return [[next(replies) for _ in batch.commands] for batch in batches]
+async def send_to(node: Node, batches: Sequence[SlotBatch], then: Command | None = None) -> list[list[Any]]:
+    """Send all batches to one server in one round trip; the replies to each batch, and to `then`."""
+    last = [] if then is None else [then]
+    sent = await node.send([*(command for batch in batches for command in batch.commands), *last])
+    replies, after = iter(sent), sent[len(sent) - len(last) :]
+    return [[*(next(replies) for _ in batch.commands), *after] for batch in batches]
