@@ -9,10 +9,19 @@ from functools import cached_property
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from authsvc.core.address import is_loopback
@@ -28,6 +37,9 @@ from authsvc.core.throttle import LIMITS, Limits
 from authsvc.core.token import FOREIGN_PREFIX, KEY_WORD
 from authsvc.core.user import ADMIN_ROLE, ROLE
 from authsvc.errors import StartupError
+
+if TYPE_CHECKING:
+    from authsvc.github import Keys as GithubKeys
 
 PREFIX = "AUTHSVC_"
 # Of a file that holds the value of a setting. A list may have lines.
@@ -70,6 +82,13 @@ def _split(value: object) -> object:
 
 def _lines(value: object) -> object:
     return tuple(filter(None, map(str.strip, value.splitlines()))) if isinstance(value, str) else value
+
+
+def _keys_of_github(document: str) -> str:
+    from authsvc.github import read_keys  # loads a library that most installations do not need here
+
+    read_keys(document)
+    return document
 
 
 FilePath = Annotated[Path, BeforeValidator(_path)]
@@ -222,6 +241,11 @@ class Settings(BaseModel):
         description="exact origins of the pages and apps that may use passkeys, such as "
         "`https://app.example.org android:apk-key-hash:…`; by default the issuer's origin",
     )
+    github_keys: Annotated[str, AfterValidator(_keys_of_github)] | None = Field(
+        None,
+        description="public keys of GitHub's secret scanning, which then may report leaked tokens at "
+        "`POST /leaked/github`: the answer of https://api.github.com/meta/public_keys/secret_scanning, in a file",
+    )
     require_factor_for: Words = Field((), description="roles whose users need a second factor")
     support_role: Role | None = Field(
         None,
@@ -349,7 +373,14 @@ class Settings(BaseModel):
         passkeys: set[Capability] = {"passkeys"} if self.relying_party and find_spec("fido2") else set()
         factors: set[Capability] = {"factors"} if totp or passkeys else set()
         account: set[Capability] = {"account"} if self.account_pages else set()
-        return frozenset(totp | passkeys | factors | account)
+        github: set[Capability] = {"github"} if self.github_keys else set()
+        return frozenset(totp | passkeys | factors | account | github)
+
+    @cached_property
+    def github_public_keys(self) -> "GithubKeys":
+        from authsvc.github import read_keys
+
+        return read_keys(self.github_keys) if self.github_keys else {}
 
     @cached_property
     def relying_party(self) -> RelyingParty | None:

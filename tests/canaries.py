@@ -87,6 +87,7 @@ class _Walk:
         await self.second_factors()
         await self.keys(ada["sub"])
         await self.tokens_of_others()
+        await self.leaks()
         again = await self.log_in(THIRD)
         await self.seen(self.http.post("/logout", headers=bearer(again["access_token"])))
         await self.seen(self.http.get("/admin/audit", auth=self.admin))
@@ -231,6 +232,15 @@ class _Walk:
         await self.seen(self.http.post(path, json={"name": "x", "networks": ["192.0.2.0/24"]}, auth=self.admin))
         await self.seen(self.http.get(path, auth=self.admin))
         await self.seen(self.http.delete(f"/keys/{made['key_id']}", headers=headers))
+
+    async def leaks(self) -> None:
+        """Tokens are reported, with others in the address of the place, and with secrets that are no tokens."""
+        leaked, other = await self.log_in(THIRD), await self.log_in(THIRD)
+        place = f"https://{THIRD.replace(' ', '')}:x@git.example/?a={other['access_token']}&b={other['refresh_token']}"
+        report = {"tokens": [leaked["refresh_token"], THIRD, self.admin[1]], "url": place}
+        await self.seen(self.http.post("/leaked", json=report))
+        await self.seen(self.http.post("/leaked", json=report | {"url": THIRD}))
+        await self.seen(self.http.post("/leaked", json={"tokens": other["access_token"], other["access_token"]: 1}))
 
     async def tokens_of_others(self) -> None:
         new = {"sub": "elsewhere", "roles": ["ops"]}

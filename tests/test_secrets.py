@@ -46,6 +46,7 @@ PUBLIC = {
     "Config.url": "an address without credentials",
     "Credentials.reset_code": "the handle of the code",
     "Fault.code": "names a fault",
+    "GithubLabel.token_type": "names a kind of token",
     "IntrospectForm.token_type_hint": "names a kind of token",
     "Introspection.token_use": "names a kind of token",
     "Metadata.token_endpoint": "an address",

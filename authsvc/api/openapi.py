@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 from pydantic.json_schema import models_json_schema
 
 from authsvc import __version__
@@ -134,8 +134,10 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return shared | kinds[0]
 
 
-def _example(model: type[BaseModel]) -> dict[str, Any]:
+def _example(model: type[BaseModel]) -> Any:
     """A request made of the fields' own examples."""
+    if issubclass(model, RootModel):
+        return (model.model_fields["root"].examples or [None])[0]
     fields = model.model_fields.items()
     return {name: field.examples[0] for name, field in fields if field.examples}
 

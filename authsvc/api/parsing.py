@@ -20,6 +20,8 @@ MAX_BODY = 64 * 1024
 # For bodies that are read before anybody has authenticated, all forms among them. A password of 1,024 bytes takes 6 KiB
 # if all of its characters are escaped.
 MAX_ANONYMOUS_BODY = 20 * 1024
+# A thousand finds of GitHub, each with the URL of a file.
+MAX_FINDS_BODY = 512 * 1024
 MAX_FORM_FIELDS = 100
 MAX_DIGITS = 19
 JSON = "application/json"
@@ -41,7 +43,12 @@ def refuse_unfit(model: type[BaseModel], body: bytes) -> None:
     For calls that anybody can make. `load_json` takes up to 12 ms for 20 KiB of many small values, and meanwhile the
     worker answers nobody. The parser of pydantic takes a quarter of that. A document that fits has few values.
     """
-    _checked(lambda: model.model_validate_json(body), model, _no_json(body))
+    validated_json(model, body)
+
+
+def validated_json(model: type[M], body: bytes) -> M:
+    """Make the model of bytes that are JSON of any kind. Raises InvalidRequest."""
+    return _checked(lambda: model.model_validate_json(body), model, _no_json(body))
 
 
 def load_json(body: bytes) -> dict[str, Any]:

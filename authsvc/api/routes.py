@@ -1,7 +1,7 @@
 """The table of routes: every call there is, who may make it, what it takes and gives."""
 
 from authsvc import errors as e
-from authsvc.api.parsing import MAX_ANONYMOUS_BODY
+from authsvc.api.parsing import MAX_ANONYMOUS_BODY, MAX_FINDS_BODY
 from authsvc.api.route import (
     ADMIN,
     ANYONE_OR_CLIENT,
@@ -19,7 +19,7 @@ from authsvc.api.route import (
     Route,
     SetsCookie,
 )
-from authsvc.api.schemas import answers, api_keys, passkeys, requests
+from authsvc.api.schemas import answers, api_keys, leaks, passkeys, requests
 from authsvc.metrics import Call
 
 _NEW_PASSWORD = (e.WeakPassword, e.TooManyAttempts, e.TooManyChanges, e.Overloaded)
@@ -114,6 +114,19 @@ ROUTES: tuple[Route, ...] = (
           about="With a `token`: its session ends; an exchanged token ends alone. 200 also if the token is unknown. "
                 "Admins may name exactly one of `session_id`, `sub`, `client_id` or `all` instead.",
           takes=requests.RevokeForm, max_body=MAX_ANONYMOUS_BODY, errors=(e.NotFound,)),
+    Route("POST", "/leaked", "leaked.report", "Report leaked tokens", "tokens",
+          about="Ends what is alive of them: the session of `tok_` and `ref_`, the key, the login in progress of "
+                "`aut_`, the code `rst_`, the trust of the device of `dev_`. The answer and its time are the same "
+                "whatever the tokens were. It comes after half a second, once the ends are durable. Each address may "
+                "report 60 times in five minutes.",
+          takes=leaks.LeakReport, gives=leaks.Accepted, status=202, errors=(e.TooManyAttempts,)),
+    Route("POST", "/leaked/github", "leaked.report_of_github", "Report leaked tokens: GitHub's secret scanning",
+          "tokens",
+          about="The call of GitHub's partner program. `Github-Public-Key-Identifier` names a key of "
+                "`AUTHSVC_GITHUB_KEYS_FILE`, and `Github-Public-Key-Signature` is the signature of the body by this "
+                "key. It does what `/leaked` does. Served only if there is such a file.",
+          takes=leaks.GithubFinds, max_body=MAX_FINDS_BODY, gives=leaks.GithubLabels, capability="github",
+          errors=(e.AccessDenied,)),
     Route("POST", "/tokens", "tokens.issue", "Issue a token for a user authenticated elsewhere", "tokens", CLIENT,
           about="For a client with the permission `issue`. A new subject gets a user record. The answer has a refresh "
                 "token only with `refresh: true`. `amr`, `acr` and `auth_time` take the permission `vouch`. A token "

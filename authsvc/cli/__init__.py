@@ -117,6 +117,24 @@ def openapi() -> None:
     click.echo(contract.text(), nl=False)
 
 
+@cli.command(short_help="Print rules for secret scanners.")
+@click.option(
+    "--for",
+    "scanner",
+    type=click.Choice(["gitleaks", "trufflehog", "github", "gitguardian"]),
+    help="The rule in this scanner's form; by default the bare expression.",
+)
+def patterns(scanner: str | None) -> None:
+    """Print the rule by which a secret scanner finds the tokens, keys and client secrets of this service.
+
+    Keys have the word of AUTHSVC_KEY_PREFIX in front. Report finds at POST /leaked.
+    """
+    from authsvc.cli.patterns import SCANNERS, plain
+    from authsvc.cli.state import settings
+
+    click.echo(SCANNERS.get(scanner or "", plain)(settings({}).key_prefix), nl=False)
+
+
 @cli.command()
 @click.option("--limit", type=click.IntRange(1), help="At most this many events; by default 50, or 10 with --follow.")
 @click.option(

@@ -93,10 +93,12 @@ def explain(ctx: click.Context, session_id: str | None, as_json: bool) -> None:
 
     explanation, session, trail = run(work)
     known = {"active": explanation.active, "reason": explanation.reason, "session_id": explanation.session_id}
+    leaked = {} if explanation.leaked is None else explanation.leaked
     if as_json:
         document = {"session": explanation.session, "trail": [view(entry) for entry in explanation.trail]}
-        show(known | document, as_json=True)
+        show(known | document | ({"leaked": leaked} if leaked else {}), as_json=True)
     else:
+        known |= leaked
         session.pop("created_ms", None)
         show(known | {_LABELS.get(name, name): value for name, value in session.items()}, as_json=False)
         if trail:

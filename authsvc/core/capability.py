@@ -2,5 +2,5 @@
 
 from typing import Literal
 
-# `factors`: at least one kind of second factor. `account`: the account pages.
-Capability = Literal["factors", "totp", "passkeys", "account"]
+# `factors`: at least one kind of second factor. `account`: the account pages. `github`: its reports of leaked tokens.
+Capability = Literal["factors", "totp", "passkeys", "account", "github"]

@@ -58,6 +58,7 @@ class Event(StrEnum):
     SESSION_STEPPED_UP = "session.stepped_up"
     TOKEN_EXCHANGED = "token.exchanged"
     TOKEN_ISSUED = "token.issued"
+    TOKEN_LEAKED = "token.leaked"
     TOKEN_REFRESHED = "token.refreshed"
     TOKEN_REPEATED = "token.repeated"
     TOKEN_REUSED = "token.reused"
@@ -83,6 +84,7 @@ class Event(StrEnum):
 _ENDS: dict[str, Ends] = {
     Event.SESSION_ENDED: "session",
     Event.KEY_REVOKED: "session",
+    Event.TOKEN_LEAKED: "session",
     Event.TOKEN_REUSED: "session",
     Event.PASSWORD_CHANGED: "user",
     Event.PASSWORD_RESET: "user",

@@ -148,6 +148,14 @@ class Factors(Record, frozen=True, kw_only=True, omit_defaults=True):
         alive = [one for one in self.devices if now < one.until and one.epoch == device.epoch]
         return self.but(devices=(*alive, device)[-MAX_DEVICES:])
 
+    def device_with(self, presented: str) -> Device | None:
+        """The device with this digest, trusted or not any more. Compares with all of them."""
+        found = [device for device in self.devices if is_same_digest(device.digest, presented)]
+        return found[0] if found else None
+
+    def without_device(self, device: Device) -> Self:
+        return self.but(devices=tuple(one for one in self.devices if one is not device))
+
     def trusts(self, presented: str, epoch: int, now: float) -> bool:
         """Whether a device with this digest is trusted. Compares with all of them. epoch: of the user now."""
         found = False

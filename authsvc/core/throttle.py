@@ -49,6 +49,8 @@ PER_CLIENT = Limit("client", free=10, memory_s=60)
 
 # Not a guess: each one takes a record of the store for some minutes.
 PER_PASSKEY_OPTIONS = Limit("passkey", free=300, memory_s=300)
+# Not a guess either: each one reads and writes as many keys as it names tokens, a thousand at most.
+PER_LEAK_REPORT = Limit("leak", free=60, memory_s=300)
 
 
 class Limits(NamedTuple):
@@ -63,6 +65,7 @@ class Limits(NamedTuple):
     client: Limit = PER_CLIENT
     factor: Limit = PER_FACTOR
     passkey: Limit = PER_PASSKEY_OPTIONS
+    leak: Limit = PER_LEAK_REPORT
 
     def allowing(self, **free: int) -> Self:
         """The limits with other numbers of free attempts, by the name of the limit."""

@@ -84,6 +84,11 @@ class Token(Struct, frozen=True):
         return digest(self.text)
 
     @property
+    def public(self) -> str:
+        """The part of the text that is no secret."""
+        return f"{self.kind}_{self.handle}"
+
+    @property
     def secret(self) -> int:
         """The secret as a number below 62^27. Only for a token that this service has made."""
         number = 0

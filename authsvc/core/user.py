@@ -129,6 +129,10 @@ class Credentials(Record, frozen=True, kw_only=True, omit_defaults=True):
         """The credentials with this reset code outstanding; an earlier one stops working."""
         return self.but(reset_code=handle)
 
+    def without_reset_code(self) -> Self:
+        """The credentials after the outstanding reset code stopped working."""
+        return self.but(reset_code=None)
+
     def rehashed(self, old: str, new: str) -> Self:
         """The same password under a better hash; unchanged if the password is not the one of `old` any more."""
         return self.but(hash=new) if self.hash == old else self

@@ -51,6 +51,11 @@ def passkey_windows(settings: Settings, ip: str | None) -> list[Window]:
     return [] if is_within(ip, settings.unlimited_networks) else [Window(settings.limits.passkey, prefixes(ip)[0])]
 
 
+def leak_windows(settings: Settings, ip: str | None) -> list[Window]:
+    """The window in which reports of leaked tokens count. None for an exempted network."""
+    return [] if is_within(ip, settings.unlimited_networks) else [Window(settings.limits.leak, prefixes(ip)[0])]
+
+
 def factor_windows(settings: Settings, sub: str) -> list[Window]:
     """The window in which a guess at a second factor of this user counts, in whichever login."""
     return [Window(settings.limits.factor, sub)]

@@ -1,9 +1,9 @@
 """The arguments of every flow: the parts of the service, and the caller."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from authsvc.core.event import About, Entry, Event
 from authsvc.core.powers import Level
@@ -34,7 +34,8 @@ class Deps:
 class Caller:
     """The caller of a flow and its address, for the audit trail.
 
-    actor: `user:<sub>`, `client:<client_id>`, `operator` (on the command line), `service` or `anonymous`.
+    actor: `user:<sub>`, `client:<client_id>`, `operator` (on the command line), `service`, `anonymous`, or `github`
+        for its reports of leaked tokens.
     ip: of the user. A web server that may do so names it; else it is the address from which the request came.
     named_by: the client_id of the web server that named `ip`. None: nobody did.
     level: the power of the caller over users. None: none, as for users at their own accounts.
@@ -73,26 +74,50 @@ async def audit(
     ended: whether the event ended something. Such an event is kept in a flood too.
     details: members that only this event has.
     """
-    deps.metrics.count_event(event, outcome, reason)
-    entry = Entry(
-        event=event,
-        actor=caller.actor,
-        outcome=outcome,
-        sub=about.sub,
-        session_id=about.session_id,
-        client_id=about.client_id or caller.named_by,
-        reason=reason,
-        ip=caller.ip,
-        user_agent=caller.user_agent and caller.user_agent[:120],
-        request_id=caller.request_id,
-        comment=caller.comment,
-        details=details or None,
-    )
-    now = deps.clock()
-    if kept and (ended or deps.store.audit.limit.admits(entry, now)):
-        await deps.store.audit.write(entry, now)
-    else:
-        deps.store.audit.log(entry)
+    await audit_each(deps, caller, event, [Happened(about, reason, ended, details)], outcome=outcome, kept=kept)
+
+
+class Happened(NamedTuple):
+    """One event of several that are written together. The members are the arguments of `audit`."""
+
+    about: About
+    reason: str | None
+    ended: bool
+    details: Mapping[str, Any]
+
+
+async def audit_each(
+    deps: Deps,
+    caller: Caller,
+    event: Event,
+    each: Sequence[Happened],
+    *,
+    outcome: str = "success",
+    kept: bool = True,
+) -> None:
+    """Write events of one kind to the audit trail in one round trip, and count them. See `audit`."""
+    written, now = [], deps.clock()
+    for about, reason, ended, details in each:
+        deps.metrics.count_event(event, outcome, reason)
+        entry = Entry(
+            event=event,
+            actor=caller.actor,
+            outcome=outcome,
+            sub=about.sub,
+            session_id=about.session_id,
+            client_id=about.client_id or caller.named_by,
+            reason=reason,
+            ip=caller.ip,
+            user_agent=caller.user_agent and caller.user_agent[:120],
+            request_id=caller.request_id,
+            comment=caller.comment,
+            details=dict(details) or None,
+        )
+        if kept and (ended or deps.store.audit.limit.admits(entry, now)):
+            written.append(entry)
+        else:
+            deps.store.audit.log(entry)
+    await deps.store.audit.write(written, now)
 
 
 @asynccontextmanager

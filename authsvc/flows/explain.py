@@ -6,14 +6,17 @@ from typing import Any
 from authsvc.core import event as events
 from authsvc.core import token as tokens
 from authsvc.core.event import Event
+from authsvc.core.leak import ENDING
 from authsvc.core.reason import Reason
 from authsvc.core.session import KEY, Found, inactive_reason
-from authsvc.core.token import OF_SESSION, Token
+from authsvc.core.token import OF_SESSION, Kind, Token
 from authsvc.errors import InvalidRequest
 from authsvc.flows.deps import Deps
 from authsvc.store.audit import StoredEntry
 
 _SHOWN = ("token_use", "sub", "client_id", "scope", "networks", "created_ms", "seen", "idle_s", "end", "exp")
+# Kinds of which nothing is known but the report of a leak.
+_OF_NO_SESSION = (Kind.LOGIN, Kind.RESET, Kind.DEVICE)
 _BEGINNINGS = (Event.LOGIN_SUCCEEDED, Event.TOKEN_ISSUED, Event.KEY_CREATED)
 _CUT_OFFS = (Reason.USER_CUT_OFF, Reason.KEYS_CUT_OFF, Reason.CLIENT_CUT_OFF, Reason.SERVICE_CUT_OFF)
 # The clocks of workers differ a little, so the times in the trail are not quite in its order.
@@ -22,13 +25,17 @@ _SKEW_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The explanation of a token or a session. `trail`: the audit entries that concern it, oldest first."""
+    """The explanation of a token or a session. `trail`: the audit entries that concern it, oldest first.
+
+    leaked: when and where the token was found, and what it could do; None unless somebody reported it.
+    """
 
     active: bool
     reason: str
     session_id: str
     session: dict[str, Any] | None
     trail: list[StoredEntry]
+    leaked: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +50,40 @@ class _Beginning:
 
 async def explain(deps: Deps, presented: str) -> Explanation:
     """Say whether a token (or the session with this id) is active, and if not, why. Raises InvalidRequest."""
+    of_none = tokens.parse(presented, *_OF_NO_SESSION)
+    if of_none is not None and (reported := await _reported(deps, of_none)):
+        return Explanation(False, _leaked_by(reported), of_none.handle, None, [reported], _leak(reported))
     token = token_of_session(deps, presented)
     handle = presented if token is None else token.handle
     found = await deps.store.lookup.session(handle)
     trail = await _trail(deps, handle, found)
+    leaks = [_leak(stored) for stored in trail if stored.entry.event == Event.TOKEN_LEAKED]
     if found is None:
-        return Explanation(False, _from_trail(trail, handle, deps.clock()), handle, None, trail)
+        ended = _from_trail(trail, handle, deps.clock())
+        return Explanation(False, ended, handle, None, trail, leaks[0] if leaks else None)
     reason = _from_records(found, token, deps.clock())
     if reason in (*_CUT_OFFS, Reason.USER_SUSPENDED):
         reason = f"{reason}{_by(trail)}"
     known = {name: getattr(found.session, name) for name in _SHOWN}
     known |= found.session.authentication(found.client)._asdict()
     shown = {name: value for name, value in known.items() if value not in (None, ())}
-    return Explanation(reason is None, reason or "active", handle, shown, trail)
+    return Explanation(reason is None, reason or "active", handle, shown, trail, leaks[0] if leaks else None)
+
+
+async def _reported(deps: Deps, token: Token) -> StoredEntry | None:
+    """The report of a token that belongs to no session, as the trail has it."""
+    async for stored in deps.store.audit.backwards():
+        if stored.entry.event == Event.TOKEN_LEAKED and (stored.entry.details or {}).get("token") == token.public:
+            return stored
+    return None
+
+
+def _leak(stored: StoredEntry) -> dict[str, Any]:
+    return {"leaked_at": stored.at, "kind": stored.entry.reason, **(stored.entry.details or {})}
+
+
+def _leaked_by(stored: StoredEntry) -> str:
+    return f"ended: reported as leaked, by {stored.entry.actor}"
 
 
 def token_of_session(deps: Deps, presented: str) -> Token | None:
@@ -75,10 +103,13 @@ def _from_records(found: Found, token: Token | None, now: float) -> str | None:
 
 def _from_trail(trail: list[StoredEntry], handle: str, now: float) -> str:
     """The reason why a session without a record ended: the first event that ended it for certain."""
-    ends = [stored.entry for stored in trail if events.ends(stored.entry.event) and not _spares(stored, handle)]
-    for entry in sorted(ends, key=lambda entry: entry.outcome == "unsure"):
+    ends = [stored for stored in trail if _ends(stored) and not _spares(stored, handle)]
+    for stored in sorted(ends, key=lambda stored: stored.entry.outcome == "unsure"):
+        entry = stored.entry
         if entry.event in (Event.SESSION_ENDED, Event.KEY_REVOKED):
             return f"ended: {entry.reason}, by {entry.actor}"
+        if entry.event == Event.TOKEN_LEAKED:
+            return _leaked_by(stored)
         if entry.event == Event.TOKEN_REUSED:
             return f"ended: a spent refresh token was presented, by {entry.actor}"
         return f"ended: {entry.event}, by {entry.actor}"
@@ -87,6 +118,12 @@ def _from_trail(trail: list[StoredEntry], handle: str, now: float) -> str:
         if isinstance(end, int | float) and now >= end:
             return Reason.ENDED
     return Reason.UNKNOWN
+
+
+def _ends(stored: StoredEntry) -> bool:
+    """Whether the event ended sessions. A leaked exchanged token ends alone."""
+    entry = stored.entry
+    return events.ends(entry.event) is not None and (entry.event != Event.TOKEN_LEAKED or entry.reason in ENDING)
 
 
 def _by(trail: list[StoredEntry]) -> str:

@@ -305,6 +305,7 @@ async def _trusted(deps: Deps, caller: Caller, step: Step) -> str | None:
         return factors.with_device(device, now)
 
     try:
+        await deps.store.users.name_device(token.handle, step.sub, device.until)
         await deps.store.factors.change(step.sub, trusting, durable=False)
     except (NotFound, InvalidSession, TooManyChanges, StoreUnavailable):
         return None

@@ -38,6 +38,7 @@ class Metrics:
         self.sessions_refreshed = self._counter("sessions_refreshed")
         self.sessions_ended = self._counter("sessions_ended")
         self.cut_offs = self._counter("cut_offs")
+        self.tokens_leaked = self._counter("tokens_leaked")
         self.refresh_repeats = self._counter("refresh_repeats")
         self.refresh_reuse = self._counter("refresh_reuse")
         self.passwords_checked = self._counter("passwords_checked")

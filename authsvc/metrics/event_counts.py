@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from authsvc.core.event import Event
+from authsvc.core.leak import ENDING
 
 
 class Count(NamedTuple):
@@ -46,9 +47,13 @@ _CUT_OFF_CAUSES: dict[Event, str] = {
 
 
 def counts_of(event: Event, outcome: str, reason: str | None) -> Iterator[Count]:
-    """The counters to raise. reason: of the end of one session, the cause in words."""
+    """The counters to raise. reason: of the end of one session the cause in words, of a leak the kind of token."""
     yield from _COUNTS.get(event, ())
-    if event in (Event.SESSION_ENDED, Event.KEY_REVOKED):
+    if event is Event.TOKEN_LEAKED:
+        yield Count("tokens_leaked", (reason or "",))
+        if reason in ENDING:
+            yield Count("sessions_ended", ("leaked",))
+    elif event in (Event.SESSION_ENDED, Event.KEY_REVOKED):
         yield Count("sessions_ended", ((reason or "").replace(" ", "_"),))
     elif event in _CUT_OFF_CAUSES and outcome == "success":
         yield Count("cut_offs", (event.ends or "", _CUT_OFF_CAUSES[event]))

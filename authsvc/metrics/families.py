@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from authsvc import errors
-from authsvc.core import throttle
+from authsvc.core import leak, throttle
 from authsvc.core.reason import Reason
 
 # Bounds of histograms. In seconds: from half a millisecond, for the fast path, to a login that waits in a full queue.
@@ -14,7 +14,9 @@ DURATIONS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 BATCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1000.0)
 # The label for a value that is not listed.
 OTHER = "other"
-STATUSES = ("200", "201", "204", "400", "401", "403", "404", "405", "409", "413", "415", "429", "431", "500", "503")
+STATUSES = (
+    "200", "201", "202", "204", "400", "401", "403", "404", "405", "409", "413", "415", "429", "431", "500", "503",
+)  # fmt: skip
 # The kinds of store errors. The driver assigns them.
 STORE_ERRORS = (
     "timeout", "connection", "not_primary", "read_only", "full", "loading", "denied", "refused", "breaker_open",
@@ -90,7 +92,7 @@ def families(calls: Sequence[Call]) -> tuple[Family, ...]:
         Family("sessions_refreshed", "counter", "Refresh tokens exchanged for a new pair. Retries do not count."),
         Family(
             "sessions_ended", "counter", "Sessions ended one by one, by cause. Expired sessions do not count.",
-            ("cause",), _each("logout", "ended_by_its_owner", "too_many_sessions", "revoked", "reuse"),
+            ("cause",), _each("logout", "ended_by_its_owner", "too_many_sessions", "revoked", "reuse", "leaked"),
         ),
         Family(
             "cut_offs", "counter", "Writes that ended all sessions of a user, a client or the service, or all keys.",
@@ -100,6 +102,10 @@ def families(calls: Sequence[Call]) -> tuple[Family, ...]:
                 ("keys", "cut_off"),
                 ("client", "cut_off"), ("client", "deleted"), ("service", "cut_off"), (OTHER, OTHER),
             ),
+        ),
+        Family(
+            "tokens_leaked", "counter", "Genuine tokens that were reported as leaked, by kind.", ("kind",),
+            _each(*leak.KINDS),
         ),
         Family("refresh_repeats", "counter", "Spent refresh tokens that got their pair again within the grace."),
         Family("refresh_reuse", "counter", "Sessions ended because a spent refresh token was presented."),

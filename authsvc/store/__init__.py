@@ -17,6 +17,7 @@ from authsvc.store.challenges import Challenges
 from authsvc.store.changes import Changes
 from authsvc.store.directory import Directory
 from authsvc.store.indexes import Indexes
+from authsvc.store.leaks import Leaks
 from authsvc.store.listing import Listing
 from authsvc.store.locked import Locked
 from authsvc.store.lookup import Lookup
@@ -51,6 +52,7 @@ class Store:
         self.service = ServiceRecord(connection, turns)
         self.codes = Records(connection, turns, ResetCode, keys.code)
         self.lookup = Lookup(connection)
+        self.leaks = Leaks(connection, self.lookup)
         self.listing = Listing(connection)
         self.admins = Admins(connection)
         self.directory = Directory(connection)

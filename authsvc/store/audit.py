@@ -49,24 +49,26 @@ class Audit:
         self._max_events = max_events
         self.limit = EventLimit()
 
-    async def write(self, entry: Entry, now: float) -> None:
-        """Record an entry. The log line comes first. A store that fails now does not undo the change itself."""
-        fields = self.log(entry)
+    async def write(self, entries: Sequence[Entry], now: float) -> None:
+        """Record entries. The log lines come first. A store that fails now does not undo the changes themselves."""
+        if not entries:
+            return
         oldest_ms = int((now - self._retention_s) * 1000)
-        document = msgspec.json.encode(fields)
-        add = ("XADD", keys.AUDIT, "MINID", "~", oldest_ms, "*", "at", int(now * 1000), "e", document)
+        add = ("XADD", keys.AUDIT, "MINID", "~", oldest_ms, "*", "at", int(now * 1000), "e")
+        documents = [msgspec.json.encode(self.log(entry)) for entry in entries]
         try:
             await self._connection.transaction(
                 [
-                    add,
+                    *((*add, document) for document in documents),
                     # Anybody can cause failures. They must not fill the store, however many there are.
                     ("XTRIM", keys.AUDIT, "MAXLEN", "~", self._max_events),
                     ("EXPIRE", keys.AUDIT, self._retention_s),
                 ]
             )
         except StoreUnavailable:
-            self._connection.metrics.audit_unwritten.add()
-            log.error("an audit event is in the log only: %s", entry.event)
+            for entry in entries:
+                self._connection.metrics.audit_unwritten.add()
+                log.error("an audit event is in the log only: %s", entry.event)
 
     def log(self, entry: Entry, *, at: float | None = None) -> dict[str, Any]:
         """Write the log line only. Events that anybody can cause for free must not cost the store anything.

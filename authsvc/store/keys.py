@@ -30,6 +30,7 @@ whole key of the session. No operation needs two slots at once.
 | `index:filling`            | a lease     | seconds                 | the worker that fills the indexes  |
 | `code:<handle>`            | JSON        | minutes                 | its use                            |
 | `passkey:<user handle>`    | sub         | the last passkey's life | removing the last passkey          |
+| `device:<handle>`          | sub         | the trust of a device   | nobody                             |
 | `challenge:<handle>`       | JSON        | minutes                 | its answer                         |
 | `step:<handle>`            | JSON        | minutes                 | the end of the login               |
 | `throttle:<what>`          | JSON        | 90 days at most         | a success, giving up the name      |
@@ -76,6 +77,7 @@ PATTERNS = (
     "index:*",
     "code:*",
     "passkey:*",
+    "device:*",
     "challenge:*",
     "step:*",
     "throttle:*",
@@ -89,6 +91,11 @@ def session(handle: str) -> str:
 def grace(handle: str, refresh: str) -> str:
     """Each refresh has a grace of its own. refresh: the digest of the refresh token that it issued."""
     return f"grace:{{{session(handle)}}}:{refresh[:8]}"
+
+
+def nothing_beside(key: str) -> str:
+    """A key that never holds anything, on the slot of `key`. To delete either takes the same time."""
+    return f"grace:{{{key}}}:none"
 
 
 def user(sub: str) -> str:
@@ -139,6 +146,10 @@ def code(handle: str) -> str:
 
 def passkey(user_handle: str) -> str:
     return f"passkey:{user_handle}"
+
+
+def device(handle: str) -> str:
+    return f"device:{handle}"
 
 
 def challenge(handle: str) -> str:

@@ -47,7 +47,7 @@ class Moment:
         """The record of the service. Raises StoreUnavailable."""
         service = self._service
         if service is None:
-            raw = self._value(keys.SERVICE)
+            raw = self.value(keys.SERVICE)
             if raw is None:
                 # Without the epoch of the service nobody can say whether a session was cut off.
                 raise StoreUnavailable("the store holds no service record")
@@ -57,14 +57,14 @@ class Moment:
     def client(self, client_id: str) -> Client | None:
         """A client, None if it is not registered. Raises StoreUnavailable."""
         client = self._clients.get(client_id)
-        if client is None and (raw := self._value(keys.client(client_id))) is not None:
+        if client is None and (raw := self.value(keys.client(client_id))) is not None:
             client = self._clients[client_id] = _client(raw, client_id)
         return client
 
     def session(self, handle: str) -> Session | None:
         """A session, None if there is no record of it. Raises StoreUnavailable."""
         session = self._sessions.get(handle)
-        if session is None and (raw := self._value(name := keys.session(handle))) is not None:
+        if session is None and (raw := self.value(name := keys.session(handle))) is not None:
             earlier = self._earlier
             if earlier is not None and earlier.read.get(name) == raw:
                 session = earlier._sessions.get(handle)
@@ -83,13 +83,14 @@ class Moment:
 
     def _user(self, sub: str) -> User | None:
         user = self._users.get(sub)
-        if user is None and (raw := self._value(keys.user(sub))) is not None:
+        if user is None and (raw := self.value(keys.user(sub))) is not None:
             user = self._users[sub] = _decode(_USER, raw)
             if user.sub != sub:
                 raise CorruptRecord("a user record under another's key")
         return user
 
-    def _value(self, name: str) -> bytes | None:
+    def value(self, name: str) -> bytes | None:
+        """What was read at this key. Raises StoreUnavailable if its server did not answer."""
         value = self.read.get(name)
         if isinstance(value, StoreUnavailable):
             raise value

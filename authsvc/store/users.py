@@ -209,6 +209,10 @@ class Users(Records[User]):
         """Enter the handle of a user into the index. An entry that no account names lets nobody in."""
         await self._connection.call("SET", keys.passkey(user_handle), sub)
 
+    async def name_device(self, handle: str, sub: str, until: int) -> None:
+        """Enter a trusted device into the index, which tells whose a leaked token of a device was."""
+        await self._connection.call("SET", keys.device(handle), sub, "PXAT", until * 1000)
+
     async def _forget_handle(self, before: Factors | None, after: Factors | None) -> None:
         """Remove a handle from the index that the account has no more."""
         held = before.user_handle if before else None

@@ -53,6 +53,11 @@ def refuse_query(request: Request) -> None:
         raise InvalidRequest("this call takes no query string")
 
 
+async def json_bytes(request: Request) -> bytes:
+    """The body of a call that takes JSON, as it was sent. Raises InvalidRequest, TooLarge, UnsupportedMediaType."""
+    return await _read(request, JSON)
+
+
 async def _read(request: Request, media_type: str) -> bytes:
     _check_type(request, media_type)
     return await capped(request)

@@ -11,6 +11,9 @@ from authsvc.core import token as tokens
 from authsvc.core.client import Client
 from authsvc.core.exchanged import MOST
 from authsvc.core.token import Kind
+from authsvc.flows import leaked
+from authsvc.flows.deps import Caller
+from authsvc.flows.explain import explain
 from authsvc.store import keys
 from tests.conftest import PASSWORD, Clock, Service, bearer
 from tests.flows.contents import Commands
@@ -421,3 +424,46 @@ async def test_the_store_holds_no_token(
     raw = valkey.get(keys.session(child[4:16])) or b""
     assert child[16:43].encode() not in raw
     assert valkey.ttl(keys.session(child[4:16])) > 0
+
+
+async def test_a_leaked_exchanged_token_ends_alone(
+    service: Service, orders: Credentials, billing: Credentials, token: str
+) -> None:
+    """A report ends the token and those that come from it. The session and its other tokens go on."""
+    child = await exchanged(service, orders, token, audience="billing")
+    grandchild = await exchanged(service, billing, child, audience="ledger")
+    other = await exchanged(service, orders, token, audience="mail")
+    await leaked.report(service.deps, Caller(), [(child, "https://git.example/a")])
+    assert not await service.active(child)
+    assert not await service.active(grandchild)
+    assert await service.active(token)
+    assert await service.active(other)
+    await leaked.report(service.deps, Caller(), [(child, None)])  # it has ended already
+    trail = (await service.http.get("/admin/audit", auth=service.admin)).json()["items"]
+    [event] = [item for item in trail if item["event"] == "token.leaked"]
+    assert (event["reason"], event["client_id"]) == ("exchanged", orders[0])
+    assert event["details"]["audience"] == ["billing"]
+    assert event["details"]["was"] == "active"
+    assert event["details"]["roles"] == ["editor"]
+
+
+async def test_a_leaked_token_takes_its_exchanged_tokens_along(
+    service: Service, orders: Credentials, token: str
+) -> None:
+    """Reported together, the session ends, and one event tells of it."""
+    child = await exchanged(service, orders, token, audience="billing")
+    await leaked.report(service.deps, Caller(), [(child, None), (token, None)])
+    assert not await service.active(child)
+    assert not await service.active(token)
+    trail = (await service.http.get("/admin/audit", auth=service.admin)).json()["items"]
+    assert [item["reason"] for item in trail if item["event"] == "token.leaked"] == ["access"]
+
+
+async def test_the_leak_of_an_exchanged_token_explains_no_end_of_its_session(
+    service: Service, orders: Credentials, token: str
+) -> None:
+    """When the session is over, `explain` names what ended the session."""
+    child = await exchanged(service, orders, token, audience="billing")
+    await leaked.report(service.deps, Caller(), [(child, None)])
+    assert (await service.http.post("/logout", headers=bearer(token))).status_code == 204
+    assert (await explain(service.deps, token)).reason.startswith("ended: logout")

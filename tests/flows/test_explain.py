@@ -10,11 +10,11 @@ import redis
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidRequest
-from authsvc.flows import clients, revoke, sessions, users
-from authsvc.flows.deps import Caller
+from authsvc.flows import clients, leaked, revoke, sessions, users
+from authsvc.flows.deps import OPERATOR, Caller
 from authsvc.flows.explain import explain
 from authsvc.flows.grants import Grant
-from authsvc.flows.password import change_password
+from authsvc.flows.password import change_password, new_reset_code
 from authsvc.store.audit import StoredEntry
 from tests.conftest import PASSWORD, Clock
 from tests.flows.conftest import HERE, World
@@ -64,6 +64,44 @@ async def test_expired(world: World, clock: Clock) -> None:
     assert await why(world, grant.session_id) == "expired absolute"
     await world.deps.store.sessions.delete(grant.session_id)  # as the store does by itself then
     assert await why(world, grant.refresh_token) == "expired absolute"
+
+
+async def test_leaked(world: World, clock: Clock) -> None:
+    """The report of a leaked token says what the token was, what it could do, and when and where it was found."""
+    await world.user(roles=("editor",))
+    grant = await world.login(scope="read write")
+    url = "https://git.example/ada/notes/blob/main/.env"
+    clock.forward(100)
+    await leaked.report(world.deps, HERE, [(grant.access_token, url)])
+    for presented in (grant.access_token, grant.refresh_token, grant.session_id):
+        assert await why(world, presented) == "ended: reported as leaked, by anonymous"
+    explained = await explain(world.deps, grant.access_token)
+    assert explained.leaked == {
+        "leaked_at": clock(),
+        "kind": "access",
+        "token": f"tok_{grant.session_id}",
+        "url": url,
+        "was": "active",
+        "scope": "read write",
+        "roles": ["editor"],
+    }
+    assert [stored.entry.event for stored in explained.trail] == ["login.succeeded", "token.leaked"]
+    assert (await explain(world.deps, (await world.login()).access_token)).leaked is None
+
+
+async def test_a_leaked_token_of_no_session(world: World) -> None:
+    """Of a reset code nothing is known but its report. Without a report, the explanation says where it belongs."""
+    user = await world.user()
+    code, _ = await new_reset_code(world.deps, OPERATOR, user.sub)
+    with pytest.raises(InvalidRequest, match="belong to a session"):
+        await explain(world.deps, code)
+    await leaked.report(world.deps, Caller("github"), [(code, None)])
+    explained = await explain(world.deps, code)
+    assert (explained.active, explained.reason) == (False, "ended: reported as leaked, by github")
+    assert explained.leaked
+    assert explained.leaked["kind"] == "reset"
+    assert [stored.entry.sub for stored in explained.trail] == [user.sub]
+    assert code[16:] not in repr(explained)
 
 
 async def test_spent_and_forged(world: World, grant: Grant, clock: Clock) -> None:

@@ -22,7 +22,7 @@ async def test_all_that_expires_has_its_ttl_from_birth(service: Service, valkey:
     assert kinds == {
         *(b"user", b"login", b"credentials", b"factors", b"passkey", b"client", b"service"),
         *(b"session", b"grace", b"sessions", b"code", b"step", b"challenge", b"throttle", b"audit", b"admins"),
-        *(b"index", b"last", b"keys"),
+        *(b"device", b"index", b"last", b"keys"),
     }
     clock.forward(500 * 86400)
     expire(valkey, clock())

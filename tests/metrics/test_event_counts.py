@@ -3,23 +3,38 @@
 import pytest
 
 from authsvc.core.event import Event
+from authsvc.core.leak import KINDS
 from authsvc.metrics import families
 from authsvc.metrics.event_counts import Count, counts_of
 
 SERIES = {family.name: family.series for family in families(())}
 
 
+def reason_of(event: Event) -> str:
+    """A reason that the event may have."""
+    return "access" if event is Event.TOKEN_LEAKED else "logout"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_leak_is_counted_by_its_kind(kind: str) -> None:
+    """Only the leak of a session's token counts as its end."""
+    counts = list(counts_of(Event.TOKEN_LEAKED, "success", kind))
+    assert all(count.labels in SERIES[count.family] for count in counts)
+    assert counts[0] == Count("tokens_leaked", (kind,))
+    assert (Count("sessions_ended", ("leaked",)) in counts) == (kind in ("access", "refresh", "key"))
+
+
 @pytest.mark.parametrize("event", Event)
 def test_labels_are_listed(event: Event) -> None:
     """Each count names a series of its own, so no event counts as `other`."""
-    for count in counts_of(event, "success", "logout"):
+    for count in counts_of(event, "success", reason_of(event)):
         assert count.labels in SERIES[count.family], count
 
 
 @pytest.mark.parametrize("event", Event)
 def test_an_end_is_counted(event: Event) -> None:
     """An event that ends sessions counts as one ended session, or as one cut-off of those that it ends."""
-    counts = list(counts_of(event, "success", "logout"))
+    counts = list(counts_of(event, "success", reason_of(event)))
     ended = [count for count in counts if count.family == "sessions_ended"]
     cut_off = [count.labels[0] for count in counts if count.family == "cut_offs"]
     assert len(ended) == (event.ends == "session")

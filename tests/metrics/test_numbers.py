@@ -117,6 +117,7 @@ def test_zero_is_served_before_the_first(workers: WorkerRegistry) -> None:
     told = read(workers)
     for name, label in (
         ("authsvc_refresh_reuse_total", ()),
+        ("authsvc_tokens_leaked_total", (("kind", "access"),)),
         ("authsvc_hashes_refused_total", ()),
         ("authsvc_refusals_total", (("reason", "store_unavailable"),)),
         ("authsvc_throttled_total", (("window", "account"),)),

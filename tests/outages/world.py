@@ -12,12 +12,15 @@ from argon2 import PasswordHasher
 from starlette.types import ASGIApp
 
 from authsvc.app import build
+from authsvc.core import token as tokens
 from authsvc.core import totp as codes
+from authsvc.core.token import Kind
 from authsvc.core.username import normalise
 from authsvc.flows import bootstrap, clients, password, users
 from authsvc.flows.deps import OPERATOR, Deps
 from tests.authenticators import Authenticator
 from tests.conftest import PASSWORD, Clock, leaving_streams
+from tests.github import finds, signed
 
 NEW_PASSWORD = "a swim across the lake"
 MAX_SESSIONS = 3
@@ -56,6 +59,7 @@ class World:
     key: Json = field(default_factory=dict)
     enrolment: str = ""
     enrolling_seed: bytes = b""
+    unknown: str = tokens.new(Kind.ACCESS).text
 
     async def login(self, username: str, password: str = PASSWORD) -> httpx.Response:
         return await self.http.post("/login", json={"username": username, "password": password})
@@ -83,6 +87,7 @@ class Guarded:
     recovery_code: str
     access_token: str
     pending: str
+    device: str
 
 
 @dataclass
@@ -118,11 +123,12 @@ async def guard(world: World, username: str) -> Guarded:
     confirmed = await world.http.post(f"/factors/totp/{factor}/confirm", json=body, headers=headers)
     recovery_codes = confirmed.json()["recovery_codes"]
     step = (await world.login(username)).json()["auth_session"]
-    body = {"auth_session": step, "code": recovery_codes[0]}
-    logged_in = await world.http.post("/login/recovery", json=body)
+    answer: Json = {"auth_session": step, "code": recovery_codes[0], "trust_device": True}
+    logged_in = await world.http.post("/login/recovery", json=answer)
     pending = (await world.login(username)).json()["auth_session"]
     world.clock.forward(60)  # the next code
-    return Guarded(user.sub, seed, factor, recovery_codes[1], logged_in.json()["access_token"], pending)
+    got = logged_in.json()
+    return Guarded(user.sub, seed, factor, recovery_codes[1], got["access_token"], pending, got["device_token"])
 
 
 async def register(world: World, username: str) -> Keyed:
@@ -186,31 +192,31 @@ async def make(deps: Deps, clock: Clock) -> World:
         code,
     )
 
-    async def tokens(answer: httpx.Response) -> Json:
+    async def granted(answer: httpx.Response) -> Json:
         assert answer.status_code == 200, answer.text
         body: Json = answer.json()
         return body
 
     for _ in range(MAX_SESSIONS):
-        await tokens(await world.login("crowd"))
+        await granted(await world.login("crowd"))
     world.guarded = await guard(world, "two")
     world.keyed = await register(world, "keyed")
     # The other sessions begin a second later, so that ages differ.
     clock.forward(1)
-    world.phone = await tokens(await world.login("ada"))
-    world.laptop = await tokens(await world.login("ada"))
-    world.reused = (await tokens(await world.login("root")))["refresh_token"]
-    await tokens(await world.refresh((await tokens(await world.refresh(world.reused)))["refresh_token"]))
-    world.repeated = (await tokens(await world.login("old")))["refresh_token"]
-    world.repeated_pair = await tokens(await world.refresh(world.repeated))
+    world.phone = await granted(await world.login("ada"))
+    world.laptop = await granted(await world.login("ada"))
+    world.reused = (await granted(await world.login("root")))["refresh_token"]
+    await granted(await world.refresh((await granted(await world.refresh(world.reused)))["refresh_token"]))
+    world.repeated = (await granted(await world.login("old")))["refresh_token"]
+    world.repeated_pair = await granted(await world.refresh(world.repeated))
     outsider = await world.http.post("/tokens", json={"sub": ISSUED}, auth=world.admin)
-    world.outsider = (await tokens(outsider))["access_token"]
+    world.outsider = (await granted(outsider))["access_token"]
     headers = {"Authorization": f"Bearer {world.phone['access_token']}"}
-    world.step_up = (await tokens(await world.http.post("/step-up", headers=headers)))["auth_session"]
+    world.step_up = (await granted(await world.http.post("/step-up", headers=headers)))["auth_session"]
     made = await world.http.post("/keys", json={"name": "backup"}, headers=headers)
     assert made.status_code == 201, made.text
     world.key = made.json()
-    await tokens(await world.introspect(world.key["key"]))
+    await granted(await world.introspect(world.key["key"]))
     await deps.store.sessions.finish()
     world.enrolment, world.enrolling_seed = await enrol(world, world.phone["access_token"])
     return world
@@ -226,6 +232,8 @@ class Call:
     usual: int = 200
     json: Callable[[World], Json] | None = None
     form: Callable[[World], dict[str, str]] | None = None
+    content: Callable[[World], bytes] | None = None
+    headers: Callable[[World], dict[str, str]] | None = None
     auth: Callable[[World], tuple[str, str]] | None = None
     bearer: Callable[[World], str] | None = None
     later_s: float = 0  # how long after all other calls it is made
@@ -240,8 +248,10 @@ class Call:
             self.path(world),
             json=self.json(world) if self.json else None,
             data=self.form(world) if self.form else None,
+            content=self.content(world) if self.content else None,
             auth=self.auth(world) if self.auth else httpx.USE_CLIENT_DEFAULT,
-            headers={"Authorization": f"Bearer {self.bearer(world)}"} if self.bearer else {},
+            headers=(self.headers(world) if self.headers else {})
+            | ({"Authorization": f"Bearer {self.bearer(world)}"} if self.bearer else {}),
         )
 
 
@@ -307,6 +317,10 @@ def _revoking(name: str, form: Callable[[World], dict[str, str]]) -> Call:
     return Call(f"revoke {name}", "POST /revoke", _at("/revoke"), form=form, auth=_admin)
 
 
+def _reporting(name: str, token: Callable[[World], str]) -> Call:
+    return Call(f"report {name}", "POST /leaked", _at("/leaked"), 202, json=lambda w: {"tokens": [token(w)]})
+
+
 def _login(name: str, username: str, usual: int = 200, password: str = PASSWORD, second: str = "$^") -> Call:
     body = {"username": username, "password": password}
     return Call(name, "POST /login", _at("/login"), usual, json=lambda _: body, second=second)
@@ -368,6 +382,13 @@ CALLS = [
     _revoking("all", lambda w: {"all": "true"}),
     Call("revoke one's own", "POST /revoke", _at("/revoke"),
          form=lambda w: {"client_id": "app", "token": w.phone["refresh_token"]}),
+    _reporting("a token", lambda w: w.phone["refresh_token"]),
+    _reporting("a reset code", lambda w: w.reset_code),
+    _reporting("a trusted device", lambda w: _two(w).device),
+    _reporting("a login in progress", lambda w: _two(w).pending),
+    _reporting("a dead token", lambda w: w.unknown),
+    Call("report leaked tokens, GitHub", "POST /leaked/github", _at("/leaked/github"),
+         content=lambda w: finds(w.laptop["access_token"]), headers=lambda w: signed(finds(w.laptop["access_token"]))),
     Call("issue", "POST /tokens", _at("/tokens"), json=lambda _: {"sub": "new|1", "roles": ["guest"]}, auth=_admin,
          second=r"\+ (session|listed):"),
     Call("issue again", "POST /tokens", _at("/tokens"), json=lambda _: {"sub": ISSUED}, auth=lambda w: w.web),
@@ -468,7 +489,7 @@ def restore(store: "redis.Redis", snapshot: Snapshot) -> None:
 State = dict[str, Json]
 # Random members of a record. They differ between two runs, so that only the fact of a change is compared.
 _RANDOM = {"tok", "ref", "seed", "hash", "digest", "secrets", "spent", "previous", "reset_code", "sub", "until"}
-_RANDOM |= {"cid", "client_id", "at", "totp", "passkeys", "user_handle", "codes"}
+_RANDOM |= {"cid", "client_id", "at", "totp", "passkeys", "user_handle", "codes", "devices"}
 
 
 # Any: redis-py declares the results of every protocol.
