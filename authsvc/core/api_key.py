@@ -11,7 +11,7 @@ from authsvc.core import token as tokens
 from authsvc.core.client import Lifetimes
 from authsvc.core.grace import Previous
 from authsvc.core.session import KEY, Epochs, Session
-from authsvc.core.token import Kind, Token
+from authsvc.core.token import Kind, Token, is_same_digest
 
 # In seconds.
 DEFAULT_LIFE_S: Final = 90 * 86400
@@ -70,6 +70,17 @@ def rotated(session: Session, digest: str, now: float, overlap_s: int) -> Sessio
     until = min(int(now) + overlap_s, session.end)
     previous = Previous(access=session.access, refresh="", until=until, access_until=until, answered=True)
     return session.but(access=digest, issued_at=int(now), previous=previous if overlap_s else None)
+
+
+def is_former(session: Session, token: Token) -> bool:
+    """Whether this is the text of the key from before its last rotation. It may be good no more."""
+    previous = session.previous
+    return session.origin == KEY and previous is not None and is_same_digest(previous.access, token.digest)
+
+
+def without_former(session: Session) -> Session:
+    """The key whose text from before its last rotation stopped working."""
+    return session.but(previous=None)
 
 
 def last_used_at(session: Session) -> int | None:

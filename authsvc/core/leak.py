@@ -21,7 +21,7 @@ _NAMED: Final[Mapping[Kind, Named]] = {
 }
 
 # What the trail and the metrics call the leaked token. The first three end their session.
-KINDS: Final = ("access", "refresh", "key", "exchanged", "login", "reset", "device")
+KINDS: Final = ("access", "refresh", "key", "exchanged", "former_key", "login", "reset", "device")
 ENDING: Final = frozenset(KINDS[:3])
 
 MAX_TOKENS: Final = 1000

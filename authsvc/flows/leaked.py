@@ -6,12 +6,12 @@ A genuine token is enough to end what it belongs to: its finder could do worse w
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
-from authsvc.core import exchange
+from authsvc.core import api_key, exchange
 from authsvc.core.event import About, Event
-from authsvc.core.exchanged import audience_of
+from authsvc.core.exchanged import audience_of, has_ended
 from authsvc.core.leak import Leaked, Named, recognise
 from authsvc.core.reason import Reason
-from authsvc.core.session import Found, Inactive, decide
+from authsvc.core.session import Found, Inactive, Session, decide
 from authsvc.core.token import Kind, Token, is_same_digest
 from authsvc.errors import NotDurable
 from authsvc.flows.attempts import leak_windows
@@ -86,30 +86,35 @@ async def _in_session(deps: Deps, held: Held, leaked: Leaked, now: float) -> Fin
         return None
     session = found.session
     genuine = [token for token in leaked.tokens if session.match(token, now) is not Reason.FORGED]
-    own = [token for token in genuine if not session.chain_of(token)]
+    own = [token for token in genuine if not _ends_alone(session, token)]
     if own:
         end = deps.store.leaks.end_session(leaked.handle, session)
         return Find(end, (_of_session(found, leaked, own, now),))
-    alive = [token for token in genuine if not session.chain_of(token)[0].ended]
-    return await _exchanged_tokens(deps, held, leaked, found, alive, now) if alive else None
+    alone = [token for token in genuine if not has_ended(session.chain_of(token)[:1])]
+    return await _alone(deps, held, leaked, found, alone, now) if alone else None
 
 
-async def _exchanged_tokens(
-    deps: Deps, held: Held, leaked: Leaked, found: Found, alive: list[Token], now: float
-) -> Find | None:
-    """Exchanged tokens end alone. Their session goes on."""
+def _ends_alone(session: Session, token: Token) -> bool:
+    """Whether the session goes on without this token.
+
+    Exchanged tokens are others' work. A key that was rotated has another text already, perhaps because of this leak.
+    """
+    return bool(session.chain_of(token)) or api_key.is_former(session, token)
+
+
+async def _alone(deps: Deps, held: Held, leaked: Leaked, found: Found, alone: list[Token], now: float) -> Find | None:
     session = held.session_to_change(leaked.handle)
     if session is None:  # for the type checker: it was found
         return None
     changed = session
-    for token in alive:
-        changed = exchange.end(changed, token)
+    for token in alone:
+        changed = exchange.end(changed, token) if session.chain_of(token) else api_key.without_former(changed)
     end = await deps.store.leaks.change_session(held, leaked.handle, session, changed)
-    return Find(end, tuple(_exchanged(found, leaked, token, now) for token in alive))
+    return Find(end, tuple(_of_token(found, leaked, token, now) for token in alone))
 
 
 def _of_session(found: Found, leaked: Leaked, own: list[Token], now: float) -> Happened:
-    """One event for all tokens of a session, by its strongest one. own: those that are no exchanged tokens."""
+    """One event for all tokens of a session, by its strongest one. own: those that do not end alone."""
     session, owner = found.session, found.owner
     verdicts = [decide(found, token, now) for token in own]
     inactive = [verdict.reason for verdict in verdicts if isinstance(verdict, Inactive)]
@@ -126,16 +131,17 @@ def _of_session(found: Found, leaked: Leaked, own: list[Token], now: float) -> H
     )
 
 
-def _exchanged(found: Found, leaked: Leaked, token: Token, now: float) -> Happened:
+def _of_token(found: Found, leaked: Leaked, token: Token, now: float) -> Happened:
+    """The event of a token that ends alone."""
     session, owner, verdict = found.session, found.owner, decide(found, token, now)
     chain = session.chain_of(token)
     return _happened(
         leaked,
         token,
-        About(session.sub, leaked.handle, chain[0].client_id),
-        "exchanged",
+        About(session.sub, leaked.handle, chain[0].client_id if chain else session.client_id),
+        "exchanged" if chain else "former_key",
         was=verdict.reason if isinstance(verdict, Inactive) else "active",
-        scope=session.scope_of(chain[0]),
+        scope=session.scope_of(chain[0]) if chain else session.scope,
         audience=audience_of(chain, session.aud),
         roles=None if owner is None else owner.roles,
     )

@@ -23,6 +23,7 @@ from authsvc.store import keys, newest
 from authsvc.store.encoding import Encoder, load_if, load_to_change
 from authsvc.store.lookup import Lookup
 from authsvc.store.moment import Moment
+from authsvc.store.sessions import index_of
 
 R = TypeVar("R", bound=Record)
 
@@ -98,7 +99,7 @@ class Leaks:
         return Held(await self._lookup.sessions(None, (), [*named, *further]), owners)
 
     def end_session(self, handle: str, session: Session) -> End:
-        unlisting = ("ZREM", keys.sessions(session.sub), handle)
+        unlisting = ("ZREM", index_of(session), handle)
         return End(delete_command([keys.session(handle)]), (unlisting, *newest.leaving(session.client_id, [handle])))
 
     async def change_session(self, held: Held, handle: str, session: Session, changed: Session) -> End:

@@ -54,7 +54,7 @@ class Sessions(Records[Session]):
         self, handle: str, session: Session, now: float, before: Sequence[Command], others: Sequence[Command]
     ) -> int | None:
         # One round trip. If only one of both is written, the caller gets an error and nobody gets the tokens.
-        index, ends_ms = _index(session), session.end * 1000
+        index, ends_ms = index_of(session), session.end * 1000
         listing: list[Command] = [
             *before,
             ("ZADD", index, session.end, handle),
@@ -148,7 +148,7 @@ class Sessions(Records[Session]):
         by_index: dict[str, list[str]] = {}
         by_client: dict[str, list[str]] = {}
         for handle, session in ended.items():
-            by_index.setdefault(_index(session), []).append(handle)
+            by_index.setdefault(index_of(session), []).append(handle)
             by_client.setdefault(session.client_id, []).append(handle)
         own: list[Command] = [("ZREM", index, *handles) for index, handles in by_index.items()]
         others = [command for of_client in by_client.items() for command in newest.leaving(*of_client)]
@@ -222,7 +222,7 @@ class Sessions(Records[Session]):
             await asyncio.gather(*self._under_way.values())
 
 
-def _index(session: Session) -> str:
+def index_of(session: Session) -> str:
     """The index that lists this session."""
     return keys.api_keys(session.sub) if session.origin == KEY else keys.sessions(session.sub)
 

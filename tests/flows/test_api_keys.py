@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -11,6 +12,8 @@ import redis
 from authsvc.core import api_key
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
+from authsvc.flows import import_keys, leaked
+from authsvc.flows.deps import OPERATOR, Caller
 from authsvc.settings import Settings
 from authsvc.store import keys
 from tests.conftest import APP_SCOPE, CHEAP, PASSWORD, Clock, Service, bearer
@@ -591,3 +594,56 @@ async def test_events(service: Service, ada: Owner) -> None:
     assert {one["actor"] for one in of_keys[:3]} == {f"user:{ada.sub}"}
     assert (of_keys[0]["details"], of_keys[1]["details"]) == ({"end": made["exp"]}, {"overlap_s": 60})
     assert "a secret plan" not in json.dumps(trail)
+
+
+async def reported(service: Service) -> list[dict[str, Any]]:
+    """The events of leaked tokens, newest first."""
+    trail = (await service.http.get("/admin/audit", auth=service.admin)).json()["items"]
+    return [item for item in trail if item["event"] == "token.leaked"]
+
+
+async def test_a_leaked_key_ends(service: Service, ada: Owner) -> None:
+    """A report ends the key and leaves the user's other keys and sessions. The list has it no more."""
+    made, other = await ada.key(scope="orders:read"), await ada.key()
+    await leaked.report(service.deps, Caller(), [(made["key"], None)])
+    assert not await service.active(made["key"])
+    assert await service.active(other["key"])
+    assert [item["key_id"] for item in await ada.listed()] == [other["key_id"]]
+    [event] = await reported(service)
+    assert (event["reason"], event["session_id"]) == ("key", made["key_id"])
+    assert event["details"]["scope"] == "orders:read"
+    assert event["details"]["token"] == f"key_{made['key_id']}"
+
+
+async def test_the_former_text_of_a_key_ends_alone(service: Service, ada: Owner, clock: Clock) -> None:
+    """A key that was rotated, perhaps because it had leaked, goes on when its former text is reported."""
+    made = await ada.key()
+    rotated = await ada.rotated(made["key_id"])
+    assert await service.active(made["key"])
+    await leaked.report(service.deps, Caller(), [(made["key"], None)])
+    assert not await service.active(made["key"])
+    assert await service.active(rotated["key"])
+    [event] = await reported(service)
+    assert (event["reason"], event["details"]["was"]) == ("former_key", "active")
+    await leaked.report(service.deps, Caller(), [(made["key"], None)])
+    assert len(await reported(service)) == 1
+    await leaked.report(service.deps, Caller(), [(made["key"], None), (rotated["key"], None)])
+    assert not await service.active(rotated["key"])
+
+
+class TestForeign:
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings(**CHEAP, app_scope=APP_SCOPE, foreign_key_prefixes=("sk_live_",))
+
+    async def test_a_leaked_foreign_key_ends(self, service: Service, ada: Owner, clock: Clock) -> None:
+        """A key of another system is known by its prefix, and the place is kept without its text."""
+        text = "sk_live_51H8sdfKJHsdfkjhsdfKJHSDF"
+        row = import_keys.Row(sha256(text.encode()).digest(), ada.sub, "app", "old", int(clock()) + DAY, "", None, ())
+        tally = await import_keys.import_keys(service.deps, OPERATOR, [(1, row)], dry_run=False)
+        assert tally.imported == 1, tally
+        assert await service.active(text)
+        await leaked.report(service.deps, Caller(), [(text, f"https://git.example/?key={text}")])
+        assert not await service.active(text)
+        [event] = await reported(service)
+        assert event["details"]["url"] == "https://git.example/?key=sk_live_…"
