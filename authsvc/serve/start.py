@@ -16,6 +16,7 @@ import uvicorn
 import uvloop
 
 from authsvc.api.routes import CALLS
+from authsvc.app import build
 from authsvc.composition import open_deps
 from authsvc.edge.fast_protocol import FastProtocol
 from authsvc.edge.limits import raise_descriptors
@@ -140,6 +141,7 @@ def _with_factor_key(settings: Settings) -> Settings:
 async def _first_start(settings: Settings, url: str) -> tuple[str, str] | None:
     """Set up an empty store. Returns the id and the secret of the admin client that this start made, if it did."""
     async with open_deps(settings, url) as deps:
+        build(deps)  # pages that cannot be made stop the start here, and not each worker
         failure: StoreUnavailable | None = None
         async for _ in until(settings.store_wait_s, pause_s=0.5):
             try:

@@ -186,6 +186,23 @@ def test_a_wrong_setting_comes_with_its_remedy(tmp_path: Path, name: str, value:
     assert remedy in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("AUTHSVC_APP_LOGO", "GIF89a", "is none of SVG"),
+        ("AUTHSVC_APP_TEXTS", "[login]\ntitel = 'x'", "no text login.titel"),
+    ],
+)
+def test_account_pages_that_cannot_be_made(tmp_path: Path, name: str, content: str, said: str) -> None:
+    """A logo or a translation that does not fit stops the start with one line."""
+    (tmp_path / "file").write_text(content)
+    result = run("serve", cwd=tmp_path, AUTHSVC_PORT="0", AUTHSVC_ACCOUNT_PAGES="on", **{name: str(tmp_path / "file")})
+    assert result.returncode == UNAVAILABLE
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert name in result.stderr
+    assert said in result.stderr
+
+
 def test_the_first_admin_goes_into_a_file(new_server: NewServer, tmp_path: Path) -> None:
     """The file is for its owner only, and works as credentials. The secret is in no output. Later starts keep it."""
     file = tmp_path / "first-admin"

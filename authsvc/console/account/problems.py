@@ -21,6 +21,7 @@ class Problem(NamedTuple):
 CORRECTABLE: Final = (
     e.InvalidCredentials,
     e.InvalidGrant,
+    e.InvalidScope,
     e.InvalidRequest,
     e.WrongFactor,
     e.WrongPassword,
@@ -33,6 +34,7 @@ _NAMES: Final[dict[type[e.AuthError], str]] = {
     e.InvalidCredentials: "credentials",
     e.InvalidGrant: "reset_code",
     e.InvalidRequest: "fields",
+    e.InvalidScope: "refused",
     e.WrongFactor: "code",
     e.WrongPassword: "current_password",
     e.TooManyChanges: "busy",
