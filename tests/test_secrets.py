@@ -44,6 +44,7 @@ PUBLIC = {
     "Announcement.digests": "of the names of keys, told to every subscriber",
     "Active.token_use": "names a kind of token",
     "Config.url": "an address without credentials",
+    "Login.url": "an address without credentials",
     "Credentials.reset_code": "the handle of the code",
     "Fault.code": "names a fault",
     "GithubLabel.token_type": "names a kind of token",

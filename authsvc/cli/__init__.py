@@ -13,7 +13,7 @@ from click.shell_completion import get_completion_class
 from authsvc import __version__
 from authsvc.cli import groups
 from authsvc.cli.completing import client_names, user_names
-from authsvc.cli.options import as_json, duration, event, events, exact_times
+from authsvc.cli.options import as_json, duration, event, events, exact_times, on_store, url
 from authsvc.cli.output import printable_lines, say
 from authsvc.cli.statuses import INACTIVE, INTERRUPTED, UNAVAILABLE, status_of
 from authsvc.errors import AuthError, StoreUnavailable
@@ -155,6 +155,8 @@ def patterns(scanner: str | None) -> None:
 @click.option("--follow", "-f", is_flag=True, help="Oldest first, and then each new event, until interrupted.")
 @exact_times
 @as_json
+@url
+@on_store
 def audit(
     limit: int | None,
     event: str | None,
@@ -164,15 +166,55 @@ def audit(
     follow: bool,
     exact_times: bool,
     as_json: bool,
+    url: str | None,
+    on_store: bool,
 ) -> None:
     """Show the audit trail, newest first, or as it grows."""
+    from authsvc.cli import over_http
+    from authsvc.cli.places import remote
     from authsvc.cli.trail import Filter, follow_trail, show_trail
 
+    service = remote(url, on_store=on_store or follow)
+    if service is not None:
+        over_http.audit(
+            service,
+            limit=limit or 50,
+            event=event,
+            sub=sub,
+            client_id=client_id,
+            since=since,
+            exact_times=exact_times,
+            as_json=as_json,
+        )
+        return
     test = Filter(event, sub, client_id)
     if follow:
         follow_trail(test, limit=limit or 10, since_s=since, as_json=as_json, exact_times=exact_times)
     else:
         show_trail(test, limit=limit or 50, since_s=since, as_json=as_json, exact_times=exact_times)
+
+
+@cli.command(short_help="Log in to a service, for commands over HTTP.")
+@click.option("--url", metavar="URL", help="The service; by default the one that the settings here describe.")
+@click.option("--user", "username", metavar="NAME", help="The name to log in with; asked for if it is not given.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from stdin, one line.")
+def login(url: str | None, username: str | None, password_stdin: bool) -> None:
+    """Log in to a service as a user with power over others.
+
+    From then on, commands about users, sessions and the audit trail work over HTTP at this service. The login is kept
+    in a file that only you can read. A second factor is asked for where one is needed.
+    """
+    from authsvc.cli import logins
+
+    logins.start(url, username, password_stdin=password_stdin)
+
+
+@cli.command(short_help="End the login at a service.")
+def logout() -> None:
+    """End the login at a service, and forget it. Commands then work on the store again."""
+    from authsvc.cli import logins
+
+    logins.stop()
 
 
 @cli.command(short_help="Print the script for completion in a shell.")

@@ -5,26 +5,27 @@ Ending never depends on counting: a damaged record costs the number only.
 
 from authsvc.cli.finding import find_client, find_user, named_client, named_user
 from authsvc.cli.output import counted
+from authsvc.cli.places import operator
 from authsvc.core.client import Client
 from authsvc.core.record import Service
 from authsvc.errors import CorruptRecord, NewerFormat, StoreUnavailable
 from authsvc.flows import all_sessions, revoke, sessions
 from authsvc.flows.all_sessions import Asked, Count
-from authsvc.flows.deps import OPERATOR, Deps
+from authsvc.flows.deps import Deps
 
 
 async def end_of_user(deps: Deps, who: str) -> str:
     """End all sessions of a user, with one write, and say so. Raises NotFound, InvalidRequest."""
     user = await find_user(deps, who)
     live = await live_of(deps, user.sub)
-    await revoke.revoke_user(deps, OPERATOR, user.sub)
+    await revoke.revoke_user(deps, operator(), user.sub)
     return f"ended {in_words(live)} of {named_user(user)}"
 
 
 async def end_of_client(deps: Deps, who: str) -> str:
     """End all sessions opened through a client, with one write, and say so. Raises NotFound, InvalidRequest."""
     client = await find_client(deps, who)
-    await revoke.revoke_client(deps, OPERATOR, client.client_id)
+    await revoke.revoke_client(deps, operator(), client.client_id)
     return f"ended {in_words(await ended_of(deps, client))} opened through {named_client(client)}"
 
 
@@ -33,7 +34,7 @@ async def end_of_both(deps: Deps, who: str, client: str) -> str:
     user, through = await find_user(deps, who), await find_client(deps, client)
     live = [one for one in await sessions.list_active(deps, user.sub) if one.session.client_id == through.client_id]
     for one in live:
-        await revoke.revoke_session(deps, OPERATOR, one.handle)
+        await revoke.revoke_session(deps, operator(), one.handle)
     return f"ended {counted(len(live), 'session')} of {named_user(user)} opened through {named_client(through)}"
 
 

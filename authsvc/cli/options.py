@@ -11,6 +11,10 @@ from authsvc.cli.completing import client_names, user_names
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts; of a list, one object a line.")
 exact_times = click.option("--exact-times", is_flag=True, help="At a terminal, too, print times with date and second.")
+url = click.option("--url", metavar="URL", help="Work over HTTP at this service; see `authsvc login`.")
+on_store = click.option(
+    "--store", "on_store", is_flag=True, help="Work on the store, also when logged in to a service."
+)
 yes = click.option("--yes", "-y", is_flag=True, help="Don't ask.")
 WHO = click.argument("who", metavar="SUB_OR_NAME", shell_complete=user_names)
 CLIENT = click.argument("client_id", metavar="ID_OR_NAME", shell_complete=client_names)

@@ -23,7 +23,7 @@ def new_password(check: Callable[[str], None], *, stdin: bool) -> str:
     if stdin:
         if sys.stdin.isatty():
             raise click.UsageError("stdin is a terminal: leave out --password-stdin to be asked without echo")
-        return _line()
+        return line_of_stdin()
     if not sys.stdin.isatty():
         raise click.UsageError("nobody to ask for a password: give --password-stdin or --reset-code")
     password = str(click.prompt("Password", hide_input=True, err=True))
@@ -43,7 +43,7 @@ def token_or_session(argument: str | None) -> str:
         return session_id_of(argument)
     if sys.stdin.isatty():
         return str(click.prompt("Token or session id", hide_input=True, err=True)).strip()
-    return _line().strip()
+    return line_of_stdin().strip()
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -70,7 +70,8 @@ def session_id_of(argument: str) -> str:
     raise click.UsageError(f"a session's id has {tokens.HANDLE_LENGTH} letters and digits")
 
 
-def _line() -> str:
+def line_of_stdin() -> str:
+    """The one line on stdin. Raises UsageError."""
     raw = sys.stdin.buffer.read(_MAX_INPUT)
     try:
         lines = raw.decode().splitlines()

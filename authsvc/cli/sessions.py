@@ -5,27 +5,23 @@ from typing import Any
 import click
 
 from authsvc.api.schemas import answers
+from authsvc.cli import over_http
 from authsvc.cli.completing import client_names, user_names
 from authsvc.cli.ending import end_of_both, end_of_client, end_of_user
 from authsvc.cli.finding import Names, find_client, find_user, named_client, named_user
 from authsvc.cli.groups import session as group
-from authsvc.cli.layout import Columns
 from authsvc.cli.options import as_json, exact_times
 from authsvc.cli.output import counted, say, show_list
+from authsvc.cli.places import comment, operator, or_over_http
 from authsvc.cli.progress import Update, progress
 from authsvc.cli.prompts import session_id_of
 from authsvc.cli.state import run
+from authsvc.cli.tables import SESSION_COLUMNS
 from authsvc.errors import NotFound
 from authsvc.flows import all_sessions, revoke
 from authsvc.flows import sessions as of_users
 from authsvc.flows.all_sessions import Live, Newest
-from authsvc.flows.deps import OPERATOR, Deps
-
-SESSION_COLUMNS = Columns(
-    ("session_id", "user", "sub", "client", "client_id", "device", "ip", "last_seen", "created_at", "expires_at"),
-    spare=("expires_at", "client_id", "sub", "created_at", "ip", "device"),
-    bare=("session_id",),
-)
+from authsvc.flows.deps import Deps
 
 
 @group.command("list")
@@ -38,11 +34,12 @@ SESSION_COLUMNS = Columns(
 )
 @exact_times
 @as_json
+@or_over_http(over_http.session_list)
 def list_(user: str | None, client: str | None, limit: int, exact_times: bool, as_json: bool) -> None:
     """List live sessions of all users, newest first.
 
-    There is no index of all sessions. Without --user the command looks at every key of the store, a thousand at a time:
-    that takes some seconds for a hundred thousand sessions, and delays nobody else.
+    On the store, without --user, the command counts all sessions: it looks at every key, a thousand at a time. That
+    takes some seconds for a hundred thousand sessions, and delays nobody else. Over HTTP it shows the newest 10,000.
     """
     show_live(user, client, limit=limit, exact_times=exact_times, as_json=as_json)
 
@@ -95,6 +92,8 @@ def _view(live: Live) -> dict[str, Any]:
 @click.option(
     "--client", metavar="ID_OR_NAME", shell_complete=client_names, help="Every session opened through this client."
 )
+@comment
+@or_over_http(over_http.session_end)
 def end(session_ids: tuple[str, ...], user: str | None, client: str | None) -> None:
     """End one session or several, by their ids or by whose they are.
 
@@ -118,7 +117,7 @@ def _end_each(session_ids: list[str]) -> None:
         missing = []
         for handle in session_ids:
             session = await deps.store.sessions.find(handle)
-            await revoke.revoke_session(deps, OPERATOR, handle)
+            await revoke.revoke_session(deps, operator(), handle)
             if session is None:
                 missing.append(handle)
                 continue

@@ -12,7 +12,8 @@ from authsvc.cli.check import judge
 from authsvc.cli.facts import Facts, gather
 from authsvc.cli.finding import Names
 from authsvc.cli.output import counted, say, show, show_list
-from authsvc.cli.trail import COLUMNS, row, view
+from authsvc.cli.tables import TRAIL_COLUMNS
+from authsvc.cli.trail import row, view
 from authsvc.errors import StoreUnavailable
 from authsvc.flows import all_sessions
 from authsvc.flows.all_sessions import Count
@@ -76,7 +77,7 @@ def show_status(*, as_json: bool, exact_times: bool) -> tuple[bool, bool]:
         show(_screen(answer, facts, seen, results), as_json=False)
         if seen.rows:
             click.echo()
-            show_list(seen.rows, COLUMNS, as_json=False, exact_times=exact_times)
+            show_list(seen.rows, TRAIL_COLUMNS, as_json=False, exact_times=exact_times)
         todo = [check.name for check, verdict in judge(facts) if verdict.result == "fail"]
         if todo:
             say(f"failed: {', '.join(todo)}; `authsvc check` says what to do")

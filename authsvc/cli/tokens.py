@@ -14,7 +14,8 @@ from authsvc.cli.output import say, show, show_list
 from authsvc.cli.prompts import token_or_session
 from authsvc.cli.state import run
 from authsvc.cli.statuses import INACTIVE
-from authsvc.cli.trail import COLUMNS, row, view
+from authsvc.cli.tables import TRAIL_COLUMNS
+from authsvc.cli.trail import row, view
 from authsvc.errors import InvalidRequest, NotFound
 from authsvc.flows import issue as issuing
 from authsvc.flows import revoke as revoking
@@ -103,7 +104,7 @@ def explain(ctx: click.Context, session_id: str | None, as_json: bool) -> None:
         show(known | {_LABELS.get(name, name): value for name, value in session.items()}, as_json=False)
         if trail:
             click.echo()
-            show_list(trail, COLUMNS, as_json=False)
+            show_list(trail, TRAIL_COLUMNS, as_json=False)
     ctx.exit(0 if explanation.active else INACTIVE)
 
 

@@ -14,21 +14,14 @@ import click
 
 from authsvc.api.schemas import answers
 from authsvc.cli.finding import Names, find_client, find_user
-from authsvc.cli.layout import IDS, Columns, flowing
+from authsvc.cli.layout import IDS, flowing
 from authsvc.cli.output import cell, coloured, listing, printable, say, width
 from authsvc.cli.state import attached, run
+from authsvc.cli.tables import TRAIL_COLUMNS
 from authsvc.errors import NotFound, StartupError, StoreUnavailable
 from authsvc.flows.deps import Deps
 from authsvc.store.audit import StoredEntry
 
-COLUMNS = Columns(
-    (
-        *("at", "event", "outcome", "user", "sub", "client", "client_id", "session_id"),
-        *("actor", "reason", "ip", "details"),
-    ),
-    spare=("client_id", "sub"),
-    bare=("at", "event", "details"),
-)
 # The clocks of workers differ a little, so the trail is not exactly in the order of its times.
 _SKEW_S = 60
 # Details for programs, which --json shows.
@@ -84,7 +77,7 @@ async def _unless_gone(finding: Awaitable[T], deps: Deps, by_id: Filter) -> T | 
 
 def show_trail(test: Filter, *, limit: int, since_s: int | None, as_json: bool, exact_times: bool) -> None:
     """Print events, newest first."""
-    with listing(COLUMNS, as_json=as_json, exact_times=exact_times) as show:
+    with listing(TRAIL_COLUMNS, as_json=as_json, exact_times=exact_times) as show:
 
         async def work(deps: Deps) -> bool:
             names, found = Names(deps), False

@@ -6,26 +6,27 @@ from typing import Any
 
 import click
 
-from authsvc.api.parsing import MAX_BODY, load_json
 from authsvc.api.schemas import answers
+from authsvc.cli import over_http
+from authsvc.cli.claims import claims_of
 from authsvc.cli.completing import user_names
 from authsvc.cli.ending import end_of_user, in_words, live_of
 from authsvc.cli.finding import find_user, named_user
 from authsvc.cli.groups import user as group
-from authsvc.cli.layout import Columns
 from authsvc.cli.options import WHO, as_json, exact_times, yes
 from authsvc.cli.output import counted, listing, say, show
+from authsvc.cli.places import comment, operator, or_over_http
 from authsvc.cli.progress import progress
 from authsvc.cli.prompts import confirm, new_password
 from authsvc.cli.sessions import show_live
 from authsvc.cli.state import run, settings
+from authsvc.cli.tables import USER_COLUMNS
 from authsvc.core.password import check as check_password
-from authsvc.core.user import User
-from authsvc.errors import InvalidRequest
+from authsvc.core.user import Status, User
+from authsvc.flows import directory, users
 from authsvc.flows import password as passwords
-from authsvc.flows import users
 from authsvc.flows.all_sessions import Count
-from authsvc.flows.deps import OPERATOR, Deps
+from authsvc.flows.deps import Deps
 
 _expires_in = click.option(
     "--expires-in",
@@ -33,7 +34,7 @@ _expires_in = click.option(
     metavar="SECONDS",
     help="How long the code is valid, up to a week; by default AUTHSVC_RESET_CODE_TTL_S.",
 )
-_COLUMNS = Columns(("sub", "username", "status", "roles", "created_at"), spare=("created_at",), bare=("sub",))
+_PAGE = 1000
 # More than a user can have: AUTHSVC_MAX_SESSIONS bounds the logins, and the sessions of each client.
 _ALL_SESSIONS = 1_000_000
 
@@ -47,6 +48,8 @@ _ALL_SESSIONS = 1_000_000
 @click.option("--no-password", is_flag=True, help="Set none and print no code: for a service, for which keys speak.")
 @_expires_in
 @as_json
+@comment
+@or_over_http(over_http.user_create)
 def create(
     name: str,
     roles: tuple[str, ...],
@@ -62,12 +65,12 @@ def create(
         raise click.UsageError("only one of --password-stdin, --reset-code and --no-password")
     if expires_in is not None and not reset_code:
         raise click.UsageError("--expires-in is for --reset-code")
-    parsed = _claims(claims)
+    parsed = claims_of(claims)
     password = None if reset_code or no_password else new_password(partial(_check_password, name), stdin=password_stdin)
 
     async def work(deps: Deps) -> tuple[User, str | None, int]:
         wanted: dict[str, Any] = {"username": name, "password": password, "roles": roles, "claims": parsed}
-        user, code = await users.create(deps, OPERATOR, **wanted, code_life_s=expires_in, with_code=not no_password)
+        user, code = await users.create(deps, operator(), **wanted, code_life_s=expires_in, with_code=not no_password)
         return user, code, expires_in or deps.settings.reset_code_ttl_s
 
     user, code, life_s = run(work)
@@ -78,27 +81,50 @@ def create(
 
 
 @group.command("list")
+@click.option("--begins", "q", metavar="TEXT", help="Only users whose name or sub begins with this.")
+@click.option("--status", type=click.Choice(["active", "suspended"]), help="Only users with this status.")
+@click.option("--role", help="Only users with this role.")
+@click.option("--locked", is_flag=True, help="Only users whom wrong passwords or codes have locked out for a while.")
 @exact_times
 @as_json
-def list_(exact_times: bool, as_json: bool) -> None:
-    """List all users, by name."""
-    with listing(_COLUMNS, as_json=as_json, exact_times=exact_times) as show_one:
+@or_over_http(over_http.user_list)
+def list_(
+    q: str | None, status: Status | None, role: str | None, locked: bool, exact_times: bool, as_json: bool
+) -> None:
+    """List users, by name: all, or those that are asked for."""
+    asked = directory.Asked(q, status, role, locked)
+    with listing(USER_COLUMNS, as_json=as_json, exact_times=exact_times) as show_one:
 
         async def work(deps: Deps) -> bool:
             found = False
-            async for user in deps.store.listing.users_by_name():
+            users = deps.store.listing.users_by_name() if asked == directory.Asked() else _found(deps, asked)
+            async for user in users:
                 show_one(_view(user))
                 found = True
             return found
 
         found = run(work)
     if not found and not as_json:
-        say("no users: `authsvc user create NAME` makes one")
+        say("no users: `authsvc user create NAME` makes one" if asked == directory.Asked() else "no such users")
+
+
+async def _found(deps: Deps, asked: directory.Asked) -> AsyncIterator[User]:
+    cursor: str | None = None
+    while True:
+        page = await directory.page(deps, asked, cursor=cursor, limit=_PAGE)
+        for one in page.users:
+            yield one.user
+        cursor = page.next
+        if cursor is None:
+            break
+    if not page.complete:
+        say("the index of users is not filled yet, so users may be missing: a service fills it when it starts")
 
 
 @group.command("show")
 @WHO
 @as_json
+@or_over_http(over_http.user_show)
 def show_(who: str, as_json: bool) -> None:
     """Show a user."""
     show(_view(run(lambda deps: find_user(deps, who))), as_json=as_json)
@@ -107,13 +133,15 @@ def show_(who: str, as_json: bool) -> None:
 @group.command()
 @WHO
 @as_json
+@comment
+@or_over_http(over_http.user_suspend)
 def suspend(who: str, as_json: bool) -> None:
     """Let a user in no more, and end every session now."""
 
     async def work(deps: Deps) -> tuple[User, Count | None]:
         sub = (await find_user(deps, who)).sub
         live = await live_of(deps, sub)
-        return await users.update(deps, OPERATOR, sub, status="suspended"), live
+        return await users.update(deps, operator(), sub, status="suspended"), live
 
     user, live = run(work)
     show(_view(user), as_json=as_json)
@@ -123,6 +151,8 @@ def suspend(who: str, as_json: bool) -> None:
 @group.command(short_help="Let a suspended user log in again.")
 @WHO
 @as_json
+@comment
+@or_over_http(over_http.user_reinstate)
 def reinstate(who: str, as_json: bool) -> None:
     """Let a suspended user log in again; no earlier session comes back."""
     user = _update(who, status="active")
@@ -132,9 +162,27 @@ def reinstate(who: str, as_json: bool) -> None:
 
 @group.command()
 @WHO
+@as_json
+@comment
+@or_over_http(over_http.user_unlock)
+def unlock(who: str, as_json: bool) -> None:
+    """Forget the wrong passwords and codes that lock a user out."""
+
+    async def work(deps: Deps) -> User:
+        return await users.unlock(deps, operator(), (await find_user(deps, who)).sub)
+
+    user = run(work)
+    show(_view(user), as_json=as_json)
+    say(f"forgot the wrong passwords and codes for {named_user(user)}")
+
+
+@group.command()
+@WHO
 @click.argument("new_roles", metavar="[ROLE]...", nargs=-1)
 @click.option("--none", is_flag=True, help="Take all roles away.")
 @as_json
+@comment
+@or_over_http(over_http.user_roles)
 def roles(who: str, new_roles: tuple[str, ...], none: bool, as_json: bool) -> None:
     """Set a user's roles, in place of those until now. Running sessions have them at once."""
     if none == bool(new_roles):
@@ -149,9 +197,11 @@ def roles(who: str, new_roles: tuple[str, ...], none: bool, as_json: bool) -> No
 @WHO
 @click.argument("claims", metavar="JSON")
 @as_json
+@comment
+@or_over_http(over_http.user_claims)
 def claims(who: str, claims: str, as_json: bool) -> None:
     """Set what introspection tells about a user besides roles: an object, in place of that until now."""
-    user = _update(who, claims=_claims(claims))
+    user = _update(who, claims=claims_of(claims))
     show(_view(user), as_json=as_json)
     say(f"{named_user(user)} has {counted(len(user.claims), 'claim')}; running sessions have them at once")
 
@@ -160,6 +210,8 @@ def claims(who: str, claims: str, as_json: bool) -> None:
 @WHO
 @click.argument("new_name")
 @as_json
+@comment
+@or_over_http(over_http.user_rename)
 def rename(who: str, new_name: str, as_json: bool) -> None:
     """Give a user another name to log in with."""
     user = _update(who, username=new_name)
@@ -170,6 +222,8 @@ def rename(who: str, new_name: str, as_json: bool) -> None:
 @group.command()
 @WHO
 @yes
+@comment
+@or_over_http(over_http.user_delete)
 def delete(who: str, yes: bool) -> None:
     """Delete a user for good; every session ends."""
     confirm(f"Delete {who} for good?", yes=yes)
@@ -177,7 +231,7 @@ def delete(who: str, yes: bool) -> None:
     async def work(deps: Deps) -> tuple[User, Count | None]:
         user = await find_user(deps, who)
         live = await live_of(deps, user.sub)
-        await users.delete(deps, OPERATOR, user.sub)
+        await users.delete(deps, operator(), user.sub)
         return user, live
 
     user, live = run(work)
@@ -188,6 +242,7 @@ def delete(who: str, yes: bool) -> None:
 @WHO
 @exact_times
 @as_json
+@or_over_http(over_http.user_sessions)
 def sessions_(who: str, exact_times: bool, as_json: bool) -> None:
     """List a user's live sessions, newest first."""
     show_live(who, None, limit=_ALL_SESSIONS, exact_times=exact_times, as_json=as_json)
@@ -195,6 +250,8 @@ def sessions_(who: str, exact_times: bool, as_json: bool) -> None:
 
 @group.command()
 @WHO
+@comment
+@or_over_http(over_http.user_logout)
 def logout(who: str) -> None:
     """End every session of a user, logins under way included."""
     say(run(lambda deps: end_of_user(deps, who)))
@@ -204,12 +261,14 @@ def logout(who: str) -> None:
 @WHO
 @_expires_in
 @as_json
+@comment
+@or_over_http(over_http.user_reset_code)
 def reset_code(who: str, expires_in: int | None, as_json: bool) -> None:
     """Print a one-time code with which the user sets a new password."""
 
     async def work(deps: Deps) -> tuple[User, str, int]:
         user = await find_user(deps, who)
-        return user, *await passwords.new_reset_code(deps, OPERATOR, user.sub, life_s=expires_in)
+        return user, *await passwords.new_reset_code(deps, operator(), user.sub, life_s=expires_in)
 
     user, code, life_s = run(work)
     show({"reset_code": code, "expires_in": life_s}, as_json=as_json)
@@ -231,7 +290,7 @@ def require_reset(who: tuple[str, ...], everybody: bool, yes: bool) -> None:
         done = 0
         with progress("ending passwords", len(who)) as update:
             async for sub in _subs(deps, who):
-                await passwords.require_reset(deps, OPERATOR, sub)
+                await passwords.require_reset(deps, operator(), sub)
                 done += 1
                 update(done, f"{done:,}")
         return done
@@ -257,21 +316,13 @@ def _check_password(name: str, password: str) -> None:
 
 def _update(who: str, **changes: Any) -> User:
     async def work(deps: Deps) -> User:
-        return await users.update(deps, OPERATOR, (await find_user(deps, who)).sub, **changes)
+        return await users.update(deps, operator(), (await find_user(deps, who)).sub, **changes)
 
     return run(work)
 
 
 def _view(user: User) -> dict[str, Any]:
     return answers.UserView.of(user).model_dump()
-
-
-def _claims(text: str) -> dict[str, Any]:
-    raw = text.encode(errors="replace")
-    try:
-        return load_json(raw if len(raw) <= MAX_BODY else b"")
-    except InvalidRequest:
-        raise click.BadParameter("not a JSON object, or too large", param_hint="--claims") from None
 
 
 def _say_about_code(life_s: int) -> None:

@@ -32,7 +32,8 @@ class Span(NamedTuple):
 
     @property
     def bounds(self) -> tuple[bytes, bytes]:
-        begin = (self.kind + self.prefix).encode()
+        # A lone surrogate, which a shell may pass on, is in no name.
+        begin = (self.kind + self.prefix).encode(errors="surrogatepass")
         first = b"[" + begin if self.after is None else b"(" + self.after.encode()
         return first, b"(" + begin + b"\xff"  # no UTF-8 has this byte
 

@@ -48,6 +48,8 @@ from tests.conftest import CHEAP, PASSWORD, PATIENT, Clock
 
 T = TypeVar("T")
 
+# The folder of the login at a service, for tests that work on a store.
+NO_LOGIN = "/nowhere"
 CHEAPLY = {f"AUTHSVC_{name.upper()}": str(value) for name, value in CHEAP.items()}
 
 
@@ -59,7 +61,7 @@ class Cli:
     clock: Clock = field(default_factory=Clock)
 
     def __call__(self, *arguments: str, stdin: str | bytes = "", **environment: str) -> Result:
-        env = CHEAPLY | {"AUTHSVC_REDIS_URL": self.url} | environment
+        env = CHEAPLY | {"AUTHSVC_REDIS_URL": self.url, "XDG_CONFIG_HOME": NO_LOGIN} | environment
         return CliRunner().invoke(cli, arguments, input=stdin, env=env)
 
     def ok(self, *arguments: str, stdin: str = "") -> str:
@@ -118,7 +120,7 @@ def program(
     """The real program. url: the store, if it is configured."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("AUTHSVC_")}
     env |= {} if url is None else {"AUTHSVC_REDIS_URL": url}
-    env |= CHEAPLY | {"AUTHSVC_PORT": str(port)}
+    env |= CHEAPLY | {"AUTHSVC_PORT": str(port), "XDG_CONFIG_HOME": str(cwd)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     return subprocess.Popen(
         [sys.executable, "-m", "authsvc.cli", *arguments], cwd=cwd, env=env, text=True, start_new_session=True, **pipes
