@@ -9,11 +9,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from authsvc.cli.state import run, settings
 from authsvc.cli.statuses import WrongSettings
 from authsvc.core.address import is_loopback
+from authsvc.core.api_key import is_expiring
 from authsvc.core.client import Client
 from authsvc.core.hash_form import Form
 from authsvc.core.imported_hash import is_weak
 from authsvc.core.imported_hash_text import problem_of
+from authsvc.core.user import User
 from authsvc.errors import InvalidRequest, StartupError, StoreUnavailable
+from authsvc.flows import api_keys
 from authsvc.flows.deps import Deps
 from authsvc.hashing.cost import cost_of
 from authsvc.hashing.hasher import Hasher
@@ -22,6 +25,8 @@ from authsvc.ops.inspection import Denied, Inspection, denied, inspect
 from authsvc.settings import Settings, given_in_files
 
 _ROUNDS = 3
+# How many keys of a user are looked at in a step.
+_KEYS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class Records:
 
     uncheckable: how many users have a hash that no password is checked against. weak_forms: forms of imported hashes
     in use that are guessed fast. unfit_forms: why hashes of other forms in use cannot be checked on this machine.
+    expiring: users with a key that ends soon. key_users: how many users ever had a key.
     """
 
     used: bool
@@ -71,6 +77,8 @@ class Records:
     uncheckable: int = 0
     weak_forms: tuple[str, ...] = ()
     unfit_forms: tuple[str, ...] = ()
+    expiring: tuple[str, ...] = ()
+    key_users: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +165,11 @@ async def _records(deps: Deps) -> Records:
     if service is None:
         return Records(used=False)
     clients = [client async for client in deps.store.listing.every_client()]
-    admins = [user async for user in deps.store.listing.every_user() if user.is_admin]
+    admins: list[User] = []
+    with_keys: list[User] = []
+    async for user in deps.store.listing.every_user():
+        admins += [user] if user.is_admin else []
+        with_keys += [user] if user.key_epoch is not None else []
     credentials = await deps.store.credentials.find_all([user.sub for user in admins])
     names = [user.username or user.sub for user in admins]
     locked_out = [name for name, held in zip(names, credentials, strict=True) if held is None or held.hash is None]
@@ -171,8 +183,21 @@ async def _records(deps: Deps) -> Records:
         locked_out=tuple(sorted(locked_out)),
         uncheckable=uncheckable,
         unfit_forms=tuple([why for form in service.hash_forms if (why := await asyncio.to_thread(_unfit, form))]),
+        expiring=tuple(
+            sorted([user.username or user.sub for user in with_keys if await _has_expiring(deps, user.sub)])
+        ),
+        key_users=len(with_keys),
         weak_forms=tuple(form for form in service.hash_forms if is_weak(Form.parse(form))),
     )
+
+
+async def _has_expiring(deps: Deps, sub: str) -> bool:
+    """Whether a key of this user ends soon. Those that end first come first, and a page may be of dead ones."""
+    cursor: str | None = None
+    while True:
+        found, cursor = await api_keys.page(deps, sub, cursor, _KEYS)
+        if found or cursor is None:
+            return bool(found) and is_expiring(found[0].session, deps.clock())
 
 
 def _unfit(form: str) -> str | None:

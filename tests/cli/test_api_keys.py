@@ -74,6 +74,17 @@ def test_the_list_warns_of_keys_that_expire_soon(started: Cli) -> None:
     assert [one["name"] for one in started.lines("key", "list", "ada")] == ["13d", "15d"]
 
 
+def test_check_names_users_whose_keys_expire_soon(started: Cli) -> None:
+    """Keys that are revoked or that end later are no news."""
+    for name, life in (("ada", "13d"), ("bob", "15d"), ("eve", "13d")):
+        started.user(name)
+        started.ok("key", "create", name, "--name", "x", "--expires-in", life)
+    started.ok("key", "revoke", "--user", "eve")
+    checks = json.loads(started("check", "--json").stdout)["checks"]
+    (row,) = [one for one in checks if one["check"] == "keys"]
+    assert (row["result"], row["why"]) == ("warn", "a key ends within 14 days: ada")
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -1,6 +1,7 @@
 """Keys: whose they are, what they open, what ends them, and what they cost."""
 
 import json
+import time
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any
@@ -502,6 +503,36 @@ async def test_pages(service: Service, ada: Owner, clock: Clock) -> None:
     for wrong in ("x", "1", "1-x", "99999999999999-4fQ0kzPq1LxA"):
         answer = await service.http.get("/keys", params={"cursor": wrong}, headers=ada.headers)
         assert answer.json()["error"] == "invalid_request"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("equal", [False, True])
+async def test_ten_thousand_keys(service: Service, ada: Owner, clock: Clock, *, equal: bool) -> None:
+    """A user with as many keys as there may be gets each page within 100 ms, also if all of them end together."""
+    made = await ada.key()
+    session = await service.deps.store.sessions.get(made["key_id"])
+    for number in range(api_key.MAX_KEYS - 1):
+        life_s = session.lifetimes.session - (0 if equal else number * 60)
+        one = session.but(lifetimes=session.lifetimes._replace(access=life_s, session=life_s))
+        await service.deps.store.sessions.add_key(tokens.new_handle(), one, clock())
+    assert (await ada.ask()).json()["error"] == "invalid_request"
+    seen: set[str] = set()
+    cursor, pages, longest = None, 0, 0.0
+    while True:
+        query = {"limit": "1000"} | ({"cursor": cursor} if cursor else {})
+        began = time.perf_counter()
+        answers = [await service.http.get("/keys", params=query, headers=ada.headers) for _ in range(3)]
+        longest = max(longest, (time.perf_counter() - began) / 3)
+        page = answers[0].json()
+        seen |= {one["key_id"] for one in page["items"]}
+        cursor, pages = page["next"], pages + 1
+        if cursor is None:
+            break
+    assert (len(seen), pages) == (api_key.MAX_KEYS, 10)
+    print(f"the slowest page of 1,000 keys took {longest * 1000:.0f} ms")  # noqa: T201 - a figure for people
+    began = time.perf_counter()
+    await service.http.get("/keys", headers=ada.headers)
+    print(f"a page of 100 took {(time.perf_counter() - began) * 1000:.0f} ms")  # noqa: T201 - a figure for people
 
 
 async def test_keys_are_bounded(ada: Owner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from authsvc.cli.checks import Check, Verdict, failed, names, not_applicable, passed, unknown, warned
 from authsvc.cli.facts import Facts, Records
+from authsvc.core.api_key import WARNED_S
 from authsvc.core.client import BUILT_IN, Client
 
 HOUR, DAY = 3600, 86400
@@ -159,6 +160,14 @@ def second_factors(facts: Facts, records: Records) -> Verdict:
 
 
 @of_records
+def keys(facts: Facts, records: Records) -> Verdict:
+    if records.expiring:
+        why = f"a key ends within {WARNED_S // DAY} days: {names(records.expiring)}"
+        return warned(why, "authsvc key list NAME shows which; make another one, because a rotation moves no end")
+    return passed("none ends soon") if records.key_users else not_applicable("there are none")
+
+
+@of_records
 def imported_hashes(facts: Facts, records: Records) -> Verdict:
     objections = []
     if records.uncheckable:
@@ -185,6 +194,7 @@ CHECKS = (
     Check("admin clients", "ASVS 8.2.1", admin_clients),
     Check("public clients", "RFC 9700 §2.2.2", public_clients),
     Check("client secrets", "ASVS 13.3.4", rotations),
+    Check("keys", "ASVS 13.3.4", keys),
     Check("password hashes", "ASVS 11.4.2", imported_hashes),
     Check("second factors", "ASVS 6.3.3", second_factors),
     Check("admin users", "ASVS 6.3.2", admin_users),
