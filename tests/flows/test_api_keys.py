@@ -508,7 +508,10 @@ async def test_pages(service: Service, ada: Owner, clock: Clock) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("equal", [False, True])
 async def test_ten_thousand_keys(service: Service, ada: Owner, clock: Clock, *, equal: bool) -> None:
-    """A user with as many keys as there may be gets each page within 100 ms, also if all of them end together."""
+    """A user with as many keys as there may be gets each key once, also if all of them end together.
+
+    It prints how long a page takes. A busy machine says nothing about that, so the test asserts no time.
+    """
     made = await ada.key()
     session = await service.deps.store.sessions.get(made["key_id"])
     for number in range(api_key.MAX_KEYS - 1):
