@@ -9,6 +9,7 @@ from typing import TypeVar
 from authsvc.core.token import Kind, new
 from chaos.http import Answer, Http
 from chaos.lab import Control, Experiment, Lab
+from chaos.people import log_in, settings_of, with_app
 from chaos.processes import ExperimentError
 from chaos.variation import Patch, Variation
 
@@ -25,6 +26,7 @@ async def timing(lab: Lab) -> None:
         "AUTHSVC_ARGON2_TIME_COST": "2",
         "AUTHSVC_REFRESH_GRACE_S": "0",
     }
+    settings |= settings_of(lab.directory)
     rig, _ = await lab.set_up(users=3 * EACH, groups=1, workers=1, settings=settings)
     http = Http(rig.groups[0].port)  # without nginx, whose own time would hide the differences
     await _tokens(lab, http)
@@ -33,16 +35,22 @@ async def timing(lab: Lab) -> None:
 
 
 async def _logins(lab: Lab, http: Http) -> None:
-    """Log in with a wrong password, as a suspended user, as a user without a password, and as an unknown user."""
+    """Log in with a wrong password, also of a user with a second factor, and as users who can't log in or do not exist.
+
+    Then log in with the right password of a user with a second factor, which has to take longer: it begins a login.
+    """
     world = lab.world
-    right, suspended = world.users[:EACH], world.users[EACH : 2 * EACH]
+    right, suspended, careful = world.users[:EACH], world.users[EACH : 2 * EACH], world.users[2 * EACH :]
     for user in suspended:
         await world.suspend(user)
+    for user in careful:
+        await with_app(http, user)
     bare = [f"bare{number}" for number in range(EACH)]
     for name in bare:
         await world.call("POST", "/admin/users", document={"username": name}, headers=world.admin)
     states = {
         "wrong password": [user.username for user in right],
+        "wrong password beside a second factor": [user.username for user in careful],
         "suspended": [user.username for user in suspended],
         "no password": bare,
         "nobody": [f"nobody{number}" for number in range(EACH)],
@@ -54,6 +62,13 @@ async def _logins(lab: Lab, http: Http) -> None:
         return await http.call("POST", "/login", document=document, headers=headers)
 
     await _compare(lab, "logins", states, login, lab.pick(60, 480), LOGINS_S)
+    took = []
+    for number in range(lab.pick(60, 480)):
+        began = time.monotonic()
+        answer = await log_in(http, careful[number % EACH])
+        took.append(time.monotonic() - began)
+        lab.require(answer.status == 403, "answers", f"a right password was answered {answer.status}")
+    lab.figure("median of a right password beside a second factor", f"{median(took) * 1000:.3f} ms")
 
 
 async def _tokens(lab: Lab, http: Http) -> None:
@@ -122,8 +137,9 @@ EXPERIMENTS = (
     Experiment(
         "timing",
         20,
-        "logins with a wrong password, of a suspended user, of a user without a password and of an unknown user take "
-        "turns; so do introspections of tokens with a wrong secret, of replaced, revoked and invented tokens",
+        "logins with a wrong password, with and without a second factor, of a suspended user, of a user without a "
+        "password and of an unknown user take turns; so do introspections of tokens with a wrong secret, of replaced, "
+        "revoked and invented tokens",
         "the medians of logins are less than 5 ms apart, and those of introspections 0.1 ms; the answers are the same",
         timing,
         [
