@@ -17,6 +17,8 @@ from tests.authenticators import Authenticator
 
 # The domain of the passkeys. No browser takes part, so any will do.
 DOMAIN = "auth.test"
+# How long a call may take. No experiment with second factors is about time.
+PATIENT_S = 60.0
 # Some logins of one person at a time: each of them waits for a hash.
 _AT_ONCE = 20
 
@@ -74,13 +76,13 @@ def settings_of(directory: Path) -> dict[str, str]:
 
 async def log_in(http: Http, user: User) -> Answer:
     document = {"username": user.username, "password": user.password}
-    return await http.call("POST", "/login", document=document, headers=user.headers)
+    return await http.call("POST", "/login", document=document, headers=user.headers, timeout_s=PATIENT_S)
 
 
 async def answer(http: Http, user: User, method: str, auth_session: str, code: str) -> Answer:
     """The second step of a login."""
     document = {"auth_session": auth_session, "code": code}
-    return await http.call("POST", f"/login/{method}", document=document, headers=user.headers)
+    return await http.call("POST", f"/login/{method}", document=document, headers=user.headers, timeout_s=PATIENT_S)
 
 
 async def with_app(http: Http, user: User) -> Person:
@@ -114,7 +116,7 @@ async def _bearer(http: Http, user: User) -> dict[str, str]:
 
 
 async def _ok(http: Http, path: str, document: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
-    answer = await http.call("POST", path, document=document, headers=headers)
+    answer = await http.call("POST", path, document=document, headers=headers, timeout_s=PATIENT_S)
     if answer.status not in (200, 201):
         raise ExperimentError(f"{path} was answered {answer.status} {answer.body!r}")
     return answer.json()

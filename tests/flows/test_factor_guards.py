@@ -213,6 +213,16 @@ class TestPasskeys:
         with pytest.raises(InvalidToken):
             await asked(world, me)
 
+    async def test_another_passkey_keeps_the_recovery_codes(self, world: World) -> None:
+        """Only the first factor brings codes. Those on paper work on."""
+        await world.user()
+        me = await world.me(await world.login())
+        first = await added(world, me, Authenticator())
+        before = (await factors.find(world.deps, me.user.sub)).codes
+        assert len(first.recovery_codes) == len(before) == 10
+        assert (await added(world, me, Authenticator())).recovery_codes == ()
+        assert (await factors.find(world.deps, me.user.sub)).codes == before
+
     async def test_two_sessions_add_the_first_one(self, world: World) -> None:
         """Both were given a new name of the user for authenticators. Only one of them can be the user's."""
         await world.user()
