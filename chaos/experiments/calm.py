@@ -66,8 +66,8 @@ async def soak(lab: Lab) -> None:
 
 NO_END = Patch(
     "store/sessions.py",
-    "self._connection.create_beside(listing, self.key(handle), encoded, session.end)",
-    "self._connection.create_beside(listing, self.key(handle), encoded, None)",
+    "self._connection.create_beside(listing, self.key(handle), encoded, session.end, others)",
+    "self._connection.create_beside(listing, self.key(handle), encoded, None, others)",
 )
 
 EXPERIMENTS = (
