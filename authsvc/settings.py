@@ -150,6 +150,16 @@ class Settings(BaseModel):
     )
     host: Annotated[str, Field(pattern=r"^[!-~]+$")] = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    console_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="port of the console for admins; by default 8001 for an embedded store on a loopback address, else "
+        "none; 0: none",
+    )
+    console_host: Annotated[str, Field(pattern=r"^[!-~]+$")] = Field(
+        "127.0.0.1", description="address of the console's port"
+    )
     workers: int = Field(1, ge=1, le=256, description="server processes")
     max_requests: int = Field(
         1000,
@@ -385,7 +395,8 @@ class Settings(BaseModel):
     @cached_property
     def relying_party(self) -> RelyingParty | None:
         """The site for which passkeys are made; None if no browser would make any."""
-        return relying_party(self.base_url, self.passkey_rp_id, self.passkey_origins)
+        party = relying_party(self.base_url, self.passkey_rp_id, self.passkey_origins)
+        return party.also_on(self.console_port) if party and self.console_port else party
 
     @cached_property
     def powers(self) -> Powers:

@@ -20,6 +20,7 @@ _USER_HANDLE_BYTES: Final = 32
 # The algorithms that authenticators have (COSE): ES256, EdDSA, RS256. In the order in which they are preferred.
 ALGORITHMS: Final = (-7, -8, -257)
 
+_LOCAL: Final = "localhost"
 _VERIFIED: Final = "user"
 _IN_HARDWARE, _SYNCED = "hwk", "swk"
 
@@ -32,6 +33,12 @@ class RelyingParty:
 
     id: str
     origins: frozenset[str]
+
+    def also_on(self, port: int) -> "RelyingParty":
+        """The same with pages of this machine at one more port, if it is the party of this machine."""
+        if self.id != _LOCAL:
+            return self
+        return RelyingParty(self.id, self.origins | {f"http://{_LOCAL}:{port}"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from socket import socket
 from types import FrameType
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 
@@ -23,8 +23,18 @@ log = logging.getLogger(__name__)
 GRACE_S = 7
 
 
+class ConsoleProtocol(BoundedProtocol):
+    """A connection to the port of the console: another application in the same process, without the fast path."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.app = self._service = self.app_state["console"]
+
+
 class Server(uvicorn.Server):
-    """One worker. A signal only ends it; uvicorn would raise the signal again, before the embedded store stops."""
+    """One worker. The first socket is the service's, a second one the console's.
+
+    A signal only ends it; uvicorn would raise the signal again, before the embedded store stops."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -46,7 +56,10 @@ class Server(uvicorn.Server):
         self._captured_signals.append(sig)
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup(sockets and sockets[:1])
+        for console in (sockets or [])[1:]:
+            loop = asyncio.get_running_loop()
+            self.servers.append(await loop.create_server(self._console, sock=console, backlog=self.config.backlog))
         self._sweeping = asyncio.create_task(self._sweep())
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
@@ -54,6 +67,11 @@ class Server(uvicorn.Server):
             load.stop()
         await super().shutdown(sockets)
         self._sweeping.cancel()
+
+    def _console(self) -> ConsoleProtocol:
+        return ConsoleProtocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state, _loop=None
+        )
 
     @property
     def _load(self) -> Load | None:

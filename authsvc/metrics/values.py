@@ -54,6 +54,10 @@ class _Series:
     def cell(self, *labels: str) -> int:
         return self._offsets.get(labels, self._other)
 
+    def value(self, *labels: str) -> float:
+        """The number of this process."""
+        return self._values[self.cell(*labels)]
+
 
 class Counter(_Series):
     """Values that only grow."""

@@ -1,8 +1,6 @@
 """Starting the service: its store, its first admin, its socket, its server."""
 
-import errno
 import logging
-import os
 import signal
 import socket
 import sys
@@ -35,8 +33,10 @@ from authsvc.ops.embedded import LOCK_WAIT_S, Embedded
 from authsvc.ops.factor_key_file import read_or_make_key
 from authsvc.ops.inspection import MAX_CLOCK_DIFFERENCE_S, clock_ahead
 from authsvc.serve.banner import banner, first_steps
+from authsvc.serve.console import console_address, console_socket, port_of
 from authsvc.serve.dev import demo_user, for_development
 from authsvc.serve.first_admin import write_admin
+from authsvc.serve.listening import SERVICE_PORT, listen
 from authsvc.serve.worker_app import make_worker_app
 from authsvc.settings import Settings
 from authsvc.waiting import until
@@ -65,15 +65,23 @@ def serve(settings: Settings, *, dev: bool = False) -> None:
     registry = WorkerRegistry(CALLS)
     metrics = exposed(registry, settings.metrics_host, settings.metrics_port)
     # The socket comes before the store: a start that fails must leave the Valkey of a running service alone.
-    with _listen(settings) as listening, metrics, _store_url(settings) as url:
-        settings = _with_factor_key(settings.but(port=listening.getsockname()[1]))
+    with (
+        listen(settings.host, settings.port, SERVICE_PORT) as listening,
+        console_socket(settings) as console,
+        metrics,
+        _store_url(settings) as url,
+    ):
+        ports = {"port": listening.getsockname()[1], "console_port": port_of(console)}
+        settings = _with_factor_key(settings.but(**ports))
         admin = uvloop.run(_first_start(settings, url))
         _print(banner(settings))
+        if console is not None:
+            _print(uvloop.run(console_address(settings, url)))
         if admin is not None:
             _hand_out(settings, *admin)
         if dev and settings.redis_url is None and (password := uvloop.run(demo_user(settings, url))) is not None:
             _print(f"For development: log in as {DEMO} with the password {password}, which is shown this once.")
-        _run(settings, url, listening, registry)
+        _run(settings, url, [listening, *filter(None, [console])], registry)
     log.info("stopped")
 
 
@@ -86,8 +94,8 @@ def _hand_out(settings: Settings, client_id: str, secret: str) -> None:
         _print(first_steps(settings.base_url, client_id, secret))
 
 
-def _run(settings: Settings, url: str, listening: socket.socket, registry: WorkerRegistry) -> None:
-    fixed: dict[str, object] = {"port": settings.port}
+def _run(settings: Settings, url: str, sockets: list[socket.socket], registry: WorkerRegistry) -> None:
+    fixed: dict[str, object] = {"port": settings.port, "console_port": settings.console_port}
     if settings.redis_url is None:
         fixed |= {"redis_url": url, "factor_key": settings.factor_key}
     # A process gets its settings through a pipe. Its environment would show them to others, and with them a password
@@ -96,10 +104,10 @@ def _run(settings: Settings, url: str, listening: socket.socket, registry: Worke
     config = _config(settings, make_app)
     if settings.workers == 1:
         config.app = partial(make_app, registry.add_worker())
-        Server(config).run(sockets=[listening])
+        Server(config).run(sockets=sockets)
     else:
         Workers(
-            config, [listening], registry, lambda: partial(make_worker_app, Settings.from_environment().but(**fixed))
+            config, sockets, registry, lambda: partial(make_worker_app, Settings.from_environment().but(**fixed))
         ).run()
 
 
@@ -182,22 +190,6 @@ def _refuse_second_service(data_dir: Path) -> None:
         if running_url(data_dir) is None:
             return
     raise StartupError(f"a service is already running on {data_dir.resolve()}: stop it, or set AUTHSVC_DATA_DIR")
-
-
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    except OSError as error:
-        # The name of a host that is not found has an error of its own, and no errno.
-        unknown = isinstance(error, socket.gaierror)
-        why = "no such host" if unknown else os.strerror(error.errno or 0).lower()
-        todo = {
-            errno.EADDRINUSE: "; choose another port with --port or AUTHSVC_PORT",
-            errno.EACCES: "; choose a port above 1023 with --port or AUTHSVC_PORT",
-            errno.EADDRNOTAVAIL: "; --host and AUTHSVC_HOST take an address of this machine",
-        }.get(error.errno or 0, "")
-        raise StartupError(f"can't listen on {settings.host}, port {settings.port}: {why}{todo}") from None
 
 
 def _print(text: str) -> None:

@@ -12,6 +12,7 @@ from authsvc.app import build
 from authsvc.composition import open_deps
 from authsvc.edge.fast_path import FastPath
 from authsvc.edge.limits import Load
+from authsvc.flows.deps import Deps
 from authsvc.logs import log_to_stderr
 from authsvc.metrics import Metrics
 from authsvc.metrics.registry import SharedArray, values_in
@@ -56,6 +57,8 @@ class WorkerApp:
         async with open_deps(self._settings, self._settings.redis_url or "", metrics=self._metrics, span=span) as deps:
             app = build(deps)
             self._app = LastResort(tracing.around(app) if tracing else app, self._metrics)
+            if self._settings.console_port:
+                scope["state"]["console"] = LastResort(_console(deps), self._metrics)
             scope["state"]["fast_path"] = FastPath(deps, traced=tracing is not None)
             _spare_garbage_collection()
             async with background(deps):
@@ -64,6 +67,12 @@ class WorkerApp:
         if tracing is not None:
             tracing.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _console(deps: Deps) -> ASGIApp:
+    from authsvc.console.admin.app import build_console  # needs the extra `pages`
+
+    return build_console(deps)
 
 
 def _spare_garbage_collection() -> None:

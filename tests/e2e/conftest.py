@@ -19,7 +19,8 @@ from authsvc.ops.data_dir import running_url
 from tests.processes import processes_on, until
 
 AUTHSVC = str(Path(sys.executable).with_name("authsvc"))
-CHEAP = {"AUTHSVC_ARGON2_MEMORY_KIB": "8", "AUTHSVC_ARGON2_TIME_COST": "1"}
+# Many services of tests run at a time, so none of them has a console at the usual port.
+CHEAP = {"AUTHSVC_ARGON2_MEMORY_KIB": "8", "AUTHSVC_ARGON2_TIME_COST": "1", "AUTHSVC_CONSOLE_PORT": "0"}
 PASSWORD = "a walk by the river"
 START_WITHIN_S = 60.0  # a second on an idle machine
 

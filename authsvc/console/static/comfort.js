@@ -3,7 +3,7 @@
 
 // `/` focuses the search box, as on many sites.
 document.addEventListener("keydown", (event) => {
-  const field = document.querySelector(".search input");
+  const field = document.querySelector(".search [type=search]");
   const typing = event.target.closest("input, textarea, select, [contenteditable]");
   if (event.key === "/" && field && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
     event.preventDefault();

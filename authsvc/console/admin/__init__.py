@@ -1,0 +1,1 @@
+"""The console: pages for admins, on a port of their own."""

@@ -1,0 +1,36 @@
+"""Opening the sockets of the service."""
+
+import errno
+import os
+import socket
+from typing import NamedTuple
+
+from authsvc.errors import StartupError
+
+
+class PortSettings(NamedTuple):
+    """What chooses a port and its address, as an error names it."""
+
+    port: str
+    host: str
+
+
+SERVICE_PORT = PortSettings("--port or AUTHSVC_PORT", "--host and AUTHSVC_HOST")
+CONSOLE_PORT = PortSettings("AUTHSVC_CONSOLE_PORT", "AUTHSVC_CONSOLE_HOST")
+
+
+def listen(host: str, port: int, named: PortSettings) -> socket.socket:
+    """Listen on a port. Raises StartupError, which says what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        # The name of a host that is not found has an error of its own, and no errno.
+        unknown = isinstance(error, socket.gaierror)
+        why = "no such host" if unknown else os.strerror(error.errno or 0).lower()
+        todo = {
+            errno.EADDRINUSE: f"; choose another port with {named.port}",
+            errno.EACCES: f"; choose a port above 1023 with {named.port}",
+            errno.EADDRNOTAVAIL: f"; {named.host} take an address of this machine",
+        }.get(error.errno or 0, "")
+        raise StartupError(f"can't listen on {host}, port {port}: {why}{todo}") from None

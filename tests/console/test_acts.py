@@ -1,0 +1,301 @@
+"""What admins do in the console: consequences in numbers before, results after, and what may not last."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from authsvc.core import token as tokens
+from authsvc.core.token import Kind
+from authsvc.core.user import User
+from authsvc.errors import NotDurable
+from authsvc.flows import clients, login
+from authsvc.flows.deps import OPERATOR, Caller, Deps
+from authsvc.flows.grants import Grant
+from tests.conftest import PASSWORD, Clock, verdict_on
+from tests.console.conftest import CHROME, Browser, NewBrowser, make_user
+
+
+async def log_in(deps: Deps, username: str) -> Grant:
+    client, service = await deps.store.clients.get("app"), await deps.store.service.get()
+    caller = Caller(ip="203.0.113.9", user_agent=CHROME)
+    return await login.login(deps, caller, client, service, username=username, password=PASSWORD)
+
+
+@pytest.fixture
+async def ada(deps: Deps) -> User:
+    """A user with two sessions."""
+    user = await make_user(deps, "ada", "editor")
+    for _ in range(2):
+        await log_in(deps, "ada")
+    return user
+
+
+async def live(deps: Deps, sub: str) -> int:
+    return len([one for _, one in await deps.store.sessions.listed(sub, deps.clock()) if one])
+
+
+async def test_suspend_and_reinstate(deps: Deps, browser: Browser, ada: User) -> None:
+    """The dialog says how many sessions end, the message says how many ended, and the trail has the reason."""
+    asked = await browser.get(f"/users/{ada.sub}/suspend")
+    assert "2 sessions of ada end at once." in asked.text
+    done = await browser.submit(asked, "/suspend", comment="stolen laptop")
+    assert "Suspended ada and ended 2 sessions." in done.text
+    assert "stolen laptop" in done.text
+    assert "Nobody is logged in to this account" in done.text
+    assert (await deps.store.users.get(ada.sub)).status == "suspended"
+    asked = await browser.get(f"/users/{ada.sub}/reinstate")
+    done = await browser.submit(asked, "/reinstate")
+    assert "ada can log in again." in done.text
+    assert (await deps.store.users.get(ada.sub)).status == "active"
+
+
+async def test_end_one_session_and_all(deps: Deps, browser: Browser, ada: User) -> None:
+    """One session ends with one click; all of them after a question."""
+    page = await browser.get(f"/users/{ada.sub}")
+    assert "2 sessions" in page.text
+    assert page.text.count("Chrome on Linux") >= 2
+    assert "203.0.113.9" in page.text
+    done = await browser.submit(page, "/end")
+    assert "Ended 1 session of ada." in done.text
+    assert done.url == f"/users/{ada.sub}"
+    again = await browser.submit(page, "/end")
+    assert "had ended already" in again.text
+    done = await browser.submit(await browser.get(f"/users/{ada.sub}/end-sessions"), "/end-sessions")
+    assert "Ended 1 session of ada." in done.text
+
+
+async def test_roles(deps: Deps, browser: Browser, ada: User) -> None:
+    """Roles are changed in one field, and a role that can't be one is explained."""
+    asked = await browser.get(f"/users/{ada.sub}/roles")
+    assert asked.form("/roles").fields["roles"] == "editor"
+    wrong = await browser.submit(asked, "/roles", roles="editor no{brace")
+    assert wrong.status == 400
+    done = await browser.submit(wrong, "/roles", roles="editor  billing")
+    assert "ada has 2 roles now" in done.text
+    assert (await deps.store.users.get(ada.sub)).roles == ("editor", "billing")
+
+
+async def test_reset_code_is_shown_once(deps: Deps, browser: Browser, ada: User) -> None:
+    """The code is on the page that answers the form, and in no URL, no cookie and no later page."""
+    asked = await browser.get(f"/users/{ada.sub}/reset-code")
+    assert "2 sessions end" in asked.text
+    shown = await browser.submit(asked, "/reset-code")
+    (code,) = [word for word in shown.text.split(" ") if word.startswith("rst_")]
+    assert tokens.parse(code, Kind.RESET)
+    assert shown.answer.headers["cache-control"] == "no-store"
+    assert code not in str(browser.cookies)
+    assert code not in (await browser.get(f"/users/{ada.sub}")).answer.text
+
+
+async def test_delete(deps: Deps, browser: Browser, ada: User) -> None:
+    """A deleted user is gone, and the page of it says so."""
+    done = await browser.submit(await browser.get(f"/users/{ada.sub}/delete"), "/delete")
+    assert "Deleted ada and ended 2 sessions." in done.text
+    assert done.url == "/users"
+    gone = await browser.get(f"/users/{ada.sub}")
+    assert gone.status == 404
+    assert "There is no such thing" in gone.text
+
+
+async def test_the_last_admin_stays(deps: Deps, browser: Browser) -> None:
+    """The last admin can't be suspended, deleted or robbed of the role. The dialog says why."""
+    async for page in deps.store.admins.pages():
+        for admin in page:
+            if not isinstance(admin, User):
+                await deps.store.clients.delete(admin.client_id)
+    account = await deps.store.users.find_by_name("root")
+    assert account is not None
+    root = account.user
+    for act, fields in (("suspend", {}), ("delete", {}), ("roles", {"roles": "editor"})):
+        asked = await browser.get(f"/users/{root.sub}/{act}")
+        refused = await browser.submit(asked, act, **fields)
+        assert refused.status == 409
+        assert "Nobody would be left" in refused.text
+    assert await deps.store.users.get(root.sub) == root
+
+
+async def test_a_new_user(deps: Deps, browser: Browser) -> None:
+    """Registering a user shows the code for the first password. A name that is taken is explained."""
+    asked = await browser.get("/users/new")
+    taken = await browser.submit(asked, "/users/new", username="root")
+    assert taken.status == 409
+    shown = await browser.submit(taken, "/users/new", username="grace", roles="editor")
+    assert "grace is registered" in shown.text
+    account = await deps.store.users.find_by_name("grace")
+    assert account is not None
+    assert account.user.roles == ("editor",)
+
+
+async def test_the_life_of_a_client(deps: Deps, browser: Browser, clock: Clock) -> None:
+    """Register, change, rotate with overlap, cut off, delete."""
+    asked = await browser.get("/clients/new")
+    shown = await browser.submit(asked, "/clients/new", name="orders", may_issue="on", audience="https://a.example")
+    (secret,) = [word for word in shown.text.split(" ") if word.startswith("sec_")]
+    (path,) = [link for link in shown.read.links if link.startswith("/clients/")]
+    client = await deps.store.clients.get(path.rpartition("/")[2])
+    assert client.opens_with(secret, clock())
+    assert client.permissions == ("introspect", "issue")
+    assert client.audience == ("https://a.example",)
+    assert secret not in (await browser.get(path)).answer.text
+
+    wrong = await browser.submit(await browser.get(f"{path}/change"), "/change", access_ttl_s="1e3")
+    assert wrong.status == 400
+    done = await browser.submit(wrong, "/change", access_ttl_s="60", name="orders 2")
+    assert "Saved orders 2." in done.text
+    assert (await deps.store.clients.get(client.client_id)).access_ttl_s == 60
+
+    rotated = await browser.submit(await browser.get(f"{path}/secret"), "/secret", overlap_s="3600")
+    (fresh,) = [word for word in rotated.text.split(" ") if word.startswith("sec_")]
+    client = await deps.store.clients.get(client.client_id)
+    assert client.opens_with(secret, clock())
+    assert client.opens_with(fresh, clock())
+    clock.forward(3601)
+    assert not client.opens_with(secret, clock())
+
+    await browser.log_in()  # the session was not used for an hour
+    done = await browser.submit(await browser.get(f"{path}/cut-off"), "/cut-off")
+    assert "Ended 0 sessions through orders 2." in done.text
+    done = await browser.submit(await browser.get(f"{path}/delete"), "/delete")
+    assert "Deleted orders 2" in done.text
+    assert await deps.store.clients.find(client.client_id) is None
+
+
+async def test_cut_off_of_a_client_counts(deps: Deps, browser: Browser, ada: User) -> None:
+    """The numbers before and after are those of the client's sessions."""
+    asked = await browser.get("/clients/app/cut-off")
+    assert "2 sessions through built-in will end" in asked.text
+    done = await browser.submit(asked, "/cut-off")
+    assert "Ended 2 sessions through built-in." in done.text
+
+
+async def test_cut_off_of_everything(deps: Deps, browser: Browser, ada: User) -> None:
+    """It takes the name of the service, and ends the own session too."""
+    grant = await log_in(deps, "ada")
+    asked = await browser.get("/cut-off")
+    assert "4 sessions will end at once, yours too" in asked.text
+    refused = await browser.submit(asked, "/cut-off", typed="yes")
+    assert refused.status == 400
+    assert type(await verdict_on(deps, grant.access_token)).__name__ == "Active"
+    done = await browser.submit(refused, "/cut-off", typed="127.0.0.1:8000")
+    assert "Ended 4 sessions, yours too." in done.text
+    assert done.url == "/login"
+    assert type(await verdict_on(deps, grant.access_token)).__name__ == "Inactive"
+
+
+async def test_a_token_is_explained(deps: Deps, browser: Browser, ada: User) -> None:
+    """Whose a token is, whether it is alive, and why not; nothing of it stands in a URL or on the page."""
+    grant = await log_in(deps, "ada")
+    page = await browser.get("/token")
+    for search in (False, True):
+        shown = await (
+            browser.submit(page, "/search", q=grant.access_token)
+            if search
+            else browser.submit(page, "/token", token=f" {grant.access_token}\n")
+        )
+        assert "alive" in shown.text
+        assert "ada" in shown.text
+        assert grant.access_token not in shown.answer.text
+    ended = await browser.submit(shown, f"/sessions/{grant.session_id}/end")
+    assert "Ended 1 session of ada." in ended.text
+    assert ended.url == f"/token?session={grant.session_id}"
+    assert "not alive" in ended.text
+    assert "ended by an admin" in ended.text
+    for wrong in ("tok_nonsense", "hello", grant.access_token[:-1] + "x"):
+        refused = await browser.submit(page, "/token", token=wrong)
+        assert refused.status == 400
+        assert wrong not in refused.answer.text
+
+
+async def test_search_finds(deps: Deps, browser: Browser, ada: User) -> None:
+    """One box leads to users by name or subject, to clients and sessions, and to the list for the rest."""
+    page = await browser.get("/")
+    session = (await deps.store.sessions.listed(ada.sub, deps.clock()))[0][0]
+    for typed, place in {
+        "ADA": f"/users/{ada.sub}",
+        ada.sub: f"/users/{ada.sub}",
+        "app": "/clients/app",
+        session: f"/token?session={session}",
+        "ad": "/users?q=ad",
+        "": "/users",
+    }.items():
+        assert (await browser.submit(page, "/search", q=typed)).url == place
+
+
+async def test_the_list_of_users(deps: Deps, browser: Browser, ada: User) -> None:
+    """Users are found by the beginning of their names, by status and by role."""
+    await make_user(deps, "adam")
+    await make_user(deps, "bob")
+    await browser.submit(await browser.get(f"/users/{ada.sub}/suspend"), "/suspend")
+    for query, names in {
+        "?q=ad": {"ada", "adam"},
+        "?status=suspended": {"ada"},
+        "?role=admin": {"root"},
+        "?q=zzz": set(),
+        "": {"ada", "adam", "bob", "root"},
+    }.items():
+        text = (await browser.get(f"/users{query}")).text.partition("Last login")[2].split(" ")
+        assert {name for name in ("ada", "adam", "bob", "root") if name in text} == names, query
+
+
+async def test_the_trail_and_its_export(deps: Deps, browser: Browser, ada: User) -> None:
+    """The trail is filtered by event and subject, and exported as lines of JSON."""
+    page = await browser.get(f"/audit?sub={ada.sub}&event=login")
+    assert page.text.count("Logged in") == 2
+    assert "User created" not in page.text
+    export = await browser.get(f"/audit/export?sub={ada.sub}&event=login")
+    lines = [json.loads(line) for line in export.answer.text.splitlines()]
+    assert [line["event"] for line in lines] == ["login.succeeded"] * 2
+    assert "attachment" in export.answer.headers["content-disposition"]
+
+
+async def test_clients_and_sessions_of_one_client(deps: Deps, browser: Browser, ada: User) -> None:
+    """The sessions of all users stand in one list, and of one client in another."""
+    await clients.create(deps, OPERATOR, name="unused", public=True)
+    page = await browser.get("/sessions")
+    assert "3 live sessions" in page.text
+    page = await browser.get("/sessions?client_id=app")
+    assert "2 live sessions" in page.text
+    assert "unused" in (await browser.get("/clients")).text
+
+
+@contextmanager
+def not_durable(monkeypatch: pytest.MonkeyPatch, deps: Deps) -> Iterator[None]:
+    """The store makes each change, and its copies do not have it in time."""
+    swap = deps.store.connection.swap
+
+    async def slow(changes: object, *, durable: bool) -> bool:
+        done: bool = await swap(changes, durable=durable)  # type: ignore[arg-type]  # passed on
+        if durable:
+            raise NotDurable("too few replicas have it")
+        return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(deps.store.connection, "swap", slow)
+        yield
+
+
+async def test_what_may_not_last_is_said(
+    deps: Deps, browser: Browser, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change without enough copies is no success: the page says so, and offers to do it again."""
+    asked = await browser.get(f"/users/{ada.sub}/suspend")
+    with not_durable(monkeypatch, deps):
+        unsure = await browser.submit(asked, "/suspend")
+    assert unsure.status == 503
+    assert "a crash could undo it now" in unsure.text
+    assert "Do it again" in unsure.text
+    done = await browser.submit(unsure, "/suspend")
+    assert "Suspended ada" in done.text
+
+
+async def test_a_store_that_is_away_is_no_answer(browser: Browser, new_browser: NewBrowser, deps: Deps) -> None:
+    """While the store is away, each page is a 503 that says so, and nobody is logged out."""
+    await deps.store.close()
+    for path in ("/", "/users", "/sessions", "/clients", "/audit"):
+        page = await browser.get(path)
+        assert page.status == 503
+        assert "The store does not answer" in page.text
+        assert page.answer.headers["retry-after"]
+    assert browser.cookies
