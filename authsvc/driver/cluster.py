@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from redis.asyncio.connection import SSLConnection
-from redis.exceptions import ResponseError
+from redis.exceptions import ClusterDownError, ResponseError
 
 from authsvc.driver import cluster_shards
 from authsvc.driver.cluster_map import MAX_ATTEMPTS, ClusterMap, Route
@@ -55,7 +55,13 @@ class Cluster:
 
     async def send(self, batches: Sequence[SlotBatch], then: Command | None = None) -> list[list[Any]]:
         replies: list[list[Any]] = [[] for _ in batches]
-        todo = {index: await self._map.route(batch.key) for index, batch in enumerate(batches)}
+        todo: dict[int, Route] = {}
+        for index, batch in enumerate(batches):
+            try:
+                todo[index] = await self._map.route(batch.key)
+            except ClusterDownError:
+                if not batch.optional:
+                    raise
         for attempt in range(MAX_ATTEMPTS):
             await self._send(batches, then, todo, replies)
             redirected = {index: found for index in todo if (found := redirection(replies[index]))}
@@ -78,6 +84,8 @@ class Cluster:
                 told = await send_to(node, sent, then)
             except DRIVER_ERRORS:
                 self._map.suspect()
+                if all(batches[index].optional for index in indexes):
+                    return
                 raise
             for index, answers in zip(indexes, told, strict=True):
                 replies[index] = answers[1:] if todo[index][1] else answers
@@ -98,4 +106,4 @@ def redirection(replies: Iterable[Any]) -> ResponseError | None:
 
 def _asking(batch: SlotBatch) -> SlotBatch:
     # ASKING holds for one command, or for a whole transaction.
-    return SlotBatch(batch.key, (("ASKING",), *batch.commands))
+    return batch._replace(commands=(("ASKING",), *batch.commands))

@@ -127,11 +127,11 @@ class Connection:
     ) -> tuple[bool, list[Any]]:
         """Set a key as `create` does, and send a transaction in the same round trip. Also returns its replies.
 
-        others: commands that go along, each on a slot of its own.
-        Each may be applied without the others: they may be on several servers.
+        others: commands that go along, each on a slot of its own. Whether they are applied changes nothing.
+        Key and transaction may be applied without each other: they may be on several servers.
         """
         creation = SlotBatch(key, (_creating(key, value, expires_at),))
-        along = [SlotBatch(key_of(command), (command,)) for command in others]
+        along = [SlotBatch(key_of(command), (command,), optional=True) for command in others]
         [*_, applied], [held], *_ = await self._send([_whole(commands), creation, *along])
         return _is_created(held, value), applied
 
@@ -213,7 +213,9 @@ class Connection:
     async def _send(self, batches: Sequence[SlotBatch]) -> list[list[Any]]:
         async with self.store_call():
             sent = await self._topology.send(batches)
-            for replies in sent:
+            for batch, replies in zip(batches, sent, strict=True):
+                if batch.optional:
+                    continue
                 last = replies[-1] if isinstance(replies[-1], list) else []
                 for reply in (*replies, *last):
                     if isinstance(reply, ResponseError):

@@ -10,10 +10,14 @@ from authsvc.driver.urls import HostPort
 
 
 class SlotBatch(NamedTuple):
-    """Commands on one hash slot, that of `key`. They travel on one connection in this order."""
+    """Commands on one hash slot, that of `key`. They travel on one connection in this order.
+
+    optional: the other batches do not fail with this one. There are no replies if its server does not answer.
+    """
 
     key: str
     commands: Sequence[Command]
+    optional: bool = False
 
 
 class TrackedServer(Protocol):

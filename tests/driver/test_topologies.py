@@ -424,6 +424,25 @@ async def test_a_cluster_that_is_down(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+async def test_a_login_goes_on_without_the_node_of_the_lists(tmp_path: Path) -> None:
+    """What a login writes for lists only may fail: for want of the node that holds it, or of a right."""
+    with topologies.cluster(tmp_path, "cluster-require-full-coverage no") as cluster:
+        connection = Connection(cluster.url)
+        lists = cluster.primary_of(keys.newest())
+        here = [f"k{n}" for n in range(100) if cluster.primary_of(f"k{n}") is not lists]
+        beside = [("ZADD", here[1], 1, "x")]
+        others = [("ZADD", keys.newest(), 1, "x")]
+        lists.kill()
+        for name in here[2:12]:
+            created, told = await connection.create_beside(beside, name, b"value", None, others)
+            assert created
+            assert len(told) == 1
+        with pytest.raises(StoreUnavailable):
+            await connection.batch(others)
+        await connection.close()
+
+
+@pytest.mark.slow
 async def test_swaps_and_scans(tmp_path: Path) -> None:
     """A swap changes several keys of one slot. A scan returns every key of every node at least once."""
     with topologies.cluster(tmp_path) as cluster:
