@@ -180,6 +180,17 @@ def test_passkeys(account: Account) -> None:
     assert complaints(account.page) == []
 
 
+def test_a_link_with_a_reset_code(account: Account) -> None:
+    """The code behind `#` of a link is in its field, and no longer in the address. The key of an app can be copied."""
+    account.open("/account/reset#rst_of_a_mail")
+    until(lambda: account.page.run("document.getElementById('code').value") == "rst_of_a_mail", 30)
+    assert account.page.run("location.href") == f"{account.origin}/account/reset"
+    account.log_in("/account/security/app")
+    account.submit("Continue")
+    until(lambda: account.page.run("document.querySelector('.secret button')?.textContent") == "Copy", 30)
+    assert complaints(account.page) == []
+
+
 def test_a_passkey_that_does_not_answer(account: Account) -> None:
     """Somebody who cancels reads so, and can try again."""
     authenticator = account.page.add_authenticator()
@@ -236,9 +247,22 @@ def walk(account: Account) -> Iterator[str]:
     key = account.page.run("document.querySelector('.secret code').textContent").replace(" ", "")
     account.submit("Confirm the code", code=account.code(key))
     yield "codes"
-    for name in ("security", "password", "activity", "logout"):
+    codes = account.page.run("[...document.querySelectorAll('.codes code')].map(one => one.textContent)")
+    for name in ("security", "password", "keys", "activity"):
         account.open(f"/account/{name}")
         yield "confirm" if name == "password" else name
+    account.submit("Log out")
+    account.log_in("/account/keys/new")
+    account.page.run("document.querySelector('details').open = true")
+    account.submit("Confirm with the recovery code", code=codes[0])
+    yield "new-key"
+    account.submit("Make a key", name="nightly backup")
+    yield "key"
+    account.open("/account/keys")
+    account.follow("Delete")
+    yield "delete-key"
+    account.open("/account/logout")
+    yield "logout"
     account.submit("Log out")
     account.log_in()
     yield "step"

@@ -1,6 +1,6 @@
 """The application's name, colour and logo on the account pages."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
@@ -28,11 +28,11 @@ _TYPES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file that is served. url: it changes with the content, so that browsers need not ask whether it changed."""
+    """A file that is served. path: it changes with the content, so that browsers need not ask whether it changed."""
 
-    content: bytes
+    content: bytes = field(repr=False)
     media_type: str
-    url: str
+    path: str
 
     @classmethod
     def of(cls, name: str, content: bytes, media_type: str) -> Self:

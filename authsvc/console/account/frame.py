@@ -44,7 +44,7 @@ def show(
     """A page. error: what did not work. instead: the text with this name tells it better than the error does."""
     t, length = texts(ctx), ctx.deps.settings.password_min_length
     problem = None if error is None else problem_of(error, t, password_length=length)
-    if problem is not None and instead is not None and problem.status == 400:
+    if problem is not None and instead is not None and problem.status < 429:
         problem = problem._replace(text=t(instead))
     status = 200 if problem is None else problem.status
     response = render(ctx, f"account/{template}", status, problem=problem and problem.text, **context)

@@ -33,6 +33,7 @@ from authsvc.core import token as tokens
 from authsvc.core.capability import Capability
 from authsvc.errors import (
     AuthError,
+    CrossSite,
     InsufficientUserAuthentication,
     InvalidSession,
     InvalidToken,
@@ -130,6 +131,8 @@ def _session_id(request: Request) -> str | None:
 
 
 async def _no_such_page(ctx: PageContext) -> Response:
+    if ctx.request.url.path == f"{HOME}/":
+        return go(ctx, HOME)
     raise NotFound("no such page")
 
 
@@ -145,5 +148,7 @@ async def _problem(ctx: PageContext, error: AuthError) -> Response:
         return go(ctx, with_next(CONFIRM, path))
     if isinstance(error, InvalidSession):
         return go(ctx, with_next(LOGIN, wanted(ctx)), "login.began_again", "warning")
+    # Browsers store the cookie over TLS and on localhost only.
+    lost = ctx.request.method == "POST" and isinstance(error, CrossSite) and ctx.known_form_key is None
     back = LOGIN if path.startswith(LOGIN) else HOME
-    return show(ctx, "problem.html", error=error, instead=None, back=back)
+    return show(ctx, "problem.html", error=error, instead="error.cookies" if lost else None, back=back)

@@ -16,13 +16,22 @@ document.addEventListener("keydown", (event) => {
 for (const box of document.querySelectorAll(".secret")) {
   const button = document.createElement("button");
   button.type = "button";
-  button.textContent = "Copy";
+  const { copy = "Copy", copied = "Copied" } = box.dataset;
+  button.textContent = copy;
   button.addEventListener("click", async () => {
     await navigator.clipboard.writeText(box.querySelector("code").textContent);
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    button.textContent = copied;
+    setTimeout(() => { button.textContent = copy; }, 2000);
   });
   if (navigator.clipboard) box.append(button);
+}
+
+// A link in a mail may hold a code behind `#`, which browsers send to nobody. It moves into its field.
+for (const field of document.querySelectorAll("[data-from-fragment]")) {
+  if (location.hash.length > 1) {
+    field.value = location.hash.slice(1);
+    history.replaceState(null, "", location.pathname);
+  }
 }
 
 // Replace the part of the page that a form filters, while one types. The newest question wins.

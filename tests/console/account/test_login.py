@@ -173,6 +173,15 @@ class TestForms:
         await person.post("/account/login", {"username": "ada", "password": PASSWORD})
         assert person.answer.status_code == 403
 
+    async def test_without_cookies(self, service: Service, person: Person) -> None:
+        """A browser that keeps no cookie, as over plain HTTP, is told so."""
+        await service.user()
+        await person.open("/account/login")
+        form = person.form("/account/login")
+        person.http.cookies.clear()
+        await person.post(form.action, form.fields | {"username": "ada", "password": PASSWORD})
+        assert (person.answer.status_code, "Allow cookies." in person.text) == (403, True)
+
     async def test_of_another_browser(self, service: Service, new_person: Callable[[], Person], person: Person) -> None:
         """The hidden field of another browser, or of an earlier session, is no token here."""
         await service.user()

@@ -26,6 +26,8 @@ async def test_a_page_that_is_none(person: Person) -> None:
     """An unknown path below is a page that leads back."""
     await person.open("/account/nothing/here")
     assert (person.answer.status_code, "This does not exist" in person.text) == (404, True)
+    await person.open("/account/")
+    assert person.path == "/account/login"
     assert (await person.http.get("/accounts")).headers["content-type"] == "application/json"
 
 

@@ -23,7 +23,7 @@ def code_of(key: str, clock: Clock, steps: int = 0) -> str:
 
 def key_on(person: Person) -> str:
     """The key of an authenticator app that the page shows in groups."""
-    found = re.search(r'<p class="secret"><code>([A-Z2-7 ]+)</code>', person.answer.text)
+    found = re.search(r"<code>([A-Z2-7 ]{39})</code>", person.answer.text)
     assert found is not None, person.text
     return found[1].replace(" ", "")
 
