@@ -38,6 +38,7 @@ from authsvc.ops.binary import find_binary
 from authsvc.settings import Settings
 from tests import authorities, topologies
 from tests.flows.contents import Commands
+from tests.github import KEY, KEY_ID, published
 from tests.selection import pytest_ignore_collect as pytest_ignore_collect  # pytest looks for it here
 from tests.stores import Secrets
 
@@ -60,9 +61,11 @@ MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 DONE_WITHOUT = {"config|get", "acl|getuser"}
 
 FACTOR_KEY = "the factor key of tests, which is long enough"
-# The cheapest parameters of argon2, because no test is about the time of a hash.
+# The cheapest parameters of argon2, because no test is about the time of a hash; and what the calls of all capabilities
+# need.
 CHEAP: dict[str, Any] = {
     "factor_key": FACTOR_KEY,
+    "github_keys": published((KEY_ID, KEY)),
     "argon2_time_cost": 1,
     "argon2_memory_kib": 8,
     "argon2_parallelism": 1,

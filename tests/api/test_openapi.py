@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 import starlette.routing
 import yaml
 
@@ -12,9 +11,6 @@ from authsvc.api import openapi
 from authsvc.api.routes import ROUTES
 from authsvc.app import build
 from authsvc.flows.deps import Deps
-from authsvc.settings import Settings
-from tests.conftest import CHEAP
-from tests.github import KEY, KEY_ID, published
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,12 +18,6 @@ ROOT = Path(__file__).parents[2]
 def test_openapi_yaml_is_up_to_date() -> None:
     """The document in the repository is the one the code generates; `make openapi` writes it."""
     assert (ROOT / "openapi.yaml").read_text() == openapi.text()
-
-
-@pytest.fixture
-def settings() -> Settings:
-    """With every capability."""
-    return Settings(**CHEAP, github_keys=published((KEY_ID, KEY)))
 
 
 def test_the_document_and_the_application_agree(deps: Deps) -> None:

@@ -12,7 +12,6 @@ from authsvc.driver.timeouts import Timeouts
 from authsvc.settings import Settings
 from authsvc.web import leaked
 from tests.conftest import CHEAP, Clock
-from tests.github import KEY, KEY_ID, published
 from tests.outages.proxy import Proxy
 from tests.outages.world import MAX_SESSIONS, World, make
 
@@ -40,9 +39,7 @@ def timeouts() -> Timeouts:
 async def world(
     proxy: Proxy, clock: Clock, grace_s: int, timeouts: Timeouts, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[World]:
-    settings = Settings(
-        **CHEAP, max_sessions=MAX_SESSIONS, refresh_grace_s=grace_s, github_keys=published((KEY_ID, KEY))
-    )
+    settings = Settings(**CHEAP, max_sessions=MAX_SESSIONS, refresh_grace_s=grace_s)
     async with open_deps(settings, proxy.url, clock, timeouts=timeouts) as deps:
         world = await make(deps, clock)
         monkeypatch.setattr(leaked, "STEP_S", 0.001)  # no test here is about the time of these answers

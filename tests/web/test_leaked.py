@@ -134,21 +134,23 @@ async def test_the_time_of_the_answer(service: Service) -> None:
 # GitHub
 
 
-async def test_off_by_default(service: Service) -> None:
-    """Without the public keys the call is not served."""
-    body = finds()
-    assert_problem(await service.http.post("/leaked/github", content=body, headers=signed(body)), 404, "not_found")
+class TestWithoutKeys:
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings(**CHEAP | {"github_keys": None})
+
+    async def test_off_by_default(self, service: Service) -> None:
+        """Without the public keys the call is not served."""
+        body = finds()
+        assert_problem(await service.http.post("/leaked/github", content=body, headers=signed(body)), 404, "not_found")
 
 
 @pytest.mark.usefixtures("step")
 class TestGithub:
     @pytest.fixture
     def settings(self) -> Settings:
-        return Settings(
-            **CHEAP,
-            app_scope=APP_SCOPE,
-            github_keys=published(("old", ec.generate_private_key(ec.SECP256R1())), (KEY_ID, KEY)),
-        )
+        keys = published(("old", ec.generate_private_key(ec.SECP256R1())), (KEY_ID, KEY))
+        return Settings(**CHEAP | {"app_scope": APP_SCOPE, "github_keys": keys})
 
     async def post(self, service: Service, body: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
         return await service.http.post("/leaked/github", content=body, headers=headers or signed(body))
