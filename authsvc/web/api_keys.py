@@ -50,7 +50,8 @@ async def create_user_key(ctx: RequestContext) -> Response:
     admin = await callers.admin_of(ctx)
     body = await json_body(ctx.request, schemas.NewUserKey)
     sub = sub_of(ctx.request)
-    return _issued(await api_keys.create_for(ctx.deps, admin.caller, sub, body.wanted(), body.client_id), status=201)
+    caller = admin.because(body)
+    return _issued(await api_keys.create_for(ctx.deps, caller, sub, body.wanted(), body.client_id), status=201)
 
 
 async def list_user_keys(ctx: RequestContext) -> Response:

@@ -48,16 +48,19 @@ LEAST: dict[str, Level] = {
     "GET /admin/users/{sub}": READING,
     "GET /admin/users/{sub}/sessions": READING,
     "GET /admin/users/{sub}/factors": READING,
+    "GET /admin/users/{sub}/keys": READING,
     "GET /admin/sessions": READING,
     "GET /admin/clients": READING,
     "GET /admin/clients/{client_id}": READING,
     "GET /admin/audit": READING,
     "DELETE /admin/users/{sub}/sessions": "support",
+    "DELETE /admin/users/{sub}/keys": "support",
     "DELETE /admin/sessions/{session_id}": "support",
     "POST /admin/users/{sub}/reset-code": "support",
     "POST /admin/users/{sub}/suspend": "support",
     "POST /admin/users/{sub}/unlock": "support",
     "POST /admin/users/{sub}/reinstate": "admin",
+    "POST /admin/users/{sub}/keys": "admin",
     "POST /admin/users": "admin",
     "PATCH /admin/users/{sub}": "admin",
     "DELETE /admin/users/{sub}": "admin",
@@ -148,7 +151,11 @@ class Callers:
 
     async def call(self, route: Route, caller: str) -> httpx.Response:
         path = route.path.replace(":path}", "}")
-        path = path.format(sub=self.bystander, client_id=self.target, session_id=self.handle, factor_id=self.handle)
+        path = path.format(
+            sub=self.bystander,
+            client_id=self.target,
+            **dict.fromkeys(("session_id", "factor_id", "key_id"), self.handle),
+        )
         json, form = self.body(route.path), self.form(route.path)
         if form is not None and caller == "public client":
             form = form | {"client_id": "app"}

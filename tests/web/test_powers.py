@@ -38,6 +38,7 @@ async def test_support_acts_on_nobody_with_power(service: Service, dump: Any, ro
     before = dump()
     calls = [
         ("DELETE", f"/admin/users/{target.sub}/sessions"),
+        ("DELETE", f"/admin/users/{target.sub}/keys"),
         ("DELETE", f"/admin/sessions/{session}"),
         *(("POST", f"/admin/users/{target.sub}/{act}") for act in ("suspend", "unlock", "reset-code")),
     ]

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field
 
-from authsvc.api.schemas.fields import Answer, Audience, Body, Handle, Label, Networks, Subject, Text
+from authsvc.api.schemas.fields import Answer, Audience, Body, Comment, Handle, Label, Networks, Subject, Text
 from authsvc.core import api_key
 from authsvc.core.client import BUILT_IN
 from authsvc.core.session import Session
@@ -32,6 +32,7 @@ class NewUserKey(NewKey):
     """For an admin. Scope and audience stay within those of the client."""
 
     client_id: Text = Field(BUILT_IN, description="the client that ends the key when it is cut off or deleted")
+    comment: Comment = None
 
 
 class ImportedKey(Body):
