@@ -40,9 +40,10 @@ class Asked:
         )
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """What the JSON of each entry that fits contains."""
-        return tuple(word for word in (self.sub, self.actor, self.client_id, self.event) if word is not None)
+    def beginnings(self) -> dict[str, str]:
+        """The members that each entry that fits has, with what their values begin with."""
+        asked = {"sub": self.sub, "actor": self.actor, "client_id": self.client_id, "event": self.event}
+        return {name: value for name, value in asked.items() if value is not None}
 
 
 class Names(NamedTuple):
@@ -76,7 +77,7 @@ async def page(deps: Deps, asked: Asked, *, before: str | None = None, limit: in
     if before is None and asked.until is not None:
         before = id_at(asked.until + _SKEW_S)
     found = await deps.store.audit.search(
-        asked.fits, asked.words, before=before, after=after, limit=limit, most=MOST_LOOKED_AT
+        asked.fits, asked.beginnings, before=before, after=after, limit=limit, most=MOST_LOOKED_AT
     )
     return TrailPage(found.entries, found.next, found.searched_to, await names(deps, found.entries))
 

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -91,7 +91,7 @@ class Audit:
     async def search(
         self,
         fits: Callable[[StoredEntry], bool],
-        words: Sequence[str],
+        beginnings: Mapping[str, str],
         *,
         before: str | None,
         after: str | None,
@@ -100,13 +100,15 @@ class Audit:
     ) -> Search:
         """The newest entries that fit, between two others. Looks at `most` entries at most.
 
-        words: what the JSON of each entry that fits contains. Entries without one of them are not decoded.
+        beginnings: the members that each entry that fits has, with what their values begin with. Entries without one of
+        them are not decoded.
         """
-        contained = [msgspec.json.encode(word)[1:-1] for word in words]
+        # As the encoder writes them: `{"sub":"u-1"}` without the last quotation mark and brace.
+        contained = [msgspec.json.encode({name: value})[1:-2] for name, value in beginnings.items()]
         found: list[StoredEntry] = []
         position, searched_to = before, None
         for _ in range(max(most // _PAGE, 1)):
-            size = _PAGE if words else min(_PAGE, limit)
+            size = _PAGE if beginnings else min(_PAGE, limit)
             end, start = "+" if position is None else f"({position}", "-" if after is None else after
             rows = await self._rows(end, start, size)
             for id_, fields in rows:
