@@ -10,7 +10,7 @@ from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.core.user import User
 from authsvc.errors import NotDurable
-from authsvc.flows import clients, login
+from authsvc.flows import api_keys, clients, login
 from authsvc.flows.deps import OPERATOR, Caller, Deps
 from authsvc.flows.grants import Grant
 from tests.conftest import PASSWORD, Clock, verdict_on
@@ -64,6 +64,20 @@ async def test_end_one_session_and_all(deps: Deps, browser: Browser, ada: User) 
     assert "had ended already" in again.text
     done = await browser.submit(await browser.get(f"/users/{ada.sub}/end-sessions"), "/end-sessions")
     assert "Ended 1 session of ada." in done.text
+
+
+async def test_keys(deps: Deps, browser: Browser, ada: User) -> None:
+    """Keys are shown, counted where they end with the sessions, and ended by themselves."""
+    for name in ("backup", "report"):
+        await api_keys.create_for(deps, OPERATOR, ada.sub, api_keys.Wanted(name), "app")
+    page = await browser.get(f"/users/{ada.sub}")
+    assert "2 keys" in page.text
+    assert "backup" in page.text
+    asked = await browser.get(f"/users/{ada.sub}/suspend")
+    assert "2 sessions and 2 keys of ada end at once." in asked.text
+    done = await browser.submit(await browser.get(f"/users/{ada.sub}/end-keys"), "/end-keys")
+    assert "Ended 2 keys of ada." in done.text
+    assert "2 sessions" in done.text
 
 
 async def test_roles(deps: Deps, browser: Browser, ada: User) -> None:

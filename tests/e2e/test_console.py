@@ -184,6 +184,39 @@ def test_comfort(console: Console) -> None:
     assert complaints(console.page) == []
 
 
+_ADD_PASSKEY = """
+(async () => {
+  const post = async (path, body) => {
+    const headers = {"Content-Type": "application/json"};
+    const answer = await fetch(path, {method: "POST", headers, body: JSON.stringify(body)});
+    return answer.json();
+  };
+  await post("/login", {username: "root", password: %s, cookie: true});
+  const asked = await post("/factors/passkeys/options", {});
+  const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(asked.publicKey);
+  const made = await navigator.credentials.create({publicKey});
+  return (await post("/factors/passkeys", {credential: made.toJSON()})).kind;
+})()
+"""
+
+
+def test_a_passkey_as_second_factor(console: Console) -> None:
+    """A passkey that was registered at the service is taken by the console, which has another port."""
+    console.page.add_authenticator()
+    console.page.call("Page.setBypassCSP", enabled=True)  # no page of the API may call it
+    console.page.open(f"http://localhost:{console.server.port}/healthz")
+    assert console.page.run(_ADD_PASSKEY % json.dumps(PASSWORD)) == "passkey"
+    console.page.call("Page.setBypassCSP", enabled=False)
+    console.page.events.clear()
+    console.page.call("Network.clearBrowserCookies")
+    console.open("/login")
+    console.submit("/login", username="root", password=PASSWORD)
+    assert "One more step" in console.text
+    console.page.loads("document.querySelector('[data-passkey] button').click()")
+    assert "Overview" in console.text
+    assert complaints(console.page) == []
+
+
 def test_hostile_names_run_nothing(console: Console) -> None:
     """Names of users, clients and devices are text, whatever they hold."""
     name = HOSTILE.replace("\u202e", "")

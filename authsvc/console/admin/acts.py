@@ -9,7 +9,7 @@ from starlette.responses import Response
 from authsvc.console.admin.access import Admin, page, safe_path
 from authsvc.console.admin.dialogs import Dialog
 from authsvc.console.admin.secrets import show_secret
-from authsvc.console.admin.users import name_of, path_of
+from authsvc.console.admin.users import MOST_KEYS, name_of, path_of
 from authsvc.console.context import PageContext
 from authsvc.console.flash import Message, redirect
 from authsvc.console.page import Page
@@ -18,16 +18,21 @@ from authsvc.core.factors import Factors
 from authsvc.core.powers import Level
 from authsvc.core.user import User
 from authsvc.errors import NotDurable, NotFound
-from authsvc.flows import factors, password, revoke, sessions, users
+from authsvc.flows import api_keys, factors, password, revoke, sessions, users
 from authsvc.web.users import sub_of
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A user and the number of live sessions, as read when the dialog is shown or answered."""
+    """A user and the numbers of live sessions and keys, as read when the dialog is shown or answered.
+
+    more_keys: whether there are more keys than were counted.
+    """
 
     user: User
     live: int
+    keys: int
+    more_keys: bool
     held: Factors
 
     @property
@@ -37,6 +42,12 @@ class Target:
     @property
     def sessions(self) -> str:
         return counted(self.live, "session")
+
+    @property
+    def everything(self) -> str:
+        """Sessions, and keys if there are any."""
+        keys = counted(self.keys, "key", at_least=self.more_keys)
+        return f"{self.sessions} and {keys}" if self.keys else self.sessions
 
 
 Words = Callable[[Target], list[str]]
@@ -61,7 +72,7 @@ class Act:
 
 async def _suspend(ctx: PageContext, me: Admin, target: Target) -> str:
     await users.suspend(ctx.deps, me.caller, target.user.sub)
-    return f"Suspended {target.name} and ended {target.sessions}."
+    return f"Suspended {target.name} and ended {target.everything}."
 
 
 async def _reinstate(ctx: PageContext, me: Admin, target: Target) -> str:
@@ -76,7 +87,12 @@ async def _unlock(ctx: PageContext, me: Admin, target: Target) -> str:
 
 async def _end_sessions(ctx: PageContext, me: Admin, target: Target) -> str:
     await revoke.revoke_user(ctx.deps, me.caller, target.user.sub)
-    return f"Ended {target.sessions} of {target.name}."
+    return f"Ended {target.everything} of {target.name}."
+
+
+async def _end_keys(ctx: PageContext, me: Admin, target: Target) -> str:
+    await api_keys.revoke_all(ctx.deps, me.caller, target.user.sub)
+    return f"Ended {counted(target.keys, 'key', at_least=target.more_keys)} of {target.name}."
 
 
 async def _set_roles(ctx: PageContext, me: Admin, target: Target) -> str:
@@ -99,12 +115,12 @@ async def _reset_code(ctx: PageContext, me: Admin, target: Target) -> Response:
 
 async def _remove_factors(ctx: PageContext, me: Admin, target: Target) -> str:
     await factors.remove_all(ctx.deps, me.caller, target.user.sub)
-    return f"Removed {_factors_of(target)} of {target.name} and ended {target.sessions}."
+    return f"Removed {_factors_of(target)} of {target.name} and ended {target.everything}."
 
 
 async def _delete(ctx: PageContext, me: Admin, target: Target) -> str:
     await users.delete(ctx.deps, me.caller, target.user.sub)
-    return f"Deleted {target.name} and ended {target.sessions}."
+    return f"Deleted {target.name} and ended {target.everything}."
 
 
 def _factors_of(target: Target) -> str:
@@ -112,8 +128,10 @@ def _factors_of(target: Target) -> str:
 
 
 def _ends(target: Target) -> str:
-    verb = "ends" if target.live == 1 else "end"
-    return f"{target.sessions} of {target.name} {verb} at once." if target.live else "No session is live now."
+    if not target.live and not target.keys:
+        return "No session is live now."
+    verb = "ends" if target.live == 1 and not target.keys else "end"
+    return f"{target.everything} of {target.name} {verb} at once."
 
 
 ACTS = (
@@ -132,9 +150,17 @@ ACTS = (
         danger=False,
     ),
     Act(
-        "end-sessions", "support", "End every session of {}?", "End all sessions",
+        "end-sessions", "support", "End every session of {}?", "End everything",
         lambda target: [_ends(target), "Logins and refreshes that are under way end, too. The user can log in again."],
         _end_sessions,
+    ),
+    Act(
+        "end-keys", "support", "End every key of {}?", "End all keys",
+        lambda target: [
+            f"{counted(target.keys, 'key', at_least=target.more_keys)} of {target.name} will stop working at once.",
+            "Sessions go on.",
+        ],
+        _end_keys,
     ),
     Act(
         "roles", "admin", "Change the roles of {}", "Save the roles",
@@ -145,7 +171,7 @@ ACTS = (
         "reset-code", "support", "Make a reset code for {}?", "Make the code",
         lambda target: [
             "The next page shows the code, this once. Earlier codes stop working.",
-            f"When the code is used, {target.sessions} end.",
+            f"When the code is used, {target.everything} end.",
         ],
         _reset_code, danger=False,
     ),
@@ -168,7 +194,9 @@ ACTS = (
 async def _target(ctx: PageContext) -> Target:
     user = await ctx.deps.store.users.get(sub_of(ctx.request))
     live = await sessions.list_active(ctx.deps, user.sub)
-    return Target(user, len(live), await ctx.deps.store.factors.find(user.sub) or Factors())
+    keys, more = await api_keys.page(ctx.deps, user.sub, None, MOST_KEYS)
+    held = await ctx.deps.store.factors.find(user.sub) or Factors()
+    return Target(user, len(live), len(keys), more is not None, held)
 
 
 def _dialog(act: Act, target: Target) -> Dialog:

@@ -11,14 +11,17 @@ from authsvc.console.admin.secrets import show_secret
 from authsvc.console.context import PageContext
 from authsvc.console.rendering import render
 from authsvc.console.words import duration
+from authsvc.core import api_key
 from authsvc.core.factors import Factors
 from authsvc.core.user import User
-from authsvc.flows import directory, sessions, trail, users
+from authsvc.flows import api_keys, directory, sessions, trail, users
 from authsvc.flows.directory import UserState
 from authsvc.web.users import sub_of
 
 _PAGE = 50
 _EVENTS = 10
+# How many keys of a user are counted, and shown.
+MOST_KEYS = 100
 # Each filter: its words, and the query that asks for it.
 FILTERS: tuple[tuple[str, dict[str, str]], ...] = (
     ("All", {}),
@@ -92,6 +95,7 @@ async def show_user(ctx: PageContext, me: Admin) -> Response:
     credentials = await deps.store.credentials.find(user.sub)
     found = await trail.page(deps, trail.Asked(sub=user.sub), limit=_EVENTS)
     state: UserState = await directory.state(deps, user)
+    keys, more_keys = await api_keys.page(deps, user.sub, None, MOST_KEYS)
     return render(
         ctx,
         "admin/user.html",
@@ -100,6 +104,8 @@ async def show_user(ctx: PageContext, me: Admin) -> Response:
         sessions=live,
         clients=clients,
         factors=factors,
+        keys=[(one, api_key.last_used_at(one.session)) for one in keys],
+        more_keys=more_keys is not None,
         has_password=bool(credentials and credentials.hash),
         found=found,
         guarded=deps.settings.powers.over(user.roles),

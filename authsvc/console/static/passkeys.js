@@ -19,7 +19,10 @@ async function ask(form) {
   const field = form.elements.auth_session;
   // A step-up begins only now, so that reading the page stores nothing.
   if (form.dataset.begin) field.value = (await post(form.dataset.begin)).auth_session;
-  const asked = await post(form.dataset.options, field && field.value ? { auth_session: field.value } : {});
+  // The page may hold the options already.
+  const asked = form.dataset.publicKey
+    ? { publicKey: JSON.parse(form.dataset.publicKey) }
+    : await post(form.dataset.options, field && field.value ? { auth_session: field.value } : {});
   if (field && asked.auth_session) field.value = asked.auth_session;
   const credential = form.dataset.passkey === "create"
     ? await navigator.credentials.create({ publicKey: PublicKeyCredential.parseCreationOptionsFromJSON(asked.publicKey) })
