@@ -28,11 +28,6 @@ class Texts:
     def has(self, name: str) -> bool:
         return name in self.by_name
 
-    @property
-    def lang(self) -> str:
-        """The language of the texts (BCP 47)."""
-        return self.by_name["lang"]
-
 
 def load(path: Path | None) -> Texts:
     """The texts, with those of the file in the place of the English ones. Raises StartupError."""

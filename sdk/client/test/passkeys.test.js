@@ -24,7 +24,7 @@ describe("passkeys in Chromium", { skip: missingService || missingBrowser }, () 
   before(async () => {
     gateway = await startGateway(target);
     const origin = gateway.url.replace("127.0.0.1", "localhost"); // an address has no passkeys
-    service = await startService({ AUTHSVC_PASSKEY_ORIGINS: origin });
+    service = await startService({ AUTHSVC_PASSKEY_ORIGINS: origin, AUTHSVC_REQUIRE_FACTOR_FOR: "editor" });
     target.url = service.url;
     gateway.fault = page;
     chromium = await startChromium();
@@ -65,5 +65,17 @@ describe("passkeys in Chromium", { skip: missingService || missingBrowser }, () 
     assert.equal(await tab.run("step.passkey().then((login) => login.done)"), true);
     assert.equal(await tab.run("me()"), 200);
     assert.equal((await strength()).acr, "aal2");
+  });
+
+  test("a passkey as the first factor, in a login that demands one", async () => {
+    await service.user("grace", { roles: ["editor"] });
+    const credentials = JSON.stringify({ username: "grace", password: PASSWORD });
+    const begin = `auth.logIn(${credentials}).then((login) => (window.step = login).methods)`;
+    assert.deepEqual(await patiently(() => tab.run(begin)), ["enrol"]);
+    const enrol = `step.enrolPasskey("my laptop").then(({ done, recoveryCodes }) => [done, recoveryCodes.length])`;
+    assert.deepEqual(await tab.run(enrol), [true, 10]);
+    assert.equal(await tab.run("me()"), 200);
+    const { username, acr } = await strength();
+    assert.deepEqual([username, acr], ["grace", "aal2"]);
   });
 });

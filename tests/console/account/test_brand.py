@@ -38,6 +38,20 @@ class TestServed:
         assert "--accent: #123456" in theme.text
 
 
+class TestTranslated:
+    @pytest.fixture
+    def settings(self, settings: Settings, tmp_path: Path) -> Settings:
+        file = tmp_path / "ar.toml"
+        file.write_text('lang = "ar"\ndir = "rtl"\n[login]\ntitle = "تسجيل الدخول"\n')
+        return settings.but(app_texts=file)
+
+    async def test_another_language(self, person: Person) -> None:
+        """The pages have the texts of the file, and tell their language and the direction of its script."""
+        await person.open("/account/login")
+        assert '<html lang="ar" dir="rtl">' in person.answer.text
+        assert "تسجيل الدخول" in person.text
+
+
 async def test_without_colour_and_logo(person: Person) -> None:
     """Without these settings, the pages ask for neither."""
     await person.open("/account/login")

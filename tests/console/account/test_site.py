@@ -7,6 +7,7 @@ import redis
 
 from authsvc.console.account import site
 from authsvc.settings import Settings
+from authsvc.web.cookies import NAME
 from tests.conftest import PASSWORD, Service
 from tests.console.account.person import Person
 
@@ -52,6 +53,21 @@ async def test_reading_changes_nothing(service: Service, person: Person, valkey:
             assert answer.status_code in (200, 404), path
     after = {key: valkey.dump(key) for key in valkey.scan_iter(count=1000)}
     assert after == before
+
+
+async def test_no_page_says_more_than_the_store(service: Service, person: Person, valkey: "redis.Redis") -> None:
+    """While nothing can be known, each page of a user is a 503 and clears no cookie."""
+    await service.user()
+    await person.log_in()
+    valkey.delete("service")
+    public = {"/login", "/logout", "/reset", "/theme.css", "/logo", "/login/step", "/login/enrol"}
+    pages = [*site._PAGES, *(page for _, of in site._OF for page in of)]
+    for page in pages:
+        if page.method == "GET" and page.path not in public:
+            path = page.path.replace("{session_id}", "x").replace("{factor_id}", "x").replace("{key_id}", "x")
+            answer = await person.http.get(f"/account{path}".rstrip("/"))
+            assert answer.status_code == 503, path
+            assert NAME not in answer.headers.get("set-cookie", ""), path
 
 
 async def test_nothing_can_be_known(service: Service, person: Person, valkey: "redis.Redis") -> None:
