@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from authsvc.api.schemas.requests import ACCESS_TOKEN, TOKEN_EXCHANGE
 from authsvc.core import token as tokens
 from authsvc.core import totp as codes
 from authsvc.core.token import Kind
@@ -24,7 +25,7 @@ SECRETS = (
 )
 # The users whom the walk leaves in the store: ada and bob have a name and credentials, `elsewhere` has neither.
 NAMED, UNNAMED = 2, 1
-CLIENTS = 1
+CLIENTS = 2
 
 
 class Canaries:
@@ -247,6 +248,17 @@ class _Walk:
         issued = await self.seen(self.http.post("/tokens", json=new, auth=self.admin))
         token = {"token": issued["access_token"]}
         await self.seen(self.http.post("/introspect", data=token, auth=self.admin))
+        await self.exchange(issued["access_token"])
         everything = {"tokens": list(self.canaries.secrets)}
         await self.seen(self.http.post("/introspect/batch", json=everything, auth=self.admin))
         await self.seen(self.http.post("/revoke", data=token, auth=self.admin))
+
+    async def exchange(self, token: str) -> None:
+        """A resource server exchanges a token, twice for the same, and for what it may not."""
+        new = {"name": "exchanger", "permissions": ["exchange"], "exchange_audience": ["mail"]}
+        client = await self.seen(self.http.post("/admin/clients", json=new, auth=self.admin))
+        auth = (client["client_id"], client["client_secret"])
+        form = {"grant_type": TOKEN_EXCHANGE, "subject_token": token, "subject_token_type": ACCESS_TOKEN}
+        for audience in ("mail", "mail", "ledger"):
+            await self.seen(self.http.post("/token", data=form | {"audience": audience}, auth=auth))
+        await self.seen(self.http.post("/token", data=form | {"actor_token": token}, auth=auth))

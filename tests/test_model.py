@@ -25,12 +25,23 @@ from hypothesis.stateful import (
 from authsvc.composition import open_deps
 from authsvc.core import token as tokens
 from authsvc.core.client import Client
+from authsvc.core.exchanged import MOST
 from authsvc.core.session import Active
 from authsvc.core.token import Kind
-from authsvc.errors import AccessDenied, AuthError, InvalidCredentials, InvalidGrant, NotFound
+from authsvc.errors import (
+    AccessDenied,
+    AuthError,
+    InvalidCredentials,
+    InvalidGrant,
+    InvalidRequest,
+    NotFound,
+    TooManyTokens,
+)
 from authsvc.flows import api_keys, bootstrap, issue, revoke, sessions, users
 from authsvc.flows.api_keys import Issued, Wanted
+from authsvc.flows.clients import Parties
 from authsvc.flows.deps import OPERATOR, Deps
+from authsvc.flows.exchange import exchange
 from authsvc.flows.grants import Grant
 from authsvc.flows.introspect import look_up
 from authsvc.flows.login import login
@@ -45,6 +56,12 @@ from tests.selection import examples
 GRACE_S = 10
 FAR = "far|1"
 NAMES = ("ada", "bea")
+# Clients that exchange tokens: which resource server each of them is, and for which others it exchanges.
+EXCHANGERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "orders": ((), ("mail", "ledger")),
+    "mail": (("mail",), ("ledger",)),
+}
+EXCHANGED_S = 900
 PASSWORDS = ("a walk by the river", "seven quiet herons wading")
 
 
@@ -76,6 +93,7 @@ class Login:
     access: list[tuple[str, float]]
     refresh: list[str]
     rotated_at: float | None = None
+    exchanged: list["Exchanged"] = field(default_factory=list)
     dead: bool = False
     present: bool = True
 
@@ -96,12 +114,17 @@ class Login:
                 found.add(previous)
         return found
 
+    def live_exchanged(self, now: float) -> set[str]:
+        """The exchanged tokens that are active."""
+        return set() if self.over(now) else {one.token for one in self.exchanged if not one.over(now)}
+
     def owned(self) -> set[str]:
         """The tokens that can revoke the session: the current and the previous access token, and all refresh tokens."""
         recent = self.access[-2:] if self.rotated_at is not None else self.access[-1:]
         return {token for token, _ in recent} | set(self.refresh)
 
     def used(self, now: float) -> None:
+        """Note that all its tokens were used."""
         interval = max(min(max(60, self.idle_s // 20), self.idle_s // 2), 1)
         if self.live(now) and now - self.seen >= interval:
             self.seen = now
@@ -123,6 +146,35 @@ class Key:
         if self.dead or self.person.suspended:
             return set()
         return {text for text, until in self.secrets[-2:] if now < min(until, self.end)}
+
+
+@dataclass
+class Exchanged:
+    """A token of the model that a client got in exchange for another.
+
+    source: the exchanged token from which it comes, None for a token of the session. cut_off: whether its client is.
+    """
+
+    token: str
+    subject: str
+    client: str
+    audience: str
+    expires: int
+    source: "Exchanged | None" = None
+    dead: bool = False
+    cut_off: bool = False
+
+    def over(self, now: float) -> bool:
+        return self.cut_off or not self.takes_a_place(now) or (self.source is not None and self.source.over(now))
+
+    def takes_a_place(self, now: float) -> bool:
+        """Whether it counts among those that a session may have at a time."""
+        ended = self.dead or (self.source is not None and self.source.dead)
+        return not ended and now < self.expires
+
+    def is_like(self, other: "Exchanged") -> bool:
+        mine, others = [(it.subject, it.client, it.audience) for it in (self, other)]
+        return mine == others
 
 
 @dataclass
@@ -176,6 +228,10 @@ class Sessions(RuleBasedStateMachine):
         for name, fields in {
             "short": {"public": True, "access_ttl_s": 60, "idle_ttl_s": 600, "session_ttl_s": 3000},
             "issuer": {"permissions": ("issue",)},
+            **{
+                name: {"permissions": ("exchange",), "audience": audience, "exchange_audience": further}
+                for name, (audience, further) in EXCHANGERS.items()
+            },
         }.items():
             now = int(self.clock())
             client = Client(client_id=name, name=name, epoch=now * 1000, created_at=now, **fields)  # type: ignore[arg-type]
@@ -249,9 +305,14 @@ class Sessions(RuleBasedStateMachine):
     # How sessions begin.
 
     @rule(
-        name=st.sampled_from(NAMES), client=st.sampled_from(("app", "short")), cookie=st.booleans(), wrong=st.booleans()
+        name=st.sampled_from(NAMES),
+        client=st.sampled_from(("app", "short")),
+        cookie=st.booleans(),
+        wrong=st.booleans(),
+        exchanged=st.sampled_from([(), ("mail",), ("mail", "ledger")]),
     )
-    def login(self, name: str, client: str, cookie: bool, wrong: bool) -> None:
+    def login(self, name: str, client: str, cookie: bool, wrong: bool, exchanged: tuple[str, ...]) -> None:
+        """exchanged: the resource servers for which the new token is exchanged at once, one after the other."""
         self.clock.forward(61)  # the throttle is another test's business
         person = self.model.people.get(name)
         right = PASSWORDS[person.password if person else 0]
@@ -270,6 +331,10 @@ class Sessions(RuleBasedStateMachine):
         grant = self.run(work)
         idle_s = 600 if client == "short" else 1800 if cookie else 14 * 86400
         self.begun(grant, person, client, idle_s)
+        one = self.model.logins[-1]
+        for audience in exchanged:
+            source = one.exchanged[-1] if one.exchanged else None
+            self._exchange(one, source, "mail" if source else "orders", audience)
 
     @rule(expires_in=st.sampled_from([30, 1000]))
     def issue(self, expires_in: int) -> None:
@@ -305,6 +370,43 @@ class Sessions(RuleBasedStateMachine):
             self.refused(work, InvalidGrant)
             self.kill([one])
 
+    @precondition(lambda self: any(one.live(self.clock()) for one in self.model.logins))
+    @rule(data=st.data(), audience=st.sampled_from(("mail", "ledger")), wrong=st.sampled_from([False] * 3 + [True]))
+    def exchange(self, data: st.DataObject, audience: str, wrong: bool) -> None:
+        """Exchange a token of a session, or an exchanged one. The same request gets the same token while it works.
+
+        wrong: by a client that was not sent the token.
+        """
+        one = data.draw(st.sampled_from([one for one in self.model.logins if one.live(self.clock())]))
+        source = data.draw(st.sampled_from([None, *one.exchanged]))
+        self._exchange(one, source, "orders" if (source is None) is not wrong else "mail", audience)
+
+    def _exchange(self, one: Login, source: Exchanged | None, client: str, audience: str) -> None:
+        now = self.clock()
+        subject = one.access[-1][0] if source is None else source.token
+        parties = Parties(self.client(client), self.run(self.deps.store.service.get()))
+        work = exchange(self.deps, HERE, parties, subject, audience=audience, scope=None)
+        theirs = () if source is None else (source.audience,)
+        twice = source is not None and source.source is not None
+        if twice or EXCHANGERS[client][0] != theirs or subject not in one.live(now) | one.live_exchanged(now):
+            self.refused(work, InvalidRequest)
+            return
+        expires = min(int(now) + EXCHANGED_S, int(one.end), source.expires if source else int(one.end))
+        asked = Exchanged("", subject, client, audience, expires, source)
+        held = [made for made in one.exchanged if made.is_like(asked) and not made.over(now)]
+        again = [made for made in held if made.expires - now >= 60 or made.expires == expires]
+        if not again and sum(made.takes_a_place(now) for made in one.exchanged) >= MOST:
+            self.refused(work, TooManyTokens)
+            return
+        grant = self.run(work)
+        one.used(now)
+        if again:
+            assert grant.access_token == again[0].token
+            return
+        assert grant.access_token not in {made.token for made in one.exchanged}
+        asked.token = grant.access_token
+        one.exchanged.append(asked)
+
     @precondition(lambda self: self.model.logins)
     @rule(data=st.data(), kind=st.sampled_from(Kind))
     def forge(self, data: st.DataObject, kind: Kind) -> None:
@@ -315,8 +417,19 @@ class Sessions(RuleBasedStateMachine):
         self.run(revoke.revoke_token(self.deps, OPERATOR, None, forged))
 
     @precondition(lambda self: self.model.logins)
-    @rule(data=st.data())
-    def revoke_token(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), exchanged=st.booleans())
+    def revoke_token(self, data: st.DataObject, exchanged: bool) -> None:
+        """exchanged: an exchanged token if there is one, which ends alone."""
+        now = self.clock()
+        made = [made for one in self.model.logins for made in one.exchanged]
+        if made and exchanged:
+            live = [
+                made for one in self.model.logins for made in one.exchanged if made.token in one.live_exchanged(now)
+            ]
+            chosen = data.draw(st.sampled_from(live or made))
+            self.run(revoke.revoke_token(self.deps, OPERATOR, None, chosen.token))
+            chosen.dead = True
+            return
         one = data.draw(st.sampled_from(self.model.logins))
         presented = data.draw(st.sampled_from([*(token for token, _ in one.access), *one.refresh]))
         self.run(revoke.revoke_token(self.deps, OPERATOR, None, presented))
@@ -375,6 +488,8 @@ class Sessions(RuleBasedStateMachine):
         if grant.refresh_token is not None:
             one.refresh.append(grant.refresh_token)
         one.rotated_at, one.seen = None, now
+        for made in one.exchanged:
+            made.dead = True
 
     @rule(name=st.sampled_from(NAMES))
     def reset_password(self, name: str) -> None:
@@ -445,9 +560,11 @@ class Sessions(RuleBasedStateMachine):
             self.run(revoke.revoke_user(self.deps, OPERATOR, person.sub))
             self.kill_everything(person)
 
-    @rule(client=st.sampled_from(("app", "short", "issuer")))
+    @rule(client=st.sampled_from(("app", "short", "issuer", *EXCHANGERS)))
     def revoke_client(self, client: str) -> None:
         self.run(revoke.revoke_client(self.deps, OPERATOR, client))
+        for made in [made for one in self.model.logins for made in one.exchanged if made.client == client]:
+            made.cut_off = True
         everything: list[Login | Key] = [*self.model.logins, *self.model.keys]
         self.kill([one for one in everything if one.client == client], tidied=False)
 
@@ -476,11 +593,14 @@ class Sessions(RuleBasedStateMachine):
             return
         now = self.clock()
         everything = [
-            (one, token) for one in self.model.logins for token in (*(t for t, _ in one.access), *one.refresh)
+            (one, token)
+            for one in self.model.logins
+            for token in (*(t for t, _ in one.access), *one.refresh, *(made.token for made in one.exchanged))
         ]
         verdicts = self.run(self._all([token for _, token in everything]))
         for (one, token), verdict in zip(everything, verdicts, strict=True):
-            assert isinstance(verdict, Active) == (token in one.live(now)), (one, token, verdict)
+            expected = token in one.live(now) | one.live_exchanged(now)
+            assert isinstance(verdict, Active) == expected, (one, token, verdict)
             if isinstance(verdict, Active):
                 assert (verdict.user.sub, verdict.user.roles) == (one.person.sub, one.person.roles)
                 assert verdict.session.end == int(one.end)

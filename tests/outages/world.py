@@ -11,6 +11,7 @@ import redis
 from argon2 import PasswordHasher
 from starlette.types import ASGIApp
 
+from authsvc.api.schemas.requests import ACCESS_TOKEN, TOKEN_EXCHANGE
 from authsvc.app import build
 from authsvc.core import token as tokens
 from authsvc.core import totp as codes
@@ -51,6 +52,9 @@ class World:
     repeated: str = ""
     repeated_pair: Json = field(default_factory=dict)
     outsider: str = ""
+    # A token of ada's phone, which a resource server has exchanged for mail, and that resource server.
+    exchanged: str = ""
+    exchanger: tuple[str, str] = ("", "")
     # An account with a second factor; a step-up of the phone's session, and an app that it is about to confirm.
     guarded: "Guarded | None" = None
     keyed: "Keyed | None" = None
@@ -211,6 +215,10 @@ async def make(deps: Deps, clock: Clock) -> World:
     world.repeated_pair = await granted(await world.refresh(world.repeated))
     outsider = await world.http.post("/tokens", json={"sub": ISSUED}, auth=world.admin)
     world.outsider = (await granted(outsider))["access_token"]
+    made = await world.http.post("/admin/clients", json=EXCHANGER, auth=world.admin)
+    world.exchanger = (made.json()["client_id"], made.json()["client_secret"])
+    exchanged = await world.http.post("/token", data=_exchanging("mail")(world), auth=world.exchanger)
+    world.exchanged = (await granted(exchanged))["access_token"]
     headers = {"Authorization": f"Bearer {world.phone['access_token']}"}
     world.step_up = (await granted(await world.http.post("/step-up", headers=headers)))["auth_session"]
     made = await world.http.post("/keys", json={"name": "backup"}, headers=headers)
@@ -292,6 +300,14 @@ def _refreshing(token: Callable[[World], str]) -> Callable[[World], dict[str, st
     return lambda w: {"grant_type": "refresh_token", "client_id": "app", "refresh_token": token(w)}
 
 
+EXCHANGER = {"name": "orders", "permissions": ["exchange"], "exchange_audience": ["mail", "ledger"]}
+
+
+def _exchanging(audience: str) -> Callable[[World], dict[str, str]]:
+    known = {"grant_type": TOKEN_EXCHANGE, "subject_token_type": ACCESS_TOKEN, "audience": audience}
+    return lambda w: known | {"subject_token": _phone(w)}
+
+
 def _user(name: str, method: str, json: Json, usual: int = 200, who: Callable[[World], str] = lambda w: w.ada) -> Call:
     return Call(
         name,
@@ -368,6 +384,12 @@ CALLS = [
     Call("refresh again within the grace", "POST /token", _at("/token"), form=_refreshing(lambda w: w.repeated),
          reads=True),
     Call("reuse", "POST /token", _at("/token"), 400, form=_refreshing(lambda w: w.reused)),
+    Call("exchange", "POST /token", _at("/token"), form=_exchanging("ledger"), auth=lambda w: w.exchanger),
+    Call("exchange again", "POST /token", _at("/token"), form=_exchanging("mail"), auth=lambda w: w.exchanger,
+         reads=True),
+    Call("introspect an exchanged token", "POST /introspect", _at("/introspect"), form=lambda w: {"token": w.exchanged},
+         auth=_admin, reads=True),
+    _revoking("an exchanged token", lambda w: {"token": w.exchanged}),
     Call("introspect", "POST /introspect", _at("/introspect"), form=lambda w: {"token": _phone(w)}, auth=_admin,
          reads=True),
     Call("introspect many", "POST /introspect/batch", _at("/introspect/batch"), auth=_admin, reads=True,
