@@ -12,6 +12,7 @@ from typing import Any
 from authsvc.core.totp import PERIOD_S, WINDOW, code_at
 from chaos.http import Answer, Http
 from chaos.processes import ExperimentError
+from chaos.waiting import until_it
 from chaos.world import User
 from tests.authenticators import Authenticator
 
@@ -46,21 +47,27 @@ class Person:
     app: App
     recovery_codes: list[str] = field(default_factory=list)
 
-    async def begin(self, http: Http) -> str | None:
-        """The first step of a login. Returns its `auth_session`, None if the service was not reachable."""
-        answer = await log_in(http, self.user)
-        if answer.status not in (403, 503):
-            raise ExperimentError(f"the first step was answered {answer.status} {answer.body!r}")
-        found: str | None = answer.json().get("auth_session")
-        return found
+    async def begin(self, http: Http) -> str:
+        """The first step of a login. Returns its `auth_session`. Tries again while the service is not reachable."""
+        found = Answer(0, {}, b"")
+
+        async def begun() -> bool:
+            nonlocal found
+            found = await log_in(http, self.user)
+            return found.status != 503
+
+        await until_it(begun, PATIENT_S)
+        if found.status != 403:
+            raise ExperimentError(f"the first step was answered {found.status} {found.body!r}")
+        return str(found.json()["auth_session"])
 
     async def begin_many(self, https: Sequence[Http], count: int) -> list[str]:
         """The `auth_session` of so many logins that wait for their second step."""
-        found: list[str | None] = []
+        found: list[str] = []
         while len(found) < count:
             numbers = range(len(found), min(len(found) + _AT_ONCE, count))
             found += await asyncio.gather(*[self.begin(https[number % len(https)]) for number in numbers])
-        return [one for one in found if one is not None]
+        return found
 
 
 def settings_of(directory: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from chaos.lab import Control, Experiment, Lab
 from chaos.people import Person, answer, settings_of, with_app
 from chaos.processes import free_port
 from chaos.proxy import Proxy
+from chaos.rig import until_ready
 from chaos.variation import Patch, Variation
 from chaos.waiting import until, until_it
 from tests.topologies import REPLICATION, Replicated, ServerProcess, replicated
@@ -32,10 +33,10 @@ class Ledger:
     tokens: dict[str, list[str]] = field(default_factory=dict)
     doubtful: set[str] = field(default_factory=set)
 
-    async def use(self, http: Http, person: Person, auth_session: str | None, code: str) -> Answer | None:
+    async def use(self, http: Http, person: Person, auth_session: str, code: str) -> Answer | None:
         """Answer a login with a recovery code. None if there was no answer."""
         try:
-            found = await answer(http, person.user, "recovery", auth_session or "", code)
+            found = await answer(http, person.user, "recovery", auth_session, code)
         except NoAnswer:
             found = None
         if found is None or found.status == 503:
@@ -91,6 +92,7 @@ async def _workers_die(lab: Lab, ledger: Ledger, people: list[Person]) -> None:
     await ledger.use_again(living, people, 0)
     back = await until(lambda: not set(victims) & set(lab.rig.groups[0].workers), OUTAGE_S)
     lab.require(back < OUTAGE_S, "respawn", "nobody has replaced the dead workers")
+    await until_ready(lab.rig.groups[0])
     dying.close()
     living.close()
 
