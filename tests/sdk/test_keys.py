@@ -49,7 +49,8 @@ async def test_what_the_sdk_tells_of_a_key(holder: Holder, ask: AsyncIntrospecto
     user = await ask.introspect(holder.key)
     assert isinstance(user, Active)
     assert (user.token_use, user.sub, user.session_id) == ("key", holder.sub, holder.key_id)
-    assert (user.roles, user.auth_time, user.acr) == ({"editor"}, None, None)
+    assert user.roles == {"editor"}
+    assert (user.auth_time, user.acr) == (None, None)
     with Introspector(holder.world.server.url, *holder.world.client) as synchronous:
         assert synchronous.introspect(holder.key) == user
         assert synchronous.introspect(holder.key[:-1]) is INACTIVE
