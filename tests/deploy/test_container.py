@@ -76,6 +76,19 @@ def test_the_image_holds_no_installer(image: Path) -> None:
     assert (image / "bin" / "authsvc").exists()
 
 
+@pytest.mark.slow
+def test_the_image_has_pages_and_passkeys(image: Path) -> None:
+    """What the settings can switch on is there: the templates, texts and files of pages, and passkeys."""
+    program = (
+        "import fido2; from authsvc.console import rendering, static; from authsvc.console.account import site, texts; "
+        "rendering.environment().get_template('account/login.html'); texts.load(None); static.url('', 'style.css')"
+    )
+    done = subprocess.run(
+        [image / "bin" / "python", "-c", program], cwd="/", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[tuple[Secrets, int]]:
     """The store of compose.yaml, started by its own command with local paths."""
