@@ -11,7 +11,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from bench import loads, servers
+from bench import install, loads, servers
 from bench.context import Bench, Turn, say
 from bench.crowd import revoked_at
 from bench.servers import BOTH_CORES, OTHER_CORE, ROOT, BenchError, Service, clean_environment
@@ -26,6 +26,8 @@ SUBSCRIBERS, SUBSCRIBING = 100, 4
 PAUSE_S = (0.005, 0.05)
 MOST_LEFT_OUT = 0.1
 ESTABLISHED = "01"
+# The languages of the SDKs, and what the keys of their results end with.
+LANGUAGES = {"python": "", "node": "_node", "go": "_go"}
 
 
 class Backend:
@@ -51,12 +53,17 @@ class Backend:
 
 @contextmanager
 def backend(
-    bench: Bench, what: str, service: Service, tokens: Path, *more: str, cores: str = OTHER_CORE
+    bench: Bench,
+    what: str,
+    service: Service,
+    tokens: Path,
+    *more: str,
+    cores: str = OTHER_CORE,
+    language: str = "python",
 ) -> Iterator[Backend]:
-    log = bench.directory / f"backend-{what}.log"
+    log = bench.directory / f"backend-{what}-{language}.log"
     arguments = [what, service.url, *bench.parties.resource, str(tokens), *more]
-    # -P: the packages are those of the checkout.
-    program = [str(servers.python(bench.checkout)), "-P", str(ROOT / "bench" / "backend.py")]
+    program = _program(bench, language)
     environment = clean_environment() | {"PYTHONPATH": str(bench.checkout)}
     with log.open("ab") as sink:
         process = subprocess.Popen(
@@ -79,20 +86,33 @@ def backend(
             process.stdout.close()
 
 
+def _program(bench: Bench, language: str) -> list[str]:
+    if language == "node":
+        return ["node", str(ROOT / "bench" / "sdks" / "node" / "backend.mjs"), str(install.node_sdk(bench.checkout))]
+    if language == "go":
+        return [str(install.go_backend(bench.checkout))]
+    # -P: the packages are those of the checkout.
+    return [str(servers.python(bench.checkout)), "-P", str(ROOT / "bench" / "backend.py")]
+
+
 def row_12(bench: Bench) -> list[Turn]:
-    """A check that the cache answers, in programs with an event loop and without one."""
+    """A check that the cache answers: in Python with an event loop and without one, in Node and in Go."""
     tokens = _file(bench, "cached", bench.live)
-    speed = bench.start(backend(bench, "speed", bench.parties.service, tokens))
+    return [_cached(bench, tokens, language, f"cached{suffix}") for language, suffix in LANGUAGES.items()]
+
+
+def _cached(bench: Bench, tokens: Path, language: str, key: str) -> Turn:
+    speed = bench.start(backend(bench, "speed", bench.parties.service, tokens, language=language))
     speed.hear()
 
     def measure() -> Figures:
         speed.order(str(bench.options.seconds / 2))
         figures: Figures = speed.hear()
-        if figures.pop("wrong") or figures.pop("sync_wrong"):
+        if figures.pop("wrong") or figures.pop("sync_wrong", 0):
             raise BenchError("a cached check gave a wrong answer")
         return figures
 
-    return [Turn("cached", measure)]
+    return Turn(key, measure)
 
 
 def costs(bench: Bench) -> Figures:
@@ -121,7 +141,12 @@ def costs(bench: Bench) -> Figures:
 
 
 def row_13(bench: Bench) -> dict[str, list[Figures]]:
-    """The time from the answer of a revocation until the last of many subscribers refuses the token."""
+    """The time from the answer of a revocation until the last of many subscribers refuses the token, by language."""
+    return {f"refused{suffix}": _refused(bench, language) for language, suffix in LANGUAGES.items()}
+
+
+def _refused(bench: Bench, language: str) -> list[Figures]:
+    say(f"  the SDK for {language.capitalize()}")
     count = bench.options.refusals
     parties = bench.parties
     subs = loads.fill_users([bench.store], count, parties.now)
@@ -132,7 +157,9 @@ def row_13(bench: Bench) -> dict[str, list[Figures]]:
     each = str(SUBSCRIBERS // SUBSCRIBING)
     with ExitStack() as stack:
         subscribing = [
-            stack.enter_context(backend(bench, "refusals", parties.service, tokens, each, cores=BOTH_CORES))
+            stack.enter_context(
+                backend(bench, "refusals", parties.service, tokens, each, cores=BOTH_CORES, language=language)
+            )
             for _ in range(SUBSCRIBING)
         ]
         for subscribers in subscribing:
@@ -157,7 +184,7 @@ def row_13(bench: Bench) -> dict[str, list[Figures]]:
         say(f"  {left_out} of {count} revocations left out: a subscriber had not heard the service for two seconds")
     if left_out > count * MOST_LEFT_OUT:
         raise BenchError("the subscribers did not hear the service: the machine has too much else to do")
-    return {"refused": found}
+    return found
 
 
 def _file(bench: Bench, name: str, tokens: list[str]) -> Path:

@@ -12,10 +12,10 @@ CACHE = ROOT / "bench" / ".cache"
 PEERS = ROOT / "bench" / "peers"
 TOOLS = {
     "wrk": "the load generator (Debian and Ubuntu: apt install wrk)",
-    "go": "builds the hand-tuned server, which is one of the peers",
-    "node": "runs oidc-provider, which is one of the peers",
+    "go": "builds the hand-tuned server, which is one of the peers, and a backend with the SDK",
+    "node": "runs oidc-provider, which is one of the peers, and a backend with the SDK",
     "nginx": "the gateway in front of /verify (apt install nginx-light)",
-    "npm": "installs oidc-provider",
+    "npm": "installs oidc-provider and the compiler of the SDK",
     "taskset": "pins processes to cores (util-linux)",
 }
 
@@ -70,6 +70,31 @@ def go_introspect() -> Path:
     return program
 
 
+def node_sdk(checkout: Path) -> Path:
+    """The module of the SDK for Node of this checkout, built."""
+    source = checkout / "sdk" / "node"
+    target = CACHE / f"node_sdk_{_digest([source / 'package-lock.json', *sorted((source / 'src').iterdir())])[:12]}"
+    if not (target / "dist" / "index.js").exists():
+        _say("the SDK for Node")
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("node_modules", "dist"), dirs_exist_ok=True)
+        run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=target)
+        run(["npm", "run", "build"], cwd=target)
+    return target / "dist" / "index.js"
+
+
+def go_backend(checkout: Path) -> Path:
+    """The backend with the SDK for Go of this checkout."""
+    source, sdk = ROOT / "bench" / "sdks" / "go", checkout / "sdk" / "go"
+    digest = _digest([*sorted(source.iterdir()), *sorted(sdk.glob("*.go"))])
+    target = CACHE / f"go_sdk_{digest[:12]}"
+    if not (target / "backend").exists():
+        _say("the backend in Go")
+        shutil.copytree(source, target, dirs_exist_ok=True)
+        run(["go", "mod", "edit", "-replace", f"authsvc/sdk/go={sdk}"], cwd=target)
+        run(["go", "build", "-trimpath", "-o", "backend", "."], cwd=target)
+    return target / "backend"
+
+
 def _changed(target: Path, *wanted: Path) -> bool:
     stamp = target / "installed"
     return not stamp.exists() or stamp.read_text() != _digest(wanted)
@@ -83,7 +108,7 @@ def _digest(files: Sequence[Path]) -> str:
     found = hashlib.sha256()
     for file in files:
         if not file.exists():
-            raise BenchError(f"{file.relative_to(ROOT)} is missing")
+            raise BenchError(f"{file} is missing")
         found.update(file.read_bytes())
     return found.hexdigest()
 

@@ -75,6 +75,15 @@ VARIANTS = {
 }
 BATCHES = {"batch": "authsvc, batches of 500", "batch_once": "authsvc, batches of 500, tokens that are asked for once"}
 
+# The key and the beginning of the names of the figures of a cached check, by the way of checking.
+CACHED = {
+    ("cached", ""): "Python, asyncio",
+    ("cached", "sync_"): "Python, threads",
+    ("cached_node", ""): "Node",
+    ("cached_go", ""): "Go",
+}
+REFUSED = {"refused": "Python", "refused_node": "Node", "refused_go": "Go"}
+
 
 def lines(results: Results) -> list[Line]:
     found = [
@@ -192,11 +201,11 @@ def revoke_ratio(results: Results, key: str) -> float:
 
 def _cached(results: Results) -> list[Line]:
     found = []
-    for prefix, what in (("", "asyncio"), ("sync_", "threads")):
-        if results.has("cached"):
-            times = [results.median("cached", f"{prefix}{name}") for name in ("p50_us", "p99_us")]
+    for (key, prefix), what in CACHED.items():
+        if results.has(key):
+            times = [results.median(key, f"{prefix}{name}") for name in ("p50_us", "p99_us")]
             latency = f"{times[0]:.2f} / {times[1]:.2f} µs"
-            rate = spread(results.all("cached", f"{prefix}rate")) + "/s"
+            rate = spread(results.all(key, f"{prefix}rate")) + "/s"
             found.append(Line("12", f"a check that the SDK's cache answers, {what}", "", rate, latency))
     if results.has("backends"):
         (counted,) = results.figures["backends"]
@@ -209,11 +218,14 @@ def _cached(results: Results) -> list[Line]:
 
 
 def _refused(results: Results) -> list[Line]:
-    if not results.has("refused"):
-        return []
-    times = results.all("refused", "everywhere_ms")
-    latency = f"{median(times):.1f} / {percentile_99(times):.1f} ms"
-    return [Line("13", "revocation acknowledged, refused by the last of 100", "", f"{len(times)} revocations", latency)]
+    found = []
+    for key, language in REFUSED.items():
+        if results.has(key):
+            times = results.all(key, "everywhere_ms")
+            latency = f"{median(times):.1f} / {percentile_99(times):.1f} ms"
+            what = f"revocation acknowledged, refused by the last of 100, {language}"
+            found.append(Line("13", what, "", f"{len(times)} revocations", latency))
+    return found
 
 
 def _gateway(results: Results) -> list[Line]:

@@ -16,7 +16,11 @@ import (
 // vectors reads a file that every SDK runs. ../vectors/README.md explains it.
 func vectors[T any](t *testing.T, name string) (read T) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "vectors", name))
+	folder := os.Getenv("SDK_VECTORS") // the suite of the repository gives a folder with changed vectors
+	if folder == "" {
+		folder = filepath.Join("..", "vectors")
+	}
+	text, err := os.ReadFile(filepath.Join(folder, name))
 	if err != nil {
 		t.Fatal(err)
 	}
