@@ -406,7 +406,7 @@ def inactive_reason(found: Found, now: float) -> Reason | None:
     return None
 
 
-def _exchanger_reason(found: Found, chain: Chain) -> Reason | None:
+def exchanger_reason(found: Found, chain: Chain) -> Reason | None:
     """Why an exchanged token is inactive because of the clients that exchanged; None if they are as they were."""
     for one in chain:
         client = found.exchangers.get(one.client_id)
@@ -425,7 +425,7 @@ def decide(found: Found, token: Token, now: float, ip: str | None = None) -> Act
     match = found.session.match(token, now)
     if isinstance(match, Reason):
         return Inactive(match)
-    reason = inactive_reason(found, now) or _exchanger_reason(found, match.chain)
+    reason = inactive_reason(found, now) or exchanger_reason(found, match.chain)
     if reason is not None:
         return Inactive(reason)
     if not found.session.admits_from(ip):

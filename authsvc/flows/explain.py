@@ -6,9 +6,10 @@ from typing import Any
 from authsvc.core import event as events
 from authsvc.core import token as tokens
 from authsvc.core.event import Event
+from authsvc.core.exchanged import Chain, act_of, audience_of
 from authsvc.core.leak import ENDING
 from authsvc.core.reason import Reason
-from authsvc.core.session import KEY, Found, inactive_reason
+from authsvc.core.session import KEY, Found, Session, exchanger_reason, inactive_reason
 from authsvc.core.token import OF_SESSION, Kind, Token
 from authsvc.errors import InvalidRequest
 from authsvc.flows.deps import Deps
@@ -66,6 +67,7 @@ async def explain(deps: Deps, presented: str) -> Explanation:
         reason = f"{reason}{_by(trail)}"
     known = {name: getattr(found.session, name) for name in _SHOWN}
     known |= found.session.authentication(found.client)._asdict()
+    known |= _of_exchanged(found.session, () if token is None else found.session.chain_of(token))
     shown = {name: value for name, value in known.items() if value not in (None, ())}
     return Explanation(reason is None, reason or "active", handle, shown, trail, leaks[0] if leaks else None)
 
@@ -98,7 +100,23 @@ def token_of_session(deps: Deps, presented: str) -> Token | None:
 
 def _from_records(found: Found, token: Token | None, now: float) -> str | None:
     match = None if token is None else found.session.match(token, now)
-    return match if isinstance(match, Reason) else inactive_reason(found, now)
+    if isinstance(match, Reason):
+        return match
+    return inactive_reason(found, now) or exchanger_reason(found, match.chain if match else ())
+
+
+def _of_exchanged(session: Session, chain: Chain) -> dict[str, Any]:
+    """The members in which an exchanged token differs from its session."""
+    if not chain:
+        return {}
+    return {
+        "token_use": "exchanged",
+        "client_id": chain[0].client_id,
+        "act": act_of(chain),
+        "scope": session.scope_of(chain[0]),
+        "audience": audience_of(chain, session.aud),
+        "exp": session.exp_of(chain),
+    }
 
 
 def _from_trail(trail: list[StoredEntry], handle: str, now: float) -> str:

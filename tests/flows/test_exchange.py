@@ -467,3 +467,38 @@ async def test_the_leak_of_an_exchanged_token_explains_no_end_of_its_session(
     await leaked.report(service.deps, Caller(), [(child, None)])
     assert (await service.http.post("/logout", headers=bearer(token))).status_code == 204
     assert (await explain(service.deps, token)).reason.startswith("ended: logout")
+
+
+async def test_an_operator_is_told_why(service: Service, orders: Credentials, token: str) -> None:
+    """`authsvc token explain` tells of the exchanged token itself, and of the end of its client."""
+    child = await exchanged(service, orders, token, audience="billing", scope="a")
+    told = await explain(service.deps, child)
+    assert told.active
+    assert told.session is not None
+    assert (told.session["token_use"], told.session["client_id"]) == ("exchanged", orders[0])
+    assert (told.session["scope"], told.session["audience"]) == ("a", ("billing",))
+    assert told.session["act"] == {"sub": orders[0]}
+    await service.http.post("/revoke", data={"client_id": orders[0]}, auth=service.admin)
+    assert (await explain(service.deps, child)).reason.startswith("cut off by the client's epoch")
+    assert (await explain(service.deps, token)).active
+    child = await exchanged(service, orders, token, audience="billing", scope="a")
+    await service.http.post("/revoke", data={"token": child}, auth=orders)
+    assert (await explain(service.deps, child)).reason == "revoked"
+
+
+async def test_a_key_is_exchanged_unless_it_is_bound_to_networks(service: Service) -> None:
+    """A key speaks for its user. Nobody tells here from where a key is used, so a bound one is inactive."""
+    user = await service.user()
+    _, auth = await service.client("introspect", "exchange", exchange_audience=("billing",))
+    path = f"/admin/users/{user.sub}/keys"
+    key, bound = [
+        (await service.http.post(path, json={"name": "backup"} | more, auth=service.admin)).json()
+        for more in ({}, {"networks": ["192.0.2.0/24"]})
+    ]
+    child = await exchanged(service, auth, key["key"], audience="billing")
+    seen = await service.introspect(child)
+    assert (seen["token_use"], seen["sub"], seen["session_id"]) == ("exchanged", user.sub, key["key_id"])
+    assert (await exchange(service, auth, bound["key"], audience="billing")).json()["error"] == "invalid_request"
+    await service.http.delete(f"{path}/{key['key_id']}", auth=service.admin)
+    await service.http.post("/revoke", data={"token": key["key"]}, auth=service.admin)
+    assert await service.introspect(child) == {"active": False}

@@ -274,7 +274,7 @@ async def test_the_control_without_the_swap(workers: list[World], monkeypatch: p
 async def test_the_control_without_the_epoch(workers: list[World], monkeypatch: pytest.MonkeyPatch) -> None:
     """If nobody looks at the client that exchanged, its cut-off leaves the token alive."""
     it = await begun(workers, 0)
-    monkeypatch.setattr(sessions, "_exchanger_reason", lambda found, chain: None)
+    monkeypatch.setattr(sessions, "exchanger_reason", lambda found, chain: None)
     child = await it.exchange(workers[0])
     await revoke_exchanger(it)
     assert await workers[0].active(child.access_token)
