@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from authsvc.api.schemas.requests import Requirements
 from authsvc.core import token as tokens
 from authsvc.core.client import Client, Lifetimes, Secret
+from authsvc.core.exchange import Wish, end, exchange
 from authsvc.core.grace import Previous
 from authsvc.core.record import Record
 from authsvc.core.session import Session
@@ -292,3 +293,42 @@ async def test_all_records_of_an_answer_are_of_one_moment(service: Service, monk
     await store.users.change(user.sub, lambda it: it.changed(roles=("after",)))
     held[0]()
     assert await answer == {"active": False}
+
+
+EXCHANGER = a_client(client_id="exchanger", permissions=("exchange",), exchange_audience=("orders",))
+WITH_EXCHANGED, ISSUED = exchange(a_session(LONG), CURRENT, Wish(EXCHANGER, None, audience="orders"), NOW)
+# By name: the session and the exchanger later, and whether the answer is given again.
+LATER: dict[str, tuple[Session, Client, bool]] = {
+    "nothing": (WITH_EXCHANGED, EXCHANGER, True),
+    "its client is cut off": (WITH_EXCHANGED, EXCHANGER.cut_off(NOW + 1), False),
+    "its client has changed": (WITH_EXCHANGED, EXCHANGER.but(name="another"), False),
+    "it was revoked": (end(WITH_EXCHANGED, ISSUED.access), EXCHANGER, False),
+    "another was issued": (
+        exchange(WITH_EXCHANGED, CURRENT, Wish(EXCHANGER, None, scope=""), NOW)[0], EXCHANGER, False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [ACCESS, VERIFY])
+@pytest.mark.parametrize("what", LATER)
+def test_an_exchanged_token_depends_on_its_client_too(what: str, kind: str) -> None:
+    """The answer is given again as long as the record of the client that exchanged is the same, too."""
+    session, exchanger, again = LATER[what]
+    asker = an_asker(audience=("orders",))
+
+    def moment(session: Session, exchanger: Client) -> Moment:
+        read = Records(session, EDITOR, a_client(), asker).moment.read
+        return Moment({**read, keys.client("exchanger"): exchanger.to_json()})
+
+    worker, fresh = Worker(1_000_000), Worker(0)
+    records = Records(WITH_EXCHANGED, EDITOR, a_client(), asker)
+    for _ in range(2):
+        worker.ask(asked(kind, records, ISSUED.access), moment(WITH_EXCHANGED, EXCHANGER), NOW)
+    later = moment(session, exchanger)
+    given, expected = (one.ask(asked(kind, records, ISSUED.access), later, NOW + 1) for one in (worker, fresh))
+    assert given[:2] == expected[:2]
+    assert given.again is again
+    # Up to its own end, and not from there on. The use has to be noted only later.
+    if again:
+        assert worker.ask(asked(kind, records, ISSUED.access), later, ISSUED.exp - 0.001).again
+        assert not worker.ask(asked(kind, records, ISSUED.access), later, ISSUED.exp).again
