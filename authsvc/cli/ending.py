@@ -19,7 +19,8 @@ async def end_of_user(deps: Deps, who: str) -> str:
     user = await find_user(deps, who)
     live = await live_of(deps, user.sub)
     await revoke.revoke_user(deps, operator(), user.sub)
-    return f"ended {in_words(live)} of {named_user(user)}"
+    keys = " and every key" if user.key_epoch is not None else ""
+    return f"ended {in_words(live)}{keys} of {named_user(user)}"
 
 
 async def end_of_client(deps: Deps, who: str) -> str:

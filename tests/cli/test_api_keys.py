@@ -74,6 +74,16 @@ def test_the_list_warns_of_keys_that_expire_soon(started: Cli) -> None:
     assert [one["name"] for one in started.lines("key", "list", "ada")] == ["13d", "15d"]
 
 
+def test_the_end_of_all_sessions_says_that_keys_ended(started: Cli) -> None:
+    for name in ("ada", "bob"):
+        started.user(name)
+    key = started.json("key", "create", "ada", "--name", "x")["key"]
+    told = {name: started("user", "logout", name).stderr for name in ("ada", "bob")}
+    assert "ended 0 sessions and every key of ada" in told["ada"]
+    assert "ended 0 sessions of bob" in told["bob"]
+    assert not is_active(started, key)
+
+
 def test_check_names_users_whose_keys_expire_soon(started: Cli) -> None:
     """Keys that are revoked or that end later are no news."""
     for name, life in (("ada", "13d"), ("bob", "15d"), ("eve", "13d")):
