@@ -13,12 +13,13 @@ from authsvc.cli.groups import client as group
 from authsvc.cli.layout import Columns
 from authsvc.cli.options import CLIENT, as_json, exact_times, ttl, yes
 from authsvc.cli.output import say, show, show_list
+from authsvc.cli.places import comment, operator
 from authsvc.cli.prompts import confirm
 from authsvc.cli.state import run
 from authsvc.core.client import Client, Permission
 from authsvc.flows import clients
 from authsvc.flows.all_sessions import Count
-from authsvc.flows.deps import OPERATOR, Deps
+from authsvc.flows.deps import Deps
 
 _COLUMNS = Columns(
     ("client_id", "name", "public", "permissions", "audience", "scope", "created_at"),
@@ -65,11 +66,12 @@ def _settable(command: Callable[..., None]) -> Callable[..., None]:
 @_settable
 @click.option("--public", is_flag=True, help="An app that can't keep a secret; it has no permissions.")
 @as_json
+@comment
 def create(name: str, public: bool, as_json: bool, **options: Any) -> None:
     """Register a client and print its secret, this once."""
     body = validated(requests.NewClient, {"name": name, "public": public} | _given(options))
     fields = body.fields()
-    client, secret = run(lambda deps: clients.create(deps, OPERATOR, **fields))
+    client, secret = run(lambda deps: clients.create(deps, operator(), **fields))
     _show_with_secret(client, secret, as_json=as_json)
     say(f"registered {named_client(client)}")
 
@@ -109,6 +111,7 @@ def show_(client_id: str, as_json: bool) -> None:
 @click.option("--no-acr", is_flag=True, help="Users need no second factor on behalf of this client.")
 @click.option("--any-scope", is_flag=True, help="As without --scope at its creation. For `app`: AUTHSVC_APP_SCOPE.")
 @as_json
+@comment
 def update(
     client_id: str,
     no_permissions: bool,
@@ -142,7 +145,7 @@ def update(
 
     async def work(deps: Deps) -> Client:
         client = await find_client(deps, client_id)
-        return await clients.update(deps, OPERATOR, client.client_id, **fields)
+        return await clients.update(deps, operator(), client.client_id, **fields)
 
     client = run(work)
     show(_view(client), as_json=as_json)
@@ -157,13 +160,14 @@ def update(
     help="How long the last secret stays valid; by default AUTHSVC_SECRET_OVERLAP_S, a day.",
 )
 @as_json
+@comment
 def rotate_secret(client_id: str, overlap_s: int | None, as_json: bool) -> None:
     """Give a client a new secret and print it, this once."""
 
     async def work(deps: Deps) -> tuple[Client, str, int]:
         client = await find_client(deps, client_id)
         overlap = deps.settings.secret_overlap_s if overlap_s is None else overlap_s
-        return *await clients.rotate_secret(deps, OPERATOR, client.client_id, overlap), overlap
+        return *await clients.rotate_secret(deps, operator(), client.client_id, overlap), overlap
 
     client, secret, overlap = run(work)
     _show_with_secret(client, secret, as_json=as_json)
@@ -173,6 +177,7 @@ def rotate_secret(client_id: str, overlap_s: int | None, as_json: bool) -> None:
 
 @group.command(short_help="End every session opened through a client.")
 @CLIENT
+@comment
 def logout(client_id: str) -> None:
     """End every session opened through a client, logins under way included."""
 
@@ -182,13 +187,14 @@ def logout(client_id: str) -> None:
 @group.command(short_help="Delete a client for good.")
 @CLIENT
 @yes
+@comment
 def delete(client_id: str, yes: bool) -> None:
     """Delete a client for good; every session opened through it ends."""
     confirm(f"Delete the client {client_id} for good?", yes=yes)
 
     async def work(deps: Deps) -> tuple[Client, Count | None]:
         client = await find_client(deps, client_id)
-        await clients.delete(deps, OPERATOR, client.client_id)
+        await clients.delete(deps, operator(), client.client_id)
         return client, await ended_of(deps, client)
 
     client, count = run(work)

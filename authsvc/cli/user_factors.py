@@ -14,12 +14,13 @@ from authsvc.cli.groups import user as group
 from authsvc.cli.layout import Columns
 from authsvc.cli.options import FilePath, as_json, yes
 from authsvc.cli.output import say, show_list
+from authsvc.cli.places import comment, operator
 from authsvc.cli.prompts import confirm
 from authsvc.cli.state import run
 from authsvc.core.user import User
 from authsvc.errors import InvalidRequest
 from authsvc.flows import factors, totp
-from authsvc.flows.deps import OPERATOR, Deps
+from authsvc.flows.deps import Deps
 
 _COLUMNS = Columns(("id", "kind", "name", "created_at", "last_used_at"), spare=("created_at",), bare=("id",))
 _WHO = click.argument("who", metavar="SUB_OR_NAME")
@@ -30,6 +31,7 @@ _WHO = click.argument("who", metavar="SUB_OR_NAME")
 @click.option("--remove-all", is_flag=True, help="Remove all of them, as for a lost phone; every session ends.")
 @yes
 @as_json
+@comment
 def factors_(who: str, remove_all: bool, yes: bool, as_json: bool) -> None:
     """List a user's second factors, or remove all of them."""
     if remove_all:
@@ -38,7 +40,7 @@ def factors_(who: str, remove_all: bool, yes: bool, as_json: bool) -> None:
     async def work(deps: Deps) -> answers.Factors:
         user = await find_user(deps, who)
         if remove_all:
-            await factors.remove_all(deps, OPERATOR, user.sub)
+            await factors.remove_all(deps, operator(), user.sub)
         return answers.Factors.of(await factors.find(deps, user.sub))
 
     found = run(work)
@@ -50,11 +52,12 @@ def factors_(who: str, remove_all: bool, yes: bool, as_json: bool) -> None:
 @group.command("require-factor", short_help="Demand a second factor of a user.")
 @_WHO
 @click.option("--off", is_flag=True, help="Demand none any more. AUTHSVC_REQUIRE_FACTOR_FOR and clients may still.")
+@comment
 def require_factor(who: str, off: bool) -> None:
     """Demand a second factor of a user. At the next login or refresh, a user without one may only enrol one."""
 
     async def work(deps: Deps) -> User:
-        return await factors.require(deps, OPERATOR, (await find_user(deps, who)).sub, required=not off)
+        return await factors.require(deps, operator(), (await find_user(deps, who)).sub, required=not off)
 
     user = run(work)
     say(f"{user.username or user.sub} {'needs no' if off else 'needs a'} second factor")
@@ -71,7 +74,7 @@ def import_factors_(file: Path, as_json: bool) -> None:
     """
 
     async def work(deps: Deps) -> totp.SeedTally:
-        return await totp.import_seeds(deps, OPERATOR, _rows(file))
+        return await totp.import_seeds(deps, operator(), _rows(file))
 
     tally = run(work)
     if as_json:

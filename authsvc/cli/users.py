@@ -280,6 +280,7 @@ def reset_code(who: str, expires_in: int | None, as_json: bool) -> None:
 @click.argument("who", metavar="[SUB_OR_NAME]...", nargs=-1, shell_complete=user_names)
 @click.option("--all", "everybody", is_flag=True, help="All users, as when it is not known whose passwords are stale.")
 @yes
+@comment
 def require_reset(who: tuple[str, ...], everybody: bool, yes: bool) -> None:
     """Make passwords good for nothing, and end the users' sessions: they need a reset code to set a new one."""
     if everybody == bool(who):

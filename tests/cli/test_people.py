@@ -115,3 +115,16 @@ def test_a_file_that_is_not_text_is_one_line(started: Cli, tmp_path: Path) -> No
         f"authsvc: AUTHSVC_ISSUER_FILE: {tmp_path / 'issuer'} is not text in UTF-8: write the value as plain text\n"
     )
     assert PASSWORD not in result.stderr
+
+
+def test_a_comment_goes_into_the_trail(started: Cli) -> None:
+    """Commands that change something take a comment. What is no comment is wrong usage, and nothing is changed."""
+    started.user("ada")
+    started.ok("user", "suspend", "ada", "--comment", "ticket 4711")
+    started.ok("client", "create", "orders", "--comment", "ticket 4712")
+    started.ok("service", "cut-off", "--yes", "--comment", "ticket 4713")
+    assert [event.get("comment") for event in started.lines("audit", "--limit", "3")] == [
+        *("ticket 4713", "ticket 4712", "ticket 4711"),
+    ]
+    assert started.code("user", "reinstate", "ada", "--comment", "it was tok_4fQ0kzPq1LxA") == MISUSED
+    assert started.json("user", "show", "ada")["status"] == "suspended"
