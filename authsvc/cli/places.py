@@ -72,5 +72,5 @@ def why() -> str | None:
 
 
 def operator() -> Caller:
-    """Who runs this command on the store, with the comment."""
+    """The operator, who runs this command on the store, with the comment."""
     return OPERATOR if why() is None else Caller("operator", level="admin", comment=why())

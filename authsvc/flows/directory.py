@@ -1,4 +1,4 @@
-"""Finding users for admins: by the beginning of a name or sub, by status, by role, and those that are locked."""
+"""Finding users for admins: by the beginning of a name or sub, by status, by role, and by locks."""
 
 import math
 import re
@@ -42,7 +42,7 @@ class Asked:
 
 
 class UserState(NamedTuple):
-    """A user, and what is known besides the record. Times are epoch seconds.
+    """A user, with the last login and the lock. Times are epoch seconds.
 
     last_login_at: when the newest session began; None: never, or long ago. locked_until: None if nothing locks it.
     """
@@ -89,7 +89,7 @@ async def page(deps: Deps, asked: Asked, *, cursor: str | None = None, limit: in
 
 
 async def states(deps: Deps, users: Sequence[User]) -> list[UserState]:
-    """What is known about these users besides their records."""
+    """These users, with their last logins and locks."""
     now = deps.clock()
     last = await deps.store.sessions.last_logins([user.sub for user in users])
     of_each = [lock_windows(deps.settings, canonical(user), user.sub) for user in users]
@@ -100,7 +100,7 @@ async def states(deps: Deps, users: Sequence[User]) -> list[UserState]:
 
 
 async def state(deps: Deps, user: User) -> UserState:
-    """What is known about a user besides the record."""
+    """A user, with the last login and the lock."""
     return (await states(deps, [user]))[0]
 
 

@@ -63,7 +63,7 @@ def is_cursor(text: str) -> bool:
 
 
 async def _live(deps: Deps, handles: Sequence[str], clients: dict[str, Client | None], service: Service) -> list[Live]:
-    """Those of the sessions that are live, in their order. clients: those that are known, to which it adds."""
+    """The live ones among these sessions, in their order. clients: the known clients; others are read and added."""
     found = zip(handles, await deps.store.sessions.find_all(handles), strict=True)
     present = [(handle, session) for handle, session in found if session is not None]
     users = await _users(deps, {session.sub for _, session in present})

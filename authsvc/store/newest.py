@@ -18,7 +18,7 @@ from authsvc.store import keys
 MOST = 10_000
 
 # ARGV: the most entries, the latest end of these sessions in ms, and then times of logins and handles by turns. The
-# index expires with the last session that was entered. What is older than the newest ones goes.
+# index expires with the last session that was entered. Entries beyond the newest ones go.
 _ENTER = b"""
 local key, most, ends = KEYS[1], tonumber(ARGV[1]), ARGV[2]
 redis.call('ZADD', key, unpack(ARGV, 3))

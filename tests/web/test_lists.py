@@ -317,8 +317,9 @@ async def test_a_login_takes_no_more_round_trips(service: Service, monkeypatch: 
 
     monkeypatch.setattr(topology, "send", counting)
     counts = []
-    for beside in (newest.beside, lambda _handle, _session: []):
-        monkeypatch.setattr(newest, "beside", beside)
+    for indexed in (True, False):
+        if not indexed:
+            monkeypatch.setattr(newest, "beside", lambda _handle, _session: [])
         sent.clear()
         await service.login()
         counts.append((len(sent), sum(sent)))
