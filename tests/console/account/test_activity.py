@@ -76,6 +76,22 @@ async def test_pages(service: Service, person: Person, monkeypatch: pytest.Monke
     assert "Newest" in person.text
 
 
+async def test_a_part_of_the_trail_without_own_events(
+    service: Service, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user among many others may have to go on, and the page says so."""
+    await service.user()
+    await service.user("eve")
+    await person.log_in()
+    monkeypatch.setattr(activity, "PAGE", 5)
+    for _ in range(25):
+        await service.login("eve")
+    await person.open("/account/activity")
+    assert "Nothing of yours in this part." in person.text
+    await person.open(next(part for part in person.answer.text.split('"') if "?before=" in part))
+    assert "Login" in person.text
+
+
 @pytest.mark.parametrize("before", ["x", "0-0", "1-1' OR 1", "\u0661-1"])
 async def test_a_cursor_that_is_none(service: Service, person: Person, before: str) -> None:
     """A cursor that no page can have named shows the newest events."""
