@@ -228,7 +228,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
             if previous and is_same_digest(previous.access, presented):
                 scope = self.scope if previous.access_scope is None else previous.access_scope
                 return Match(scope, previous.access_until, False) if now < previous.access_until else Reason.SPENT
-            if chain := self.chain_of(token):
+            if self.exchanged and (chain := exchanged.find(self.exchanged, presented)):
                 return self._match_exchanged(chain, now)
         elif token.kind is Kind.REFRESH and self.refresh is not None:
             if is_same_digest(self.refresh, presented):
