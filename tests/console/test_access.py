@@ -157,6 +157,20 @@ async def test_log_out(browser: Browser) -> None:
     assert (await browser.get("/")).url.startswith("/login")
 
 
+async def test_an_open_page_keeps_no_session_alive(browser: Browser, deps: Deps, clock: Clock) -> None:
+    """The session ends 30 minutes after its admin did something, also while a script keeps the trail up to date."""
+    for _ in range(4):
+        clock.forward(600)
+        assert (await browser.get("/audit")).status == 200
+        await deps.store.sessions.finish()
+    for _ in range(2):
+        clock.forward(600)
+        assert (await browser.get("/audit", **{"X-Refresh": "1"})).url == "/audit"
+        await deps.store.sessions.finish()
+    clock.forward(601)
+    assert (await browser.get("/audit", **{"X-Refresh": "1"})).url.startswith("/login")
+
+
 async def test_cookies(browser: Browser, new_browser: NewBrowser) -> None:
     """No script reads a cookie. Elsewhere than on this machine, cookies take TLS and the prefix `__Host-`."""
     assert {line.partition("=")[0] for line in browser.set_cookies} >= {SESSION, "console-form"}

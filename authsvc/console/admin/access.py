@@ -33,6 +33,8 @@ from authsvc.flows.introspect import look_up, note_use
 from authsvc.flows.step_up import require_recent
 
 SESSION = "console-session"
+# A script that keeps a page up to date sends this field. An open page is no use: the session ends without its admin.
+REFRESH = "x-refresh"
 
 _ENDED = "the session has ended"
 
@@ -86,7 +88,8 @@ async def admin_of(ctx: PageContext) -> Admin:
         raise InsufficientRole("this account is not an admin's")
     if active.session.authentication(active.client).acr != AAL2 and not is_local(ctx.request):
         raise InsufficientUserAuthentication(AAL2)
-    note_use(ctx.deps, active, ctx.deps.clock())
+    if REFRESH not in ctx.request.headers:
+        note_use(ctx.deps, active, ctx.deps.clock())
     comment = check_comment(ctx.form["comment"]) if "comment" in ctx.form else None
     caller = replace(ctx.caller_as(f"user:{active.user.sub}"), level=level, comment=comment)
     ctx.me = Admin(active, caller, level)

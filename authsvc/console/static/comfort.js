@@ -57,7 +57,7 @@ for (const box of document.querySelectorAll("[data-refresh]")) {
   const id = box.id;
   const again = async () => {
     if (!document.hidden && document.getSelection().isCollapsed) {
-      const part = await partOf(location.href, id);
+      const part = await partOf(location.href, id, { "X-Refresh": "1" });
       if (part) document.getElementById(id).replaceWith(part);
     }
     setTimeout(again, Number(box.dataset.refresh) * 1000);
@@ -65,9 +65,9 @@ for (const box of document.querySelectorAll("[data-refresh]")) {
   setTimeout(again, Number(box.dataset.refresh) * 1000);
 }
 
-async function partOf(url, id) {
+async function partOf(url, id, headers = {}) {
   try {
-    const answer = await fetch(url, { redirect: "error" });
+    const answer = await fetch(url, { redirect: "error", headers });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     return answer.ok ? page.getElementById(id) : null;
   } catch {
