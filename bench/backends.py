@@ -142,15 +142,20 @@ def costs(bench: Bench) -> Figures:
 
 def row_13(bench: Bench) -> dict[str, list[Figures]]:
     """The time from the answer of a revocation until the last of many subscribers refuses the token, by language."""
-    return {f"refused{suffix}": _refused(bench, language) for language, suffix in LANGUAGES.items()}
+    parties, count = bench.parties, bench.options.refusals
+    app = loads.under(bench.store, parties.app[0])
+    found = {}
+    for language, suffix in LANGUAGES.items():
+        say(f"  the SDK for {language.capitalize()}")
+        subs = loads.fill_users([bench.store], count, parties.now)
+        sessions = loads.fill_sessions([bench.store], subs, app, parties.now)
+        found[f"refused{suffix}"] = _refused(bench, language, sessions)
+    say("  keys, with the SDK for Python")
+    return found | {"refused_keys": _refused(bench, "python", loads.fill_keys([bench.store], count, app, parties.now))}
 
 
-def _refused(bench: Bench, language: str) -> list[Figures]:
-    say(f"  the SDK for {language.capitalize()}")
-    count = bench.options.refusals
-    parties = bench.parties
-    subs = loads.fill_users([bench.store], count, parties.now)
-    presented = loads.fill_sessions([bench.store], subs, loads.under(bench.store, parties.app[0]), parties.now)
+def _refused(bench: Bench, language: str, presented: list[str]) -> list[Figures]:
+    count, parties = len(presented), bench.parties
     found, left_out = [], 0
     connection = HTTPConnection("127.0.0.1", parties.service.port)
     tokens = _file(bench, "refusals", presented)

@@ -16,10 +16,12 @@ from typing import Any, NamedTuple
 import hiredis
 from argon2 import PasswordHasher
 
-from authsvc.core import issuing
+from authsvc.core import api_key, issuing
 from authsvc.core import token as tokens
+from authsvc.core.api_key import Contents
 from authsvc.core.client import Client
 from authsvc.core.record import Service
+from authsvc.core.session import Epochs
 from authsvc.core.token import Kind
 from authsvc.core.user import Credentials, User
 from authsvc.driver.connection import Connection
@@ -115,6 +117,11 @@ def fill_sessions(
     return _fill(stores, _sessions, jobs)
 
 
+def fill_keys(stores: Sequence[Store], count: int, by: Under, now: float) -> list[str]:
+    """Store users with one key each, which was used just now. Returns the keys."""
+    return _fill(stores, _keys, [(at, min(CHUNK, count - at), by, now) for at in range(0, count, CHUNK)])
+
+
 def fill_logins(store: Store, count: int, password_hash: str) -> None:
     """Register the users login00000, login00001 and so on, with one password for all."""
 
@@ -187,6 +194,27 @@ def _sessions(subs: list[str], by: Under, now: float, each: int, pairs: bool) ->
             session, pair = issuing.begin(handle, opening, now=now)
             await records.add(handle, session, now)
             made.append(f"{pair.access.text} {pair.refresh.text}" if pairs and pair.refresh else pair.access.text)
+        return packing.filled(made)
+
+    return asyncio.run(make())
+
+
+def _keys(start: int, count: int, by: Under, now: float) -> Filled:
+    async def make() -> Filled:
+        packing = Packing()
+        sessions = Sessions(packing, Turns(0))
+        client, service = load(Client, by.client), load(Service, by.service)
+        contents = Contents("nightly backup", SCOPE, client.audience, api_key.DEFAULT_LIFE_S)
+        made = []
+        for number in range(start, start + count):
+            user = _user(tokens.new_handle(), number, now).with_keys()
+            token = api_key.new_token("")
+            epochs = Epochs(user.key_epoch or 0, client.epoch, service.epoch)
+            key = api_key.begun(token.digest, contents, user.sub, client.client_id, epochs, now).touched(now)
+            # Not by a store, which would look whether the store's format allows users with keys.
+            await packing.call("SET", keys.user(user.sub), user.but(v=user.needs_format()).to_json())
+            await sessions.add_key(token.handle, key, now)
+            made.append(token.text)
         return packing.filled(made)
 
     return asyncio.run(make())

@@ -134,7 +134,7 @@ are those of a server at its limit. Each request authenticates its client by HTT
   {SUBSCRIBING} processes on both cores. Every half millisecond (in Node every millisecond) the bench looks whether they
   still accept the token. The
   time begins when the answer of `/revoke` has arrived at another process, and ends when the last subscriber refuses
-  the token. Each subscriber then asks the service and gets `inactive`.
+  the token. Each subscriber then asks the service and gets `inactive`. The last line does the same with keys.
 - **Row 14** goes through nginx, with one worker on the core of the load generator and the files of `deploy/nginx`.
   nginx asks `/verify` about each request, and then an application (a constant of nginx itself). The ceiling is the same
   nginx with a bare ASGI application in place of the service. It allows each request, with headers of the same size.

@@ -82,7 +82,7 @@ CACHED = {
     ("cached_node", ""): "Node",
     ("cached_go", ""): "Go",
 }
-REFUSED = {"refused": "Python", "refused_node": "Node", "refused_go": "Go"}
+REFUSED = {"refused": "Python", "refused_node": "Node", "refused_go": "Go", "refused_keys": "Python, keys"}
 
 
 def lines(results: Results) -> list[Line]:
