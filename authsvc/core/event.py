@@ -9,6 +9,7 @@ import msgspec
 from authsvc.core import token as tokens
 from authsvc.errors import InvalidRequest
 
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 # Why somebody did something, for people who read the trail.
 COMMENT: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,500}")
 
@@ -106,7 +107,7 @@ def ends(event: str) -> Ends | None:
 
 def check_comment(text: str) -> str:
     """Return a comment that is fit for the trail. Raises InvalidRequest: the trail holds no secret."""
-    if not COMMENT.fullmatch(text):
+    if not COMMENT.fullmatch(text) or _SURROGATE.search(text):
         raise InvalidRequest("comment: 1 to 500 characters in one line")
     if tokens.PREFIX.search(text):
         raise InvalidRequest("comment: holds a token or a part of one; the audit trail must not")
