@@ -37,7 +37,7 @@ from authsvc.errors import (
     NotFound,
     TooManyTokens,
 )
-from authsvc.flows import api_keys, bootstrap, issue, revoke, sessions, users
+from authsvc.flows import api_keys, bootstrap, issue, leaked, revoke, sessions, users
 from authsvc.flows.api_keys import Issued, Wanted
 from authsvc.flows.clients import Parties
 from authsvc.flows.deps import OPERATOR, Deps
@@ -415,11 +415,12 @@ class Sessions(RuleBasedStateMachine):
         assert not isinstance(self.run(look_up(self.deps, forged)), Active)
         self.refused(refresh(self.deps, HERE, self.client(one.client), forged), InvalidGrant)
         self.run(revoke.revoke_token(self.deps, OPERATOR, None, forged))
+        self.run(leaked.report(self.deps, HERE, [(forged, None)], limited=False))
 
     @precondition(lambda self: self.model.logins)
-    @rule(data=st.data(), exchanged=st.booleans())
-    def revoke_token(self, data: st.DataObject, exchanged: bool) -> None:
-        """exchanged: an exchanged token if there is one, which ends alone."""
+    @rule(data=st.data(), exchanged=st.booleans(), reported=st.booleans())
+    def revoke_token(self, data: st.DataObject, exchanged: bool, reported: bool) -> None:
+        """exchanged: an exchanged token if there is one, which ends alone. reported: as leaked."""
         now = self.clock()
         made = [made for one in self.model.logins for made in one.exchanged]
         if made and exchanged:
@@ -427,14 +428,20 @@ class Sessions(RuleBasedStateMachine):
                 made for one in self.model.logins for made in one.exchanged if made.token in one.live_exchanged(now)
             ]
             chosen = data.draw(st.sampled_from(live or made))
-            self.run(revoke.revoke_token(self.deps, OPERATOR, None, chosen.token))
+            self.run(self._ended(chosen.token, reported=reported))
             chosen.dead = True
             return
         one = data.draw(st.sampled_from(self.model.logins))
         presented = data.draw(st.sampled_from([*(token for token, _ in one.access), *one.refresh]))
-        self.run(revoke.revoke_token(self.deps, OPERATOR, None, presented))
+        self.run(self._ended(presented, reported=reported))
         if presented in one.owned():
             self.kill([one])
+
+    async def _ended(self, presented: str, *, reported: bool) -> None:
+        if reported:
+            await leaked.report(self.deps, HERE, [(presented, None)], limited=False)
+        else:
+            await revoke.revoke_token(self.deps, OPERATOR, None, presented)
 
     @precondition(lambda self: self.model.logins)
     @rule(data=st.data(), way=st.sampled_from(["id", "logout", "end one"]))
@@ -536,13 +543,15 @@ class Sessions(RuleBasedStateMachine):
         one.secrets.append((self.run(work).text, one.end))
 
     @precondition(lambda self: self.model.keys)
-    @rule(data=st.data(), way=st.sampled_from(["id", "text", "owner", "all"]))
+    @rule(data=st.data(), way=st.sampled_from(["id", "text", "leaked", "owner", "all"]))
     def revoke_key(self, data: st.DataObject, way: str) -> None:
         one = data.draw(st.sampled_from(self.model.keys))
         if way == "id":
             self.run(revoke.revoke_session(self.deps, OPERATOR, one.handle))
         elif way == "text":
             self.run(revoke.revoke_token(self.deps, OPERATOR, None, one.secrets[-1][0]))
+        elif way == "leaked":
+            self.run(leaked.report(self.deps, HERE, [(one.secrets[-1][0], None)], limited=False))
         elif way == "owner" and one.present and self.clock() < one.end:
             self.run(api_keys.revoke(self.deps, HERE, one.handle, sub=one.person.sub))
         elif way == "all" and self.model.people.get(one.person.name or FAR) is one.person:
@@ -551,6 +560,16 @@ class Sessions(RuleBasedStateMachine):
         else:
             return
         self.kill([one])
+
+    @precondition(lambda self: self.model.keys)
+    @rule(data=st.data())
+    def leak_a_former_text(self, data: st.DataObject) -> None:
+        """The text of a key from before its rotation ends alone."""
+        one = data.draw(st.sampled_from(self.model.keys))
+        if len(one.secrets) > 1:
+            former, _ = one.secrets[-2]
+            self.run(leaked.report(self.deps, HERE, [(former, None)], limited=False))
+            one.secrets[-2] = former, self.clock()
 
     # Cut-offs.
 
