@@ -117,7 +117,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/leaked", "leaked.report", "Report leaked tokens", "tokens",
           about="Ends what is alive of them: the session of `tok_` and `ref_`, the key, the login in progress of "
                 "`aut_`, the code `rst_`, the trust of the device of `dev_`. The answer and its time are the same "
-                "whatever the tokens were. It comes after half a second, once the ends are durable. Each address may "
+                "whatever the tokens were. It comes after a second, once the ends are durable. Each address may "
                 "report 60 times in five minutes.",
           takes=leaks.LeakReport, gives=leaks.Accepted, status=202, errors=(e.TooManyAttempts,)),
     Route("POST", "/leaked/github", "leaked.report_of_github", "Report leaked tokens: GitHub's secret scanning",
