@@ -1,5 +1,6 @@
 """The first admin who is a person: an invitation that the start prints, and what accepts it."""
 
+from contextlib import suppress
 from typing import Final
 
 from authsvc.core import token as tokens
@@ -7,7 +8,7 @@ from authsvc.core.client import Client
 from authsvc.core.token import Kind, Token
 from authsvc.core.user import ADMIN_ROLE, ResetCode, User
 from authsvc.core.username import normalise
-from authsvc.errors import InvalidGrant, UsernameTaken
+from authsvc.errors import AuthError, InvalidGrant, StoreUnavailable, UsernameTaken
 from authsvc.flows import users
 from authsvc.flows.deps import Caller, Deps
 from authsvc.flows.password import check_policy
@@ -47,25 +48,33 @@ async def is_open(deps: Deps, presented: str) -> bool:
 async def accept(deps: Deps, caller: Caller, presented: str, *, username: str, password: str) -> User:
     """Make the first admin. The invitation is spent before, so that it makes one user at most.
 
-    Raises InvalidGrant; and before it is spent WeakPassword, InvalidRequest and UsernameTaken.
+    If no user was made, the invitation is good again. Raises InvalidGrant, WeakPassword, InvalidRequest, UsernameTaken,
+    Overloaded.
     """
-    code = await _open_code(deps, presented)
-    if code is None:
+    opened = await _open_code(deps, presented)
+    if opened is None:
         raise InvalidGrant(_NOT_OPEN)
+    code, record = opened
     check_policy(deps, password, username)
     if await deps.store.users.find_by_name(normalise(username)) is not None:
         raise UsernameTaken("another account has this name")
     if not await deps.store.codes.delete(code.handle):
         raise InvalidGrant(_NOT_OPEN)
-    user, _ = await users.create(deps, caller, username=username, password=password, roles=(ADMIN_ROLE,))
+    try:
+        user, _ = await users.create(deps, caller, username=username, password=password, roles=(ADMIN_ROLE,))
+    except AuthError:
+        with suppress(StoreUnavailable):
+            await deps.store.codes.create(code.handle, record)
+        raise
     return user
 
 
-async def _open_code(deps: Deps, presented: str) -> Token | None:
+async def _open_code(deps: Deps, presented: str) -> tuple[Token, ResetCode] | None:
+    """The code of an invitation, and its record; None if it makes nobody an admin."""
     code = tokens.parse(presented, Kind.RESET)
     if code is None:
         return None
     record = await deps.store.codes.find(code.handle)
     if record is None or record.sub != _NOBODY_YET or not tokens.is_same_digest(record.digest, code.digest):
         return None
-    return None if deps.clock() >= record.until or await has_admin(deps) else code
+    return None if deps.clock() >= record.until or await has_admin(deps) else (code, record)
