@@ -26,7 +26,7 @@ WORD = "acme"
 
 def program(name: str) -> str:
     """The path of a scanner: on the PATH, or where tools/install_scanners.sh puts it."""
-    beside = os.environ.get("AUTHSVC_SCANNERS", str(Path.home() / ".cache" / "authsvc-scanners"))
+    beside = os.environ.get("SCANNERS", str(Path.home() / ".cache" / "authsvc-scanners"))
     found = shutil.which(name, path=f"{os.environ['PATH']}:{beside}")
     if found is None:
         pytest.skip(f"{name} is not installed: tools/install_scanners.sh builds gitleaks")
