@@ -21,6 +21,7 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_one_screen_about_a_running_service(started: Cli, tmp_path: Path) -> None:
     """It is ready where it listens; the store, the live sessions, what `check` finds and the last events are there."""
     started.user("ada")

@@ -276,6 +276,7 @@ def named(started: Cli) -> Cli:
     return started
 
 
+@pytest.mark.slow
 def test_bash_completes_names(named: Cli, tmp_path: Path) -> None:
     """Names of users and clients from the store. A name in which a shell could see a command is not offered."""
     for typed, offered in NAMES.items():

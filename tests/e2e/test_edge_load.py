@@ -26,6 +26,7 @@ def cpu_s(pid: int) -> float:
     return (int(user) + int(system)) / 100
 
 
+@pytest.mark.slow
 def test_requests_beyond_the_limit(new_server: NewServer) -> None:
     """With as many in progress as allowed, another one is 503 at once, and the connection stays good.
 

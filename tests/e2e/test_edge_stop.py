@@ -71,7 +71,8 @@ def test_sigterm_answers_what_crosses_with_it(new_server: NewServer, workers: st
     assert "Traceback" not in server.log
 
 
-@pytest.mark.parametrize("workers", [slow("1"), "2"])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigterm_is_bounded(new_server: NewServer, workers: str) -> None:
     """The server ends in time with a hanging store, an unfinished request and a client that takes no answer."""
     server = new_server(AUTHSVC_WORKERS=workers).start()
@@ -130,7 +131,8 @@ def test_one_that_dies_while_it_is_asked_is_replaced(new_server: NewServer) -> N
     until(lambda: len(workers_of(server)) == 2 and victim not in workers_of(server), 2)
 
 
-@pytest.mark.parametrize("times", [1, slow(2)])
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
 def test_sighup_loses_no_request(new_server: NewServer, times: int) -> None:
     """Every POST over connections that stay open is answered while all workers are replaced."""
     server = new_server(AUTHSVC_WORKERS="2").start()
@@ -196,6 +198,7 @@ def test_sighup_reads_the_files_of_settings_again(new_server: NewServer, tmp_pat
     assert told() == "https://new.example"
 
 
+@pytest.mark.slow
 def test_a_password_from_a_file_is_in_no_environment(new_server: NewServer, tmp_path: Path) -> None:
     """A value from a setting's file is in no process's environment or arguments, which others may read."""
     with topologies.standalone(tmp_path, password="s3cret") as store:

@@ -169,7 +169,8 @@ def test_a_refresh_shows_at_once_and_its_grace_ends_in_time(fleet: Fleet) -> Non
                 assert all(question.is_answered(answer, wanted) for answer in answers), answers
 
 
-@pytest.mark.parametrize("record", [record if record == "user" else slow(record) for record in RECORDS])
+@pytest.mark.slow
+@pytest.mark.parametrize("record", RECORDS)
 def test_each_of_the_five_records_matters(record: str, tmp_path: Path) -> None:
     """A worker that does not compare one of the records gives a stale answer to `/introspect` on every connection."""
     package = Variation(not_compared(record)).package(tmp_path)

@@ -62,6 +62,7 @@ def test_the_port_is_another(served: tuple[Server, str]) -> None:
     assert "authsvc_" in httpx.get(url, headers={"Accept": "application/openmetrics-text"}).text
 
 
+@pytest.mark.slow
 def test_a_killed_worker_takes_no_count_along(new_server: Serve) -> None:
     """After kill -9 of a worker no counter has fallen, and the restart is counted; SIGHUP is none, loses nothing."""
     port = free_port()

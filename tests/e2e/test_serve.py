@@ -64,7 +64,7 @@ def test_a_second_start_keeps_everything_and_prints_no_secret(server: Server) ->
 
 @pytest.mark.parametrize(
     ("number", "workers"),
-    [(signal.SIGTERM, "1"), (signal.SIGINT, "2"), slow(signal.SIGTERM, "2"), slow(signal.SIGINT, "1")],
+    [(signal.SIGTERM, "1"), slow(signal.SIGINT, "2"), slow(signal.SIGTERM, "2"), slow(signal.SIGINT, "1")],
 )
 def test_a_signal_ends_server_and_valkey(new_server: NewServer, number: int, workers: str) -> None:
     """Sent to the whole process group, as by Ctrl-C: both end cleanly, nothing is left running or listening."""

@@ -174,6 +174,7 @@ async def ask_a_thousand_times(service: Service, connections: list[Connection]) 
     return [token[16:].encode(), client[1][16:].encode(), basic(*client)[6:]]
 
 
+@pytest.mark.slow
 async def test_no_secret_stays_in_memory(service: Service) -> None:
     """After a thousand requests on open connections no clear token and no clear secret is in the worker's heap."""
     await service.user()

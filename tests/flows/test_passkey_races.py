@@ -76,6 +76,7 @@ async def test_one_answer_counts_once(workers: list[World], synced: bool) -> Non
         assert {type(one) for one in found if not isinstance(one, refused)} == set()
 
 
+@pytest.mark.slow
 async def test_the_control_without_the_swap(workers: list[World], monkeypatch: pytest.MonkeyPatch) -> None:
     """Without compare-and-swap one answer counts many times, so the test above can fail."""
     _, device = await prepared(workers[0], workers[1], 0)

@@ -84,6 +84,7 @@ async def test_a_stream_ends_with_its_session(world: World, api: httpx.Client, h
         assert (await http.get("/ticks", headers=bearer(token))).status_code == 401
 
 
+@pytest.mark.slow
 async def test_an_outage_is_no_logout(world: World, api: httpx.Client) -> None:
     """When the service can't tell any more, the WebSocket is closed with code 1013 (try again later)."""
     world.user()

@@ -35,6 +35,7 @@ def remembered(number: int, answer_bytes: int = ANSWER_BYTES) -> Remembered:
     return made
 
 
+@pytest.mark.slow
 def test_an_answer_takes_what_is_counted() -> None:
     """A remembered answer about a usual login takes less than 1.5 KB, and less than the memory counts for it."""
     number = 5_000
