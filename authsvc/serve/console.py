@@ -41,7 +41,7 @@ def _opened(host: str, port: int, *, by_default: bool) -> socket.socket | None:
     if find_spec("jinja2") is None:
         if by_default:
             return None
-        raise StartupError("AUTHSVC_CONSOLE_PORT needs the extra pages: pip install 'authsvc[pages]'")
+        raise StartupError("AUTHSVC_CONSOLE_PORT takes the extra pages: jinja2 is not installed")
     try:
         return listen(host, port, CONSOLE_PORT)
     except StartupError as error:
