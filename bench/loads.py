@@ -62,6 +62,7 @@ class Packing(Connection):
 
     def __init__(self) -> None:
         self.packed: list[bytes] = []
+        self.clustered = False
 
     async def batch(self, commands: Sequence[Command]) -> list[Any]:
         for command in commands:

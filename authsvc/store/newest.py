@@ -20,12 +20,14 @@ MOST = 10_000
 # ARGV: the most entries, the latest end of these sessions in ms, and then times of logins and handles by turns. The
 # index expires with the last session that was entered. Entries beyond the newest ones go.
 _ENTER = b"""
-local key, most, ends = KEYS[1], tonumber(ARGV[1]), ARGV[2]
-redis.call('ZADD', key, unpack(ARGV, 3))
-redis.call('PEXPIREAT', key, ends, 'NX')
-redis.call('PEXPIREAT', key, ends, 'GT')
-local over = redis.call('ZCARD', key) - most
-if over > 0 then redis.call('ZREM', key, unpack(redis.call('ZRANGE', key, 0, over - 1))) end
+local most, ends = tonumber(ARGV[1]), ARGV[2]
+for _, key in ipairs(KEYS) do
+  redis.call('ZADD', key, unpack(ARGV, 3))
+  redis.call('PEXPIREAT', key, ends, 'NX')
+  redis.call('PEXPIREAT', key, ends, 'GT')
+  local over = redis.call('ZCARD', key) - most
+  if over > 0 then redis.call('ZREM', key, unpack(redis.call('ZRANGE', key, 0, over - 1))) end
+end
 return 0
 """
 
@@ -73,7 +75,7 @@ class Newest:
         for handle, session in sessions.items():
             for key in (keys.newest(), keys.newest(session.client_id)):
                 by_key.setdefault(key, []).append((handle, session))
-        await self._connection.batch([_entering(key, listed) for key, listed in by_key.items()])
+        await self._connection.batch([_entering((key,), listed) for key, listed in by_key.items()])
 
     async def read(
         self, client_id: str | None, *, since_ms: int, after: Cursor | None, limit: int
@@ -97,10 +99,11 @@ class Newest:
         return [handle.decode() for handle in found]
 
 
-def beside(handle: str, session: Session) -> Sequence[Command]:
-    """The commands that enter a new session. Their keys are in different slots."""
+def beside(handle: str, session: Session, *, apart: bool) -> Sequence[Command]:
+    """The commands that enter a new session. apart: on a Cluster the two keys are in different slots."""
     names = keys.newest(), keys.newest(session.client_id)
-    return [_entering(name, [(handle, session)]) for name in names]
+    listed = [(handle, session)]
+    return [_entering((name,), listed) for name in names] if apart else [_entering(names, listed)]
 
 
 def leaving(client_id: str, handles: Sequence[str]) -> Sequence[Command]:
@@ -108,7 +111,7 @@ def leaving(client_id: str, handles: Sequence[str]) -> Sequence[Command]:
     return [("ZREM", name, *handles) for name in (keys.newest(), keys.newest(client_id))]
 
 
-def _entering(key: str, listed: Sequence[tuple[str, Session]]) -> Command:
+def _entering(names: Sequence[str], listed: Sequence[tuple[str, Session]]) -> Command:
     ends_ms = max(session.end for _, session in listed) * 1000
     words = [word for handle, session in listed for word in (session.created_ms, handle)]
-    return ("EVAL", _ENTER, 1, key, MOST, ends_ms, *words)
+    return ("EVAL", _ENTER, len(names), *names, MOST, ends_ms, *words)

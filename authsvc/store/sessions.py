@@ -41,7 +41,9 @@ class Sessions(Records[Session]):
         Returns how many of the user's sessions are listed now, an upper bound of those alive.
         """
         began: Command = ("SET", keys.last_login(session.sub), session.created_ms // 1000, "EX", LAST_LOGIN_S)
-        return await self._add(handle, session, now, [began], newest.beside(handle, session))
+        return await self._add(
+            handle, session, now, [began], newest.beside(handle, session, apart=self._connection.clustered)
+        )
 
     async def add_key(self, handle: str, session: Session, now: float) -> int | None:
         """Store a new key and list it among the user's keys; None if the handle is taken.
