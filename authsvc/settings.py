@@ -46,8 +46,10 @@ PREFIX = "AUTHSVC_"
 _MOST_BYTES = 64 * 1024
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ONE_ROLE = "must be one role: 1 to 64 of A-Z a-z 0-9 . _ : / -"
+_A_HOST = "must be an address, or the name of a host; 0.0.0.0 for all addresses of this machine"
 _PATTERNS = {
-    "host": "must be an address, or the name of a host; 0.0.0.0 for all addresses of this machine",
+    "host": _A_HOST,
+    "console_host": _A_HOST,
     "redis_url": "must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, "
     "the last two also as rediss+…",
     "issuer": "must be a whole URL with its scheme, such as https://auth.example.org",

@@ -9,6 +9,7 @@ missing until the next start fills the index, or stay. So every reader looks at 
 on the index.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -16,8 +17,10 @@ from authsvc.core.user import User
 from authsvc.core.username import normalise
 from authsvc.driver.connection import Connection
 from authsvc.driver.scripts import Command
-from authsvc.errors import InvalidRequest
+from authsvc.errors import InvalidRequest, StoreUnavailable
 from authsvc.store import keys
+
+log = logging.getLogger(__name__)
 
 KINDS = NAMED, NAMELESS, BY_SUB, SUSPENDED = "a", "b", "c", "d"
 _END = "\0"
@@ -77,8 +80,14 @@ class Directory:
         await self._connection.batch(entering(users))
 
     async def move(self, before: User, after: User) -> None:
-        """Enter a user who was changed, and remove the entries that do not fit any more."""
-        await self._connection.batch([*removing(entries_of(before) - entries_of(after)), *entering([after])])
+        """Enter a user who was changed, and remove the entries that do not fit any more.
+
+        The record is written already. So a store that refuses this, such as a full one, makes no error of the change.
+        """
+        try:
+            await self._connection.batch([*removing(entries_of(before) - entries_of(after)), *entering([after])])
+        except StoreUnavailable as error:
+            log.info("%s: not done: %s", f"move {after.sub} in the index of users", error)
 
     async def leave(self, entries: Iterable[str]) -> None:
         """Remove entries whose users are gone."""

@@ -23,7 +23,7 @@ def settings() -> Settings:
 
 async def call(service: Service, route: Route, headers: dict[str, str]) -> httpx.Response:
     body = NEW_PASSWORD if route.path == "/password" else None
-    path = route.path.format(session_id="unknown")
+    path = route.path.format(session_id="unknown", key_id="unknown")
     return await service.http.request(route.method, path, json=body, headers={"Origin": ISSUER} | headers)
 
 

@@ -90,7 +90,8 @@ async def test_nothing_in_it_opens_anything(robbed: Service, valkey: "redis.Redi
         return answer
 
     for text in loot.of_kind(Kind.ACCESS):
-        assert (await answers("GET", "/me", headers=bearer(text))).status_code == 401, text
+        # A text that is no bearer token is malformed, such as a part of a URL in the audit trail.
+        assert (await answers("GET", "/me", headers=bearer(text))).status_code in {400, 401}, text
     for text in loot.of_kind(Kind.REFRESH):
         assert (await robbed.refresh(text)).status_code == 400, text
     for text in loot.of_kind(Kind.LOGIN):
