@@ -18,6 +18,7 @@ Turns an opaque token into *who is this, right now?*
 - A request that breaks HTTP/1.1 gets 400 `invalid_request`, and the service closes the connection.
 - A body has at most 64 KiB, and a form 20 KiB. In JSON, the service refuses unlisted fields and repeated keys. In
   forms, it ignores unlisted fields, takes empty fields as absent and refuses repeated fields (RFC 6749 section 3.2).
+  An empty parameter of a query counts as absent, too.
 - Parameters in a path are percent-encoded. Encode a slash in a subject too (`%2F`).
 - A call with the session cookie has to come from this origin or an allowed one, unless it is a GET: `Sec-Fetch-Site`
   or `Origin` has to say so. Two session cookies, or a cookie and a bearer token, are refused.

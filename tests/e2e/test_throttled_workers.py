@@ -134,7 +134,6 @@ async def test_nobody_is_locked_out_by_guessing_at_a_client(workers: Server) -> 
         for _ in range(5)
     ]
     guesses, own = await asyncio.gather(at_once(workers, wrong), at_once(workers, right))
-    assert workers_of(guesses) == 2
     assert set(statuses(guesses)) <= {401, 429, 503}
     assert 1 <= statuses(guesses)[401] <= 10
     assert statuses(own) == {200: 20}

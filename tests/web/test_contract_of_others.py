@@ -54,4 +54,11 @@ def test_as_a_user(case: "Case[Any]", running: Running) -> None:
 def test_what_the_contract_forbids_is_refused(case: "Case[Any]", running: Running) -> None:
     """A request that breaks the contract's schemas is refused."""
     answer = running.send(case, as_admin=True)
-    case.validate_response(answer, checks=checks_for(case, negative_data_rejection))
+    more = [] if _leaves_out(case) else [negative_data_rejection]
+    case.validate_response(answer, checks=checks_for(case, *more))
+
+
+def _leaves_out(case: "Case[Any]") -> bool:
+    """Whether a field of a form or of the query is empty, which counts as absent. No schema can say that."""
+    is_form = case.media_type == "application/x-www-form-urlencoded" and isinstance(case.body, dict)
+    return "" in (*(case.query or {}).values(), *(case.body.values() if is_form else ()))
