@@ -1,6 +1,7 @@
 """The connection of lookups: a server that says nothing while it is reached, and many callers at once."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,11 @@ async def test_a_server_that_says_nothing_at_first(tmp_path: Path) -> None:
                 await asyncio.sleep(0.05)
         await reader.close()
         await connection.close()
+        between.close()
         for writer in accepted:
             writer.close()
-        between.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 async def _pass_on(source: asyncio.StreamReader, target: Any) -> None:
