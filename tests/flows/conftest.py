@@ -1,22 +1,28 @@
 """The flows without the web around them: shorthands, and a count of what they ask of the hasher."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from authsvc.composition import open_deps
 from authsvc.core.client import BUILT_IN, Client
 from authsvc.core.event import Entry
 from authsvc.core.record import Service
 from authsvc.core.session import Active, Inactive
 from authsvc.core.user import User
+from authsvc.errors import AuthError, NotFound
 from authsvc.flows import clients, users
 from authsvc.flows.deps import OPERATOR, Caller, Deps
 from authsvc.flows.grants import Grant
 from authsvc.flows.introspect import note_use
 from authsvc.flows.login import login
 from authsvc.flows.refresh import refresh
-from tests.conftest import PASSWORD, verdict_on
+from authsvc.settings import Settings
+from authsvc.store.encoding import load
+from authsvc.store.records import Records
+from tests.conftest import PASSWORD, PATIENT, Clock, verdict_on
 
 HERE = Caller(ip="192.0.2.1", user_agent="a test", request_id="r-1")
 
@@ -107,6 +113,40 @@ async def world_of(deps: Deps) -> World:
 @pytest.fixture
 async def world(deps: Deps) -> World:
     return await world_of(deps)
+
+
+@pytest.fixture
+async def workers(world: World, valkey_url: str, settings: Settings, clock: Clock) -> AsyncIterator[list[World]]:
+    """Three workers of the service over one store, each with connections of its own."""
+    async with (
+        open_deps(settings, valkey_url, clock, timeouts=PATIENT) as second,
+        open_deps(settings, valkey_url, clock, timeouts=PATIENT) as third,
+    ):
+        yield [world, await world_of(second), await world_of(third)]
+
+
+async def caught(work: Awaitable[Any]) -> Any:
+    """What the work returns, or the refusal that it raises."""
+    try:
+        return await work
+    except AuthError as error:
+        return error
+
+
+def without_swap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write records without comparing: what two callers read before the first one writes is used twice."""
+
+    async def blind(self: Any, id_: str, decide: Callable[[Any], Any], **_: Any) -> Any:
+        raw = await self._connection.call("GET", self.key(id_))
+        if raw is None:
+            raise NotFound("no such record")
+        old = load(self._model, raw)
+        new, decided = decide(old)
+        if new is not old:
+            await self._connection.call("SET", self.key(id_), new.to_json(), "PXAT", (new.expires_at() or 2**40) * 1000)
+        return new, decided
+
+    monkeypatch.setattr(Records, "step", blind)
 
 
 @dataclass

@@ -2,43 +2,30 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from authsvc.composition import open_deps
 from authsvc.core import exchange as exchanges
 from authsvc.core import issuing
 from authsvc.core import session as sessions
 from authsvc.core.client import Client
 from authsvc.core.exchanged import MOST
-from authsvc.errors import AuthError, InvalidRequest, TooManyChanges, TooManyTokens
+from authsvc.errors import InvalidRequest, TooManyChanges, TooManyTokens
 from authsvc.flows import clients, revoke, step_up, steps
 from authsvc.flows.clients import Parties
 from authsvc.flows.deps import OPERATOR
 from authsvc.flows.exchange import exchange
 from authsvc.flows.grants import Grant
-from authsvc.settings import Settings
-from tests.conftest import PASSWORD, PATIENT, Clock
-from tests.flows.conftest import HERE, World, world_of
+from tests.conftest import PASSWORD, Clock
+from tests.flows.conftest import HERE, World, caught, without_swap
 from tests.flows.test_races import ACTS, Case, Pausing
-from tests.flows.test_step_races import without_swap
 
 ROUNDS = 100
 AT_ONCE = 50
 AUDIENCES = tuple(f"server{n}" for n in range(20))
-
-
-@pytest.fixture
-async def workers(world: World, valkey_url: str, settings: Settings, clock: Clock) -> AsyncIterator[list[World]]:
-    """Three workers of the service over one store, each with connections of its own."""
-    async with (
-        open_deps(settings, valkey_url, clock, timeouts=PATIENT) as second,
-        open_deps(settings, valkey_url, clock, timeouts=PATIENT) as third,
-    ):
-        yield [world, await world_of(second), await world_of(third)]
 
 
 @dataclass
@@ -106,13 +93,6 @@ ALL_ACTS: dict[str, Act] = {name: of_case(act) for name, act in ACTS.items()} | 
     "delete the exchanging client": delete_exchanger,
     "step up": prove_again,
 }
-
-
-async def caught(work: Awaitable[Any]) -> Any:
-    try:
-        return await work
-    except AuthError as error:
-        return error
 
 
 def pausing(world: World, patch: pytest.MonkeyPatch, at: int) -> Pausing:

@@ -2,12 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from authsvc.composition import open_deps
 from authsvc.core.session import Active
 from authsvc.errors import AuthError, InvalidToken, NotFound
 from authsvc.flows import api_keys, revoke, sessions
@@ -15,25 +13,13 @@ from authsvc.flows.api_keys import Issued, Wanted
 from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.flows.introspect import look_up
 from authsvc.settings import Settings
-from authsvc.store.encoding import load
-from authsvc.store.records import Records
-from tests.conftest import CHEAP, PATIENT, Clock
-from tests.flows.conftest import HERE, World, world_of
+from tests.conftest import CHEAP, Clock
+from tests.flows.conftest import HERE, World, caught, without_swap
 from tests.flows.test_races import ACTS, SPARING, Act, Case, Pausing
 
 # Rounds at random moments. They add to the tests that go through all interleavings of two acts one by one.
 ROUNDS = 100
 DAY = 86400
-
-
-@pytest.fixture
-async def workers(world: World, valkey_url: str, settings: Settings, clock: Clock) -> AsyncIterator[list[World]]:
-    """Three workers of the service over one store, each with connections of its own."""
-    async with (
-        open_deps(settings, valkey_url, clock, timeouts=PATIENT) as second,
-        open_deps(settings, valkey_url, clock, timeouts=PATIENT) as third,
-    ):
-        yield [world, await world_of(second), await world_of(third)]
 
 
 @pytest.fixture
@@ -43,13 +29,6 @@ def settings() -> Settings:
 
 async def is_active(world: World, text: str) -> bool:
     return isinstance(await look_up(world.deps, text), Active)
-
-
-async def caught(work: Awaitable[Any]) -> Any:
-    try:
-        return await work
-    except AuthError as error:
-        return error
 
 
 class PausingAtEach(Pausing):
@@ -164,22 +143,6 @@ async def test_rotating_a_key_while_it_is_revoked(workers: list[World], clock: C
     found = await rotated_meanwhile(workers, clock, end)
     assert len(found) >= 3, "the calls were not counted"
     assert not any(found)
-
-
-def without_swap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write records without comparing."""
-
-    async def blind(self: Any, id_: str, decide: Callable[[Any], Any], **_: Any) -> Any:
-        raw = await self._connection.call("GET", self.key(id_))
-        if raw is None:
-            raise NotFound("no such record")
-        old = load(self._model, raw)
-        new, decided = decide(old)
-        if new is not old:
-            await self._connection.call("SET", self.key(id_), new.to_json(), "PXAT", (new.expires_at() or 2**40) * 1000)
-        return new, decided
-
-    monkeypatch.setattr(Records, "step", blind)
 
 
 async def test_the_control_without_the_swap(

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from authsvc.composition import open_deps
 from authsvc.core import token as tokens
 from authsvc.core.client import BUILT_IN
 from authsvc.core.session import Session
@@ -20,11 +19,10 @@ from authsvc.flows.grants import Grant
 from authsvc.flows.introspect import introspect
 from authsvc.flows.password import new_reset_code, reset_password
 from authsvc.flows.steps import Completed
-from authsvc.settings import Settings
 from authsvc.store import keys
 from authsvc.store.leaks import End, Held, Leaks
-from tests.conftest import PATIENT, Clock
-from tests.flows.conftest import HERE, World, world_of
+from tests.conftest import Clock
+from tests.flows.conftest import HERE, World, caught
 from tests.flows.test_races import Pausing, settled
 from tests.flows.test_steps import by_code, enrolled, first_step
 
@@ -32,25 +30,8 @@ ROUNDS = 100
 NEW = "seven quiet herons wading"
 
 
-@pytest.fixture
-async def workers(world: World, valkey_url: str, settings: Settings, clock: Clock) -> AsyncIterator[list[World]]:
-    """Three workers of the service over one store, each with connections of its own."""
-    async with (
-        open_deps(settings, valkey_url, clock, timeouts=PATIENT) as second,
-        open_deps(settings, valkey_url, clock, timeouts=PATIENT) as third,
-    ):
-        yield [world, await world_of(second), await world_of(third)]
-
-
 async def report(world: World, *texts: str | None) -> None:
     assert await leaked.report(world.deps, HERE, [(text or "", None) for text in texts], limited=False)
-
-
-async def outcome(work: Awaitable[Any]) -> Any:
-    try:
-        return await work
-    except AuthError as error:
-        return error
 
 
 async def held_up_anywhere(
@@ -61,7 +42,7 @@ async def held_up_anywhere(
     while True:
         with pytest.MonkeyPatch.context() as patch:
             pause = Pausing(held.deps, patch, at)
-            act = asyncio.create_task(outcome(begin()))
+            act = asyncio.create_task(caught(begin()))
             if not await pause.held_up(act):
                 break
             await between()

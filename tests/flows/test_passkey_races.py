@@ -15,12 +15,10 @@ from authsvc.flows.steps import Completed
 from authsvc.settings import Settings
 from tests.authenticators import Authenticator, parts
 from tests.conftest import APP_SCOPE, CHEAP, Clock
-from tests.flows.conftest import HERE, World
+from tests.flows.conftest import HERE, World, caught, without_swap
 from tests.flows.test_races import Case, Pausing
-from tests.flows.test_step_races import ALL_ACTS, ROUNDS, USES, caught, touched, without_swap, workers
+from tests.flows.test_step_races import ALL_ACTS, ROUNDS, USES, touched
 from tests.flows.test_steps import first_step
-
-__all__ = ["workers"]  # a fixture
 
 ASKED = Asked("", None, cookie=False)
 # After these a login that begins later finds no passkey, or no user who may log in.

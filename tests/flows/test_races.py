@@ -3,12 +3,11 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from authsvc.composition import open_deps
 from authsvc.core.client import Client
 from authsvc.errors import AuthError, InvalidCredentials, InvalidGrant, InvalidToken
 from authsvc.flows import issue, revoke, sessions, users
@@ -16,23 +15,13 @@ from authsvc.flows.deps import OPERATOR, Caller, Deps
 from authsvc.flows.grants import Grant
 from authsvc.flows.password import change_password, new_reset_code, reset_password
 from authsvc.settings import Settings
-from tests.conftest import CHEAP, PASSWORD, PATIENT, Clock
-from tests.flows.conftest import HERE, World, world_of
+from tests.conftest import CHEAP, PASSWORD, Clock
+from tests.flows.conftest import HERE, World
 
 NEW = "seven quiet herons wading"
 PRESENTERS = 50
 # Rounds at random moments. They add to the tests below that go through all interleavings of two acts one by one.
 ROUNDS = 40
-
-
-@pytest.fixture
-async def workers(world: World, valkey_url: str, settings: Settings, clock: Clock) -> AsyncIterator[list[World]]:
-    """Three workers of the service over one store, each with connections of its own."""
-    async with (
-        open_deps(settings, valkey_url, clock, timeouts=PATIENT) as second,
-        open_deps(settings, valkey_url, clock, timeouts=PATIENT) as third,
-    ):
-        yield [world, await world_of(second), await world_of(third)]
 
 
 async def present(workers: list[World], token: str | None) -> list[Any]:

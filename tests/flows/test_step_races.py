@@ -2,12 +2,11 @@
 
 import asyncio
 from base64 import b32decode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from authsvc.composition import open_deps
 from authsvc.core import totp as codes
 from authsvc.core.factors import Account, Factors
 from authsvc.errors import (
@@ -24,10 +23,8 @@ from authsvc.flows.deps import OPERATOR
 from authsvc.flows.grants import Grant
 from authsvc.flows.steps import Completed
 from authsvc.settings import Settings
-from authsvc.store.encoding import load
-from authsvc.store.records import Records
-from tests.conftest import APP_SCOPE, CHEAP, PATIENT, Clock
-from tests.flows.conftest import HERE, World, world_of
+from tests.conftest import APP_SCOPE, CHEAP, Clock
+from tests.flows.conftest import HERE, World, caught, without_swap
 from tests.flows.test_races import ACTS, Case, Pausing
 from tests.flows.test_steps import Phone, by_code, by_recovery, enrolled, first_step
 
@@ -39,16 +36,6 @@ ROUNDS = 5
 def settings() -> Settings:
     # All answers of a round are looked at, so that the swap decides and not the rate limit.
     return Settings(**CHEAP, app_scope=APP_SCOPE, limit_per_factor=100)
-
-
-@pytest.fixture
-async def workers(world: World, valkey_url: str, settings: Settings, clock: Clock) -> AsyncIterator[list[World]]:
-    """Three workers of the service over one store, each with connections of its own."""
-    async with (
-        open_deps(settings, valkey_url, clock, timeouts=PATIENT) as second,
-        open_deps(settings, valkey_url, clock, timeouts=PATIENT) as third,
-    ):
-        yield [world, await world_of(second), await world_of(third)]
 
 
 async def proofs(workers: list[World], sub: str, make: Callable[[World], steps.Prove]) -> list[Any]:
@@ -89,20 +76,6 @@ async def test_one_recovery_code_counts_once(workers: list[World], clock: Clock)
     phone = await enrolled(workers[0], clock)
     for code in phone.recovery_codes[:ROUNDS]:
         assert right(await proofs(workers, phone.user.sub, by_paper(code))) == 1
-
-
-def without_swap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write records without comparing: what two callers read before the first one writes is used twice."""
-
-    async def blind(self: Any, id_: str, decide: Callable[[Any], Any], **_: Any) -> Any:
-        raw = await self._connection.call("GET", self.key(id_))
-        old = load(self._model, raw)
-        new, decided = decide(old)
-        if new is not old:
-            await self._connection.call("SET", self.key(id_), new.to_json())
-        return new, decided
-
-    monkeypatch.setattr(Records, "step", blind)
 
 
 async def test_the_control_without_the_swap(
@@ -169,13 +142,6 @@ async def prepared(workers: list[World], clock: Clock, at: int) -> tuple[Case, P
         grants.append(done.grant)
     case.victim, case.actor = grants
     return case, phone
-
-
-async def caught(work: Awaitable[Any]) -> Any:
-    try:
-        return await work
-    except AuthError as error:
-        return error
 
 
 @pytest.mark.parametrize("what", [*ALL_ACTS, "remove the factor"])
