@@ -1,25 +1,14 @@
 """Filling the indexes at the start, in the background: of admins, of users, and of the newest sessions."""
 
 import asyncio
-from typing import Protocol
 
 from authsvc.errors import StoreUnavailable
 from authsvc.flows.deps import Deps
-from authsvc.store.lease import Lease
+from authsvc.store.filled import Filled
 
 # How often a worker looks whether an index is filled, and how long it pauses between two steps of filling it.
 LOOK_AGAIN_S = 2.0
 PAUSE_S = 0.01
-
-
-class Index(Protocol):
-    """An index that a walk over all keys fills."""
-
-    lease: Lease
-
-    async def filled_at(self) -> float | None: ...
-
-    async def fill(self, now: float, *, pause_s: float = 0) -> None: ...
 
 
 async def fill_admins(deps: Deps) -> None:
@@ -32,7 +21,7 @@ async def fill_lists(deps: Deps) -> None:
     await _fill(deps, deps.store.indexes)
 
 
-async def _fill(deps: Deps, index: Index) -> None:
+async def _fill(deps: Deps, index: Filled) -> None:
     """Fill an index, unless another worker does so from now on.
 
     Every start fills it again: workers of an older version, which do not know the index, may have left out entries.

@@ -5,7 +5,6 @@ that the record gives none. So every reader looks at the records too. A missing 
 needs another admin, never allow one.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from authsvc.core.client import Client
@@ -15,23 +14,20 @@ from authsvc.errors import StoreUnavailable
 from authsvc.store import keys
 from authsvc.store.admin_entries import drop, enter
 from authsvc.store.encoding import load
-from authsvc.store.lease import Lease
+from authsvc.store.filled import Filled
 
 Admin = User | Client
 
 PAGE = 100
-# How many keys one step of the filling looks at. Each step extends the lease.
-STEP = 1000
 # The names of users and clients. One pattern for both halves the time of the walk.
 _NAMES = "[cu][ls][ei][er]*"
 
 
-class Admins:
+class Admins(Filled):
     """`admins:index`: `user:<sub>` and `client:<client_id>`, each with the time at which it was entered."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.lease = Lease(connection, keys.ADMINS_FILLING)
+        super().__init__(connection, names=_NAMES, filled=keys.ADMINS_FILLED, filling=keys.ADMINS_FILLING)
 
     async def pages(self) -> AsyncIterator[list[Admin]]:
         """The records of all entries that give power, the newest entries first. Drops the entries that are stale."""
@@ -50,26 +46,7 @@ class Admins:
             start += PAGE
         await drop(self._connection, stale)
 
-    async def filled_at(self) -> float | None:
-        """When the last walk began that entered all admins; None: there was none, so entries may be missing."""
-        raw = await self._connection.call("GET", keys.ADMINS_FILLED)
-        return None if raw is None else float(raw)
-
-    async def fill(self, now: float, *, pause_s: float = 0) -> None:
-        """Enter all admins that there are, by a walk over all keys. A walk that breaks off leaves what it entered.
-
-        pause_s: between two steps, to leave time for others.
-        """
-        position = "0"
-        while True:
-            position, names = await self._connection.scan(position, _NAMES, STEP)
-            await self._enter([name.decode() for name in names])
-            if position == "0":
-                break
-            await asyncio.sleep(pause_s)
-        await self._connection.call("SET", keys.ADMINS_FILLED, str(now))
-
-    async def _enter(self, names: Sequence[str]) -> None:
+    async def _enter(self, names: Sequence[str], now: float) -> None:
         commands = [("GET", name) for name in names if name.startswith((keys.USER_PREFIX, keys.CLIENT_PREFIX))]
         *raws, _ = await self._connection.batch([*commands, self.lease.extension()])
         found = [_entry_of(name, raw) for (_, name), raw in zip(commands, raws, strict=True)]

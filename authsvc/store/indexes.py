@@ -10,45 +10,29 @@ from authsvc.errors import StoreUnavailable
 from authsvc.store import keys
 from authsvc.store.directory import KINDS, Directory, Span, entries_of, sub_in
 from authsvc.store.encoding import load
-from authsvc.store.lease import Lease
+from authsvc.store.filled import STEP, Filled
 from authsvc.store.newest import Newest
 
-# How many keys, and how many entries, one step looks at. Each step extends the lease.
-STEP = 1000
 # The names of users and sessions.
 _NAMES = "[us]*"
 
 
-class Indexes:
+class Indexes(Filled):
     """`index:users` and `index:sessions…`, as they are filled. Methods raise StoreUnavailable."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        super().__init__(connection, names=_NAMES, filled=keys.INDEX_FILLED, filling=keys.INDEX_FILLING)
         self._users = Directory(connection)
         self._newest = Newest(connection)
-        self.lease = Lease(connection, keys.INDEX_FILLING)
-
-    async def filled_at(self) -> float | None:
-        """When the last walk began that entered everything; None: there was none, so entries may be missing."""
-        raw = await self._connection.call("GET", keys.INDEX_FILLED)
-        return None if raw is None else float(raw)
 
     async def fill(self, now: float, *, pause_s: float = 0) -> None:
         """Drop entries of users that are gone or have changed, and enter all users and the newest sessions.
 
         Entries are dropped first: an entry that is dropped while its record is being written is entered by the walk.
-        pause_s: between two steps, to leave time for others.
         """
         for kind in KINDS:
             await self._drop_stale(kind, pause_s)
-        position = "0"
-        while True:
-            position, names = await self._connection.scan(position, _NAMES, STEP)
-            await self._enter([name.decode() for name in names], now)
-            if position == "0":
-                break
-            await asyncio.sleep(pause_s)
-        await self._connection.call("SET", keys.INDEX_FILLED, str(now))
+        await super().fill(now, pause_s=pause_s)
 
     async def _drop_stale(self, kind: str, pause_s: float) -> None:
         span = Span(kind)
