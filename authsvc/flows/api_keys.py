@@ -148,6 +148,14 @@ async def _rotate(deps: Deps, key_id: str, overlap_s: int, *, sub: str | None = 
     return Issued(key_id, session, token.text)
 
 
+async def get(deps: Deps, key_id: str, *, sub: str | None = None) -> Session:
+    """A key, whether it is active or not. sub: its owner; None: anybody. Raises NotFound."""
+    session = await deps.store.sessions.find(key_id) if tokens.is_handle(key_id) else None
+    if session is None or not _is_key_of(session, sub):
+        raise NotFound("no such key")
+    return session
+
+
 async def revoke(deps: Deps, caller: Caller, key_id: str, *, sub: str | None = None) -> Session:
     """End a key, and return it as it was. sub: its owner, who asks for it; None: an operator does. Raises NotFound."""
     if not tokens.is_handle(key_id):

@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from authsvc.api.schemas.answers import SessionView
 from authsvc.console.account.destination import HOME
-from authsvc.console.account.frame import LOGIN, go, me_of, show, texts
+from authsvc.console.account.frame import LOGIN, confirm, go, me_of, recent_me_of, show, texts
 from authsvc.console.context import PageContext
 from authsvc.console.words import device_of, visible
 from authsvc.errors import NotFound
@@ -24,15 +24,14 @@ async def end_form(ctx: PageContext) -> Response:
     me = await me_of(ctx)
     await _require_recent(ctx, me)
     t, view = texts(ctx), await _view(ctx, me)
-    return show(
+    return confirm(
         ctx,
-        "confirm.html",
+        me,
+        here="devices",
+        back=HOME,
         title=t("devices.confirm"),
         lines=[t("devices.confirm_text", device=name_of(ctx, view))],
         submit=t("devices.end"),
-        back=HOME,
-        here="devices",
-        me=me.active.user,
     )
 
 
@@ -54,25 +53,22 @@ async def end(ctx: PageContext) -> Response:
 
 async def end_others_form(ctx: PageContext) -> Response:
     """Ask before all other sessions end."""
-    me = await me_of(ctx)
-    await step_up.require_recent(ctx.deps, me.active)
+    me = await recent_me_of(ctx)
     t, count = texts(ctx), len(await _views(ctx, me)) - 1
-    return show(
+    return confirm(
         ctx,
-        "confirm.html",
+        me,
+        here="devices",
+        back=HOME,
         title=t("devices.confirm_others"),
         lines=[t("devices.confirm_others_text", count=count)],
         submit=t("devices.end_others"),
-        back=HOME,
-        here="devices",
-        me=me.active.user,
     )
 
 
 async def end_others(ctx: PageContext) -> Response:
     """End all other sessions, in one write."""
-    me = await me_of(ctx)
-    await step_up.require_recent(ctx.deps, me.active)
+    me = await recent_me_of(ctx)
     count = len(await _views(ctx, me)) - 1
     await sessions.end_others(ctx.deps, me.caller, me.active)
     return go(ctx, HOME, "devices.ended_others", count=count)

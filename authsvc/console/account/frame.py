@@ -11,6 +11,7 @@ from authsvc.console.context import PageContext
 from authsvc.console.flash import Message, Tone, redirect
 from authsvc.console.rendering import render
 from authsvc.errors import AuthError, MissingToken
+from authsvc.flows.step_up import require_recent
 from authsvc.web import callers
 from authsvc.web.callers import UserPrincipal
 
@@ -29,6 +30,13 @@ async def me_of(ctx: PageContext) -> UserPrincipal:
     me = await callers.user_of(ctx)
     if not me.by_cookie:
         raise MissingToken("an account page takes the session cookie")
+    return me
+
+
+async def recent_me_of(ctx: PageContext) -> UserPrincipal:
+    """The user of the session cookie, who has logged in recently. Raises InsufficientUserAuthentication, too."""
+    me = await me_of(ctx)
+    await require_recent(ctx.deps, me.active)
     return me
 
 
@@ -51,6 +59,14 @@ def show(
     if problem is not None and problem.retry_after_s:
         response.headers["Retry-After"] = str(problem.retry_after_s)
     return response
+
+
+def confirm(
+    ctx: PageContext, me: UserPrincipal, *, here: str, back: str, title: str, lines: list[str], submit: str
+) -> Response:
+    """A page that asks before something is done. here: its place in the menu. back: where its refusal leads."""
+    user = me.active.user
+    return show(ctx, "confirm.html", here=here, me=user, back=back, title=title, lines=lines, submit=submit)
 
 
 def go(ctx: PageContext, path: str, said: str | None = None, tone: Tone = "done", **values: object) -> Response:

@@ -6,14 +6,12 @@ from authsvc.api.parsing import validated
 from authsvc.api.schemas.api_keys import KeyView
 from authsvc.api.schemas.fields import Form, Label
 from authsvc.console.account.destination import HOME
-from authsvc.console.account.frame import go, me_of, show, texts
+from authsvc.console.account.frame import confirm, go, me_of, recent_me_of, show, texts
 from authsvc.console.account.problems import CORRECTABLE
 from authsvc.console.account.security import owner
 from authsvc.console.context import PageContext
-from authsvc.core import token as tokens
-from authsvc.core.session import KEY
-from authsvc.errors import AuthError, InvalidRequest, NotFound
-from authsvc.flows import api_keys, step_up
+from authsvc.errors import AuthError, InvalidRequest
+from authsvc.flows import api_keys
 from authsvc.flows.api_keys import Wanted
 from authsvc.store.api_keys import is_cursor
 from authsvc.web.callers import UserPrincipal
@@ -59,25 +57,22 @@ async def create(ctx: PageContext) -> Response:
 
 async def delete_form(ctx: PageContext) -> Response:
     """Ask before programs lose their key."""
-    me = await me_of(ctx)
-    await step_up.require_recent(ctx.deps, me.active)
+    me = await recent_me_of(ctx)
     t, name = texts(ctx), await _name(ctx, me)
-    return show(
+    return confirm(
         ctx,
-        "confirm.html",
+        me,
+        here="keys",
+        back=KEYS,
         title=t("keys.confirm", name=name),
         lines=[t("keys.confirm_text")],
         submit=t("keys.delete"),
-        back=KEYS,
-        here="keys",
-        me=me.active.user,
     )
 
 
 async def delete(ctx: PageContext) -> Response:
     """Revoke a key."""
-    me = await me_of(ctx)
-    await step_up.require_recent(ctx.deps, me.active)
+    me = await recent_me_of(ctx)
     key_id, sub = ctx.request.path_params["key_id"], me.active.user.sub
     revoked = await api_keys.revoke(ctx.deps, me.caller, key_id, sub=sub)
     return go(ctx, KEYS, "keys.deleted", name=revoked.device or key_id)
@@ -110,7 +105,5 @@ def _form(ctx: PageContext, me: UserPrincipal, error: AuthError | None = None) -
 async def _name(ctx: PageContext, me: UserPrincipal) -> str:
     """The name of the user's key in the path. Raises NotFound."""
     key_id = ctx.request.path_params["key_id"]
-    session = await ctx.deps.store.sessions.find(key_id) if tokens.is_handle(key_id) else None
-    if session is None or session.origin != KEY or session.sub != me.active.user.sub:
-        raise NotFound("no such key")
+    session = await api_keys.get(ctx.deps, key_id, sub=me.active.user.sub)
     return session.device or key_id

@@ -2,28 +2,26 @@
 
 from starlette.responses import Response
 
-from authsvc.console.account.frame import LOGIN, SECURITY, go, me_of, show
+from authsvc.console.account.frame import LOGIN, SECURITY, go, recent_me_of, show
 from authsvc.console.account.problems import CORRECTABLE
 from authsvc.console.context import PageContext
 from authsvc.errors import AuthError, InvalidRequest
 from authsvc.flows import password as passwords
-from authsvc.flows import sessions, step_up
+from authsvc.flows import sessions
 from authsvc.web import cookies
 from authsvc.web.callers import UserPrincipal
 
 
 async def password_form(ctx: PageContext) -> Response:
     """The form. A step, if one is needed, comes before it."""
-    me = await me_of(ctx)
-    await step_up.require_recent(ctx.deps, me.active)
+    me = await recent_me_of(ctx)
     return await _form(ctx, me)
 
 
 async def change_password(ctx: PageContext) -> Response:
     """Set a new password. This browser gets a new cookie, and all other sessions end."""
     ctx.deps.hasher.refuse_if_full()
-    me = await me_of(ctx)
-    await step_up.require_recent(ctx.deps, me.active)
+    me = await recent_me_of(ctx)
     current, new = ctx.form.get("current"), ctx.form.get("new")
     try:
         if not current or not new:

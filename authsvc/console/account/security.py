@@ -2,7 +2,7 @@
 
 from starlette.responses import Response
 
-from authsvc.console.account.frame import SECURITY, go, me_of, show, texts
+from authsvc.console.account.frame import SECURITY, confirm, go, me_of, show, texts
 from authsvc.console.context import PageContext
 from authsvc.core.factors import Account, Totp
 from authsvc.core.passkey import Passkey
@@ -35,15 +35,14 @@ async def remove_form(ctx: PageContext) -> Response:
         policy = ctx.deps.settings.require_factor_for
         required = must_have_factor(account.user, me.active.client, policy)
         lines.append(t("remove.last_required" if required else "remove.last"))
-    return show(
+    return confirm(
         ctx,
-        "confirm.html",
+        me,
+        here="security",
+        back=SECURITY,
         title=t("remove.title", name=name_of(ctx, held)),
         lines=lines,
         submit=t("remove.submit"),
-        back=SECURITY,
-        here="security",
-        me=me.active.user,
     )
 
 
@@ -59,15 +58,14 @@ async def codes_form(ctx: PageContext) -> Response:
     """Ask before the recovery codes are replaced."""
     me = await owner(ctx)
     t, held = texts(ctx), await factors.find(ctx.deps, me.active.user.sub)
-    return show(
+    return confirm(
         ctx,
-        "confirm.html",
+        me,
+        here="security",
+        back=SECURITY,
         title=t("new_codes.title"),
         lines=[t("new_codes.text", count=len(held.codes))],
         submit=t("new_codes.submit"),
-        back=SECURITY,
-        here="security",
-        me=me.active.user,
     )
 
 
