@@ -194,5 +194,6 @@ def _cacheable(active: Active, now: float) -> dict[str, Any]:
     if active.session.networks:  # a cache would give the answer for other addresses, too
         return {}
     recheck_at = active.session.recheck_at(now, active.exp)
-    others = [one for one in active.client_ids if one != active.client_id]
+    # Only an exchanged token depends on more clients.
+    others = [one for one in active.client_ids if one != active.client_id] if active.chain else []
     return {"cache": {"recheck_at": recheck_at, "clients": others}} if others else {"recheck_at": recheck_at}

@@ -77,9 +77,10 @@ class Moment:
         session = self.session(handle)
         if session is None:
             return None
-        own, *exchangers = session.client_ids
-        clients = {client.client_id: client for client in map(self.client, exchangers) if client is not None}
-        return Found(handle, session, self._user(session.sub), self.client(own), self.service(), clients)
+        clients = [self.client(one.client_id) for one in session.exchanged]
+        exchangers = {client.client_id: client for client in clients if client is not None}
+        client = self.client(session.client_id)
+        return Found(handle, session, self._user(session.sub), client, self.service(), exchangers)
 
     def _user(self, sub: str) -> User | None:
         user = self._users.get(sub)
