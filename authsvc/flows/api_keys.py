@@ -11,8 +11,8 @@ from authsvc.core.event import About, Event
 from authsvc.core.session import KEY, Active, Epochs, Session, inactive_reason
 from authsvc.core.user import User
 from authsvc.errors import AccessDenied, InvalidRequest, InvalidToken, NotFound, StoreUnavailable
-from authsvc.flows.deps import Caller, Deps, audit, require_power_over
-from authsvc.flows.sessions import SessionStatus, end_session, with_reasons
+from authsvc.flows.deps import Caller, Deps, audit
+from authsvc.flows.sessions import SessionStatus, cut_off, end_session, with_reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +172,7 @@ async def revoke(deps: Deps, caller: Caller, key_id: str, *, sub: str | None = N
 async def revoke_all(deps: Deps, caller: Caller, sub: str) -> None:
     """End every key of a user, in one write. Raises NotFound, AccessDenied."""
     now = deps.clock()
-
-    def change(user: User) -> User:
-        require_power_over(deps, caller, user)
-        return user.keys_cut_off(now)
-
-    user = await deps.store.users.change(sub, change, first=True)
-    deps.store.sessions.delete_cut_off(user)
+    user = await cut_off(deps, caller, sub, lambda user: user.keys_cut_off(now))
     await audit(deps, caller, Event.USER_KEYS_CUT_OFF, About(sub), epoch=user.key_epoch)
 
 

@@ -8,10 +8,9 @@ from authsvc.core.exchanged import Chain
 from authsvc.core.reason import Reason
 from authsvc.core.session import Session
 from authsvc.core.token import OF_SESSION, Token
-from authsvc.core.user import User
 from authsvc.errors import NotFound, UnauthorizedClient
 from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable, require_power_over
-from authsvc.flows.sessions import end_session
+from authsvc.flows.sessions import cut_off, end_session
 
 
 async def revoke_token(deps: Deps, caller: Caller, client: Client | None, presented: str) -> None:
@@ -81,13 +80,7 @@ async def end_by_admin(deps: Deps, caller: Caller, handle: str) -> None:
 async def revoke_user(deps: Deps, caller: Caller, sub: str) -> None:
     """End every session and key of a user, also logins and refreshes in flight. Raises NotFound, AccessDenied."""
     now = deps.clock()
-
-    def change(user: User) -> User:
-        require_power_over(deps, caller, user)
-        return user.cut_off(now)
-
-    user = await deps.store.users.change(sub, change, first=True)
-    deps.store.sessions.delete_cut_off(user)
+    user = await cut_off(deps, caller, sub, lambda user: user.cut_off(now))
     await audit(deps, caller, Event.USER_CUT_OFF, About(sub), epoch=user.epoch)
 
 

@@ -9,7 +9,7 @@ from authsvc.core.reason import Reason
 from authsvc.core.session import KEY, Active, Found, Session, inactive_reason
 from authsvc.core.user import User
 from authsvc.errors import InvalidToken, NotFound
-from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable
+from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable, require_power_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,21 @@ async def end_all(deps: Deps, caller: Caller, me: Active) -> None:
         user, ended = await _change(deps, me, change)
     deps.store.sessions.delete_cut_off(user)
     await audit(deps, caller, Event.USER_CUT_OFF, about, reason="everywhere", ended=ended, epoch=user.epoch)
+
+
+async def cut_off(deps: Deps, caller: Caller, sub: str, change: Callable[[User], User]) -> User:
+    """Let an admin raise an epoch of a user, and return the user. change: raises the epoch.
+
+    What that ended is deleted in the background. Raises NotFound, AccessDenied.
+    """
+
+    def checked(user: User) -> User:
+        require_power_over(deps, caller, user)
+        return change(user)
+
+    user = await deps.store.users.change(sub, checked, first=True)
+    deps.store.sessions.delete_cut_off(user)
+    return user
 
 
 async def _change(deps: Deps, me: Active, change: Callable[[User], tuple[User, bool]]) -> tuple[User, bool]:
