@@ -65,8 +65,8 @@ class Address:
 class Records:
     """The records in the store. `admins`: active users with that role; `locked_out`: those without a password.
 
-    uncheckable: how many users have a hash that no password is checked against. weak_forms: forms of imported hashes
-    in use that are guessed fast. unfit_forms: why hashes of other forms in use cannot be checked on this machine.
+    uncheckable: the number of users whose hash the service refuses to check. weak_forms: the forms of imported hashes
+    in use that an attacker guesses fast. unfit_forms: the reasons why this machine cannot check other forms in use.
     expiring: users with a key that ends soon. key_users: how many users ever had a key.
     """
 
@@ -192,7 +192,7 @@ async def _records(deps: Deps) -> Records:
 
 
 async def _has_expiring(deps: Deps, sub: str) -> bool:
-    """Whether a key of this user ends soon. Those that end first come first, and a page may be of dead ones."""
+    """Whether a key of this user ends soon. The keys that end first come first. A page may have dead keys only."""
     cursor: str | None = None
     while True:
         found, cursor = await api_keys.page(deps, sub, cursor, _KEYS)

@@ -19,8 +19,8 @@ _PREFIXES: Final = tuple(sorted(f"{kind}_" for kind in Kind))
 def expression(word: str = "") -> str:
     """The expression for all tokens, in the syntax that Go, Python and Hyperscan share.
 
-    word: what is in front of new keys; older ones may have none. What comes before a token does not matter: in JSON it
-    may be the `n` of a line's end. For that reason the expression takes no other word than this one.
+    word: the word in front of new keys; older keys may have none. Any character may stand before a token, such as the
+    `n` of a line's end in JSON. So the expression takes no other word than this one.
     """
     key = f"(?:{word}_)?{Kind.KEY}" if word else Kind.KEY
     kinds = "|".join(kind for kind in Kind if kind is not Kind.KEY)

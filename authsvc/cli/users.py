@@ -91,7 +91,7 @@ def create(
 def list_(
     q: str | None, status: Status | None, role: str | None, locked: bool, exact_times: bool, as_json: bool
 ) -> None:
-    """List users, by name: all, or those that are asked for."""
+    """List users, by name. The options choose some of them."""
     asked = directory.Asked(q, status, role, locked)
     with listing(USER_COLUMNS, as_json=as_json, exact_times=exact_times) as show_one:
 

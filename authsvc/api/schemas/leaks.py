@@ -47,7 +47,7 @@ class GithubFinds(RootModel[list[GithubFind]]):
 
 
 class GithubLabel(Answer):
-    """What GitHub is told about one find."""
+    """The answer to GitHub about one find."""
 
     token_hash: str = Field(description="SHA-256 of the text, in base64", repr=False)
     token_type: str = Field(description="the `type` of the find")

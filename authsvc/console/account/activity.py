@@ -1,4 +1,4 @@
-"""What happened in the account lately: the user's own part of the audit trail."""
+"""Recent events of the account: the user's own part of the audit trail."""
 
 from starlette.responses import Response
 
@@ -31,7 +31,7 @@ async def activity(ctx: PageContext) -> Response:
 
 
 def _view(stored: StoredEntry) -> dict[str, object]:
-    """What the page shows of an event. by_other: somebody else did it, such as an admin, whose address is not shown."""
+    """An event as the page shows it. by_other: another person did it, such as an admin, and the address is hidden."""
     entry = stored.entry
     by_other = entry.actor not in (f"user:{entry.sub}", "anonymous", "service")
     return {

@@ -44,7 +44,7 @@ async def app_form(ctx: PageContext) -> Response:
 
 
 async def add_app(ctx: PageContext) -> Response:
-    """Begin, or confirm with the first code. The answer that begins is the only one that shows the key."""
+    """Begin with a new key, or confirm with the first code. Only the first answer shows the key."""
     me = await owner(ctx)
     guard, frame = factors.by_session(me.active), Frame(_OWN, SECURITY, me.active.user)
     if "factor" not in ctx.form:
@@ -61,7 +61,7 @@ async def add_app(ctx: PageContext) -> Response:
 
 
 def given_name(ctx: PageContext) -> str | None:
-    """The name in the form. Raises InvalidRequest for one that is too long."""
+    """The name in the form. Raises InvalidRequest if the name is too long."""
     return validated(NewFactor, dict(ctx.form)).name
 
 
@@ -70,7 +70,7 @@ def first_code(ctx: PageContext) -> str:
 
 
 def show_key(ctx: PageContext, frame: Frame, enrolment: Enrolment) -> Response:
-    """The page with the key of a new app, in groups for those who type it."""
+    """The page with the key of a new app, in groups that a person can type."""
     secret = enrolment.secret
     groups = [secret[start : start + _GROUP] for start in range(0, len(secret), _GROUP)]
     key = {"picture": picture_of(enrolment.uri), "groups": groups, "uri": enrolment.uri}

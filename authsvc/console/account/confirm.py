@@ -21,7 +21,7 @@ async def confirm_form(ctx: PageContext) -> Response:
 
 
 async def confirm(ctx: PageContext) -> Response:
-    """Begin a step-up and answer it at once. A passkey answers one that its script has begun."""
+    """Begin a step-up and answer it at once. With a passkey, the script of the page has begun the step-up."""
     me = await me_of(ctx)
     try:
         auth_session = ctx.form.get("auth_session")

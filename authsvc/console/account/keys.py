@@ -46,7 +46,7 @@ async def key_form(ctx: PageContext) -> Response:
 
 
 async def create(ctx: PageContext) -> Response:
-    """Make a key. This answer is the only one that shows it."""
+    """Make a key. Only this answer shows the key."""
     me = await owner(ctx)
     try:
         issued = await api_keys.create(ctx.deps, me.caller, me.active, _wanted(ctx))

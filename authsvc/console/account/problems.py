@@ -10,14 +10,14 @@ _RETRY_AFTER_S: Final = 1
 
 
 class Problem(NamedTuple):
-    """What did not work. retry_after_s: 0: nothing is gained by waiting."""
+    """An error as the page tells it. retry_after_s: 0 if waiting does not help."""
 
     text: str
     status: int
     retry_after_s: int = 0
 
 
-# What the user can correct in the form that was sent.
+# Errors that the user can correct in the form.
 CORRECTABLE: Final = (
     e.InvalidCredentials,
     e.InvalidGrant,

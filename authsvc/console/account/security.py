@@ -70,7 +70,7 @@ async def codes_form(ctx: PageContext) -> Response:
 
 
 async def replace_codes(ctx: PageContext) -> Response:
-    """Make new recovery codes. This answer is the only one that shows them."""
+    """Make new recovery codes. Only this answer shows the codes."""
     me = await owner(ctx)
     codes = await factors.replace_codes(ctx.deps, me.caller, me.active)
     return show(ctx, "codes.html", codes=codes, replaced=True, to=SECURITY)
