@@ -70,7 +70,7 @@ async def change_password(
     except NotFound:
         raise InvalidToken("the session has ended") from None  # the user was deleted
     session, pair = await _renew(deps, me, cookie=cookie)
-    deps.store.sessions.delete_cut_off(changed, keep=me.handle)
+    deps.store.sessions.delete_cut_off(changed)
     details: dict[str, Any] = {"keys": True} if end_keys else {}
     await audit(deps, caller, Event.PASSWORD_CHANGED, about, epoch=changed.epoch, spared=me.handle, **details)
     return Grant.of(me.handle, session, pair, now)

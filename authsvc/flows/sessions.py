@@ -82,7 +82,7 @@ async def end_others(deps: Deps, caller: Caller, me: Active) -> None:
         return user.cut_off(now, sparing=me.handle), listed > 1 and user.epoch == me.user.epoch
 
     user, ended = await _change(deps, me, change)
-    deps.store.sessions.delete_cut_off(user, keep=me.handle)
+    deps.store.sessions.delete_cut_off(user)
     about = About(user.sub)
     spared = me.handle
     await audit(

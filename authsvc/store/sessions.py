@@ -162,17 +162,17 @@ class Sessions(Records[Session]):
         found = await self._connection.values([keys.last_login(sub) for sub in subs])
         return [None if at is None else int(at) for at in found]
 
-    def delete_cut_off(self, user: User, *, keep: str | None = None) -> None:
+    def delete_cut_off(self, user: User) -> None:
         """Delete the sessions and keys that raised epochs have ended, in the background: that only frees memory.
 
         user: after the cut-off.
         """
         sub = user.sub
-        self._later(f"delete_cut_off {sub}", self._delete_cut_off(keys.sessions(sub), user.epoch, keep))
+        self._later(f"delete_cut_off {sub}", self._delete_cut_off(keys.sessions(sub), user.epoch, user.spared))
         if user.key_epoch is not None:
             self._later(f"delete_cut_off keys {sub}", self._delete_cut_off(keys.api_keys(sub), user.key_epoch))
 
-    async def _delete_cut_off(self, index: str, epoch: int, keep: str | None = None) -> None:
+    async def _delete_cut_off(self, index: str, epoch: int, spared: str | None = None) -> None:
         entries = await self._connection.call("ZRANGE", index, 0, -1)
         handles = [entry.decode() for entry in entries]
         for at in range(0, len(handles), 500):
@@ -182,7 +182,7 @@ class Sessions(Records[Session]):
             dead = {
                 handle: session
                 for handle, session in found
-                if session and session.epochs.user < epoch and handle != keep
+                if session and session.epochs.user < epoch and handle != spared
             }
             await self._connection.batch([("DEL", self.key(handle)) for handle in dead])
             await self.unlist(dead)

@@ -288,6 +288,19 @@ async def test_what_ends_a_key(service: Service, ada: Owner, clock: Clock, valke
         assert valkey.zcard(keys.api_keys(ada.sub)) == 0
 
 
+async def test_the_end_of_all_keys_ends_no_session(service: Service, ada: Owner) -> None:
+    """A session that was spared when the user ended all others goes on when an admin ends the keys."""
+    await ada.key()
+    ends = (
+        service.http.delete("/sessions", headers=ada.headers),
+        service.http.delete(f"/admin/users/{ada.sub}/keys", auth=service.admin),
+    )
+    for end in ends:
+        assert (await end).status_code == 204
+        await service.deps.store.sessions.finish()
+    assert (await service.introspect(ada.session["access_token"]))["active"]
+
+
 async def test_a_new_user_revives_no_key(service: Service, clock: Clock) -> None:
     """A user who is deleted and made again with the same subject, in the same second, has no keys."""
     issue = {"sub": "far|1", "amr": ["pwd"], "auth_time": int(clock())}
