@@ -22,6 +22,7 @@ from authsvc.core.reason import Reason
 from authsvc.core.record import Record, Service
 from authsvc.core.token import BEARER, Kind, Token, is_same_digest
 from authsvc.core.user import User
+from authsvc.errors import StoreUnavailable
 
 # How a session began: its user logged in, a client that had authenticated the user asked for a token, a client asked
 # for a token of its own, or a program got a key.
@@ -311,7 +312,7 @@ class Match(NamedTuple):
 class Found(NamedTuple):
     """Everything that a decision needs, as read from the store at one moment.
 
-    exchangers: the clients of its exchanged tokens that are registered.
+    exchangers: the clients of its exchanged tokens that were read. None: the client is not registered.
     """
 
     handle: str
@@ -319,7 +320,7 @@ class Found(NamedTuple):
     user: User | None
     client: Client | None
     service: Service
-    exchangers: Mapping[str, Client] = MappingProxyType({})
+    exchangers: Mapping[str, Client | None] = MappingProxyType({})
 
     @property
     def owner(self) -> User | None:
@@ -407,9 +408,14 @@ def inactive_reason(found: Found, now: float) -> Reason | None:
 
 
 def exchanger_reason(found: Found, chain: Chain) -> Reason | None:
-    """Why an exchanged token is inactive because of the clients that exchanged; None if they are as they were."""
+    """Why an exchanged token is inactive because of the clients that exchanged; None if they are as they were.
+
+    Raises StoreUnavailable if the record of such a client was not read.
+    """
     for one in chain:
-        client = found.exchangers.get(one.client_id)
+        if one.client_id not in found.exchangers:
+            raise StoreUnavailable("a record was not read")
+        client = found.exchangers[one.client_id]
         if client is None:
             return Reason.CLIENT_GONE
         if client.epoch != one.epoch:
@@ -418,7 +424,7 @@ def exchanger_reason(found: Found, chain: Chain) -> Reason | None:
 
 
 def decide(found: Found, token: Token, now: float, ip: str | None = None) -> Active | Inactive:
-    """Decide whether a token is active. Only the last line says yes.
+    """Decide whether a token is active. Only the last line says yes. Raises StoreUnavailable.
 
     ip: from where the token is used; None if that is not known.
     """

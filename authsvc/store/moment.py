@@ -77,8 +77,8 @@ class Moment:
         session = self.session(handle)
         if session is None:
             return None
-        clients = [self.client(one.client_id) for one in session.exchanged]
-        exchangers = {client.client_id: client for client in clients if client is not None}
+        ids = [one.client_id for one in session.exchanged if keys.client(one.client_id) in self.read]
+        exchangers = {client_id: self.client(client_id) for client_id in ids}
         client = self.client(session.client_id)
         return Found(handle, session, self._user(session.sub), client, self.service(), exchangers)
 
@@ -91,8 +91,17 @@ class Moment:
         return user
 
     def value(self, name: str) -> bytes | None:
-        """What was read at this key. Raises StoreUnavailable if its server did not answer."""
-        value = self.read.get(name)
+        """What was read at this key. Raises StoreUnavailable if its server did not answer, or if it was not read.
+
+        A record that was not read never looks like one that is absent. A session may be found only at the second read,
+        when its node answers again. Its user is then unknown.
+        """
+        read = self.read
+        if name not in read:
+            if self._earlier is None or name not in self._earlier.read:
+                raise StoreUnavailable("a record was not read")
+            read = self._earlier.read  # the session was absent, so nothing about it was read again
+        value = read[name]
         if isinstance(value, StoreUnavailable):
             raise value
         return value

@@ -11,7 +11,7 @@ from authsvc.core.issuing import reissue_tokens
 from authsvc.core.reason import Reason
 from authsvc.core.session import Active, Inactive, Match, Session, decide
 from authsvc.core.token import Kind, Token
-from authsvc.errors import InvalidRequest
+from authsvc.errors import InvalidRequest, StoreUnavailable
 from authsvc.store.encoding import load
 from tests.core.examples import HANDLE, LIFETIMES, NOW, a_client, begun, forged, found
 
@@ -145,16 +145,25 @@ EXCHANGER = an_exchanger()
     ("clients", "reason"),
     [
         ({EXCHANGER.client_id: EXCHANGER}, None),
-        ({}, Reason.CLIENT_GONE),
+        ({EXCHANGER.client_id: None}, Reason.CLIENT_GONE),
         ({EXCHANGER.client_id: EXCHANGER.cut_off(NOW)}, Reason.CLIENT_CUT_OFF),
     ],
 )
-def test_it_ends_with_the_client_that_exchanged(clients: dict[str, Client], reason: Reason | None) -> None:
+def test_it_ends_with_the_client_that_exchanged(clients: dict[str, Client | None], reason: Reason | None) -> None:
     session, subject = a_session()
     session, made = exchange(session, subject, a_wish(EXCHANGER), NOW)
     verdict = decide(found(session, exchangers=clients), made.access, NOW)
     assert isinstance(verdict, Active) if reason is None else verdict == Inactive(reason)
     assert isinstance(decide(found(session, exchangers=clients), subject, NOW), Active)
+
+
+def test_a_client_that_was_not_read_ends_nothing() -> None:
+    """A verdict that needs the record of a client which was not read is neither active nor inactive."""
+    session, subject = a_session()
+    session, made = exchange(session, subject, a_wish(EXCHANGER), NOW)
+    with pytest.raises(StoreUnavailable):
+        decide(found(session), made.access, NOW)
+    assert isinstance(decide(found(session), subject, NOW), Active)
 
 
 @given(st.lists(st.sampled_from(SCOPE.split()), unique=True), st.integers(0, LIFETIMES.session))

@@ -10,7 +10,7 @@ import redis
 from authsvc.core.record import FORMAT
 from authsvc.core.session import Found
 from authsvc.driver.connection import Connection
-from authsvc.driver.reader import HearValues, NodeReader
+from authsvc.driver.reader import HearValues, NodeReader, Reader, Value
 from authsvc.errors import CorruptRecord, NewerFormat, StoreUnavailable
 from authsvc.store import keys
 from authsvc.store.lookup import Lookup
@@ -136,6 +136,46 @@ async def test_a_record_under_anothers_key_decides_nothing(service: Service, val
     valkey.set(keys.user(first.user.sub), raw)
     with pytest.raises(CorruptRecord):
         await lookup.session(one)
+
+
+class NodeComesBack:
+    """A reader whose first read finds the node of one key silent. From the second read on, the node answers."""
+
+    def __init__(self, reader: Reader, silent: str) -> None:
+        self._reader = reader
+        self._silent = silent
+        self.reads = 0
+
+    def read(self, wanted: Sequence[str], give_up_at: float, hear: HearValues) -> None:
+        self.reads += 1
+        first = self.reads == 1
+
+        def heard(values: Sequence[Value] | StoreUnavailable) -> None:
+            if first and not isinstance(values, StoreUnavailable):
+                silent = StoreUnavailable("silent")
+                values = [silent if key == self._silent else value for key, value in zip(wanted, values, strict=True)]
+            hear(values)
+
+        self._reader.read(wanted, give_up_at, heard)
+
+    async def close(self) -> None:
+        await self._reader.close()
+
+
+async def test_a_node_that_comes_back_between_the_reads_ends_no_session(service: Service, valkey_url: str) -> None:
+    """A session that only the second read finds is unavailable, because its user was not read. It is not inactive."""
+    (handle,) = await handles(service, 1, 1)
+    connection = Connection(valkey_url, timeouts=PATIENT)
+    lookup = Lookup(connection)
+    node = lookup._reader = NodeComesBack(lookup._reader, keys.session(handle))
+    with pytest.raises(StoreUnavailable):
+        await lookup.session(handle)
+    assert node.reads == 2
+    found = await lookup.session(handle)
+    assert found is not None
+    assert found.user is not None
+    await lookup.close()
+    await connection.close()
 
 
 async def test_a_late_reply_reaches_nobody(
