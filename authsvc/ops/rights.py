@@ -31,6 +31,7 @@ _ALWAYS: Mapping[str, Command] = {
     "zrange": ("ZRANGE", _KEY, 0, 0),
     "zremrangebyscore": ("ZREMRANGEBYSCORE", _KEY, 0, 0),
     "zcard": ("ZCARD", _KEY),
+    "zscore": ("ZSCORE", _KEY, "none"),
     "xadd": ("XADD", _KEY, "NOMKSTREAM", "*", "none", ""),
     "xrevrange": ("XREVRANGE", _KEY, "+", "-", "COUNT", 1),
     "xtrim": ("XTRIM", _KEY, "MAXLEN", 0),

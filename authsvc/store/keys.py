@@ -10,9 +10,8 @@ whole key of the session. No operation needs two slots at once.
 | `user:{<sub>}`             | JSON        | the user's life         | deleting the user                  |
 | `credentials:{<sub>}`      | JSON        | the user's life         | deleting the user                  |
 | `factors:{<sub>}`          | JSON        | the user's life         | deleting the user                  |
-| `sessions:{<sub>}`         | sorted set  | its last session's end  | drops its dead on every use        |
+| `sessions:{<sub>}`         | sorted set  | 400 days after a login  | drops its dead on every use        |
 | `keys:{<sub>}`             | sorted set  | its last key's end      | drops its dead on every use        |
-| `last:{<sub>}`             | time        | 400 days                | deleting the user                  |
 | `login:<canonical name>`   | sub [nonce] | the user's life         | deleting or renaming the user      |
 | `client:<client_id>`       | JSON        | the client's life       | deleting the client                |
 | `service`                  | JSON        | for ever                | nobody                             |
@@ -64,7 +63,6 @@ PATTERNS = (
     "session:*",
     "sessions:*",
     "keys:*",
-    "last:*",
     "grace:*",
     "user:*",
     "credentials:*",
@@ -116,10 +114,6 @@ def sessions(sub: str) -> str:
 
 def api_keys(sub: str) -> str:
     return f"keys:{{{sub}}}"
-
-
-def last_login(sub: str) -> str:
-    return f"last:{{{sub}}}"
 
 
 def newest(client_id: str | None = None) -> str:

@@ -22,10 +22,13 @@ log = logging.getLogger(__name__)
 
 # How long it is known when a user last logged in.
 LAST_LOGIN_S = 400 * 86400
+# The entry of the last login in the index of a user's sessions. Its score is when it is dropped, as that of each entry:
+# LAST_LOGIN_S after the login. A key for each user would take ten times the memory.
+LAST_LOGIN = "last"
 
 
 class Sessions(Records[Session]):
-    """`session:<handle>`, `grace:{session:<handle>}:<refresh>`, `sessions:{<sub>}`, `keys:{<sub>}` and `last:{<sub>}`.
+    """`session:<handle>`, `grace:{session:<handle>}:<refresh>`, `sessions:{<sub>}` and `keys:{<sub>}`.
 
     The indexes `sessions:` and `keys:` serve lists and the cap; no decision depends on them, nor on those in
     `store/newest.py`. `store/api_keys.py` reads the one of keys.
@@ -40,26 +43,30 @@ class Sessions(Records[Session]):
 
         Returns how many of the user's sessions are listed now, an upper bound of those alive.
         """
-        began: Command = ("SET", keys.last_login(session.sub), session.created_ms // 1000, "EX", LAST_LOGIN_S)
-        return await self._add(
-            handle, session, now, [began], newest.beside(handle, session, apart=self._connection.clustered)
-        )
+        others = newest.beside(handle, session, apart=self._connection.clustered)
+        last_login = {LAST_LOGIN: session.created_ms // 1000 + LAST_LOGIN_S}
+        listed = await self._add(handle, session, now, last_login, others)
+        return None if listed is None else listed - len(last_login)
 
     async def add_key(self, handle: str, session: Session, now: float) -> int | None:
         """Store a new key and list it among the user's keys; None if the handle is taken.
 
         Returns how many keys of the user are listed now, an upper bound of those alive.
         """
-        return await self._add(handle, session, now, [], [])
+        return await self._add(handle, session, now, {}, [])
 
     async def _add(
-        self, handle: str, session: Session, now: float, before: Sequence[Command], others: Sequence[Command]
+        self, handle: str, session: Session, now: float, entries: Mapping[str, int], others: Sequence[Command]
     ) -> int | None:
+        """Store a new session and list it, with other entries of the index and when to drop them.
+
+        Returns how many entries there are. None: the handle is taken.
+        """
         # One round trip. If only one of both is written, the caller gets an error and nobody gets the tokens.
-        index, ends_ms = index_of(session), session.end * 1000
+        index, entered = index_of(session), {handle: session.end, **entries}
+        ends_ms = max(entered.values()) * 1000
         listing: list[Command] = [
-            *before,
-            ("ZADD", index, session.end, handle),
+            ("ZADD", index, *(word for name, until in entered.items() for word in (until, name))),
             ("ZREMRANGEBYSCORE", index, "-inf", int(now)),
             ("PEXPIREAT", index, ends_ms, "NX"),
             ("PEXPIREAT", index, ends_ms, "GT"),
@@ -125,7 +132,7 @@ class Sessions(Records[Session]):
         _, handles = await self._connection.transaction(
             [("ZREMRANGEBYSCORE", index, "-inf", int(now)), ("ZRANGE", index, 0, -1)]
         )
-        names = [handle.decode() for handle in handles]
+        names = _handles(handles)
         found = zip(names, await self.find_all(names), strict=True)
         present = [(handle, session) for handle, session in found if session is not None]
         return sorted(present, key=lambda pair: (pair[1].created_ms, pair[0]))
@@ -133,10 +140,10 @@ class Sessions(Records[Session]):
     async def count(self, sub: str, now: float) -> int:
         """How many sessions of the user are listed, an upper bound of those alive."""
         index = keys.sessions(sub)
-        _, listed = await self._connection.transaction(
-            [("ZREMRANGEBYSCORE", index, "-inf", int(now)), ("ZCARD", index)]
+        _, listed, last_login = await self._connection.transaction(
+            [("ZREMRANGEBYSCORE", index, "-inf", int(now)), ("ZCARD", index), ("ZSCORE", index, LAST_LOGIN)]
         )
-        return int(listed)
+        return int(listed) - (last_login is not None)
 
     async def end(self, handle: str, session: Session) -> bool:
         """Delete a session and its entries in the indexes; False if both were gone."""
@@ -159,8 +166,8 @@ class Sessions(Records[Session]):
 
     async def last_logins(self, subs: Sequence[str]) -> list[int | None]:
         """When the newest session of each user began, in epoch seconds. None: never, or not in LAST_LOGIN_S."""
-        found = await self._connection.values([keys.last_login(sub) for sub in subs])
-        return [None if at is None else int(at) for at in found]
+        found = await self._connection.batch([("ZSCORE", keys.sessions(sub), LAST_LOGIN) for sub in subs])
+        return [None if until is None else int(until) - LAST_LOGIN_S for until in found]
 
     def delete_cut_off(self, user: User) -> None:
         """Delete the sessions and keys that raised epochs have ended, in the background: that only frees memory.
@@ -173,8 +180,7 @@ class Sessions(Records[Session]):
             self._later(f"delete_cut_off keys {sub}", self._delete_cut_off(keys.api_keys(sub), user.key_epoch))
 
     async def _delete_cut_off(self, index: str, epoch: int, spared: str | None = None) -> None:
-        entries = await self._connection.call("ZRANGE", index, 0, -1)
-        handles = [entry.decode() for entry in entries]
+        handles = _handles(await self._connection.call("ZRANGE", index, 0, -1))
         for at in range(0, len(handles), 500):
             batch = handles[at : at + 500]
             found = zip(batch, await self.find_all(batch), strict=True)
@@ -227,6 +233,16 @@ class Sessions(Records[Session]):
 def index_of(session: Session) -> str:
     """The index that lists this session."""
     return keys.api_keys(session.sub) if session.origin == KEY else keys.sessions(session.sub)
+
+
+def forgetting_last_login(sub: str) -> Command:
+    """The command that forgets when a user last logged in. Without sessions, the index is gone then."""
+    return ("ZREM", keys.sessions(sub), LAST_LOGIN)
+
+
+def _handles(entries: Sequence[bytes]) -> list[str]:
+    """The handles of sessions among the entries of an index."""
+    return [name for entry in entries if (name := entry.decode()) != LAST_LOGIN]
 
 
 async def _logged(name: str, work: Coroutine[Any, Any, None]) -> None:

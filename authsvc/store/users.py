@@ -14,6 +14,7 @@ from authsvc.store import keys
 from authsvc.store.directory import entering, entries_of, removing
 from authsvc.store.encoding import load, load_if, load_to_change
 from authsvc.store.records import Records
+from authsvc.store.sessions import forgetting_last_login
 from authsvc.store.turns import Turns
 
 # The records of a user expire after this time unless the registration completes: a crash leaves no half-made user.
@@ -225,8 +226,8 @@ class Users(Records[User]):
         if account is None:
             raise NotFound("no such user")
         user = account.user
-        await self._connection.delete(*_keys_of(sub), keys.last_login(sub))  # ends every session
-        await self._connection.batch(removing(entries_of(user)))
+        await self._connection.delete(*_keys_of(sub))  # ends every session
+        await self._connection.batch([*removing(entries_of(user)), forgetting_last_login(sub)])
         await self._forget_handle(account.factors, None)
         for name in (user.username, user.renaming_to):
             if name:

@@ -9,6 +9,7 @@ from authsvc.errors import InvalidGrant, InvalidScope
 from authsvc.flows import users
 from authsvc.flows.deps import OPERATOR
 from authsvc.settings import Settings
+from authsvc.store.sessions import LAST_LOGIN
 from tests.conftest import CHEAP, PASSWORD, Clock, Service
 from tests.flows.conftest import World
 from tests.flows.contents import Commands
@@ -83,7 +84,8 @@ async def test_reuse_takes_the_session_off_the_list(world: World, valkey: "redis
     second = await world.refresh(first.refresh_token)
     await world.refresh(second.refresh_token)
     await refused(world, first.refresh_token)
-    assert not valkey.exists(f"session:{first.session_id}", f"sessions:{{{user.sub}}}")
+    assert not valkey.exists(f"session:{first.session_id}")
+    assert valkey.zrange(f"sessions:{{{user.sub}}}", 0, -1) == [LAST_LOGIN.encode()]
 
 
 async def test_the_previous_access_token_lives_through_the_grace(world: World, clock: Clock) -> None:
