@@ -150,8 +150,13 @@ def row_13(bench: Bench) -> dict[str, list[Figures]]:
         subs = loads.fill_users([bench.store], count, parties.now)
         sessions = loads.fill_sessions([bench.store], subs, app, parties.now)
         found[f"refused{suffix}"] = _refused(bench, language, sessions)
-    say("  keys, with the SDK for Python")
-    return found | {"refused_keys": _refused(bench, "python", loads.fill_keys([bench.store], count, app, parties.now))}
+    say("  keys and exchanged tokens, with the SDK for Python")
+    resource = loads.under(bench.store, parties.resource[0])
+    made = {
+        "keys": loads.fill_keys([bench.store], count, app, parties.now),
+        "exchanged": loads.fill_exchanged([bench.store], count, app, resource, time.time()),
+    }
+    return found | {f"refused_{kind}": _refused(bench, "python", presented) for kind, presented in made.items()}
 
 
 def _refused(bench: Bench, language: str, presented: list[str]) -> list[Figures]:

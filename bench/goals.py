@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-from bench.report import CACHED, REFUSED, REVOKED, Results, lines, percentile_99, revoke_ratio
+from bench.report import CACHED, KINDS, OF_SESSIONS, REFUSED, REVOKED, Results, lines, percentile_99, revoke_ratio
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,9 @@ def goals(results: Results) -> list[Goal]:
         everywhere = f"from the acknowledged revocation to the last of 100 refusals, {language}"
         at_most(f"{everywhere}, p50", 5, partial(results.median, key, "everywhere_ms"), "{:.1f} ms", key)
         at_most(f"{everywhere}, p99", 25, partial(_slowest, results, key), "{:.1f} ms", key)
+    for key, what in KINDS.items():
+        if key != OF_SESSIONS:
+            at_least(f"rate with {what} in relation to tokens of sessions", 0.97, key, OF_SESSIONS)
     at_least("rate beside revocations and refreshes in relation to undisturbed", 0.9, "disturbed", "undisturbed")
     at_least("/verify through nginx in relation to a constant ASGI application", 0.7, "gateway", "gateway_ceiling")
     return found

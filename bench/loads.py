@@ -10,8 +10,9 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import hiredis
 from argon2 import PasswordHasher
@@ -20,8 +21,9 @@ from authsvc.core import api_key, issuing
 from authsvc.core import token as tokens
 from authsvc.core.api_key import Contents
 from authsvc.core.client import Client
-from authsvc.core.record import Service
-from authsvc.core.session import Epochs
+from authsvc.core.exchange import Wish, exchange
+from authsvc.core.record import Record, Service
+from authsvc.core.session import CLIENT, Epochs
 from authsvc.core.token import Kind
 from authsvc.core.user import Credentials, User
 from authsvc.driver.connection import Connection
@@ -39,6 +41,7 @@ SCOPE = "orders:read"
 # The user agent that a browser leaves in its session.
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
 PASSWORD = "a walk by the river"
+R = TypeVar("R", bound=Record)
 
 
 class Filled(NamedTuple):
@@ -123,6 +126,21 @@ def fill_keys(stores: Sequence[Store], count: int, by: Under, now: float) -> lis
     return _fill(stores, _keys, [(at, min(CHUNK, count - at), by, now) for at in range(0, count, CHUNK)])
 
 
+def fill_service_tokens(stores: Sequence[Store], count: int, by: Under, now: float) -> list[str]:
+    """Store sessions in which a client speaks for itself. Returns access tokens."""
+    return _fill(stores, _service_tokens, [(min(CHUNK, count - at), by, now) for at in range(0, count, CHUNK)])
+
+
+def fill_exchanged(stores: Sequence[Store], count: int, by: Under, exchanger: Under, now: float) -> list[str]:
+    """Store users with one session each, whose token was exchanged once. Returns the exchanged tokens.
+
+    exchanger: the client that exchanged. The tokens live for 15 minutes.
+    """
+    subs = fill_users(stores, count, now)
+    jobs = [(subs[at : at + CHUNK], by, exchanger, now) for at in range(0, count, CHUNK)]
+    return _fill(stores, _exchanged, jobs)
+
+
 def fill_logins(store: Store, count: int, password_hash: str) -> None:
     """Register the users login00000, login00001 and so on, with one password for all."""
 
@@ -177,24 +195,75 @@ def _sessions(subs: list[str], by: Under, now: float, each: int, pairs: bool) ->
     async def make() -> Filled:
         packing = Packing()
         records = Sessions(packing, Turns(0))
-        client, service = load(Client, by.client), load(Service, by.service)
         made = []
         for number, sub in enumerate(sub for sub in subs for _ in range(each)):
             handle = tokens.new_handle()
-            opening = issuing.Opening(
-                user=_user(sub, 0, now),
-                client=client,
-                service=service,
-                lifetimes=client.lifetimes(refreshable=True),
-                refreshable=True,
-                scope=SCOPE,
-                amr=("pwd",),
-                ip=f"203.0.113.{number % 256}",
-                user_agent=USER_AGENT,
-            )
-            session, pair = issuing.begin(handle, opening, now=now)
+            session, pair = issuing.begin(handle, _login(sub, number, by, now), now=now)
             await records.add(handle, session, now)
             made.append(f"{pair.access.text} {pair.refresh.text}" if pairs and pair.refresh else pair.access.text)
+        return packing.filled(made)
+
+    return asyncio.run(make())
+
+
+def _login(sub: str, number: int, by: Under, now: float) -> issuing.Opening:
+    """A login of a user from a browser. number: for the address."""
+    client = _loaded(Client, by.client)
+    return issuing.Opening(
+        user=_user(sub, 0, now),
+        client=client,
+        service=_loaded(Service, by.service),
+        lifetimes=client.lifetimes(refreshable=True),
+        refreshable=True,
+        scope=SCOPE,
+        amr=("pwd",),
+        ip=f"203.0.113.{number % 256}",
+        user_agent=USER_AGENT,
+    )
+
+
+@lru_cache
+def _loaded(kind: type[R], raw: bytes) -> R:
+    return load(kind, raw)
+
+
+def _service_tokens(count: int, by: Under, now: float) -> Filled:
+    async def make() -> Filled:
+        packing = Packing()
+        records = Sessions(packing, Turns(0))
+        client = load(Client, by.client)
+        opening = issuing.Opening(
+            user=client.itself,
+            client=client,
+            service=load(Service, by.service),
+            lifetimes=client.lifetimes(refreshable=False),
+            refreshable=False,
+            scope=SCOPE,
+            origin=CLIENT,
+        )
+        made = []
+        for _ in range(count):
+            handle = tokens.new_handle()
+            session, pair = issuing.begin(handle, opening, now=now)
+            await records.create_unlisted(handle, session)
+            made.append(pair.access.text)
+        return packing.filled(made)
+
+    return asyncio.run(make())
+
+
+def _exchanged(subs: list[str], by: Under, exchanger: Under, now: float) -> Filled:
+    async def make() -> Filled:
+        packing = Packing()
+        records = Sessions(packing, Turns(0))
+        wish = Wish(load(Client, exchanger.client), None)
+        made = []
+        for number, sub in enumerate(subs):
+            handle = tokens.new_handle()
+            session, pair = issuing.begin(handle, _login(sub, number, by, now), now=now)
+            session, issued = exchange(session, pair.access, wish, now)
+            await records.add(handle, session, now)
+            made.append(issued.access.text)
         return packing.filled(made)
 
     return asyncio.run(make())

@@ -134,7 +134,8 @@ are those of a server at its limit. Each request authenticates its client by HTT
   {SUBSCRIBING} processes on both cores. Every half millisecond (in Node every millisecond) the bench looks whether they
   still accept the token. The
   time begins when the answer of `/revoke` has arrived at another process, and ends when the last subscriber refuses
-  the token. Each subscriber then asks the service and gets `inactive`. The last line does the same with keys.
+  the token. Each subscriber then asks the service and gets `inactive`. The last two lines do the same with keys and
+  with exchanged tokens.
 - **Row 14** goes through nginx, with one worker on the core of the load generator and the files of `deploy/nginx`.
   nginx asks `/verify` about each request, and then an application (a constant of nginx itself). The ceiling is the same
   nginx with a bare ASGI application in place of the service. It allows each request, with headers of the same size.
@@ -149,6 +150,8 @@ are those of a server at its limit. Each request authenticates its client by HTT
   The server is asked for 20 seconds before the first round, so that it remembers what is asked for often.
 - **Row 20** asks like row 2: by itself, and while a client revokes and refreshes 50 other sessions a second.
 - **Row 21** asks `/verify` about a random one of the 10,000 tokens, without nginx.
+- **Row 22** asks like row 2, in turns about 10,000 tokens of sessions, keys, tokens of a client that speaks for itself,
+  and tokens that were exchanged once.
 
 The store runs without persistence, so the bench measures no disk. `authsvc serve` with nothing configured syncs each
 write to the disk. That makes logins and revocations slower. Introspection only reads, except for a write now and then

@@ -73,6 +73,14 @@ VARIANTS = {
     "once": ("18", "authsvc, tokens that are asked for once"),
     "verify": ("21", "authsvc /verify"),
 }
+# The rows about the kinds of tokens, which are compared with the first one.
+OF_SESSIONS = "of_sessions"
+KINDS = {
+    OF_SESSIONS: "tokens of sessions",
+    "of_keys": "keys",
+    "of_service_tokens": "service tokens",
+    "of_exchanged": "exchanged tokens",
+}
 BATCHES = {"batch": "authsvc, batches of 500", "batch_once": "authsvc, batches of 500, tokens that are asked for once"}
 
 # The key and the beginning of the names of the figures of a cached check, by the way of checking.
@@ -82,13 +90,20 @@ CACHED = {
     ("cached_node", ""): "Node",
     ("cached_go", ""): "Go",
 }
-REFUSED = {"refused": "Python", "refused_node": "Node", "refused_go": "Go", "refused_keys": "Python, keys"}
+REFUSED = {
+    "refused": "Python",
+    "refused_node": "Node",
+    "refused_go": "Go",
+    "refused_keys": "Python, keys",
+    "refused_exchanged": "Python, exchanged tokens",
+}
 
 
 def lines(results: Results) -> list[Line]:
     found = [
         *_rates(results),
         *_variants(results),
+        *_kinds(results),
         *_logins(results),
         *_storm(results),
         *_crowd(results),
@@ -130,6 +145,20 @@ def _variants(results: Results) -> list[Line]:
             rate = spread(results.all(key, "rate")) + "/s"
             found.append(Line(row, label, ratio, rate, _latency(results, key)))
     return found
+
+
+def _kinds(results: Results) -> list[Line]:
+    found = []
+    for key, what in KINDS.items():
+        if results.has(key, OF_SESSIONS):
+            ratio = "" if key == OF_SESSIONS else f"{kind_ratio(results, key):.2f} of that"
+            rate = spread(results.all(key, "rate")) + "/s"
+            found.append(Line("22", f"authsvc, {what}", ratio, rate, _latency(results, key)))
+    return found
+
+
+def kind_ratio(results: Results, key: str) -> float:
+    return median(results.ratios(key, OF_SESSIONS, "rate"))
 
 
 def _latency(results: Results, key: str) -> str:

@@ -6,7 +6,7 @@ from bench.crowd import row_9, row_10, row_19
 from bench.disturbed import row_20
 from bench.gateway import row_14
 from bench.logins import row_7, row_8
-from bench.rows import row_1, row_2, row_3, row_4, row_5, row_6, row_11, row_15, row_16, row_17, row_18, row_21
+from bench.rows import row_1, row_2, row_3, row_4, row_5, row_6, row_11, row_15, row_16, row_17, row_18, row_21, row_22
 from bench.wrk import Figures
 
 INTROSPECTION = {
@@ -28,6 +28,7 @@ CROWDED = {9: row_9, 19: row_19}
 # of row 9, so it comes after that group.
 GROUPS = (
     ("introspection", INTROSPECTION),
+    ("tokens for programs", {22: row_22}),
     ("logins", {7: row_7}),
     ("a login storm", {8: row_8}),
     ("many sessions", CROWDED),

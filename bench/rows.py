@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -127,6 +128,23 @@ def row_18(bench: Bench) -> list[Turn]:
     others = bench.prepared(bench.introspection(bench.parties, bodies_of(bench.live), "before_once"))
     target = bench.introspection(bench.parties, bodies_of(bench.once), "once")
     return [bench.turn_once("once", target, others.answer_bytes)]
+
+
+def row_22(bench: Bench) -> list[Turn]:
+    """authsvc, with each kind of token for programs, beside the tokens of sessions."""
+    parties = bench.parties
+    app, resource = loads.under(bench.store, parties.app[0]), loads.under(bench.store, parties.resource[0])
+    stores, now = [bench.store], time.time()
+    presented = {
+        "sessions": bench.live,
+        "keys": loads.fill_keys(stores, LIVE, app, now),
+        "service_tokens": loads.fill_service_tokens(stores, LIVE, app, now),
+        "exchanged": loads.fill_exchanged(stores, LIVE, app, resource, now),
+    }
+    return [
+        bench.turn(f"of_{kind}", bench.introspection(parties, bodies_of(tokens), f"of_{kind}"))
+        for kind, tokens in presented.items()
+    ]
 
 
 def row_21(bench: Bench) -> list[Turn]:
