@@ -222,7 +222,7 @@ ROUTES: tuple[Route, ...] = (
           errors=(e.UsernameTaken, e.WeakPassword, e.Overloaded)),
     Route("GET", "/admin/users", "users.list_users", "List users", "users", AUDITOR,
           about="With `username`, for a client with the permission `reset` too, to whom users with power over others "
-                "do not exist. With `q`, `status`, `role` or `locked`, by name; all of them have to fit.",
+                "do not exist. With `q`, `status`, `role`, `locked` or `factor`, by name; all of them have to fit.",
           query=requests.UserPage, gives=answers.Users),
     Route("GET", "/admin/users/{sub}/sessions", "users.list_user_sessions", "List a user's sessions", "users",
           AUDITOR,

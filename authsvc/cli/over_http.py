@@ -77,7 +77,8 @@ def user_create(
 
 def user_list(service: Remote, *, exact_times: bool, as_json: bool, **asked: Any) -> None:
     query = {"q": asked["q"], "status": asked["status"], "role": asked["role"]}
-    found = service.listed("/admin/users", **query, locked="true" if asked["locked"] else None)
+    query |= {"locked": "true" if asked["locked"] else None, "factor": "none" if asked["without_factor"] else None}
+    found = service.listed("/admin/users", **query)
     _show(found, USER_COLUMNS, as_json=as_json, exact_times=exact_times, nothing="no users")
 
 

@@ -85,14 +85,21 @@ def create(
 @click.option("--status", type=click.Choice(["active", "suspended"]), help="Only users with this status.")
 @click.option("--role", help="Only users with this role.")
 @click.option("--locked", is_flag=True, help="Only users whom wrong passwords or codes have locked out for a while.")
+@click.option("--without-factor", is_flag=True, help="Only users without a second factor.")
 @exact_times
 @as_json
 @or_over_http(over_http.user_list)
 def list_(
-    q: str | None, status: Status | None, role: str | None, locked: bool, exact_times: bool, as_json: bool
+    q: str | None,
+    status: Status | None,
+    role: str | None,
+    locked: bool,
+    without_factor: bool,
+    exact_times: bool,
+    as_json: bool,
 ) -> None:
     """List users, by name. The options choose some of them."""
-    asked = directory.Asked(q, status, role, locked)
+    asked = directory.Asked(q, status, role, locked, without_factor)
     with listing(USER_COLUMNS, as_json=as_json, exact_times=exact_times) as show_one:
 
         async def work(deps: Deps) -> bool:

@@ -1,4 +1,4 @@
-"""Finding users for admins: by the beginning of a name or sub, by status, by role, and by locks."""
+"""Finding users for admins: by the beginning of a name or sub, by status, role, lock, and by the lack of a factor."""
 
 import math
 import re
@@ -28,9 +28,10 @@ class Asked:
     status: Status | None = None
     role: str | None = None
     locked: bool = False
+    without_factor: bool = False
 
     def fits(self, user: User) -> bool:
-        """Whether a user has this status, role and beginning."""
+        """Whether the record of a user has this status, role and beginning."""
         beginning = None if self.q is None else prefix(self.q)
         return (
             self.status in (None, user.status)
@@ -75,7 +76,8 @@ async def page(deps: Deps, asked: Asked, *, cursor: str | None = None, limit: in
     found: list[User] = []
     position: str | None = None
     looked_at = 0
-    async for one in _candidates(deps, asked, cursor, _STEP if _picks(asked) else limit):
+    candidates = _candidates(deps, asked, cursor, _STEP if _picks(asked) else limit)
+    async for one in _without_factor(deps, candidates) if asked.without_factor else candidates:
         if len(found) == limit or looked_at == MOST_LOOKED_AT:
             break
         looked_at += 1
@@ -113,7 +115,7 @@ def is_cursor(text: str) -> bool:
 def _picks(asked: Asked) -> bool:
     """Whether entries are read of which few may fit."""
     by_status = asked.status is not None and (asked.status != "suspended" or asked.q is not None)
-    return asked.role is not None or by_status
+    return asked.role is not None or asked.without_factor or by_status
 
 
 async def _candidates(deps: Deps, asked: Asked, cursor: str | None, step: int) -> AsyncIterator[_Found]:
@@ -128,6 +130,26 @@ async def _candidates(deps: Deps, asked: Asked, cursor: str | None, step: int) -
         by_entry = _by_name(deps, asked, position, step)
     async for one in by_entry:
         yield one
+
+
+async def _without_factor(deps: Deps, candidates: AsyncIterator[_Found]) -> AsyncIterator[_Found]:
+    """The same entries. The users who have a second factor are left out. Reads the factors of many users at a time."""
+    batch: list[_Found] = []
+    async for one in candidates:
+        batch.append(one)
+        if len(batch) == _STEP:
+            for kept in await _leave_out(deps, batch):
+                yield kept
+            batch = []
+    for kept in await _leave_out(deps, batch):
+        yield kept
+
+
+async def _leave_out(deps: Deps, batch: Sequence[_Found]) -> list[_Found]:
+    users = [one.user.sub for one in batch if one.user is not None]
+    held = dict(zip(users, await deps.store.factors.find_all(users), strict=True))
+    protected = {sub for sub, factors in held.items() if factors is not None and factors.active}
+    return [one._replace(user=None) if one.user and one.user.sub in protected else one for one in batch]
 
 
 async def _locked(deps: Deps, skip: int, step: int) -> AsyncIterator[_Found]:

@@ -45,7 +45,13 @@ async def list_users(ctx: RequestContext) -> Response:
     if "username" in ctx.request.query_params:  # a form has no empty fields, and all users would be listed
         raise InvalidRequest("username: must not be empty")
     await callers.admin_of(ctx)
-    asked = directory.Asked(q=page.q, status=page.status, role=page.role, locked=page.locked == "true")
+    asked = directory.Asked(
+        q=page.q,
+        status=page.status,
+        role=page.role,
+        locked=page.locked == "true",
+        without_factor=page.factor == "none",
+    )
     if asked == directory.Asked():  # every user, also while the index is filled
         found, following = await ctx.deps.store.listing.users(cursor_of(page, listing.is_cursor), page.limit)
         return page_of(_states(await directory.states(ctx.deps, found)), following)

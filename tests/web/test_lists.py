@@ -14,6 +14,7 @@ from authsvc.store import keys, newest
 from tests.conftest import Clock, Service, bearer
 from tests.flows.contents import Commands
 from tests.web.conftest import assert_problem
+from tests.web.phone import with_phone
 
 
 async def listed(service: Service, path: str, limit: int = 100) -> list[dict[str, Any]]:
@@ -74,6 +75,37 @@ async def test_users_by_status_and_role(service: Service, limit: int) -> None:
     assert deleted.status_code == 204, deleted.text
     assert await names(service, "status=suspended", limit) == []
     assert await names(service, "q=zoe", limit) == []
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+async def test_users_without_a_second_factor(service: Service, limit: int) -> None:
+    """A user is listed until a second factor is confirmed, and again once it is removed."""
+    await with_phone(service, "ada")
+    await service.user("bob")
+    cy = await service.user("cy", roles=("editor",))
+    assert await names(service, "factor=none", limit) == ["bob", "cy"]
+    assert await names(service, "factor=none&role=editor", limit) == ["cy"]
+    assert await names(service, "factor=none&q=ada", limit) == []
+    ada = await service.deps.store.users.find_by_name("ada")
+    assert ada is not None
+    removed = await service.http.delete(f"/admin/users/{ada.user.sub}/factors", auth=service.admin)
+    assert removed.status_code == 204, removed.text
+    assert await names(service, "factor=none", limit) == ["ada", "bob", "cy"]
+    await service.http.delete(f"/admin/users/{cy.sub}", auth=service.admin)
+    assert await names(service, "factor=none", limit) == ["ada", "bob"]
+
+
+async def test_many_users_with_a_factor_do_not_end_a_list(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page looks at a bounded number of users, and its cursor leads to the next ones."""
+    monkeypatch.setattr(directory, "MOST_LOOKED_AT", 2)
+    monkeypatch.setattr(directory, "_STEP", 3)
+    for name in ("a", "b", "c", "d"):
+        await with_phone(service, name)
+    await service.user("e")
+    page = (await service.http.get("/admin/users?factor=none", auth=service.admin)).json()
+    assert page["items"] == []
+    assert page["next"]
+    assert await names(service, "factor=none") == ["e"]
 
 
 async def wrong_logins(service: Service, username: str, number: int) -> None:
@@ -296,7 +328,12 @@ async def test_a_page_of_users_looks_at_so_many(service: Service, monkeypatch: p
     [
         *(f"/admin/users?q=a&cursor={cursor}" for cursor in ("x", "!", "4", "%00", "YQ%3D%3D%3D", "é")),
         *(f"/admin/sessions?cursor={cursor}" for cursor in ("1", "1-2-x", "a-1-" + ALPHABET[:12], "-1-1-" + "a" * 12)),
-        *("/admin/users?locked=maybe", "/admin/users?role=two+words", "/admin/users?status=gone"),
+        *(
+            "/admin/users?locked=maybe",
+            "/admin/users?role=two+words",
+            "/admin/users?status=gone",
+            "/admin/users?factor=some",
+        ),
         *("/admin/sessions?since=yesterday", "/admin/audit?until=-5", "/admin/audit?sub=a%20b", "/admin/sessions?x=1"),
     ],
 )

@@ -265,6 +265,7 @@ class UserPage(Page):
     locked: Literal["true"] | None = Field(
         None, description="only users who cannot log in for a while, because of wrong passwords or codes"
     )
+    factor: Literal["none"] | None = Field(None, description="only users without a second factor, by name")
 
 
 class SessionPage(Page):

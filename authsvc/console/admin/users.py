@@ -40,11 +40,7 @@ async def list_users(ctx: PageContext, me: Admin) -> Response:
         ctx.deps, _asked(query), cursor=cursor if cursor and directory.is_cursor(cursor) else None, limit=_PAGE
     )
     held = await ctx.deps.store.factors.find_all([one.user.sub for one in found.users])
-    rows = [
-        (state, bool(factors and factors.active))
-        for state, factors in zip(found.users, held, strict=True)
-        if query.get("factor") != "none" or not (factors and factors.active)
-    ]
+    rows = [(state, bool(factors and factors.active)) for state, factors in zip(found.users, held, strict=True)]
     chosen = {name: value for name, value in query.items() if name != "q"}
     return render(
         ctx,
@@ -65,6 +61,7 @@ def _asked(query: dict[str, str]) -> directory.Asked:
         status="suspended" if status == "suspended" else "active" if status == "active" else None,
         role=query.get("role"),
         locked=query.get("locked") == "yes",
+        without_factor=query.get("factor") == "none",
     )
 
 
