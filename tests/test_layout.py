@@ -37,15 +37,16 @@ MAY_IMPORT = {
     "passkeys": "core",
     "github": "",
     "flows": "store ops hashing passkeys metrics core settings waiting errors",
+    "checks": "flows hashing ops core settings errors",
     "api": "flows store metrics core errors",
     "web": "api flows store metrics github core logs errors",
-    "console": "web api flows store driver metrics core errors",
+    "console": "web api checks flows store driver metrics core errors",
     "edge": "web api flows store metrics core errors",
     "composition": "api flows hashing ops store driver metrics settings",
     "program": "cli",
     "app": "console web api flows driver core errors",
     "serve": "app composition console edge web api flows ops metrics core settings logs waiting errors",
-    "cli": "serve composition api flows hashing ops store core settings waiting errors",
+    "cli": "serve composition checks api flows hashing ops store core settings waiting errors",
     "sdk": "",
 }
 # The parts that may import each library.

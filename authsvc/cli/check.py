@@ -5,27 +5,16 @@ from collections import Counter
 
 import click
 
-from authsvc.cli.checks import Check, Result, Verdict, configuration, directory, records, store
-from authsvc.cli.facts import Facts, gather
+from authsvc.checks import Result
+from authsvc.checks.table import judge
+from authsvc.cli.facts import gather
 from authsvc.cli.layout import Columns
 from authsvc.cli.output import say, show_list
-
-CHECKS: tuple[Check, ...] = (
-    *configuration.CHECKS,
-    *store.CHECKS,
-    *directory.CHECKS,
-    *records.CHECKS,
-)
-
 
 _COLUMNS = Columns(("result", "check", "why", "rule"), spare=("rule",), bare=("result", "check", "why"))
 # The order of the rows, and the results whose rows are counted only.
 _ORDER: tuple[Result, ...] = ("fail", "warn", "unknown", "pass", "n/a")
 _FOLDED = ("pass", "n/a")
-
-
-def judge(facts: Facts) -> list[tuple[Check, Verdict]]:
-    return [(check, check.judge(facts)) for check in CHECKS]
 
 
 def show_checks(*, as_json: bool, strict: bool, everything: bool) -> tuple[bool, bool]:

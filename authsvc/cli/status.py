@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from authsvc.cli.check import judge
-from authsvc.cli.facts import Facts, gather
+from authsvc.checks.facts import Facts
+from authsvc.checks.table import judge
+from authsvc.cli.facts import gather
 from authsvc.cli.finding import Names
 from authsvc.cli.output import counted, say, show, show_list
 from authsvc.cli.tables import TRAIL_COLUMNS

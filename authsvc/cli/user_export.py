@@ -9,7 +9,7 @@ from typing import TextIO
 
 import click
 
-from authsvc.cli.checks import names
+from authsvc.checks import names
 from authsvc.cli.groups import user as group
 from authsvc.cli.options import FilePath
 from authsvc.cli.output import say

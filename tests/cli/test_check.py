@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from authsvc.cli.check import CHECKS, judge
-from authsvc.cli.facts import Address, Facts, Records
+from authsvc.checks.facts import Address, Facts, Records
+from authsvc.checks.table import CHECKS, judge
 from authsvc.core.client import BUILT_IN, Client, Secret
 from authsvc.errors import StartupError
 from authsvc.ops import fitness

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from authsvc.cli.check import CHECKS
+from authsvc.checks.table import CHECKS
 from authsvc.cli.output import ago
 from authsvc.cli.statuses import MISUSED, NOT_FOUND, OK, REFUSED
 from authsvc.core.event import Event

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from authsvc.cli.checks.store import CHECKS
+from authsvc.checks.store import CHECKS
 from authsvc.ops.binary import find_binary
 from authsvc.ops.inspection import DANGEROUS
 from tests.e2e.conftest import run

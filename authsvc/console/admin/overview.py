@@ -6,6 +6,9 @@ from typing import Any
 from starlette.responses import Response
 
 from authsvc import __version__
+from authsvc.checks import Check, Verdict
+from authsvc.checks.facts import at_once
+from authsvc.checks.table import AT_ONCE, judge
 from authsvc.console.admin import chart
 from authsvc.console.admin.access import Admin
 from authsvc.console.admin.words_of_events import REFUSALS, refuses
@@ -24,6 +27,7 @@ _HOUR_S = 3600
 _MOST_EVENTS = 5000
 _SHOWN_EVENTS = 8
 _SHOWN_USERS = 5
+_SHOWN_RESULTS = ("fail", "warn")
 
 
 async def overview(ctx: PageContext, me: Admin) -> Response:
@@ -46,6 +50,7 @@ async def overview(ctx: PageContext, me: Admin) -> Response:
         locked=locked,
         recent=recent,
         health=await _health(deps),
+        findings=await _findings(deps),
         version=__version__,
     )
 
@@ -77,6 +82,12 @@ def _by_hour(entries: list[StoredEntry], now: float) -> list[chart.Count]:
 
 def _when(hours: int) -> str:
     return "the last hour" if hours == 0 else f"{hours} to {hours + 1} hours ago"
+
+
+async def _findings(deps: Deps) -> list[tuple[Check, Verdict]]:
+    """The checks of settings and store that failed or warn, the failed ones first."""
+    found = [row for row in judge(await at_once(deps), AT_ONCE) if row[1].result in _SHOWN_RESULTS]
+    return sorted(found, key=lambda row: _SHOWN_RESULTS.index(row[1].result))
 
 
 async def _health(deps: Deps) -> dict[str, Any]:

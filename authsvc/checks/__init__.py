@@ -1,10 +1,10 @@
-"""The table of what `authsvc check` looks at: small functions on Facts, each with the rule it stems from."""
+"""What `authsvc check` and the console look at: small functions on Facts, each with the rule it stems from."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from authsvc.cli.facts import Facts
+from authsvc.checks.facts import Facts
 
 Result = Literal["pass", "warn", "fail", "unknown", "n/a"]
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from authsvc.cli.checks import Check, Verdict, failed, not_applicable, passed, unknown, warned
-from authsvc.cli.facts import Facts
+from authsvc.checks import Check, Verdict, failed, not_applicable, passed, unknown, warned
+from authsvc.checks.facts import Facts
 from authsvc.ops.fitness import OLDEST
 from authsvc.ops.inspection import MAX_CLOCK_DIFFERENCE_S, Inspection
 

@@ -1,7 +1,7 @@
 """Checks of the directory in which the embedded store keeps its files."""
 
-from authsvc.cli.checks import Check, Verdict, failed, not_applicable, passed, unknown
-from authsvc.cli.facts import Facts
+from authsvc.checks import Check, Verdict, failed, not_applicable, passed, unknown
+from authsvc.checks.facts import Facts
 from authsvc.ops.data_dir import LEAST_FREE
 
 

@@ -4,8 +4,8 @@ from ipaddress import IPv4Network
 from urllib.parse import urlsplit
 
 from authsvc import __version__
-from authsvc.cli.checks import Check, Verdict, failed, not_applicable, passed, warned
-from authsvc.cli.facts import Facts
+from authsvc.checks import Check, Verdict, failed, not_applicable, passed, unknown, warned
+from authsvc.checks.facts import Facts
 from authsvc.core import password as passwords
 from authsvc.core.address import is_loopback
 from authsvc.core.argon2_profiles import asvs_floor_kib
@@ -90,6 +90,8 @@ def argon2(facts: Facts) -> Verdict:
 
 
 def hashing(facts: Facts) -> Verdict:
+    if facts.hash_ms is None:
+        return unknown("not measured")
     took = f"{facts.hash_ms:.0f} ms a password, {facts.settings.threads} at a time in each worker"
     if facts.hash_ms > 1000:
         return warned(took, "people wait for that, and few can log in at once: lower the parameters or add cores")

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from authsvc.cli.checks import Check, Verdict, failed, names, not_applicable, passed, unknown, warned
-from authsvc.cli.facts import Facts, Records
+from authsvc.checks import Check, Verdict, failed, names, not_applicable, passed, unknown, warned
+from authsvc.checks.facts import Facts, Records
 from authsvc.core.api_key import WARNED_S
 from authsvc.core.client import BUILT_IN, Client
 
