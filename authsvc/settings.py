@@ -424,6 +424,12 @@ class Settings(BaseModel):
         return _base_url(self.issuer, self.host, self.port)
 
     @property
+    def browser_url(self) -> str:
+        """The address at which a browser reaches the service. On this machine it is a name, which passkeys need."""
+        listens_here = self.issuer is None and self.host == "127.0.0.1"
+        return f"http://localhost:{self.port}" if listens_here else self.base_url
+
+    @property
     def app_title(self) -> str:
         """The name by which people recognise this service."""
         return self.app_name or urlsplit(self.base_url).hostname or "authsvc"

@@ -13,6 +13,9 @@ _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 # Why somebody did something, for people who read the trail.
 COMMENT: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,500}")
 
+# An entry keeps this much of a user agent. Browsers name themselves at the end, an iPhone's after 137 characters.
+MAX_USER_AGENT: Final = 200
+
 # The scope of an event that ends sessions: one session, or all of a user, a client or the service, or a user's keys.
 Ends = Literal["session", "user", "keys", "client", "service"]
 

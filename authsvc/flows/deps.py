@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from authsvc.core.event import About, Entry, Event
+from authsvc.core.event import MAX_USER_AGENT, About, Entry, Event
 from authsvc.core.powers import Level
 from authsvc.core.user import User
 from authsvc.errors import AccessDenied, NotDurable
@@ -108,7 +108,7 @@ async def audit_each(
             client_id=about.client_id or caller.named_by,
             reason=reason,
             ip=caller.ip,
-            user_agent=caller.user_agent and caller.user_agent[:120],
+            user_agent=caller.user_agent and caller.user_agent[:MAX_USER_AGENT],
             request_id=caller.request_id,
             comment=caller.comment,
             details=dict(details) or None,

@@ -10,14 +10,8 @@ def banner(settings: Settings) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     public = f" ({settings.base_url} to others)" if settings.issuer else ""
     # A browser sends the cookie only to the name that set it, and developers load their pages from localhost.
-    pages = f", for pages in a browser {_local(settings)}" if _local(settings) else ""
+    pages = f", for pages in a browser {settings.browser_url}" if settings.browser_url != settings.base_url else ""
     return f"authsvc {__version__} on http://{host}:{settings.port}{public}{pages}, state in {state}"
-
-
-def _local(settings: Settings) -> str | None:
-    """The address of this machine by name. None: others reach the service, or its address is configured."""
-    listens_here = settings.issuer is None and settings.host == "127.0.0.1"
-    return f"http://localhost:{settings.port}" if listens_here else None
 
 
 def first_steps(base: str, client_id: str, secret: str) -> str:

@@ -10,16 +10,23 @@ from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.core.user import User
 from authsvc.errors import NotDurable
-from authsvc.flows import api_keys, clients, login
+from authsvc.flows import api_keys, clients, login, users
 from authsvc.flows.deps import OPERATOR, Caller, Deps
 from authsvc.flows.grants import Grant
-from tests.conftest import PASSWORD, Clock, verdict_on
+from authsvc.settings import Settings
+from tests.conftest import CHEAP, PASSWORD, Clock, verdict_on
 from tests.console.conftest import CHROME, Browser, NewBrowser, make_user
 
+# Longer than the texts of other browsers, with the name at the end.
+IPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Version/18.1.1 Mobile/15E148 Safari/604.1"
+)
 
-async def log_in(deps: Deps, username: str) -> Grant:
+
+async def log_in(deps: Deps, username: str, user_agent: str = CHROME) -> Grant:
     client, service = await deps.store.clients.get("app"), await deps.store.service.get()
-    caller = Caller(ip="203.0.113.9", user_agent=CHROME)
+    caller = Caller(ip="203.0.113.9", user_agent=user_agent)
     return await login.login(deps, caller, client, service, username=username, password=PASSWORD)
 
 
@@ -36,6 +43,12 @@ async def live(deps: Deps, sub: str) -> int:
     return len([one for _, one in await deps.store.sessions.listed(sub, deps.clock()) if one])
 
 
+async def test_a_user_without_a_password(deps: Deps, browser: Browser) -> None:
+    """The page does not say that a password opens an account that has none."""
+    user, _ = await users.create(deps, OPERATOR, username="hedy")
+    assert "The password alone" not in (await browser.get(f"/users/{user.sub}")).text
+
+
 async def test_suspend_and_reinstate(deps: Deps, browser: Browser, ada: User) -> None:
     """The dialog says how many sessions end, the message says how many ended, and the trail has the reason."""
     asked = await browser.get(f"/users/{ada.sub}/suspend")
@@ -49,6 +62,15 @@ async def test_suspend_and_reinstate(deps: Deps, browser: Browser, ada: User) ->
     done = await browser.submit(asked, "/reinstate")
     assert "ada can log in again." in done.text
     assert (await deps.store.users.get(ada.sub)).status == "active"
+
+
+async def test_a_phone_has_one_name(deps: Deps, browser: Browser) -> None:
+    """The list of sessions and the events call it the same."""
+    user = await make_user(deps, "ada")
+    await log_in(deps, "ada", IPHONE)
+    sessions, _, events = (await browser.get(f"/users/{user.sub}")).text.partition("What happened")
+    assert "Safari on iPhone" in sessions
+    assert "Safari on iPhone" in events
 
 
 async def test_end_one_session_and_all(deps: Deps, browser: Browser, ada: User) -> None:
@@ -101,6 +123,22 @@ async def test_reset_code_is_shown_once(deps: Deps, browser: Browser, ada: User)
     assert shown.answer.headers["cache-control"] == "no-store"
     assert code not in str(browser.cookies)
     assert code not in (await browser.get(f"/users/{ada.sub}")).answer.text
+
+
+async def test_a_reset_code_without_account_pages(browser: Browser, ada: User) -> None:
+    """The page says who takes the code, and has no link to a page that is not served."""
+    shown = await browser.submit(await browser.get(f"/users/{ada.sub}/reset-code"), "/reset-code")
+    assert "POST /password/reset" in shown.text
+    assert "/account/reset" not in shown.text
+
+
+@pytest.mark.parametrize("settings", [Settings(**CHEAP, account_pages=True, issuer="https://app.example.org")])
+async def test_the_link_with_a_reset_code(browser: Browser, ada: User) -> None:
+    """With account pages there is a link to their form. The code stands behind `#`."""
+    for path, fields in ((f"/users/{ada.sub}/reset-code", {}), ("/users/new", {"username": "grace"})):
+        shown = await browser.submit(await browser.get(path), path, **fields)
+        code, link = [word for word in shown.text.split(" ") if "rst_" in word]
+        assert link == f"https://app.example.org/account/reset#{code}"
 
 
 async def test_delete(deps: Deps, browser: Browser, ada: User) -> None:

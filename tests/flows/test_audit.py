@@ -229,7 +229,7 @@ async def test_who_what_and_from_where(service: Service, clock: Clock) -> None:
         "outcome": "success",
         "sub": user.sub,
         "ip": "192.0.2.1",
-        "user_agent": ("curl/8 " + "x" * 300)[:120],
+        "user_agent": ("curl/8 " + "x" * 300)[:200],
         "request_id": "abc-123",
         "details": {"code": code[4:16]},
     }

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from authsvc.console.admin.access import Admin, page, safe_path
 from authsvc.console.admin.dialogs import Dialog
-from authsvc.console.admin.secrets import show_secret
+from authsvc.console.admin.secrets import show_reset_code
 from authsvc.console.admin.users import MOST_KEYS, name_of, path_of
 from authsvc.console.context import PageContext
 from authsvc.console.flash import Message, redirect
@@ -104,11 +104,11 @@ async def _set_roles(ctx: PageContext, me: Admin, target: Target) -> str:
 async def _reset_code(ctx: PageContext, me: Admin, target: Target) -> Response:
     await users.get_for_reset(ctx.deps, me.caller, target.user.sub)
     code, life_s = await password.new_reset_code(ctx.deps, me.caller, target.user.sub)
-    return show_secret(
+    return show_reset_code(
         ctx,
         title=f"A reset code for {target.name}",
         text=f"Give this code to {target.name}. It sets a new password, once, within {duration(life_s)}.",
-        secret=code,
+        code=code,
         back=path_of(target.user.sub),
     )
 

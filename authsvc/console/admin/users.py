@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from authsvc.console.admin.access import Admin
 from authsvc.console.admin.dialogs import Dialog
-from authsvc.console.admin.secrets import show_secret
+from authsvc.console.admin.secrets import show_reset_code
 from authsvc.console.context import PageContext
 from authsvc.console.rendering import render
 from authsvc.console.words import duration
@@ -130,11 +130,11 @@ async def create_user(ctx: PageContext, me: Admin) -> Response:
             roles=tuple(form["roles"].split(" ")) if form["roles"] else (),
         )
         life = duration(ctx.deps.settings.reset_code_ttl_s)
-        return show_secret(
+        return show_reset_code(
             ctx,
             title=f"{name_of(user)} is registered",
             text=f"Give this code to {name_of(user)}. It sets the first password, once, within {life}.",
-            secret=code or "",
+            code=code or "",
             back=path_of(user.sub),
             facts=[("Subject", user.sub)],
         )
