@@ -29,7 +29,8 @@ async def issue_to_client(deps: Deps, caller: Caller, parties: Parties, scope: s
         user=client.itself,
         client=client,
         service=service,
-        lifetimes=Lifetimes(_LIVES_S, _LIVES_S, _LIVES_S),
+        # No idle end: noting the uses of a token that ends so soon would be a write a minute that nobody reads.
+        lifetimes=Lifetimes(_LIVES_S, 0, _LIVES_S),
         refreshable=False,
         scope=scopes.within(scope, client.widest_scope(deps.settings.app_scope)),
         origin=CLIENT,
