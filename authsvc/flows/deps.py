@@ -98,7 +98,7 @@ async def audit_each(
     """Write events of one kind to the audit trail in one round trip, and count them. See `audit`."""
     written, now = [], deps.clock()
     for about, reason, ended, details in each:
-        deps.metrics.count_event(event, outcome, reason)
+        deps.metrics.count_event(event, outcome, reason, details.get("token_use"))
         entry = Entry(
             event=event,
             actor=caller.actor,

@@ -35,6 +35,7 @@ class Metrics:
         self.unexpected_errors = self._counter("unexpected_errors")
         self.tokens_checked = self._counter("tokens_checked")
         self.sessions_issued = self._counter("sessions_issued")
+        self.tokens_exchanged = self._counter("tokens_exchanged")
         self.sessions_refreshed = self._counter("sessions_refreshed")
         self.sessions_ended = self._counter("sessions_ended")
         self.cut_offs = self._counter("cut_offs")
@@ -61,9 +62,9 @@ class Metrics:
         self.event_lag = self._histogram("event_lag_seconds")
         self.ready = self._gauge("workers_ready")
 
-    def count_event(self, event: Event, outcome: str, reason: str | None) -> None:
-        """Raise the counters of an event of the audit trail."""
-        for family, labels in counts_of(event, outcome, reason):
+    def count_event(self, event: Event, outcome: str, reason: str | None, token_use: str | None = None) -> None:
+        """Raise the counters of an event of the audit trail. token_use: of the token that was issued."""
+        for family, labels in counts_of(event, outcome, reason, token_use):
             self._counters[family].add(*labels)
 
     def _counter(self, name: str) -> Counter:

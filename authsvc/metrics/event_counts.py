@@ -25,7 +25,7 @@ _COUNTS: dict[Event, tuple[Count, ...]] = {
     Event.PASSWORD_CHANGE_FAILED: (Count("passwords_checked", ("password_change", "failed")),),
     Event.PASSWORD_CHANGE_THROTTLED: (Count("passwords_checked", ("password_change", "throttled")),),
     Event.KEY_CREATED: (Count("sessions_issued", ("key",)),),
-    Event.TOKEN_ISSUED: (Count("sessions_issued", ("issue",)),),
+    Event.TOKEN_EXCHANGED: (Count("tokens_exchanged"),),
     Event.TOKEN_REFRESHED: (Count("sessions_refreshed"),),
     Event.TOKEN_REPEATED: (Count("refresh_repeats"),),
     Event.TOKEN_REUSED: (Count("refresh_reuse"), Count("sessions_ended", ("reuse",))),
@@ -46,10 +46,16 @@ _CUT_OFF_CAUSES: dict[Event, str] = {
 }
 
 
-def counts_of(event: Event, outcome: str, reason: str | None) -> Iterator[Count]:
-    """The counters to raise. reason: of the end of one session the cause in words, of a leak the kind of token."""
+def counts_of(event: Event, outcome: str, reason: str | None, token_use: str | None = None) -> Iterator[Count]:
+    """The counters to raise.
+
+    reason: of the end of one session the cause in words, of a leak the kind of token.
+    token_use: of an issued token "client" if it speaks for its client, None if it speaks for a user.
+    """
     yield from _COUNTS.get(event, ())
-    if event is Event.TOKEN_LEAKED:
+    if event is Event.TOKEN_ISSUED:
+        yield Count("sessions_issued", (token_use or "issue",))
+    elif event is Event.TOKEN_LEAKED:
         yield Count("tokens_leaked", (reason or "",))
         if reason in ENDING:
             yield Count("sessions_ended", ("leaked",))

@@ -86,8 +86,12 @@ def families(calls: Sequence[Call]) -> tuple[Family, ...]:
             _each("active", "malformed", *map(result_of, Reason)),
         ),
         Family(
-            "sessions_issued", "counter", "Sessions started: by a login, by a client that asked for a token, and keys.",
-            ("by",), _each("login", "issue", "key"),
+            "sessions_issued", "counter",
+            "Sessions started: by a login, by a client for a user (issue), by a client for itself (client), and keys.",
+            ("by",), _each("login", "issue", "client", "key"),
+        ),
+        Family(
+            "tokens_exchanged", "counter", "Tokens that clients got for others. The same token again does not count."
         ),
         Family("sessions_refreshed", "counter", "Refresh tokens exchanged for a new pair. Retries do not count."),
         Family(

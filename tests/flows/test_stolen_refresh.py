@@ -15,6 +15,7 @@ import redis
 from authsvc.composition import open_deps
 from authsvc.core import refresh_token as refresh_tokens
 from authsvc.core import token as tokens
+from authsvc.core.event import Event
 from authsvc.core.grace import MAX_NOTED
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidGrant
@@ -361,9 +362,9 @@ async def test_repeats_are_counted_and_the_trail_keeps_a_few(world: World) -> No
     counted: list[str] = []
     count_event = world.deps.metrics.count_event
 
-    def counting(event: str, outcome: str, reason: str | None) -> None:
+    def counting(event: Event, outcome: str, reason: str | None, token_use: str | None = None) -> None:
         counted.append(event)
-        count_event(event, outcome, reason)  # type: ignore[arg-type]  # it is an Event
+        count_event(event, outcome, reason, token_use)
 
     world.deps.metrics.count_event = counting  # type: ignore[method-assign]
     await asyncio.gather(*[world.refresh(first.refresh_token) for _ in range(30)])

@@ -10,6 +10,8 @@ from authsvc.metrics.families import OTHER
 from authsvc.settings import Settings
 from tests.canaries import Canaries, run_through_everything
 from tests.conftest import CHEAP, Clock, Service, bearer
+from tests.flows.test_client_token import issued as client_token
+from tests.flows.test_exchange import exchanged
 from tests.metrics.reading import Reading, scrape
 
 
@@ -75,6 +77,21 @@ async def test_a_sessions_life(service: Service, clock: Clock) -> None:
         assert since("authsvc_sessions_ended_total", cause=cause) == 1, cause
     for of, cause in (("user", "cut_off"), ("user", "suspended"), ("user", "deleted"), ("service", "cut_off")):
         assert since("authsvc_cut_offs_total", of=of, cause=cause) == 1, (of, cause)
+
+
+async def test_tokens_of_programs(service: Service) -> None:
+    """A client's own token and an exchanged token count apart from sessions of users. The same token again does not."""
+    _, auth = await service.client("token", "exchange", "introspect", audience=("orders",))
+    app, _ = await service.client(public=True, audience=("orders",))
+    await service.user()
+    since = Since(service.deps)
+    token = (await service.login(client_id=app.client_id))["access_token"]
+    await client_token(service, auth)
+    for _ in range(2):
+        await exchanged(service, auth, token)
+    for by, number in (("login", 1), ("client", 1), ("issue", 0)):
+        assert since("authsvc_sessions_issued_total", by=by) == number, by
+    assert since("authsvc_tokens_exchanged_total") == 1
 
 
 class TestWithFewSessions:
