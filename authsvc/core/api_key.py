@@ -84,8 +84,11 @@ def without_former(session: Session) -> Session:
 
 
 def last_used_at(session: Session) -> int | None:
-    """Epoch seconds; None: the key was never used. A use within an hour of the last one may not be written down."""
-    return None if session.used_at == _NEVER else session.used_at
+    """The last use that was written down, in epoch seconds; None: a key that was never used.
+
+    A use of a key within an hour of the last one is not written down.
+    """
+    return None if session.used_at == _NEVER else session.seen
 
 
 def is_expiring(session: Session, now: float) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from authsvc.core import event as events
 from authsvc.core import token as tokens
+from authsvc.core.api_key import last_used_at
 from authsvc.core.event import Event
 from authsvc.core.exchanged import Chain, act_of, audience_of
 from authsvc.core.leak import ENDING
@@ -15,7 +16,7 @@ from authsvc.errors import InvalidRequest
 from authsvc.flows.deps import Deps
 from authsvc.store.audit import StoredEntry
 
-_SHOWN = ("token_use", "sub", "client_id", "scope", "networks", "created_ms", "seen", "idle_s", "end", "exp")
+_SHOWN = ("token_use", "sub", "client_id", "scope", "networks", "created_ms", "end", "exp")
 # Kinds of which nothing is known but the report of a leak.
 _OF_NO_SESSION = (Kind.LOGIN, Kind.RESET, Kind.DEVICE)
 _BEGINNINGS = (Event.LOGIN_SUCCEEDED, Event.TOKEN_ISSUED, Event.KEY_CREATED)
@@ -65,11 +66,18 @@ async def explain(deps: Deps, presented: str) -> Explanation:
     reason = _from_records(found, token, deps.clock())
     if reason in (*_CUT_OFFS, Reason.USER_SUSPENDED):
         reason = f"{reason}{_by(trail)}"
-    known = {name: getattr(found.session, name) for name in _SHOWN}
+    known = _known(found.session)
     known |= found.session.authentication(found.client)._asdict()
     known |= _of_exchanged(found.session, () if token is None else found.session.chain_of(token))
     shown = {name: value for name, value in known.items() if value not in (None, ())}
     return Explanation(reason is None, reason or "active", handle, shown, trail, leaks[0] if leaks else None)
+
+
+def _known(session: Session) -> dict[str, Any]:
+    """What the record says. A member that says nothing is None or an empty tuple."""
+    known = {name: getattr(session, name) for name in _SHOWN}
+    known |= {"audience": session.aud, "seen": last_used_at(session), "idle_s": session.idle_s or None}
+    return known | ({"name": session.device} if session.origin == KEY else {})
 
 
 async def _reported(deps: Deps, token: Token) -> StoredEntry | None:

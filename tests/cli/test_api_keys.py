@@ -164,3 +164,13 @@ def test_a_service_user_has_no_password(started: Cli) -> None:
     assert "reset_code" not in made
     assert started.code("user", "create", "other", "--no-password", "--reset-code") == MISUSED
     assert started.json("user", "reset-code", "backup")["reset_code"]
+
+
+def test_what_an_explanation_says_about_a_key(started: Cli) -> None:
+    """Its name and its audience, no idle end, and no use before there was one."""
+    started.ok("user", "create", "backup", "--no-password")
+    created = started.json("key", "create", "backup", "--name", "nightly", "--audience", "orders")
+    told = started.json("token", "explain", stdin=created["key"])["session"]
+    assert (told["name"], told["audience"]) == ("nightly", ["orders"])
+    assert not {"seen", "idle_s"} & told.keys()
+    assert "1970" not in started.ok("token", "explain", stdin=created["key"])

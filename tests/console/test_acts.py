@@ -11,6 +11,8 @@ from authsvc.core.token import Kind
 from authsvc.core.user import User
 from authsvc.errors import NotDurable
 from authsvc.flows import api_keys, clients, login, users
+from authsvc.flows.client_token import issue_to_client
+from authsvc.flows.clients import Parties
 from authsvc.flows.deps import OPERATOR, Caller, Deps
 from authsvc.flows.grants import Grant
 from authsvc.settings import Settings
@@ -258,6 +260,23 @@ async def test_a_token_is_explained(deps: Deps, browser: Browser, ada: User) -> 
         refused = await browser.submit(page, "/token", token=wrong)
         assert refused.status == 400
         assert wrong not in refused.answer.text
+
+
+async def test_a_token_of_a_program_is_explained(deps: Deps, browser: Browser, ada: User) -> None:
+    """A key that was never used, and has no idle end; a token that speaks for its client and for no user."""
+    issued = await api_keys.create_for(deps, OPERATOR, ada.sub, api_keys.Wanted("nightly"), "app")
+    page = await browser.get("/token")
+    shown = await browser.submit(page, "/token", token=issued.text)
+    for words in ("a key", "nightly", "Last use never"):
+        assert words in shown.text, words
+    assert "without use" not in shown.text
+    client, _ = await clients.create(deps, OPERATOR, name="nightly job", permissions=("token",), audience=("orders",))
+    service = await deps.store.service.get()
+    grant = await issue_to_client(deps, OPERATOR, Parties(client, service))
+    shown = await browser.submit(page, "/token", token=grant.access_token)
+    for words in ("the client speaks for itself", "a token of the client", "nightly job"):
+        assert words in shown.text, words
+    assert f"/users/{client.client_id}" not in shown.answer.text
 
 
 async def test_search_finds(deps: Deps, browser: Browser, ada: User) -> None:

@@ -6,6 +6,7 @@ from authsvc.console.admin.access import Admin
 from authsvc.console.context import PageContext
 from authsvc.console.rendering import render
 from authsvc.core import token as tokens
+from authsvc.core.api_key import last_used_at
 from authsvc.errors import InvalidRequest
 from authsvc.flows import trail
 from authsvc.flows.explain import explain
@@ -43,5 +44,5 @@ async def _explained(ctx: PageContext, presented: str) -> Response:
     names = await trail.names(ctx.deps, found.trail)
     return render(
         ctx, "admin/token.html", found=found, session=session, user=user, client=client, names=names, fault=None,
-        sub=subs[-1] if subs else None,
+        sub=subs[-1] if subs else None, used_at=last_used_at(session) if session else None,
     )  # fmt: skip
