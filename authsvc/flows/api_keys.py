@@ -1,5 +1,6 @@
 """Keys: making one, listing, rotating and revoking them, and ending all keys of a user."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from authsvc.core import api_key
@@ -42,7 +43,7 @@ async def create(deps: Deps, caller: Caller, me: Active, wanted: Wanted) -> Issu
     """
     contents = within(wanted, me.scope, me.session.aud)
     try:
-        user = await deps.store.users.change(me.user.sub, User.with_keys, durable=False)
+        user = await ready_for_keys(deps, me.user.sub, User.with_keys)
     except NotFound:
         raise InvalidToken("the session has ended") from None  # the user was deleted
     epochs = me.session.epochs._replace(user=user.key_epoch or 0)
@@ -66,10 +67,20 @@ async def create_for(deps: Deps, caller: Caller, sub: str, wanted: Wanted, clien
     if client is None:
         raise InvalidRequest("client_id: no such client")
     contents = within(wanted, client.scope, client.audience)
-    user = await deps.store.users.change(sub, with_keys, durable=False)
+    user = await ready_for_keys(deps, sub, with_keys)
     issued = await _store(deps, contents, user, client, Epochs(user.key_epoch or 0, client.epoch, service.epoch))
     await _audit_created(deps, caller, issued)
     return issued
+
+
+async def ready_for_keys(deps: Deps, sub: str, change: Callable[[User], User]) -> User:
+    """The user who is about to get a key, after this change. Only the first key of a user changes the record.
+
+    A change waits for other changes of the record, and is refused if too many wait. Making the next key does not.
+    Raises NotFound, TooManyChanges, and what `change` raises.
+    """
+    user = await deps.store.users.get(sub)
+    return user if change(user) is user else await deps.store.users.change(sub, change, durable=False)
 
 
 def with_keys(user: User) -> User:

@@ -8,7 +8,7 @@ from authsvc.core import token as tokens
 from authsvc.core.event import Event
 from authsvc.core.session import KEY, Epochs
 from authsvc.errors import AccessDenied, InvalidRequest, InvalidScope, NotFound
-from authsvc.flows.api_keys import Wanted, with_keys, within
+from authsvc.flows.api_keys import Wanted, ready_for_keys, with_keys, within
 from authsvc.flows.deps import Caller, Deps, audit
 
 _REASONS = 1000
@@ -79,7 +79,7 @@ async def _is_new(deps: Deps, row: Row, *, dry_run: bool) -> bool:
     if dry_run:
         with_keys(await deps.store.users.get(row.sub))
         return True
-    user = await deps.store.users.change(row.sub, with_keys, durable=False)
+    user = await ready_for_keys(deps, row.sub, with_keys)
     epochs = Epochs(user.key_epoch or 0, client.epoch, service.epoch)
     session = api_key.begun(digest, contents, user.sub, client.client_id, epochs, now)
     listed = await deps.store.sessions.add_key(handle, session, now)

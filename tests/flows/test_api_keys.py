@@ -1,5 +1,6 @@
 """Keys: whose they are, what they open, what ends them, and what they cost."""
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -560,6 +561,17 @@ async def test_keys_are_bounded(ada: Owner, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(await ada.listed()) == 3
     await ada.http.delete(f"/keys/{made[0]['key_id']}", headers=ada.headers)
     await ada.key()
+
+
+async def test_many_keys_at_once(service: Service, ada: Owner) -> None:
+    """Only the first key of a user changes the user's record, so others wait for no change of it."""
+    await ada.key()
+    path = f"/admin/users/{ada.sub}/keys"
+    made = await asyncio.gather(
+        *(service.http.post(path, json={"name": f"{n}"}, auth=service.admin) for n in range(50)),
+        *(ada.ask(name=f"mine {n}") for n in range(50)),
+    )
+    assert {answer.status_code for answer in made} == {201}
 
 
 async def test_keys_do_not_count_as_sessions(service: Service, ada: Owner) -> None:
