@@ -58,7 +58,8 @@ def audiences(facts: Facts, records: Records) -> Verdict:
 @of_records
 def scopes(facts: Facts, records: Records) -> Verdict:
     def grants_any(client: Client) -> bool:
-        granting = client.public or (client.may("issue") and not client.may("admin"))
+        issuing = client.may("issue") or client.may("token")
+        granting = client.public or (issuing and not client.may("admin"))
         return granting and client.widest_scope(facts.settings.app_scope) is None
 
     anything = [_name(c) for c in records.clients if grants_any(c)]

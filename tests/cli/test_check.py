@@ -194,6 +194,8 @@ CASES: list[tuple[str, str, Facts]] = [
     ("scopes", "warn", with_clients(client("phones", public=True))),
     ("scopes", "warn", with_clients(client("logins", permissions=("issue",)))),
     ("scopes", "pass", with_clients(client("phones", public=True, scope="read"))),
+    ("scopes", "warn", with_clients(client("nightly", permissions=("token",), audience=("orders",)))),
+    ("scopes", "pass", with_clients(client("nightly", permissions=("token",), audience=("orders",), scope="read"))),
     ("scopes", "pass", with_clients(client("phones", public=True, scope=""))),
     ("issued roles", "warn", with_clients(client("logins", permissions=("issue",)))),
     ("issued roles", "pass", with_clients(client("logins", permissions=("issue",), issue_roles=()))),
