@@ -17,7 +17,7 @@ test: check
 
 # The rest: what takes minutes by its nature, and properties with all their examples.
 test-slow: $(VENV)/installed
-	$(PYTEST) -m "slow or hypothesis"
+	$(PYTEST) -m "slow or hypothesis" --hypothesis-profile=whole
 
 test-all: test test-slow
 

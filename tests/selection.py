@@ -1,6 +1,7 @@
 """Which tests `make test` runs: all but the slow ones, and properties with a fifth of their examples.
 
-`make test` passes `-m "not slow" --hypothesis-profile=quick`. Without these options, pytest runs all that it is told.
+`make test` passes `-m "not slow" --hypothesis-profile=quick`, and `make test-slow` passes `--hypothesis-profile=whole`.
+Without these options, pytest runs all that it is told.
 """
 
 from pathlib import Path
@@ -13,7 +14,9 @@ NOT_SLOW = "not slow"
 # The line that makes all tests of a module slow.
 ALL_OF_IT = "\npytestmark = pytest.mark.slow\n"
 
-settings.register_profile("quick", max_examples=20)
+# On a busy machine an example may take any time.
+settings.register_profile("quick", max_examples=20, deadline=None)
+settings.register_profile("whole", deadline=None)
 
 
 def examples(number: int) -> int:

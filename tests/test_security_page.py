@@ -5,8 +5,6 @@ import re
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from chaos.experiments import ALL
 
 TESTS = Path(__file__).parent
@@ -28,12 +26,13 @@ def functions_of(path: Path) -> set[str]:
     return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, defined)}
 
 
-@pytest.mark.parametrize(("path", "name"), NAMED, ids=lambda text: str(text))
-def test_every_test_that_is_named_exists(path: str, name: str) -> None:
+def test_every_test_that_is_named_exists() -> None:
     """`path::name` under tests/ is a test."""
-    assert (TESTS / path).is_file()
-    assert name.startswith("test_")
-    assert name in functions_of(TESTS / path)
+    assert NAMED
+    for path, name in NAMED:
+        assert (TESTS / path).is_file(), path
+        assert name.startswith("test_")
+        assert name in functions_of(TESTS / path), f"{path}::{name}"
 
 
 def test_every_experiment_that_is_named_exists() -> None:

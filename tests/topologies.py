@@ -163,7 +163,7 @@ class ServerProcess:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
             self.process.send_signal(signal.SIGCONT)  # a paused process ends only when it resumes
-            self.process.wait(10)
+            self.process.wait(60)
 
 
 @dataclass

@@ -9,6 +9,8 @@ class Timeouts:
 
     # All calls of one request together. A request with a password hash is then answered within 1.5 s.
     request_s: float = 0.8
+    # An attempt at a secret: for its turn, and for the results of others. A full queue of hashes takes that long.
+    attempt_s: float = 1.2
     # One call: waiting for a connection, connecting, sending, and one retry.
     call_s: float = 1.0
     # The replies of one round trip.

@@ -19,9 +19,7 @@ from authsvc.store import keys
 from authsvc.store.encoding import Encoder, load, load_to_change
 from authsvc.store.turns import Turn, Turns
 
-# How long an attempt waits for its turn and for the results of others: a full queue of hashes takes that long.
-WAIT_S = 1.2
-# How long it waits before it looks again.
+# How long an attempt that waits for the results of others waits before it looks again.
 LOOK_AGAIN_S = 0.02
 
 
@@ -79,6 +77,7 @@ class Throttle:
     def __init__(self, connection: Connection, turns: Turns) -> None:
         self._connection = connection
         self._turns = turns
+        self._within_s = connection.timeouts.attempt_s
         self._encoder = Encoder(connection)
 
     async def reserve(self, windows: Sequence[Window], now: float, place: Place | None = None) -> Reservation:
@@ -89,7 +88,7 @@ class Throttle:
         """
         reservation = Reservation(now, place)
         loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + WAIT_S
+        give_up_at = loop.time() + self._within_s
         while True:
             # A new turn for each look: an attempt that waits for results goes behind those that came meanwhile.
             todo = [window for window in windows if window not in reservation.counted]
@@ -150,7 +149,7 @@ class Throttle:
         A right secret makes the network known, from which it came.
         """
         found: dict[Window, bytes | None] = dict(reservation.counted)
-        turn = self._turn(found, WAIT_S, first=True)  # first, because other attempts wait for the result
+        turn = self._turn(found, self._within_s, first=True)  # first, because other attempts wait for the result
         while found:
             async with turn:
                 held = {window: raw for window, raw in found.items() if raw is not None}  # the rest has expired
@@ -165,7 +164,7 @@ class Throttle:
         await self._note(place, await self._connection.call("GET", place.key), now)
 
     async def _note(self, place: Place, raw: bytes | None, now: float) -> None:
-        turn = self._turns.of(place.key, within_s=WAIT_S, limited=False)
+        turn = self._turns.of(place.key, within_s=self._within_s, limited=False)
         while True:
             held = KnownNetworks() if raw is None else load_to_change(KnownNetworks, raw)
             if not held.due(place.digest, now):

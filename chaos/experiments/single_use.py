@@ -57,7 +57,7 @@ async def single_use(lab: Lab) -> None:
         http.close()
 
 
-PATIENT = [*NO_TIMEOUTS, Patch("store/throttle.py", "WAIT_S = 1.2\n", "WAIT_S = 30.0\n")]
+PATIENT = [*NO_TIMEOUTS, Patch("driver/timeouts.py", "    attempt_s: float = 1.2\n", "    attempt_s: float = 30.0\n")]
 
 
 class Tally:

@@ -4,11 +4,9 @@ import inspect
 from importlib import import_module
 from pkgutil import iter_modules
 
-import pytest
 from starlette.responses import Response
 
 from authsvc import web
-from authsvc.api.route import Route
 from authsvc.api.routes import ROUTES
 from authsvc.app import endpoint_of
 from authsvc.web.context import RequestContext
@@ -24,10 +22,9 @@ def is_route_function(function: object) -> bool:
     return parameters == [RequestContext] and signature.return_annotation is Response
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-def test_each_row_names_a_function(route: Route) -> None:
+def test_each_row_names_a_function() -> None:
     """The endpoint of each row is a function of authsvc/web that takes the context and nothing else."""
-    assert is_route_function(endpoint_of(route))
+    assert [route for route in ROUTES if not is_route_function(endpoint_of(route))] == []
 
 
 def test_each_function_has_a_row() -> None:

@@ -455,6 +455,7 @@ def test_the_embedded_store(tmp_path: Path) -> None:
     assert run("check", cwd=tmp_path, **environment).returncode == 5
 
 
+@pytest.mark.slow
 def test_a_secret_of_the_url_is_not_shown(tmp_path: Path) -> None:
     """The password of the store is in no output, whether it lets us in or not."""
     with running_store(*SYNCED) as store, store.connect() as operator:

@@ -33,6 +33,7 @@ from tests.cli.test_cli import Cli, program
 from tests.conftest import PASSWORD as RIVER
 from tests.hashes import PASSWORD, SAMPLES, keycloak
 from tests.processes import until
+from tests.selection import slow
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "import"
 HASH = SAMPLES["passlib bcrypt"]
@@ -484,7 +485,7 @@ def importing(file: Path | str, started: Cli, cwd: Path) -> "subprocess.Popen[st
     return program("user", "import", str(file), cwd=cwd, url=started.url)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, slow(signal.SIGINT)])
 def test_an_import_that_ends_early_is_started_again(
     started: Cli, valkey: "redis.Redis", many: Path, tmp_path: Path, number: int
 ) -> None:
@@ -513,7 +514,7 @@ def test_a_pipe_that_says_nothing_can_be_interrupted(started: Cli, valkey: "redi
         process.stdin.flush()
         until(lambda: users_of(valkey) == 250)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == INTERRUPTED
+        assert process.wait(60) == INTERRUPTED
         assert process.stderr is not None
         assert "Start it again" in process.stderr.read()
 

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 import redis
 
 from authsvc.store import keys
@@ -70,6 +71,7 @@ def fill(valkey: "redis.Redis", start: int, end: int) -> None:
         pipeline.execute()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_what_is_listed(
     started: Cli, valkey: "redis.Redis", valkey_url: str, tmp_path: Path
 ) -> None:

@@ -140,6 +140,7 @@ def test_the_service_runs_confined(confined: Callable[..., Server]) -> None:
     assert server.process.wait(15) == 0
 
 
+@pytest.mark.slow
 def test_the_confined_service_uses_an_external_store(confined: Callable[..., Server], tmp_path: Path) -> None:
     """The URL of the store comes from the credential of store.conf. The service then stores no data locally."""
     secrets = Secrets.made(tmp_path / "secrets", f"unix://{tmp_path}/store.sock")
@@ -150,6 +151,7 @@ def test_the_confined_service_uses_an_external_store(confined: Callable[..., Ser
         assert not server.data_dir.exists()
 
 
+@pytest.mark.slow
 def test_logins_work_without_the_idle_scheduling_class(confined: Callable[..., Server]) -> None:
     """If the confinement forbids the idle scheduling class, the service hashes passwords without it."""
     walk(confined(without="SystemCallFilter=setpriority"))

@@ -128,6 +128,7 @@ def test_links_of_the_repository_hold(site: Path, name: str) -> None:
             assert anchor in Html(built.read_text()).anchors, target
 
 
+@pytest.mark.slow
 def test_links_lead_to_every_page(site: Path) -> None:
     """Links lead from the first page to every page."""
     seen, left = set(), [site / "index.html"]

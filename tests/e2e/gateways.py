@@ -155,7 +155,7 @@ def gateway(name: str, directory: Path, service: int, behind: int) -> Iterator[i
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @contextmanager
@@ -169,7 +169,7 @@ def real_application(command: Sequence[str], directory: Path, port: int) -> Iter
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @contextmanager

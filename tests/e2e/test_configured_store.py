@@ -160,7 +160,7 @@ def test_a_start_on_a_store_without_waitaof_says_so(tmp_path: Path) -> None:
             until(lambda: b"disk needs Redis 7.2 or Valkey 7.2, or newer" in (tmp_path / "log").read_bytes(), 30)
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def test_a_waiting_start_can_be_stopped(tmp_path: Path, new_server: Callable[..., Server]) -> None:
@@ -173,4 +173,4 @@ def test_a_waiting_start_can_be_stopped(tmp_path: Path, new_server: Callable[...
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
     until(lambda: b"store unavailable" in (tmp_path / "log").read_bytes(), 30)
     process.terminate()
-    process.wait(10)
+    process.wait(60)

@@ -38,6 +38,7 @@ def test_the_start_prints_the_link_until_there_is_an_admin(new_server: NewServer
     assert "code=" not in server.output
 
 
+@pytest.mark.slow
 def test_two_ports_two_applications(new_server: NewServer) -> None:
     """The console's port serves no call of the API, and the API's port no page; with several workers, too."""
     port = free_port()

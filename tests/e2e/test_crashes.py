@@ -58,6 +58,7 @@ async def _log_in_until_done(server: Server, run: Run, http: httpx.AsyncClient, 
 
 
 @pytest.mark.parametrize(("victim", "logins"), [("valkey", 150), slow("valkey", 1000), slow("server", 1000)])
+@pytest.mark.slow
 async def test_kill_in_the_middle_of_many_logins(new_server: Callable[..., Server], victim: str, logins: int) -> None:
     """Every acknowledged token is active after the recovery. All other logins got 503 or no answer."""
     server = new_server(AUTHSVC_MAX_SESSIONS="10000").start()

@@ -49,7 +49,7 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, i
         yield server, port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         server.clean_up()
     assert "Traceback" not in server.log
     assert "prematurely closed" not in (directory / "error.log").read_text()

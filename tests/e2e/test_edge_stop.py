@@ -167,6 +167,7 @@ def test_sighup_loses_no_request(new_server: NewServer, times: int) -> None:
     assert "Traceback" not in server.log
 
 
+@pytest.mark.slow
 def test_sighup_reads_the_files_of_settings_again(new_server: NewServer, tmp_path: Path) -> None:
     """After SIGHUP a setting from a file has its new value. With a wrong one the workers stay, and the log says so."""
     issuer, cap = tmp_path / "issuer", tmp_path / "cap"

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import PASSWORD, Server, run
 from tests.e2e.test_versions import code_of
 
 
+@pytest.mark.slow
 def test_the_key_is_beside_the_data(server: Server) -> None:
     """One-time codes work with nothing configured. A service without the key of its users does not start."""
     key = Path(f"{server.data_dir}.factor-key")

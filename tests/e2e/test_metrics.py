@@ -54,6 +54,7 @@ def test_every_request_is_counted_once(served: tuple[Server, str]) -> None:
     until(lambda: read(url)["authsvc_workers_ready"] == read(url)["authsvc_workers"])
 
 
+@pytest.mark.slow
 def test_the_port_is_another(served: tuple[Server, str]) -> None:
     """The API does not serve them, and their port serves nothing of the API."""
     server, url = served

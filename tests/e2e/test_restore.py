@@ -149,6 +149,7 @@ def test_without_the_cut_off_the_past_is_alive(server: Server, past: Past) -> No
     assert refresh(server, past.refresh["ada"]).status_code == 200
 
 
+@pytest.mark.slow
 def test_the_runbook_takes_it_away_again(server: Server, past: Past) -> None:
     """After it nothing from before is alive: access, refresh, cookie, nor the old password; new logins work."""
     events = [json.loads(line) for line in server.log.splitlines()]

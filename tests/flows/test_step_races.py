@@ -100,6 +100,7 @@ async def answers(workers: list[World], phone: Phone, auth_session: str) -> list
     return await asyncio.gather(*map(one, range(USES)), return_exceptions=True)
 
 
+@pytest.mark.slow
 async def test_one_login_is_completed_once(workers: list[World], clock: Clock) -> None:
     """Five factors prove one login in progress at the same time, 200 times in all. One session begins."""
     phone = await enrolled(workers[0], clock)

@@ -14,6 +14,7 @@ from authsvc.hashing import cost
 from authsvc.hashing.cost import cost_of, specimen
 from authsvc.hashing.imported import Uncheckable, verify
 from tests.hashes import SAMPLES
+from tests.selection import slow
 
 # The costliest parameters that are taken, of each kind and in each direction. RFC 7914 forbids a larger n with r = 1.
 EXTREMES = (
@@ -30,7 +31,7 @@ EXTREMES = (
     "argon2id m=131072,t=8,p=1,l=32",
     "argon2id m=16384,t=64,p=16,l=32",
     "argon2d m=128,t=64,p=16,l=32",
-    "sha512-crypt rounds=500000",
+    slow("sha512-crypt rounds=500000"),
     "phpass rounds=32768",
 )
 

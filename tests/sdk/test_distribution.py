@@ -69,6 +69,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         raise
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_only_the_package(wheel: Path) -> None:
     """The wheel, which is made from the sdist, holds the package, its types and its licence, and nothing else."""
     examine(wheel, "authsvc_sdk")

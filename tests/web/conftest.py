@@ -68,7 +68,8 @@ async def login_by_cookie(service: Service, username: str = "ada") -> str:
 
 def assert_problem(answer: httpx.Response, status: int, code: str) -> None:
     """The one shape that every error has."""
-    assert answer.status_code == status, answer.text
+    asked = f"{answer.request.method} {answer.request.url.path}"
+    assert answer.status_code == status, f"{asked}: {answer.text}"
     assert answer.headers["content-type"] == "application/json"
     assert set(answer.json()) == {"error", "error_description"}
     assert answer.json()["error"] == code, answer.text

@@ -132,7 +132,6 @@ def limit_of(path: str) -> int:
     return next(row.max_body for row in ROUTES if (row.method, row.path) == ("POST", path))
 
 
-@pytest.mark.parametrize("path", JSON_CALLS + FORM_CALLS)
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -149,16 +148,17 @@ def limit_of(path: str) -> int:
         "application/jsonx",
     ],
 )
-async def test_content_types(send: Any, path: str, content_type: str) -> None:
+async def test_content_types(send: Any, content_type: str) -> None:
     """A body that is not declared as the expected type in UTF-8 gets 415, unread."""
-    assert_problem(await send(path, b"{}", content_type), 415, "unsupported_media_type")
+    for path in JSON_CALLS + FORM_CALLS:
+        assert_problem(await send(path, b"{}", content_type), 415, "unsupported_media_type")
 
 
-@pytest.mark.parametrize("path", JSON_CALLS + FORM_CALLS)
 @pytest.mark.parametrize("body", [b"", b"{}", b"token=x"])
-async def test_no_content_type(send: Any, path: str, body: bytes) -> None:
+async def test_no_content_type(send: Any, body: bytes) -> None:
     """A call that needs a body and gets none, or one without a content type, is 400."""
-    assert_problem(await send(path, body, None), 400, "invalid_request")
+    for path in JSON_CALLS + FORM_CALLS:
+        assert_problem(await send(path, body, None), 400, "invalid_request")
 
 
 @pytest.mark.parametrize("name", ["utf-16", "ISO-8859-1", '"UTF-8"', "windows-1252", ""])
@@ -464,10 +464,11 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "body"), WRONG, ids=lambda value: str(value)[:60])
-async def test_wrong_and_unlisted_fields(send: Any, path: str, body: dict[str, Any]) -> None:
+@pytest.mark.parametrize("path", sorted({path for path, _ in WRONG}))
+async def test_wrong_and_unlisted_fields(send: Any, path: str) -> None:
     """Missing, ill-typed, unfit and unlisted fields are invalid_request; nothing is coerced."""
-    assert_problem(await send(path, dumped(**body)), 400, "invalid_request")
+    for body in (body for to, body in WRONG if to == path):
+        assert_problem(await send(path, dumped(**body)), 400, "invalid_request")
 
 
 @pytest.mark.parametrize(

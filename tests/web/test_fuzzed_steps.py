@@ -254,6 +254,7 @@ def settings(settings: Settings) -> Settings:
     return settings.but(require_factor_for=("ops",), unlimited_networks=("192.0.2.0/24",), limit_per_factor=100)
 
 
+@pytest.mark.slow
 async def test_some(service: Service, valkey: "redis.Redis") -> None:
     """No changed body causes an error of the service, and each call takes some of them and refuses others."""
     statuses = await fuzzed(service, valkey, 1000, seed=1)

@@ -105,6 +105,7 @@ async def test_nothing_in_it_opens_anything(robbed: Service, valkey: "redis.Redi
         assert (await answers("POST", "/login", json=BOB | {"device_token": text})).status_code == 403, text
 
 
+@pytest.mark.slow
 async def test_nothing_in_it_is_the_secret_of_a_client(robbed: Service, valkey: "redis.Redis") -> None:
     """No client takes a word of the store as its secret."""
     loot = Loot(valkey)
@@ -141,6 +142,7 @@ async def test_nothing_in_it_is_a_second_factor(robbed: Service, valkey: "redis.
                 assert await totp.proof_by_code(deps, code)(account) is None, word
 
 
+@pytest.mark.slow
 async def test_nothing_in_it_answers_a_challenge(robbed: Service, valkey: "redis.Redis") -> None:
     """The store has the id, the public key and the user handle of each passkey, and the challenges that wait."""
     (passkey,), handle = (held := await held_by_bob(robbed)).passkeys, held.user_handle
