@@ -13,6 +13,8 @@ PATCHED = {
     "valkey": {(7, 2): 14, (8, 0): 10, (8, 1): 9, (9, 0): 5, (9, 1): 1},
     "redis": {(7, 2): 15, (7, 4): 10, (8, 2): 8, (8, 4): 5, (8, 6): 5, (8, 8): 1},
 }
+# The first releases that load every transaction of their append-only file, whatever the rights of the user `default`.
+LOADS_ALL = {"valkey": (9, 1, 2), "redis": (8, 4, 4)}
 _SURVIVES = {
     "local": "a change survives what the store's own settings survive; a failover may lose the last ones",
     "replica": "a revocation answered with 200 is on a replica too, and survives the loss of the primary",
@@ -145,6 +147,23 @@ def truncation(facts: Facts, found: Inspection) -> Verdict:
 
 
 @of_each
+def loading(facts: Facts, found: Inspection) -> Verdict:
+    server = found.server
+    if server.appends is False:
+        return not_applicable("no append-only file")
+    if found.default_writes:
+        return passed("the user `default` has the right to write, so a restart loads the whole file")
+    if server.version is not None and server.version >= LOADS_ALL[server.product]:
+        return passed("this version loads the whole file")
+    if found.default_writes is None or server.version is None:
+        return unknown(_SILENT, "give the user `default` all rights, and leave it off")
+    return failed(
+        "a restart loses users and revocations: this version skips transactions that `default` has no right to",
+        "before any restart: ACL SETUSER default off resetpass ~* &* +@all, then ACL SAVE",
+    )
+
+
+@of_each
 def replicas(facts: Facts, found: Inspection) -> Verdict:
     good = found.server.good_replicas
     if facts.settings.durability != "replica":
@@ -265,6 +284,7 @@ CHECKS = (
     Check("persistence", "ASVS 7.4.1", persistence),
     Check("sync to disk", "RFC 7009 §2.2.1", syncing),
     Check("file cut short", "ASVS 7.4.1", truncation),
+    Check("file loaded whole", "ASVS 7.4.1", loading),
     Check("replicas", "RFC 7009 §2.2.1", replicas),
     Check("split brain", "RFC 7009 §2.2.1", split_brain),
     Check("durability", "RFC 7009 §2.2.1", durability),

@@ -20,6 +20,8 @@ DANGEROUS: Mapping[str, Command] = {
     "REPLICAOF": ("REPLICAOF", "NO", "ONE"),
     "ACL": ("ACL", "LIST"),
 }
+# A server loads its append-only file as the user `default`. Older versions skip transactions that `default` may not do.
+_REPLAYED: Command = ("SET", "throttle:rights", "")
 # Clocks that differ by more let records vanish early or late.
 MAX_CLOCK_DIFFERENCE_S = 2
 # One by one: each may be refused, and Redis before 7 takes one pattern only.
@@ -31,12 +33,13 @@ class Inspection:
     """One primary. Where it does not tell, things are None.
 
     allowed: those of DANGEROUS that we might do. door_open: whether the user `default` needs no password.
-    ahead_s: how far its clock is ahead of ours.
+    default_writes: whether `default` has the right to write. ahead_s: how far its clock is ahead of ours.
     """
 
     server: Server = field(default_factory=Server)
     allowed: tuple[str, ...] | None = None
     door_open: bool | None = None
+    default_writes: bool | None = None
     ahead_s: float | None = None
 
 
@@ -58,6 +61,7 @@ async def denied(connection: Connection, needed: Rights) -> Denied:
 async def inspect(connection: Connection) -> tuple[Inspection, ...]:
     """Look at every primary; changes nothing. Raises StoreUnavailable."""
     asked: list[Command] = [("INFO",), ("TIME",), ("ACL", "WHOAMI"), ("ACL", "GETUSER", "default")]
+    asked += [("ACL", "DRYRUN", "default", *_REPLAYED)]
     asked += [("CONFIG", "GET", pattern) for pattern in _PATTERNS]
     began = time.time()
     replies = await connection.ask_primaries(asked)
@@ -68,9 +72,10 @@ async def inspect(connection: Connection) -> tuple[Inspection, ...]:
             server=Server(parsed_info(info), _config(configs)),
             allowed=_allowed(verdicts),
             door_open=_open(default),
+            default_writes=None if writes is None else writes == b"OK",
             ahead_s=_seconds(clock, now),
         )
-        for (info, clock, _, default, *configs), verdicts in zip(replies, rights, strict=True)
+        for (info, clock, _, default, writes, *configs), verdicts in zip(replies, rights, strict=True)
     )
 
 

@@ -53,7 +53,7 @@ RECORDS = Records(
     ),
     admins=("ada",),
 )
-FIT = Inspection(server=fitness.Server(INFO, CONFIG), allowed=(), door_open=False, ahead_s=0.1)
+FIT = Inspection(server=fitness.Server(INFO, CONFIG), allowed=(), door_open=False, default_writes=True, ahead_s=0.1)
 GOOD = Facts(
     settings=Settings.model_validate(SOUND),
     now=NOW,
@@ -82,6 +82,12 @@ def store(
 ) -> Facts:
     server = fitness.Server(INFO | dict(info or {}), CONFIG | dict(config or {}))
     return replace(configured(durability=durability), servers=(replace(FIT, server=server, **more),))
+
+
+def locked_redis(version: str) -> Facts:
+    """A Redis whose user `default` has no rights."""
+    info = {name: text for name, text in INFO.items() if name != "valkey_version"} | {"redis_version": version}
+    return replace(GOOD, servers=(replace(FIT, server=fitness.Server(info, CONFIG), default_writes=False),))
 
 
 def reached(**address: bool) -> Facts:
@@ -156,6 +162,13 @@ CASES: list[tuple[str, str, Facts]] = [
     ("sync to disk", "fail", store(config={"appendfsync": "everysec"}, durability="disk")),
     ("file cut short", "warn", store(config={"appendfsync": "everysec"})),
     ("file cut short", "pass", store(config={"appendfsync": "everysec", "aof-load-truncated": "no"})),
+    ("file loaded whole", "fail", store({"valkey_version": "9.1.1"}, default_writes=False)),
+    ("file loaded whole", "pass", store({"valkey_version": "9.1.2"}, default_writes=False)),
+    ("file loaded whole", "fail", locked_redis("8.4.3")),
+    ("file loaded whole", "pass", locked_redis("8.4.4")),
+    ("file loaded whole", "pass", store({"valkey_version": "7.2.0"})),
+    ("file loaded whole", "unknown", store({"valkey_version": "7.2.0"}, default_writes=None)),
+    ("file loaded whole", "n/a", store({"aof_enabled": "0"}, default_writes=False)),
     ("durability", "pass", store(durability="disk")),
     ("durability", "fail", store({"valkey_version": "", "redis_version": "7.0.15"}, durability="disk")),
     ("replicas", "pass", store(durability="replica")),
@@ -416,6 +429,26 @@ def test_debian_s_redis_is_old_and_works() -> None:
         assert disk == 5
         assert at_disk["durability"]["result"] == "fail"
         assert "Redis 7.2" in at_disk["durability"]["todo"]
+
+
+def test_a_redis_that_would_lose_transactions_at_a_restart() -> None:
+    """5 where the user `default` has no rights, as Redis 7.0 would skip transactions. Off with all rights passes."""
+    debian = debian_redis()
+    if debian is None or not is_redis_7_0(debian):
+        pytest.skip("no Redis 7.0 on the PATH")
+    with running_store(*SYNCED, binary=debian) as store, store.connect() as operator:
+        use(store)
+        rights = [right for right in rights_of_the_service() if right not in ("+waitaof", "+client|setinfo")]
+        operator.execute_command("ACL", "SETUSER", "authsvc", "on", ">pw", *rights)
+        operator.execute_command("ACL", "SETUSER", "operator", "on", ">pw", "~*", "&*", "+@all")
+        operator.execute_command("AUTH", "operator", "pw")
+        url = f"unix://authsvc:pw@{store.socket}"
+        operator.execute_command("ACL", "SETUSER", "default", "off", "resetpass", "resetkeys", "-@all")
+        status, rows = checked(url, **SOUNDLY)
+        assert (status, rows["file loaded whole"]["result"]) == (5, "fail")
+        todo = rows["file loaded whole"]["todo"].partition(": ")[2].partition(",")[0]
+        operator.execute_command(*todo.split())
+        assert checked(url, **SOUNDLY)[1]["file loaded whole"]["result"] == "pass"
 
 
 def test_a_store_never_used() -> None:

@@ -15,7 +15,7 @@ from authsvc.checks.store import CHECKS
 from authsvc.ops.binary import find_binary
 from authsvc.ops.inspection import DANGEROUS
 from tests.e2e.conftest import run
-from tests.stores import SHIPPED, Secrets, StoreProcess, rights_of_the_service, running_store
+from tests.stores import SHIPPED, Secrets, StoreProcess, debian_redis, rights_of_the_service, running_store
 
 URL = "redis://127.0.0.1:6379/0"
 
@@ -54,6 +54,27 @@ def test_an_acknowledged_write_is_kept(operator: "redis.Redis") -> None:
         "save": "",
         "protected-mode": "yes",
     }.items()  # fmt: skip
+
+
+@pytest.mark.parametrize("server", ["valkey", "redis"])
+def test_a_restart_loads_every_transaction(server: str, tmp_path: Path) -> None:
+    """After `kill -9` a server has every key again that a transaction or a script wrote.
+
+    A server loads its file as the user `default`, and Redis 7.0 skips transactions that `default` has no right to.
+    """
+    binary = find_binary() if server == "valkey" else debian_redis()
+    if binary is None:
+        pytest.skip("no redis-server on the PATH")
+    secrets = Secrets.made(tmp_path / "secrets", URL, binary)
+    directory = tmp_path / "data"
+    directory.mkdir()
+    written = {"user:transaction", "session:transaction", "user:script", "session:script"}
+    with running_store(binary=binary, directory=directory, shipped=secrets) as store, store.connect() as operator:
+        operator.pipeline(transaction=True).set("user:transaction", 1).set("session:transaction", 1).execute()
+        script = "redis.call('SET', KEYS[1], 1) redis.call('SET', KEYS[2], 1)"
+        operator.eval(script, 2, "user:script", "session:script")
+    with running_store(binary=binary, directory=directory, shipped=secrets) as store, store.connect() as operator:
+        assert set(operator.scan_iter()) == written
 
 
 def test_the_default_user_cannot_log_in(store: StoreProcess, operator: "redis.Redis") -> None:
