@@ -39,6 +39,7 @@ from authsvc.errors import (
 )
 from authsvc.flows import api_keys, bootstrap, issue, leaked, revoke, sessions, users
 from authsvc.flows.api_keys import Issued, Wanted
+from authsvc.flows.client_token import issue_to_client
 from authsvc.flows.clients import Parties
 from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.flows.exchange import exchange
@@ -178,10 +179,30 @@ class Exchanged:
 
 
 @dataclass
+class Own:
+    """A token of the model that a client got for itself. No change of a user touches it."""
+
+    handle: str
+    client: str
+    token: str
+    end: float
+    dead: bool = False
+    present: bool = True
+
+    def over(self, now: float) -> bool:
+        return self.dead or now >= self.end
+
+
+@dataclass
 class Model:
     people: dict[str, Person] = field(default_factory=dict)
     logins: list[Login] = field(default_factory=list)
     keys: list[Key] = field(default_factory=list)
+    own: list[Own] = field(default_factory=list)
+
+    @property
+    def everything(self) -> list[Login | Key | Own]:
+        return [*self.logins, *self.keys, *self.own]
 
     def of(self, person: Person) -> list[Login]:
         return [one for one in self.logins if one.person is person]
@@ -228,6 +249,7 @@ class Sessions(RuleBasedStateMachine):
         for name, fields in {
             "short": {"public": True, "access_ttl_s": 60, "idle_ttl_s": 600, "session_ttl_s": 3000},
             "issuer": {"permissions": ("issue",)},
+            "job": {"permissions": ("token",)},
             **{
                 name: {"permissions": ("exchange",), "audience": audience, "exchange_audience": further}
                 for name, (audience, further) in EXCHANGERS.items()
@@ -264,7 +286,7 @@ class Sessions(RuleBasedStateMachine):
             )
         )
 
-    def kill(self, ended: Sequence[Login | Key], *, tidied: bool = True) -> None:
+    def kill(self, ended: Sequence[Login | Key | Own], *, tidied: bool = True) -> None:
         for one in ended:
             one.dead = True
             one.present = one.present and not tidied
@@ -571,6 +593,30 @@ class Sessions(RuleBasedStateMachine):
             self.run(leaked.report(self.deps, HERE, [(former, None)], limited=False))
             one.secrets[-2] = former, self.clock()
 
+    # Tokens that clients get for themselves.
+
+    @rule(nobody=st.none())
+    def get_own(self, nobody: None) -> None:
+        parties = Parties(self.client("job"), self.run(self.deps.store.service.get()))
+        grant = self.run(issue_to_client(self.deps, HERE, parties))
+        end = int(self.clock()) + grant.session_ends_in
+        self.model.own.append(Own(grant.session_id, "job", grant.access_token, end))
+
+    @precondition(lambda self: self.model.own)
+    @rule(data=st.data(), way=st.sampled_from(["id", "text", "leaked", "exchange"]))
+    def end_own(self, data: st.DataObject, way: str) -> None:
+        """Such a token ends alone, and is exchanged by nobody."""
+        one = data.draw(st.sampled_from(self.model.own))
+        if way == "exchange":
+            parties = Parties(self.client("orders"), self.run(self.deps.store.service.get()))
+            self.refused(exchange(self.deps, HERE, parties, one.token, audience="mail", scope=None), InvalidRequest)
+            return
+        if way == "id":
+            self.run(revoke.revoke_session(self.deps, OPERATOR, one.handle))
+        else:
+            self.run(self._ended(one.token, reported=way == "leaked"))
+        self.kill([one])
+
     # Cut-offs.
 
     @rule(name=st.sampled_from((*NAMES, FAR)))
@@ -579,18 +625,17 @@ class Sessions(RuleBasedStateMachine):
             self.run(revoke.revoke_user(self.deps, OPERATOR, person.sub))
             self.kill_everything(person)
 
-    @rule(client=st.sampled_from(("app", "short", "issuer", *EXCHANGERS)))
+    @rule(client=st.sampled_from(("app", "short", "issuer", "job", *EXCHANGERS)))
     def revoke_client(self, client: str) -> None:
         self.run(revoke.revoke_client(self.deps, OPERATOR, client))
         for made in [made for one in self.model.logins for made in one.exchanged if made.client == client]:
             made.cut_off = True
-        everything: list[Login | Key] = [*self.model.logins, *self.model.keys]
-        self.kill([one for one in everything if one.client == client], tidied=False)
+        self.kill([one for one in self.model.everything if one.client == client], tidied=False)
 
     @rule(nobody=st.none())
     def revoke_all(self, nobody: None) -> None:
         self.run(revoke.revoke_all(self.deps, OPERATOR))
-        self.kill([*self.model.logins, *self.model.keys], tidied=False)
+        self.kill(self.model.everything, tidied=False)
 
     # What time does.
 
@@ -602,8 +647,7 @@ class Sessions(RuleBasedStateMachine):
     def expire(self, nobody: None) -> None:
         """The store drops what is due, as it would have done by itself: that must change no answer."""
         contents.expire(self.valkey, self.clock())
-        everything: list[Login | Key] = [*self.model.logins, *self.model.keys]
-        for one in everything:
+        for one in self.model.everything:
             one.present = one.present and self.clock() < one.end
 
     @invariant()
@@ -626,6 +670,7 @@ class Sessions(RuleBasedStateMachine):
         for one in self.model.logins:
             one.used(now)
         self.every_key_is_what_the_model_says(now)
+        self.every_own_token_is_what_the_model_says(now)
 
     def every_key_is_what_the_model_says(self, now: float) -> None:
         everything = [(one, text) for one in self.model.keys for text, _ in one.secrets]
@@ -640,6 +685,13 @@ class Sessions(RuleBasedStateMachine):
             alive = {one.handle for one in self.model.keys_of(person) if one.live(now)}
             assert {one.handle for one in listed} == alive
 
+    def every_own_token_is_what_the_model_says(self, now: float) -> None:
+        verdicts = self.run(self._all([one.token for one in self.model.own]))
+        for one, verdict in zip(self.model.own, verdicts, strict=True):
+            assert isinstance(verdict, Active) != one.over(now), (one, verdict)
+            if isinstance(verdict, Active):
+                assert (verdict.user.sub, verdict.user.roles, verdict.exp) == (one.client, (), int(one.end))
+
     async def _all(self, presented: list[str]) -> list[Any]:
         return await asyncio.gather(*(use(self.deps, token) for token in presented))
 
@@ -652,9 +704,8 @@ class Sessions(RuleBasedStateMachine):
         held = {key.decode()[8:] for key in contents.keys(self.valkey) if key.startswith(b"session:")}
         now = self.clock()
         # The TTL, which follows another clock, or a later call drops a record past its end.
-        everything: list[Login | Key] = [*self.model.logins, *self.model.keys]
-        due = {one.handle for one in everything if now >= one.end}
-        assert held - due == {one.handle for one in everything if one.present} - due
+        due = {one.handle for one in self.model.everything if now >= one.end}
+        assert held - due == {one.handle for one in self.model.everything if one.present} - due
 
     def teardown(self) -> None:
         if not hasattr(self, "deps"):
