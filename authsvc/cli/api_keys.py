@@ -15,7 +15,7 @@ from authsvc.cli.groups import key as group
 from authsvc.cli.layout import Columns
 from authsvc.cli.options import WHO, FilePath, as_json, duration, exact_times
 from authsvc.cli.output import counted, say, show, show_list
-from authsvc.cli.prompts import session_id_of
+from authsvc.cli.prompts import key_id_of
 from authsvc.cli.state import run, settings
 from authsvc.core import api_key
 from authsvc.core.client import BUILT_IN
@@ -118,7 +118,7 @@ def rotate(key_id: str, overlap: int | None, as_json: bool) -> None:
 
     --overlap 0s makes the last secret stop at once.
     """
-    handle = session_id_of(key_id)
+    handle = key_id_of(key_id)
     wanted = validated(schemas.KeyRotation, {} if overlap is None else {"overlap_s": overlap})
     issued = run(lambda deps: api_keys.rotate_any(deps, OPERATOR, handle, wanted.overlap_s))
     _show_issued(
@@ -145,7 +145,7 @@ def revoke(key_ids: tuple[str, ...], user: str | None) -> None:
     if user is not None:
         say(run(lambda deps: _revoke_all(deps, user)))
         return
-    missing = run(lambda deps: _revoke_each(deps, list(dict.fromkeys(map(session_id_of, key_ids)))))
+    missing = run(lambda deps: _revoke_each(deps, list(dict.fromkeys(map(key_id_of, key_ids)))))
     if missing:
         raise NotFound(f"no such key: {', '.join(missing)}; `authsvc token explain` may say how it ended")
 

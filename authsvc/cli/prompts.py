@@ -58,16 +58,27 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def session_id_of(argument: str) -> str:
     """The argument, if it can be the id of a session. Raises UsageError, also for a token."""
+    instead = "Leave it out to be asked for it without echo, or pipe it to stdin"
+    return _id_of(argument, f"{instead}; a session's id (the {tokens.HANDLE_LENGTH} characters after `tok_`)")
+
+
+def key_id_of(argument: str) -> str:
+    """The argument, if it can be the id of a key. Raises UsageError, also for the text of a key."""
+    instead = "`authsvc token revoke` reads a key from stdin and ends it"
+    return _id_of(argument, f"{instead}; a key's id (the {tokens.HANDLE_LENGTH} characters after `key_`)")
+
+
+def _id_of(argument: str, instead: str) -> str:
+    """The argument, if it can be an id. instead: what to do with a token, and which id may be an argument."""
     if tokens.is_handle(argument):
         return argument
     # The message does not repeat the argument, which may be most of a token.
     if len(argument) > tokens.HANDLE_LENGTH:
         raise click.UsageError(
             "a token is a secret and not for the command line, where the shell's history keeps it and the process "
-            "list shows it to everybody on this machine. Leave it out to be asked for it without echo, or pipe it to "
-            "stdin; a session's id (the 12 characters after `tok_`) may be an argument. Consider this one exposed."
+            f"list shows it to everybody on this machine. {instead} may be an argument. Consider this one exposed."
         )
-    raise click.UsageError(f"a session's id has {tokens.HANDLE_LENGTH} letters and digits")
+    raise click.UsageError(f"an id has {tokens.HANDLE_LENGTH} letters and digits")
 
 
 def line_of_stdin() -> str:

@@ -174,3 +174,17 @@ def test_what_an_explanation_says_about_a_key(started: Cli) -> None:
     assert (told["name"], told["audience"]) == ("nightly", ["orders"])
     assert not {"seen", "idle_s"} & told.keys()
     assert "1970" not in started.ok("token", "explain", stdin=created["key"])
+
+
+@pytest.mark.parametrize("command", ["rotate", "revoke"])
+def test_the_text_of_a_key_is_no_argument(started: Cli, command: str) -> None:
+    """The message names what takes the text and what the id is, repeats nothing of the secret, and the key goes on."""
+    started.user("ada")
+    text = started.json("key", "create", "ada", "--name", "x")["key"]
+    refused = started("key", command, text)
+    assert refused.exit_code == MISUSED
+    assert "`authsvc token revoke` reads a key from stdin" in refused.stderr
+    assert "12 characters after `key_`" in refused.stderr
+    assert text[16:] not in refused.output
+    assert is_active(started, text)
+    assert "an id has 12 letters and digits" in started("key", command, "short").stderr
