@@ -255,7 +255,7 @@ async def test_a_token_is_explained(deps: Deps, browser: Browser, ada: User) -> 
     assert "Ended 1 session of ada." in ended.text
     assert ended.url == f"/token?session={grant.session_id}"
     assert "not alive" in ended.text
-    assert "ended by an admin" in ended.text
+    assert "ended by an admin, by user root" in ended.text
     for wrong in ("tok_nonsense", "hello", grant.access_token[:-1] + "x"):
         refused = await browser.submit(page, "/token", token=wrong)
         assert refused.status == 400

@@ -52,6 +52,14 @@ class Account:
             self.page.run(f"{form}.elements[{json.dumps(name)}].value = {json.dumps(value)}")
         self.page.loads(f"{form}.querySelector('button').click()")
 
+    def copied(self) -> str:
+        """What the copy button of the page puts into the clipboard."""
+        self.page.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+        self.page.call("Emulation.setFocusEmulationEnabled", enabled=True)
+        self.page.run("document.querySelector('.secret button').click()")
+        until(lambda: self.page.run("document.querySelector('.secret button').textContent") == "Copied", 30)
+        return str(self.page.run("navigator.clipboard.readText()"))
+
     def follow(self, words: str) -> None:
         """Click on the link with these words."""
         links = f"[...document.links].find(one => one.textContent.trim() === {json.dumps(words)})"
@@ -165,6 +173,8 @@ def test_passkeys(account: Account) -> None:
     account.log_in("/account/security/passkey")
     account.submit("Add a passkey", name="my laptop")
     assert "Your recovery codes" in account.text
+    codes = account.page.run("[...document.querySelectorAll('.codes code')].map(one => one.textContent)")
+    assert account.copied() == "\n".join(codes)
     account.follow("I have saved the codes")
     assert "my laptop" in account.text
     account.submit("Log out")

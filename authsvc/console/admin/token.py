@@ -1,5 +1,7 @@
 """A token or a session: whose it is, whether it is alive, why not, and ending it."""
 
+from collections.abc import Sequence
+
 from starlette.responses import Response
 
 from authsvc.console.admin.access import Admin
@@ -10,6 +12,7 @@ from authsvc.core.api_key import last_used_at
 from authsvc.errors import InvalidRequest
 from authsvc.flows import trail
 from authsvc.flows.explain import explain
+from authsvc.store.audit import StoredEntry
 
 
 async def token_page(ctx: PageContext, me: Admin) -> Response:
@@ -44,5 +47,13 @@ async def _explained(ctx: PageContext, presented: str) -> Response:
     names = await trail.names(ctx.deps, found.trail)
     return render(
         ctx, "admin/token.html", found=found, session=session, user=user, client=client, names=names, fault=None,
-        sub=subs[-1] if subs else None, used_at=last_used_at(session) if session else None,
+        reason=_with_names(found.reason, found.trail, names), sub=subs[-1] if subs else None,
+        used_at=last_used_at(session) if session else None,
     )  # fmt: skip
+
+
+def _with_names(reason: str, events: Sequence[StoredEntry], names: trail.Names) -> str:
+    """The reason with the name of who did it, in the place of an id."""
+    for actor in {one.entry.actor for one in events}:
+        reason = reason.replace(f"by {actor}", f"by {names.actor(actor).replace(':', ' ', 1)}")
+    return reason

@@ -12,14 +12,14 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// A copy button for each secret that is shown.
+// A copy button for each secret that is shown. Of several codes, each becomes a line.
 for (const box of document.querySelectorAll(".secret")) {
   const button = document.createElement("button");
   button.type = "button";
   const { copy = "Copy", copied = "Copied" } = box.dataset;
   button.textContent = copy;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(box.querySelector("code").textContent);
+    await navigator.clipboard.writeText([...box.querySelectorAll("code")].map((one) => one.textContent).join("\n"));
     button.textContent = copied;
     setTimeout(() => { button.textContent = copy; }, 2000);
   });
