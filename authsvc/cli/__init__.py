@@ -32,6 +32,7 @@ Exit status:
   4    the store is not available, or was never started
   5    `token explain`: the token is inactive; `check`, `status`: something failed
   130  interrupted
+  143  ended by SIGTERM
 """
 
 
@@ -143,7 +144,9 @@ def patterns(scanner: str | None) -> None:
     shell_complete=events,
     help="Only this event (user.created), or all events of a kind (user).",
 )
-@click.option("--sub", metavar="SUB_OR_NAME", shell_complete=user_names, help="Only events about this user.")
+@click.option(
+    "--user", "--sub", "sub", metavar="SUB_OR_NAME", shell_complete=user_names, help="Only events about this user."
+)
 @click.option(
     "--client",
     "client_id",

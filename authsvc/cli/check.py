@@ -33,8 +33,10 @@ def show_checks(*, as_json: bool, strict: bool, everything: bool) -> tuple[bool,
     if as_json:
         click.echo(json.dumps({"ok": fine, "checks": documents}))
     else:
+        # While the store is away, all that it would have told is unknown. The row `store` says so once.
+        folded = _FOLDED if facts.problem is None else (*_FOLDED, "unknown")
         shown = sorted(
-            [document for document in documents if everything or document["result"] not in _FOLDED],
+            [document for document in documents if everything or document["result"] not in folded],
             key=lambda document: list[str | None](_ORDER).index(document["result"]),
         )
         if shown:

@@ -9,11 +9,12 @@ import click
 
 from authsvc.cli.claims import claims_of
 from authsvc.cli.finding import quoted
-from authsvc.cli.output import cell, counted, listing, say, show
+from authsvc.cli.output import counted, listing, say, show
 from authsvc.cli.places import why
 from authsvc.cli.prompts import confirm, new_password, session_id_of
 from authsvc.cli.remote import Json, Remote, segment
 from authsvc.cli.tables import SESSION_COLUMNS, TRAIL_COLUMNS, USER_COLUMNS
+from authsvc.cli.trail import details_for_people
 from authsvc.core.user import check_sub
 from authsvc.errors import InvalidRequest, NotFound
 
@@ -208,8 +209,7 @@ def audit(
 
 def _event_for_people(event: Json) -> Json:
     shown = event | {"actor": event.get("actor_name") or event["actor"]}
-    details = event.get("details", {})
-    shown["details"] = " ".join(f"{name}={cell(name, value)}" for name, value in details.items())
+    shown["details"] = details_for_people(event.get("details", {}))
     if event["outcome"] == "success":
         del shown["outcome"]
     return shown

@@ -102,7 +102,8 @@ def _refuse_to_make_one(data_dir: Path) -> None:
     """Raise StartupError unless a store may run here: a mistyped directory must not look like an empty store."""
     if not (data_dir / "appendonlydir").is_dir():
         raise StartupError(
-            f"there is no store in {data_dir}: run `authsvc serve` first, or set AUTHSVC_DATA_DIR or AUTHSVC_REDIS_URL"
+            f"there is no store in {data_dir}: start one with `authsvc serve`, go to the folder in which the service "
+            "was started, or set AUTHSVC_DATA_DIR or AUTHSVC_REDIS_URL"
         )
     # Root could run the store, and would leave files that the service can't read.
     if (owner := data_dir.stat().st_uid) != os.geteuid():

@@ -163,9 +163,13 @@ async def row(entry: StoredEntry, names: Names) -> dict[str, Any]:
     told["actor"] = await names.actor(entry.entry.actor)
     if entry.entry.outcome == "success":
         del told["outcome"]
-    details = entry.entry.details or {}
-    told["details"] = " ".join(f"{name}={cell(name, value)}" for name, value in details.items() if name not in _NUMBERS)
+    told["details"] = details_for_people(entry.entry.details or {})
     return told
+
+
+def details_for_people(details: Mapping[str, Any]) -> str:
+    """The details of an event, without those for programs."""
+    return " ".join(f"{name}={cell(name, value)}" for name, value in details.items() if name not in _NUMBERS)
 
 
 def _line(document: Mapping[str, Any]) -> str:

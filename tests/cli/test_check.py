@@ -469,6 +469,10 @@ def test_a_store_that_is_gone(tmp_path: Path) -> None:
     assert "correct the path in AUTHSVC_REDIS_URL" in rows["store"]["todo"]
     assert rows["eviction"]["result"] == "unknown"
     assert rows["issuer"]["result"] == "pass"
+    shown = Cli(f"unix://{tmp_path}/nothing.sock")("check", **SOUNDLY)
+    assert "unknown" not in shown.stdout  # rows of it: the row `store` says why, once
+    assert "unknown, " in shown.stderr
+    assert "the store could not be asked" in Cli(f"unix://{tmp_path}/nothing.sock")("check", "--all", **SOUNDLY).stdout
 
 
 def test_the_embedded_store(tmp_path: Path) -> None:

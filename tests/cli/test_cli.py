@@ -577,8 +577,16 @@ def test_no_output_steers_the_terminal(started: Cli) -> None:
                 assert line.isprintable(), (arguments, line)
 
 
+def test_a_session_is_not_seen_before_it_began(started: Cli) -> None:
+    """The last use is rounded down to a minute, but not to a time before the login."""
+    started.user("ada")
+    started.login("ada")
+    (listed,) = started.lines("session", "list")
+    assert listed["last_seen"] >= listed["created_at"]
+
+
 def test_the_trail_is_filtered(started: Cli) -> None:
-    """--event takes an event or a kind, --sub a subject, --since a duration, --limit the newest ones."""
+    """--event takes an event or a kind, --user or --sub a user, --since a duration, --limit the newest ones."""
     ada, bob = started.user("ada"), started.user("bob")
     started.ok("user", "suspend", "bob")
     assert [e["event"] for e in started.lines("audit", "--event", "user")] == [
@@ -588,6 +596,7 @@ def test_the_trail_is_filtered(started: Cli) -> None:
     ]
     assert [e["sub"] for e in started.lines("audit", "--event", "user.created")] == [bob["sub"], ada["sub"]]
     assert [e["event"] for e in started.lines("audit", "--sub", ada["sub"])] == ["user.created"]
+    assert [e["sub"] for e in started.lines("audit", "--user", "ada")] == [ada["sub"]]
     assert [e["event"] for e in started.lines("audit", "--limit", "1")] == ["user.suspended"]
     assert started.code("audit", "--event", "use") == MISUSED
     started.clock.forward(-50)

@@ -108,6 +108,8 @@ async def test_commands_work_over_http(service: Service, distant: Distant) -> No
     assert {one["actor_name"] for one in events if "actor_name" in one} == {"user:root"}
     (suspended,) = await distant.lines("audit", "--event", "user.suspended")
     assert suspended["comment"] == "ticket 7"
+    assert "epoch" in suspended["details"]
+    assert "epoch" not in await distant.ok("audit", "--event", "user.suspended")  # it is for programs
     await distant.ok("user", "delete", "bea", "--yes")
     made = await distant.ok("user", "create", "cy", "--reset-code", "--json")
     assert re.fullmatch("rst_.{45}", json.loads(made)["reset_code"])

@@ -201,8 +201,8 @@ class SessionView(Answer):
     scope: str | None = Field(None, description="absent if empty", exclude_if=lambda scope: not scope)
     created_at: int
     last_seen: int = Field(
-        description="rounded down to a minute; of other sessions than this one, written at most once per twentieth of "
-        "the idle time"
+        description="rounded down to a minute, and not before `created_at`; of other sessions than this one, written "
+        "at most once per twentieth of the idle time"
     )
     expires_at: int = Field(description="the latest end; an unused session ends earlier")
     current: bool
@@ -221,7 +221,7 @@ class SessionView(Answer):
             user_agent=session.user_agent,
             scope=session.scope,
             created_at=session.created_ms // 1000,
-            last_seen=seen - seen % 60,
+            last_seen=max(seen - seen % 60, session.created_ms // 1000),
             expires_at=session.end,
             current=listed.handle == current,
         )
