@@ -334,4 +334,7 @@ def _view(user: User) -> dict[str, Any]:
 
 
 def _say_about_code(life_s: int) -> None:
-    say(f"The code is shown this once. It sets a password at POST /password/reset, once, in the next {life_s} s.")
+    say(
+        f"The code is shown this once. It sets a password, once, in the next {life_s} s: at /account/reset if "
+        "AUTHSVC_ACCOUNT_PAGES is on, or by POST /password/reset of your application."
+    )
