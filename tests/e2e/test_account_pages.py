@@ -195,6 +195,7 @@ def test_a_link_with_a_reset_code(account: Account) -> None:
     account.open("/account/reset#rst_of_a_mail")
     until(lambda: account.page.run("document.getElementById('code').value") == "rst_of_a_mail", 30)
     assert account.page.run("location.href") == f"{account.origin}/account/reset"
+    assert account.page.run("document.activeElement.type") == "password"
     account.log_in("/account/security/app")
     account.submit("Continue")
     until(lambda: account.page.run("document.querySelector('.secret button')?.textContent") == "Copy", 30)

@@ -26,10 +26,11 @@ for (const box of document.querySelectorAll(".secret")) {
   if (navigator.clipboard) box.append(button);
 }
 
-// A link in a mail may hold a code behind `#`, which browsers send to nobody. It moves into its field.
+// A link in a mail may hold a code behind `#`, which browsers send to nobody. It moves into its field, and the cursor goes on.
 for (const field of document.querySelectorAll("[data-from-fragment]")) {
   if (location.hash.length > 1) {
     field.value = location.hash.slice(1);
+    field.form.querySelector("[type=password]").focus();
     history.replaceState(null, "", location.pathname);
   }
 }
