@@ -13,8 +13,6 @@ PATCHED = {
     "valkey": {(7, 2): 14, (8, 0): 10, (8, 1): 9, (9, 0): 5, (9, 1): 1},
     "redis": {(7, 2): 15, (7, 4): 10, (8, 2): 8, (8, 4): 5, (8, 6): 5, (8, 8): 1},
 }
-# The first releases that load every transaction of their append-only file, whatever the rights of the user `default`.
-LOADS_ALL = {"valkey": (9, 1, 2), "redis": (8, 4, 4)}
 _SURVIVES = {
     "local": "a change survives what the store's own settings survive; a failover may lose the last ones",
     "replica": "a revocation answered with 200 is on a replica too, and survives the loss of the primary",
@@ -148,15 +146,12 @@ def truncation(facts: Facts, found: Inspection) -> Verdict:
 
 @of_each
 def loading(facts: Facts, found: Inspection) -> Verdict:
-    server = found.server
-    if server.appends is False:
+    if found.server.appends is False:
         return not_applicable("no append-only file")
-    if found.default_writes:
-        return passed("the user `default` has the right to write, so a restart loads the whole file")
-    if server.version is not None and server.version >= LOADS_ALL[server.product]:
-        return passed("this version loads the whole file")
-    if found.default_writes is None or server.version is None:
+    if found.skips_transactions is None:
         return unknown(_SILENT, "give the user `default` all rights, and leave it off")
+    if not found.skips_transactions:
+        return passed("a restart loads the whole file")
     return failed(
         "a restart loses users and revocations: this version skips transactions that `default` has no right to",
         "before any restart: ACL SETUSER default off resetpass ~* &* +@all, then ACL SAVE",

@@ -21,7 +21,9 @@ DANGEROUS: Mapping[str, Command] = {
     "ACL": ("ACL", "LIST"),
 }
 # A server loads its append-only file as the user `default`. Older versions skip transactions that `default` may not do.
-_REPLAYED: Command = ("SET", "throttle:rights", "")
+_REPLAY: Command = ("ACL", "DRYRUN", "default", "SET", "throttle:rights", "")
+# The first releases that load every transaction, whatever the rights of `default`.
+LOADS_ALL = {"valkey": (9, 1, 2), "redis": (8, 4, 4)}
 # Clocks that differ by more let records vanish early or late.
 MAX_CLOCK_DIFFERENCE_S = 2
 # One by one: each may be refused, and Redis before 7 takes one pattern only.
@@ -42,6 +44,14 @@ class Inspection:
     default_writes: bool | None = None
     ahead_s: float | None = None
 
+    @property
+    def skips_transactions(self) -> bool | None:
+        """Whether a restart loses the transactions in its append-only file."""
+        server = self.server
+        if self.default_writes or (server.version is not None and server.version >= LOADS_ALL[server.product]):
+            return False
+        return None if self.default_writes is None or server.version is None else True
+
 
 @dataclass(frozen=True, slots=True)
 class Denied:
@@ -61,7 +71,7 @@ async def denied(connection: Connection, needed: Rights) -> Denied:
 async def inspect(connection: Connection) -> tuple[Inspection, ...]:
     """Look at every primary; changes nothing. Raises StoreUnavailable."""
     asked: list[Command] = [("INFO",), ("TIME",), ("ACL", "WHOAMI"), ("ACL", "GETUSER", "default")]
-    asked += [("ACL", "DRYRUN", "default", *_REPLAYED)]
+    asked += [_REPLAY]
     asked += [("CONFIG", "GET", pattern) for pattern in _PATTERNS]
     began = time.time()
     replies = await connection.ask_primaries(asked)
@@ -72,7 +82,7 @@ async def inspect(connection: Connection) -> tuple[Inspection, ...]:
             server=Server(parsed_info(info), _config(configs)),
             allowed=_allowed(verdicts),
             door_open=_open(default),
-            default_writes=None if writes is None else writes == b"OK",
+            default_writes=_granted(writes),
             ahead_s=_seconds(clock, now),
         )
         for (info, clock, _, default, writes, *configs), verdicts in zip(replies, rights, strict=True)
@@ -91,6 +101,17 @@ async def clock_ahead(connection: Connection) -> float | None:
     now = (began + time.time()) / 2
     told = [_seconds(clock, now) for (clock,) in replies]
     return max((ahead_s for ahead_s in told if ahead_s is not None), key=abs, default=None)
+
+
+async def loses_at_restart(connection: Connection) -> bool:
+    """Whether a primary with an append-only file would skip transactions in it. Raises StoreUnavailable."""
+    replies = await connection.ask_primaries([("INFO",), _REPLAY])
+    found = [Inspection(Server(parsed_info(info)), default_writes=_granted(writes)) for info, writes in replies]
+    return any(one.server.appends and one.skips_transactions for one in found)
+
+
+def _granted(verdict: bytes | None) -> bool | None:
+    return None if verdict is None else verdict == b"OK"
 
 
 def _dry_runs(names: Sequence[bytes | None]) -> list[Command]:

@@ -31,7 +31,7 @@ from authsvc.metrics.registry import WorkerRegistry
 from authsvc.ops.data_dir import running_url
 from authsvc.ops.embedded import LOCK_WAIT_S, Embedded
 from authsvc.ops.factor_key_file import read_or_make_key
-from authsvc.ops.inspection import MAX_CLOCK_DIFFERENCE_S, clock_ahead
+from authsvc.ops.inspection import MAX_CLOCK_DIFFERENCE_S, clock_ahead, loses_at_restart
 from authsvc.serve.banner import banner, first_steps
 from authsvc.serve.console import console_address, console_socket, port_of
 from authsvc.serve.dev import demo_user, for_development
@@ -170,6 +170,8 @@ async def _warn_of_faults(deps: Deps) -> None:
     with suppress(StoreUnavailable):  # the start goes on: only it can show the secret of the admin
         for fault in await faults(deps):
             log.warning("not ready: %s", fault.text)
+        if await loses_at_restart(deps.store.connection):
+            log.warning("a restart of the store loses users and revocations: authsvc check says what to do")
         ahead_s = await clock_ahead(deps.store.connection)
         if ahead_s is not None and abs(ahead_s) > MAX_CLOCK_DIFFERENCE_S:
             log.warning("the store's clock differs by %.0f s from this machine's: run NTP on both", ahead_s)

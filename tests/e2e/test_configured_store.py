@@ -163,6 +163,24 @@ def test_a_start_on_a_store_without_waitaof_says_so(tmp_path: Path) -> None:
             process.wait(60)
 
 
+@pytest.mark.parametrize(("rights", "warns"), [("-@all", True), ("+@all", False)])
+def test_a_start_on_a_store_that_would_lose_transactions_says_so(tmp_path: Path, rights: str, warns: bool) -> None:
+    """Redis 7.0 loads its file with the rights of the user `default`, and skips transactions without them."""
+    debian = debian_redis()
+    if debian is None or not is_redis_7_0(debian):
+        pytest.skip("no Redis 7.0 on the PATH")
+    with running_store("--appendonly", "yes", binary=debian) as store, store.connect() as operator:
+        mine = [right for right in rights_of_the_service() if right not in ("+waitaof", "+client|setinfo")]
+        operator.execute_command("ACL", "SETUSER", "authsvc", "on", ">pw", *mine)
+        operator.execute_command("ACL", "SETUSER", "default", "off", "resetpass", "~*", "&*", rights)
+        url = f"unix://authsvc:pw@{store.socket}"
+        server = Server(tmp_path, free_port(), {"AUTHSVC_REDIS_URL": url}).start()
+        try:
+            assert ("a restart of the store loses users and revocations" in server.log) == warns
+        finally:
+            server.stop()
+
+
 def test_a_waiting_start_can_be_stopped(tmp_path: Path, new_server: Callable[..., Server]) -> None:
     """SIGTERM ends a start that waits."""
     url = f"unix://{tmp_path}/nothing.sock"
