@@ -75,7 +75,7 @@ class Environment:
             raise Failed(f"{wheel.name} says that it is {version}")
         run(str(self.program), "--help")
         with tempfile.TemporaryDirectory() as empty:
-            alone = {"PATH": str(self.directory / "bin"), "HOME": empty}
+            alone = {"PATH": str(self.directory / "bin"), "HOME": empty, "AUTHSVC_PORT": "0"}
             done = subprocess.run([self.program, "serve"], cwd=empty, env=alone, capture_output=True, text=True)  # noqa: S603  # what was installed
             if done.returncode == 0 or "pip install 'PATH/authsvc[embedded]'" not in done.stderr:
                 raise Failed(f"without a server it does not say what to install: {done.stderr}")
