@@ -1,7 +1,6 @@
 """Answers leave in one piece, over a real socket."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -189,30 +188,6 @@ async def test_bodies_that_broke_off_are_forgotten() -> None:
             writer.close()
             await writer.wait_closed()
             await eventually(lambda: load.arriving == 0)
-
-
-async def test_a_request_that_the_stop_cuts_off_is_503() -> None:
-    """A worker that stops cancels what is not answered after the grace. The caller is told to ask again, with 503."""
-    began = asyncio.Event()
-
-    async def slow(*_: Any) -> None:
-        began.set()
-        await asyncio.sleep(60)
-
-    sent: list[Any] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {"type": "http", "method": "POST", "path": "/login", "headers": [], "state": {}}
-    request = asyncio.ensure_future(LastResort(slow, Metrics())(scope, asyncio.sleep, send))  # type: ignore[arg-type]
-    await began.wait()
-    request.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await request
-    assert sent[0]["status"] == 503
-    assert (b"retry-after", b"1") in sent[0]["headers"]
-    assert json.loads(sent[1]["body"])["error"] == "temporarily_unavailable"
 
 
 async def test_a_fault_outside_of_starlette() -> None:

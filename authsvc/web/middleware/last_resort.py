@@ -1,9 +1,7 @@
-"""The outermost layer: an exception that no other layer has answered, and a request that a stop cuts off."""
+"""The outermost layer: an exception that no other layer has answered."""
 
-import asyncio
 from contextlib import suppress
 
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authsvc.metrics import Metrics
@@ -14,10 +12,9 @@ from authsvc.web.middleware.request_id import request_id
 
 
 class LastResort:
-    """Answers in the form of all errors, and raises the exception again: uvicorn logs it.
+    """Answers such an exception in the form of all errors, and raises it again: uvicorn logs it.
 
-    uvicorn itself would answer 500 in plain text, also to a request that it cancels because the worker stops. Such a
-    request gets 503: another worker can answer it.
+    uvicorn itself would answer in plain text.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -27,17 +24,12 @@ class LastResort:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._app(scope, receive, send)
-        except asyncio.CancelledError:
-            told = "the service is stopping; what was asked may be done already"
-            await self._answer(problem(503, "temporarily_unavailable", told), scope, receive, send)
-            raise
         except Exception:
+            scope["request_id"] = request_id(scope)
+            self._metrics.requests.add(OTHER, OTHER, "500")
             self._metrics.unexpected_errors.add()
-            await self._answer(problem(500, "server_error", "something went wrong here"), scope, receive, send)
+            with suppress(RuntimeError):  # the answer had begun
+                await problem(500, "server_error", "something went wrong here")(
+                    scope, receive, with_headers(scope, send)
+                )
             raise
-
-    async def _answer(self, answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["request_id"] = request_id(scope)
-        self._metrics.requests.add(OTHER, OTHER, str(answer.status_code))
-        with suppress(RuntimeError):  # the answer had begun
-            await answer(scope, receive, with_headers(scope, send))
