@@ -24,7 +24,7 @@ from authsvc.store.audit import StoredEntry
 _HOURS = 24
 _HOUR_S = 3600
 # How much of the trail the numbers are made from. A busy service writes that in less than a day, and the page says so.
-_MOST_EVENTS = 5000
+_MOST_EVENTS = 2000
 _SHOWN_EVENTS = 8
 _SHOWN_USERS = 5
 _SHOWN_RESULTS = ("fail", "warn")
