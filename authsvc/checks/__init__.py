@@ -1,4 +1,4 @@
-"""What `authsvc check` and the console look at: small functions on Facts, each with the rule it stems from."""
+"""The checks of `authsvc check` and of the console: small functions on Facts. Each names the rule behind it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

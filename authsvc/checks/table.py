@@ -3,7 +3,7 @@
 from authsvc.checks import Check, Verdict, configuration, directory, records, store
 from authsvc.checks.facts import Facts
 
-# Those that the facts of `at_once` suffice for. The others are unknown without the records or a measurement.
+# The checks that need only the facts of `at_once`. All others need the records, or are unknown without them.
 AT_ONCE: tuple[Check, ...] = (*configuration.CHECKS, *store.CHECKS, *directory.CHECKS)
 CHECKS: tuple[Check, ...] = (*AT_ONCE, *records.CHECKS)
 

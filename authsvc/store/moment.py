@@ -91,10 +91,10 @@ class Moment:
         return user
 
     def value(self, name: str) -> bytes | None:
-        """What was read at this key. Raises StoreUnavailable if its server did not answer, or if it was not read.
+        """The bytes at this key, None if it is absent. Raises StoreUnavailable if its server did not answer.
 
-        A record that was not read never looks like one that is absent. A session may be found only at the second read,
-        when its node answers again. Its user is then unknown.
+        Also raises it for a key that was not read, which is not the same as absent. A session may be found only at the
+        second read, when its node answers again. The record of its user was not read then.
         """
         read = self.read
         if name not in read:

@@ -47,6 +47,7 @@ async def overview(ctx: PageContext, me: Admin) -> Response:
         refusals=refusals.most_common(6),
         bars=chart.bars(hours),
         counted_from=None if whole or not entries else entries[-1].at,
+        most_events=_MOST_EVENTS,
         locked=locked,
         recent=recent,
         health=await _health(deps),
