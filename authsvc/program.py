@@ -1,10 +1,13 @@
 """The entry point. Ctrl-C ends the program without a traceback while the command line is loaded, too."""
 
+import gc
 import signal
 
 
 def main() -> None:
     """Load the command line and run it."""
+    # What is loaded stays. By default, looking for garbage in it takes a tenth of the start.
+    gc.set_threshold(50_000, 20, 100)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from authsvc.cli import main as run
 

@@ -31,14 +31,18 @@ def text() -> str:
     return dumped
 
 
-class _Dumper(yaml.SafeDumper):
+# Each start writes the document. libyaml does it in a sixth of the time, but PyYAML may be built without libyaml.
+_SafeDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Dumper(_SafeDumper):  # type: ignore[misc, valid-type]  # either class
     """YAML for people: without references, and long texts as they were written."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
-def _string(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+def _string(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 

@@ -10,6 +10,7 @@ from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 from redis.maint_notifications import MaintNotificationsConfig
@@ -23,6 +24,9 @@ from authsvc.driver.urls import HostPort, StoreUrl
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 50
+
+# What a connection tells the server about its driver. By default redis-py reads its version from the disk each time.
+_DRIVER = DriverInfo()
 
 # In place of a reply of which not all bytes have come.
 MORE = object()
@@ -94,6 +98,7 @@ def pool_options(url: StoreUrl, timeouts: Timeouts, made: type[OnPrimary]) -> di
         # By default redis-py repeats a command ten times, and the server may execute it each time.
         "retry": retry(1),
         "client_name": "authsvc",
+        "driver_info": _DRIVER,
         # Maintenance notifications are a feature of one vendor's servers. While they are on, redis-py does not check
         # that a connection from the pool has no reply left to read.
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),

@@ -143,6 +143,9 @@ OLD_DRIVER = [
     Patch("driver/errors.py", '    (OutOfMemoryError, "full"),\n', ""),
     Patch("driver/redis_py.py", "from redis.maint_notifications import MaintNotificationsConfig\n", ""),
     Patch("driver/redis_py.py", '        "maint_notifications_config": MaintNotificationsConfig(enabled=False),\n', ""),
+    Patch("driver/redis_py.py", "from redis.driver_info import DriverInfo\n", ""),
+    Patch("driver/redis_py.py", "_DRIVER = DriverInfo()\n", ""),
+    Patch("driver/redis_py.py", '        "driver_info": _DRIVER,\n', ""),
 ]
 FOREIGN = ("Inv1", "Inv2", "Inv3", "Inv5")
 
