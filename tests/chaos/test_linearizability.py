@@ -7,6 +7,9 @@ import pytest
 from chaos import linearizability
 from chaos.linearizability import EVERYBODY, Call, Operation, Result, missing, verdicts
 
+# Go downloads and compiles Porcupine first.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _porcupine() -> None:

@@ -11,8 +11,10 @@ import trustme
 
 from authsvc.driver.connection import Connection
 from authsvc.driver.reader import Value
+from authsvc.driver.timeouts import Timeouts
 from authsvc.errors import StoreUnavailable
 from authsvc.logs import Repeats
+from tests.conftest import PATIENT
 from tests.stores import debian_redis, running_store
 from tests.topologies import free_port
 
@@ -102,7 +104,8 @@ async def test_an_error_tells_where_what_and_what_to_do(
     stores: dict[str, str], caplog: pytest.LogCaptureFixture, url: str, what: str, todo: str, by: str
 ) -> None:
     """Every way to the store tells the same: a call, a read of introspection, the trial of our rights."""
-    connection = Connection(url.format(**stores))
+    late = "no answer in time" in what
+    connection = Connection(url.format(**stores), timeouts=Timeouts() if late else PATIENT)
     try:
         with caplog.at_level(logging.WARNING):
             told = await failure_of(connection, by)

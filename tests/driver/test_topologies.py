@@ -22,7 +22,7 @@ from authsvc.flows.deps import OPERATOR
 from authsvc.settings import Settings
 from authsvc.store import keys
 from tests import topologies
-from tests.conftest import CHEAP, Service, bearer
+from tests.conftest import CHEAP, PATIENT, Service, bearer
 from tests.driver.reading import read
 from tests.selection import slow
 from tests.topologies import Cluster, ServerProcess
@@ -246,6 +246,7 @@ async def not_vouched_for(service: Service) -> bool:
     return False
 
 
+@pytest.mark.slow
 async def test_an_old_primary_that_is_cut_off_with_us_is_not_read_from(tmp_path: Path) -> None:
     """An old primary is not read when neither sentinels nor replicas can be reached with it."""
     with topologies.sentinels(tmp_path, replicas=1) as watched:
@@ -427,7 +428,7 @@ async def test_a_cluster_that_is_down(tmp_path: Path) -> None:
 async def test_a_login_goes_on_without_the_node_of_the_lists(tmp_path: Path) -> None:
     """What a login writes for lists only may fail: for want of the node that holds it, or of a right."""
     with topologies.cluster(tmp_path, "cluster-require-full-coverage no") as cluster:
-        connection = Connection(cluster.url)
+        connection = Connection(cluster.url, timeouts=PATIENT)
         lists = cluster.primary_of(keys.newest())
         here = [f"k{n}" for n in range(100) if cluster.primary_of(f"k{n}") is not lists]
         beside = [("ZADD", here[1], 1, "x")]
@@ -446,7 +447,7 @@ async def test_a_login_goes_on_without_the_node_of_the_lists(tmp_path: Path) -> 
 async def test_swaps_and_scans(tmp_path: Path) -> None:
     """A swap changes several keys of one slot. A scan returns every key of every node at least once."""
     with topologies.cluster(tmp_path) as cluster:
-        connection = Connection(cluster.url)
+        connection = Connection(cluster.url, timeouts=PATIENT)
         assert await connection.swap([Change("{a}1", b"", b"x"), Change("{a}2", b"", b"y")])
         assert not await connection.swap([Change("{a}1", b"", b"z")])
         await connection.batch([("SET", f"k:{n}", n) for n in range(500)])

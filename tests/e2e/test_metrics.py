@@ -93,6 +93,7 @@ def workers_of(server: Server) -> list[int]:
     return [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_is_seen(new_server: Serve) -> None:
     """Logins, what is refused before the application, and a store that hangs are in the metrics of the process."""
     port = free_port()

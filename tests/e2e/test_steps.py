@@ -107,6 +107,7 @@ def readiness(http: httpx.Client) -> int:
     return http.get("/readyz").status_code
 
 
+@pytest.mark.slow
 def test_a_key_is_replaced_one_server_after_the_other(fleet: Fleet, key: Path) -> None:
     """A new key comes second, and first when every server has it. Each server takes all codes at any time."""
     one, other = [server.http() for server in fleet.servers]

@@ -8,6 +8,7 @@ import pytest
 
 from authsvc.driver.connection import Connection
 from authsvc.errors import StoreUnavailable
+from tests.conftest import PATIENT
 from tests.e2e.conftest import free_port
 from tests.stores import SHIPPED, Secrets, debian_redis, running_store
 
@@ -51,7 +52,7 @@ async def test_the_certificate_of_the_store_is_verified(
     ]
     with running_store(*tls, binary=debian_redis(), shipped=secrets):
         authority = f"?ssl_ca_certs={tmp_path / trusted}.crt" if trusted else ""
-        connection = Connection(secrets.url + authority)
+        connection = Connection(secrets.url + authority, timeouts=PATIENT)
         try:
             if accepted:
                 assert await connection.call("GET", "session:none") is None

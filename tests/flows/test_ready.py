@@ -19,7 +19,7 @@ from authsvc.flows.bootstrap import first_start
 from authsvc.flows.deps import Deps
 from authsvc.ops.fitness import FRESH_S
 from authsvc.settings import Settings
-from tests.conftest import CHEAP, Clock, Service
+from tests.conftest import CHEAP, PATIENT, Clock, Service
 from tests.e2e.conftest import free_port
 from tests.processes import until
 from tests.stores import StoreProcess, debian_redis, is_redis_7_0, running_store
@@ -30,7 +30,7 @@ from tests.web.conftest import assert_problem
 async def serving(store: StoreProcess, *, used: bool = True, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     """The service on this store. used: whether the service was started on it before."""
     configured = Settings(**CHEAP | settings)
-    async with open_deps(configured, store.url, Clock()) as deps:
+    async with open_deps(configured, store.url, Clock(), timeouts=PATIENT) as deps:
         if used:
             await first_start(deps)
         transport = httpx.ASGITransport(app=build(deps))

@@ -53,7 +53,7 @@ def url_without(store: StoreProcess, *missing: str) -> str:
 
 
 async def told(url: str, asked: rights.Rights) -> tuple[str, ...]:
-    connection = Connection(url)
+    connection = Connection(url, timeouts=PATIENT)
     try:
         found = await denied(connection, asked)
     finally:
@@ -105,7 +105,7 @@ async def test_readyz_names_each_right(store: StoreProcess, right: str) -> None:
 
 async def test_a_right_that_is_granted_later(store: StoreProcess) -> None:
     """The service becomes ready when the right is granted. A sound answer is not asked for again at once."""
-    connection = Connection(url_without(store, "+eval"))
+    connection = Connection(url_without(store, "+eval"), timeouts=PATIENT)
     fitness = Fitness(connection, rights.needed(PATTERNS, "local", numbered=True))
     try:
         assert await fitness.denied() == ["eval"]
@@ -122,7 +122,7 @@ async def test_a_right_that_is_granted_later(store: StoreProcess) -> None:
 
 async def test_an_error_names_the_right(store: StoreProcess) -> None:
     """The error of a call that is denied names the command, for the log and for the error at the start."""
-    connection = Connection(url_without(store, "+set"))
+    connection = Connection(url_without(store, "+set"), timeouts=PATIENT)
     try:
         with pytest.raises(StoreUnavailable, match="its ACL forbids set"):
             await connection.create("throttle:x", b"1")

@@ -13,7 +13,7 @@ from authsvc.settings import Settings
 from authsvc.web import leaked
 from tests.conftest import CHEAP, Clock
 from tests.outages.proxy import Proxy
-from tests.outages.world import MAX_SESSIONS, World, make
+from tests.outages.world import MAX_SESSIONS, World, fresh
 
 
 @pytest.fixture
@@ -37,11 +37,16 @@ def timeouts() -> Timeouts:
 
 @pytest.fixture
 async def world(
-    proxy: Proxy, clock: Clock, grace_s: int, timeouts: Timeouts, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy,
+    valkey: "redis.Redis",
+    clock: Clock,
+    grace_s: int,
+    timeouts: Timeouts,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[World]:
     settings = Settings(**CHEAP, max_sessions=MAX_SESSIONS, refresh_grace_s=grace_s)
     async with open_deps(settings, proxy.url, clock, timeouts=timeouts) as deps:
-        world = await make(deps, clock)
+        world = await fresh(deps, clock, valkey)
         monkeypatch.setattr(leaked, "STEP_S", 0.001)  # no test here is about the time of these answers
         try:
             yield world

@@ -157,6 +157,7 @@ async def test_inactive_answers_are_kept(world: World, ask: AsyncIntrospector) -
         assert ask.cached(token) is INACTIVE
 
 
+@pytest.mark.slow
 async def test_cached_use_counts(world: World) -> None:
     """A session with a short idle time stays alive while it is used, even if the cache answers most checks."""
     world.spoiled = True  # the sessions of later tests would end too early

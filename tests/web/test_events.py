@@ -18,7 +18,7 @@ from authsvc.settings import Settings
 from authsvc.store import keys
 from authsvc.store.subscription import now_ms
 from tests.conftest import CHEAP, PATIENT, Clock, Service
-from tests.outages.world import CALLS, MAX_SESSIONS, Call, Snapshot, World, make, save
+from tests.outages.world import CALLS, MAX_SESSIONS, Call, Snapshot, World, fresh, make, save
 from tests.processes import until
 from tests.streams import Stream, named
 from tests.web.conftest import assert_problem
@@ -114,7 +114,7 @@ async def test_nobody_listens_while_the_store_is_out_of_reach(service: Service, 
 @pytest.fixture
 async def world(valkey: "redis.Redis", valkey_url: str, clock: Clock) -> AsyncIterator[World]:
     async with open_deps(Settings(**CHEAP, max_sessions=MAX_SESSIONS), valkey_url, clock, timeouts=PATIENT) as deps:
-        world = await make(deps, clock)
+        world = await fresh(deps, clock, valkey)
         try:
             yield world
         finally:
