@@ -508,12 +508,12 @@ BY_NAME = {call.name: call for call in CALLS}
 
 
 def save(store: "redis.Redis") -> Snapshot:
-    """Everything in the store, with the expiry of each key (ms; 0 is never), for `restore` to put back."""
+    """Everything in the store, with the time that each key has left (ms; 0 is for ever), for `restore` to put back."""
     keys = list(store.scan_iter(count=1000))
     pipeline = store.pipeline(transaction=False)
     for key in keys:
         pipeline.dump(key)
-        pipeline.pexpiretime(key)
+        pipeline.pttl(key)
     found = pipeline.execute()
     return {key: (found[2 * i], max(found[2 * i + 1], 0)) for i, key in enumerate(keys)}
 
@@ -521,8 +521,8 @@ def save(store: "redis.Redis") -> Snapshot:
 def restore(store: "redis.Redis", snapshot: Snapshot) -> None:
     pipeline = store.pipeline(transaction=False)
     pipeline.flushall()
-    for key, (value, expires_ms) in snapshot.items():
-        pipeline.restore(key, expires_ms, value, absttl=True)
+    for key, (value, left_ms) in snapshot.items():
+        pipeline.restore(key, left_ms, value)
     pipeline.execute()
 
 

@@ -123,7 +123,8 @@ async def world(valkey: "redis.Redis", valkey_url: str, clock: Clock) -> AsyncIt
 
 def changed_between(old: Snapshot, new: Snapshot) -> set[str]:
     """The digests of the keys that an answer may depend on and whose values differ."""
-    changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+    absent = (b"", 0)
+    changed = {key for key in old.keys() | new.keys() if old.get(key, absent)[0] != new.get(key, absent)[0]}
     return {keys.digest(key) for key in changed if DEPENDED_ON.match(key)}
 
 
