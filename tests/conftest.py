@@ -173,23 +173,28 @@ def _wait_for(url: str) -> None:
                 time.sleep(0.01)
 
 
+@pytest.fixture(scope="session")
+def plain(shared_store: SharedStore) -> Iterator["redis.Redis"]:
+    with _plain(shared_store.everything) as client:
+        yield client
+
+
 @pytest.fixture
-def valkey(shared_store: SharedStore, shape: str) -> Iterator["redis.Redis"]:
+def valkey(plain: "redis.Redis", shape: str) -> Iterator["redis.Redis"]:
     """A plain connection to the empty store, with which a test reads and changes keys.
 
     At the end of the test the store must not have refused the service a command for lack of a right.
     """
-    with _plain(shared_store.everything) as client:
-        client.flushall()
-        client.config_set("maxmemory", 0)
-        if shape == "cluster":
-            yield client
-            return
-        client.acl_log_reset()
-        yield client
-        log = client.acl_log()
-        refused = {entry["object"] for entry in log if entry["username"] == SERVICE_USER} - DONE_WITHOUT
-        assert not refused, "the service's user lacks a right: deploy/valkey/users.acl"
+    plain.flushall()
+    plain.config_set("maxmemory", 0)
+    if shape == "cluster":
+        yield plain
+        return
+    plain.acl_log_reset()
+    yield plain
+    log = plain.acl_log()
+    refused = {entry["object"] for entry in log if entry["username"] == SERVICE_USER} - DONE_WITHOUT
+    assert not refused, "the service's user lacks a right: deploy/valkey/users.acl"
 
 
 def _plain(url: str) -> "redis.Redis":
