@@ -174,25 +174,25 @@ def _wait_for(url: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def plain(shared_store: SharedStore) -> Iterator["redis.Redis"]:
+def plain_connection(shared_store: SharedStore) -> Iterator["redis.Redis"]:
     with _plain(shared_store.everything) as client:
         yield client
 
 
 @pytest.fixture
-def valkey(plain: "redis.Redis", shape: str) -> Iterator["redis.Redis"]:
+def valkey(plain_connection: "redis.Redis", shape: str) -> Iterator["redis.Redis"]:
     """A plain connection to the empty store, with which a test reads and changes keys.
 
     At the end of the test the store must not have refused the service a command for lack of a right.
     """
-    plain.flushall()
-    plain.config_set("maxmemory", 0)
+    plain_connection.flushall()
+    plain_connection.config_set("maxmemory", 0)
     if shape == "cluster":
-        yield plain
+        yield plain_connection
         return
-    plain.acl_log_reset()
-    yield plain
-    log = plain.acl_log()
+    plain_connection.acl_log_reset()
+    yield plain_connection
+    log = plain_connection.acl_log()
     refused = {entry["object"] for entry in log if entry["username"] == SERVICE_USER} - DONE_WITHOUT
     assert not refused, "the service's user lacks a right: deploy/valkey/users.acl"
 
