@@ -6,9 +6,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
-from typing import TypeVar
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
 
 from authsvc.errors import Overloaded
 from authsvc.metrics import Metrics
@@ -29,8 +31,8 @@ class HashThreads:
         self.threads = threads
         self._late_s = late_s
         self._metrics = metrics
-        self._idle = ThreadPoolExecutor(threads, thread_name_prefix="hash", initializer=_use_idle_scheduling)
-        self._late = ThreadPoolExecutor(threads, thread_name_prefix="hash-late", initializer=_lower_priority)
+        self._idle = _Threads(threads, "hash", _use_idle_scheduling)
+        self._late = _Threads(threads, "hash-late", _lower_priority)
 
     async def run(self, work: Callable[[], T], done: Callable[[], object]) -> T:
         """The result of `work`, which runs on a thread; twice if the first run is late.
@@ -39,13 +41,13 @@ class HashThreads:
         still runs.
         """
         loop = asyncio.get_running_loop()
-        first = self._idle.submit(self._timed, work, loop)
+        first = self._idle.submit(partial(self._timed, work, loop))
         first.add_done_callback(lambda _: _on_loop(loop, done))
         runs = [asyncio.wrap_future(first)]
         try:
             ended, _ = await asyncio.wait(runs, timeout=self._late_s or LATE_S)
             if not ended:
-                runs.append(asyncio.wrap_future(self._late.submit(self._timed, work, loop)))
+                runs.append(asyncio.wrap_future(self._late.submit(partial(self._timed, work, loop))))
                 ended, _ = await asyncio.wait(runs, return_when=asyncio.FIRST_COMPLETED)
             return ended.pop().result()
         finally:
@@ -54,7 +56,7 @@ class HashThreads:
 
     def close(self) -> None:
         for pool in (self._idle, self._late):
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.close()
 
     def _timed(self, work: Callable[[], T], loop: asyncio.AbstractEventLoop) -> T:
         started = time.perf_counter()
@@ -63,6 +65,51 @@ class HashThreads:
         finally:
             took = time.perf_counter() - started
             _on_loop(loop, lambda: self._metrics.hash_duration.observe(took))
+
+
+class _Threads:
+    """Daemon threads for work that nobody waits for at the end of the process.
+
+    Python waits at its end for every thread of a ThreadPoolExecutor. A thread at SCHED_IDLE may get no time for minutes
+    on a busy machine, and a service that is told to stop would stay.
+    """
+
+    def __init__(self, threads: int, name: str, prepare: Callable[[], None]) -> None:
+        self._threads, self._name, self._prepare = threads, name, prepare
+        self._todo: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._started = False
+
+    def submit(self, work: Callable[[], T]) -> "Future[T]":
+        if not self._started:
+            self._started = True
+            for number in range(self._threads):
+                threading.Thread(target=self._run, name=f"{self._name}_{number}", daemon=True).start()
+        future: Future[T] = Future()
+        self._todo.put((future, work))
+        return future
+
+    def close(self) -> None:
+        """Cancel what waits. What runs goes on, and its thread ends after it."""
+        with suppress(Empty):
+            while True:
+                waiting = self._todo.get_nowait()
+                if waiting is not None:
+                    waiting[0].cancel()
+        for _ in range(self._threads):
+            self._todo.put(None)
+
+    def _run(self) -> None:
+        self._prepare()
+        while (todo := self._todo.get()) is not None:
+            future, work = todo
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = work()
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
 
 
 class HashPool:

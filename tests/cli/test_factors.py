@@ -35,7 +35,7 @@ async def run(cli: Cli, *arguments: str) -> str:
     return await asyncio.to_thread(cli.ok, *arguments)
 
 
-async def test_a_lost_phone(world: World, clock: Clock, cli: Cli, patient: None) -> None:
+async def test_a_lost_phone(world: World, clock: Clock, cli: Cli) -> None:
     """An operator lists a user's factors, and removes them: the password is enough, and every session has ended."""
     phone = await enrolled(world, clock)
     done = await by_code(world, await first_step(world), phone.code())
@@ -46,7 +46,7 @@ async def test_a_lost_phone(world: World, clock: Clock, cli: Cli, patient: None)
     assert await world.alive(await world.login())
 
 
-async def test_demanding_a_factor(world: World, cli: Cli, patient: None) -> None:
+async def test_demanding_a_factor(world: World, cli: Cli) -> None:
     """A user of whom an operator demands a factor may only enrol one at the next login."""
     await world.user()
     await run(cli, "user", "require-factor", "ada")
@@ -57,7 +57,7 @@ async def test_demanding_a_factor(world: World, cli: Cli, patient: None) -> None
     await world.login()
 
 
-async def test_importing_seeds(world: World, clock: Clock, cli: Cli, patient: None, tmp_path: Path) -> None:
+async def test_importing_seeds(world: World, clock: Clock, cli: Cli, tmp_path: Path) -> None:
     """An imported app works at once, and its seed is not in the store. A second run changes nothing."""
     ada, bob = await world.user(), await world.user("bob")
     rows = [
@@ -85,7 +85,7 @@ async def test_importing_seeds(world: World, clock: Clock, cli: Cli, patient: No
     assert totp.seed_of(world.deps.settings.factor_keys, ada.sub, moved) is None
 
 
-async def test_lost_keys_are_given_up(world: World, clock: Clock, cli: Cli, patient: None) -> None:
+async def test_lost_keys_are_given_up(world: World, clock: Clock, cli: Cli) -> None:
     """Only the keys that the file lacks, and only when an operator says so."""
     await enrolled(world, clock)
 

@@ -103,7 +103,7 @@ class Server:
         """Send the signal to the whole process group, as a terminal does; returns the exit code."""
         assert self.process is not None
         os.killpg(self.process.pid, number)
-        return self.process.wait(30)
+        return self.process.wait(START_WITHIN_S)
 
     def kill(self) -> None:
         """kill -9, of the server alone."""

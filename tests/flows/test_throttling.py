@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -326,8 +327,8 @@ class TestOverload:
         await world.user()
         monkeypatch.setattr(pool, "LATE_S", 0.05)
         starved = threading.Event()
-        world.deps.hasher._pool._threads._idle.submit(starved.wait, 10)
-        async with asyncio.timeout(5):
+        world.deps.hasher._pool._threads._idle.submit(partial(starved.wait, 10))
+        async with asyncio.timeout(60):
             assert await world.alive(await world.login())
         starved.set()
 
