@@ -77,13 +77,12 @@ class _Threads:
     def __init__(self, threads: int, name: str, prepare: Callable[[], None]) -> None:
         self._threads, self._name, self._prepare = threads, name, prepare
         self._todo: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._started = False
+        self._started = 0
 
     def submit(self, work: Callable[[], T]) -> "Future[T]":
-        if not self._started:
-            self._started = True
-            for number in range(self._threads):
-                threading.Thread(target=self._run, name=f"{self._name}_{number}", daemon=True).start()
+        if self._started < self._threads:
+            threading.Thread(target=self._run, name=f"{self._name}_{self._started}", daemon=True).start()
+            self._started += 1
         future: Future[T] = Future()
         self._todo.put((future, work))
         return future
@@ -95,7 +94,7 @@ class _Threads:
                 waiting = self._todo.get_nowait()
                 if waiting is not None:
                     waiting[0].cancel()
-        for _ in range(self._threads):
+        for _ in range(self._started):
             self._todo.put(None)
 
     def _run(self) -> None:
