@@ -81,12 +81,15 @@ def test_parameters_over_the_bounds_are_refused_before_they_are_tried(form: str)
 @pytest.mark.parametrize("length", [1, 255, 511, MAX_BYTES])
 def test_no_password_takes_longer_than_what_was_measured(form: str, length: int) -> None:
     """Whoever guesses chooses the length of the password, and some algorithms digest all of it in each round."""
-    hash_, times = specimen(Form.parse(form)), []
-    for _ in range(5):
+    hash_, ratios = specimen(Form.parse(form)), []
+    for _ in range(10):  # the speed of a shared machine changes from one moment to the next
         began = time.process_time()
         verify(hash_, "x" * length)
-        times.append(time.process_time() - began)
-    assert min(times) < 2 * cost_of(Form.parse(form)).seconds
+        ratios.append((time.process_time() - began) / cost_of(Form.parse(form)).seconds)
+        if ratios[-1] < 2:
+            return
+        cost_of.cache_clear()
+    pytest.fail(f"{ratios} times what was measured")
 
 
 @pytest.mark.parametrize("name", SAMPLES)
