@@ -6,7 +6,7 @@ import signal
 
 def main() -> None:
     """Load the command line and run it."""
-    # What is loaded stays. By default, looking for garbage in it takes a tenth of the start.
+    # Loaded modules stay in memory. By default, a tenth of the start is a search for garbage among them.
     gc.set_threshold(50_000, 20, 100)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from authsvc.cli import main as run

@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,12 +227,6 @@ def settings() -> Settings:
 
 # A store that works is waited for, however busy the machine is. What happens in time is tested in tests/outages.
 PATIENT = Timeouts(request_s=10, attempt_s=10, call_s=10, reply_s=10, connect_s=10, pool_s=10, sentinel_s=10, map_s=10)
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line waits for the store as patiently as the tests do."""
-    monkeypatch.setattr("authsvc.cli.state.open_deps", partial(open_deps, timeouts=PATIENT))
 
 
 @pytest.fixture

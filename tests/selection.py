@@ -26,7 +26,9 @@ def quick() -> bool:
 
 def examples(number: int) -> int:
     """That many examples for a property that needs another number than hypothesis's 100. In `make test`, a fifth."""
-    return max(number // 5 if quick() else number, 1)
+    chosen = settings.default
+    assert chosen is not None
+    return max(number * chosen.max_examples // 100, 1)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 50
 
-# What a connection tells the server about its driver. By default redis-py reads its version from the disk each time.
+# Each connection tells the server the version of redis-py. By default redis-py reads it from the disk each time.
 _DRIVER = DriverInfo()
 
 # In place of a reply of which not all bytes have come.

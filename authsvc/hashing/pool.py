@@ -88,7 +88,7 @@ class _Threads:
         return future
 
     def close(self) -> None:
-        """Cancel what waits. What runs goes on, and its thread ends after it."""
+        """Cancel the waiting work. Running work goes on, and then its thread ends."""
         with suppress(Empty):
             while True:
                 waiting = self._todo.get_nowait()

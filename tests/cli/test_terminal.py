@@ -15,20 +15,12 @@ from pathlib import Path
 
 import click
 import pytest
-import redis
 
 from authsvc.cli import cli
 from authsvc.cli.statuses import INTERRUPTED, OK, UNAVAILABLE
 from authsvc.flows.bootstrap import first_start
 from tests.cli.test_cli import CHEAPLY, Cli, program, ran
 from tests.stores import running_store
-
-
-@pytest.fixture
-def started(valkey: "redis.Redis", valkey_url: str) -> Cli:
-    cli = Cli(valkey_url)
-    cli.do(first_start)
-    return cli
 
 
 class Follower:

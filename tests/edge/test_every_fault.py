@@ -20,7 +20,7 @@ from tests.edge.served import FORM, Connection, Served, basic, request_of, turns
 from tests.selection import slow
 
 # The longest time for an answer. Most take a millisecond; a login hashes, and another test may hold the core.
-WITHIN_S = 60.0  # a second on an idle machine
+WITHIN_S = 60.0
 
 
 @dataclass

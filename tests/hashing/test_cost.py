@@ -80,7 +80,7 @@ def test_parameters_over_the_bounds_are_refused_before_they_are_tried(form: str)
 )
 @pytest.mark.parametrize("length", [1, 255, 511, MAX_BYTES])
 def test_no_password_takes_longer_than_what_was_measured(form: str, length: int) -> None:
-    """Whoever guesses chooses the length of the password, and some algorithms digest all of it in each round."""
+    """A guesser chooses the length of the password. Some algorithms digest the whole password in each round."""
     hash_, ratios = specimen(Form.parse(form)), []
     for _ in range(10):  # the speed of a shared machine changes from one moment to the next
         began = time.process_time()

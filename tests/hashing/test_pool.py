@@ -25,7 +25,7 @@ asyncio.run(main())
 def test_no_process_waits_for_a_hash_at_its_end() -> None:
     """A thread at SCHED_IDLE may get no time for minutes, and a service that is told to stop ends all the same.
 
-    What waited for the thread is cancelled.
+    Work that waited for the thread is cancelled.
     """
     ended = subprocess.run([sys.executable, "-c", ENDS_AT_ONCE], capture_output=True, text=True, timeout=60)
     assert (ended.stdout, ended.stderr, ended.returncode) == ("True\n", "", 0)

@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -25,7 +24,7 @@ from authsvc.settings import Settings
 from tests.conftest import CHEAP, Clock
 from tests.outages.proxy import Fault, Plan, Proxy
 from tests.outages.world import BY_NAME, CALLS, MAX_SESSIONS, Call, World, client_of, make
-from tests.processes import Stopwatch
+from tests.processes import Stopwatch, until
 
 log = logging.getLogger(__name__)  # the figures: pytest -o log_cli=true -o log_cli_level=INFO
 
@@ -71,13 +70,6 @@ class Valkey:
         except redis.ConnectionError:
             return False
         return True
-
-
-def until(done: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, "not within the deadline"
-        time.sleep(0.005)
 
 
 @pytest.fixture

@@ -17,8 +17,6 @@ from tests.sdk.examples import GO, SDKS, node
 from tools.sdk_vectors.files import made
 
 DIRECTORY = Path(__file__).parents[2] / "sdk" / "vectors"
-
-
 FILES = sorted(path.name for path in DIRECTORY.glob("*.json"))
 
 
