@@ -4,6 +4,7 @@
 Without these options, pytest runs all that it is told.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def slow(*values: object) -> ParameterSet:
     """Values of a parametrized test that `make test` leaves out."""
     return pytest.param(*values, marks=pytest.mark.slow)
+
+
+def one_in(number: int, values: Iterable[object]) -> list[object]:
+    """The values of a long table. `make test` takes the first of each `number` values, `make test-slow` the others."""
+    return [value if place % number == 0 else slow(value) for place, value in enumerate(values)]

@@ -475,6 +475,7 @@ def test_a_store_that_is_gone(tmp_path: Path) -> None:
     assert "the store could not be asked" in Cli(f"unix://{tmp_path}/nothing.sock")("check", "--all", **SOUNDLY).stdout
 
 
+@pytest.mark.slow
 def test_the_embedded_store(tmp_path: Path) -> None:
     """On the data directory of a service that is not running: its store is started for the check, and passes."""
     environment = {"AUTHSVC_DATA_DIR": str(tmp_path / "data"), **SOUNDLY}

@@ -13,6 +13,7 @@ from authsvc.cli import cli
 from authsvc.cli.statuses import MISUSED, NOT_FOUND, OK, REFUSED, UNAVAILABLE
 from authsvc.settings import PREFIX, Settings
 from tests.cli.test_cli import CHEAPLY, Cli
+from tests.selection import one_in
 
 # An empty text, NUL, a lone surrogate (a byte that is not UTF-8), what steers a terminal, a long text, and braces,
 # patterns and options of other programs.
@@ -78,13 +79,13 @@ def quiet(started: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
 
 # click opens the file of --report, and leaves it open if another parameter is wrong.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("words", [one.words for one in ALL], ids=" ".join)
-def test_every_parameter_of_every_command(quiet: Cli, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("words", one_in(3, (" ".join(one.words) for one in ALL)))
+def test_every_parameter_of_every_command(quiet: Cli, words: str) -> None:
     """Whatever stands in the place of an argument or a value, the command says in a few lines what is wrong."""
-    (command,) = [one.command for one in ALL if one.words == words]
+    (found,) = [one for one in ALL if " ".join(one.words) == words]
     for value in NONSENSE:
-        for line in lines_for(command, value):
-            assert_told(quiet(*words, *line), [part[:20] for part in line])
+        for line in lines_for(found.command, value):
+            assert_told(quiet(*found.words, *line), [part[:20] for part in line])
 
 
 READ = [
@@ -113,7 +114,7 @@ CONTENTS = {
 }
 
 
-@pytest.mark.parametrize("setting", Settings.model_fields)
+@pytest.mark.parametrize("setting", one_in(3, Settings.model_fields))
 def test_every_setting_from_every_file(quiet: Cli, tmp_path: Path, setting: str) -> None:
     """A file that holds no value, a directory and a missing file are named in one line, with the variable."""
     name = f"{PREFIX}{setting.upper()}_FILE"
@@ -138,7 +139,7 @@ def assert_named(name: str, path: Path, what: str) -> None:
     assert str(path) in result.stderr
 
 
-@pytest.mark.parametrize("setting", Settings.model_fields)
+@pytest.mark.parametrize("setting", one_in(3, Settings.model_fields))
 def test_every_setting_with_every_value(quiet: Cli, setting: str) -> None:
     """Nonsense in a variable is named in one line, or does no harm to a command that needs no such setting."""
     name = f"{PREFIX}{setting.upper()}"

@@ -155,6 +155,7 @@ async def test_an_expired_token_is_renewed(service: Service, distant: Distant, c
     assert "authsvc login" in gone.stderr
 
 
+@pytest.mark.slow
 async def test_a_second_factor_is_asked_for(service: Service, distant: Distant, clock: Clock) -> None:
     """At a login with a second factor, and at a change long after a login, the terminal asks for the code."""
     token = (await service.login("root"))["access_token"]

@@ -20,6 +20,7 @@ from authsvc.cli import cli
 from authsvc.cli.statuses import INTERRUPTED, OK, UNAVAILABLE
 from authsvc.flows.bootstrap import first_start
 from tests.cli.test_cli import CHEAPLY, Cli, program, ran
+from tests.selection import slow
 from tests.stores import running_store
 
 
@@ -104,6 +105,7 @@ def test_at_a_terminal_a_followed_event_breaks_between_fields(started: Cli, tmp_
     assert sub not in seen
 
 
+@pytest.mark.slow
 def test_following_outlives_a_store_that_starts_again(tmp_path: Path) -> None:
     """It says once that the store is gone, once that it is back, and misses nothing that the store kept."""
     options = ("--appendonly", "yes", "--appendfsync", "always")
@@ -172,6 +174,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_progress_is_for_terminals(started: Cli, file: Path, tmp_path: Path) -> None:
     """A bar that ends at 100 %, at a terminal; elsewhere two lines say how it ended."""
     seen = at_a_terminal("user", "import", str(file), started=started, cwd=tmp_path, TERM="xterm", COLUMNS="100")
@@ -235,12 +238,12 @@ def completed(started: Cli, tmp_path: Path, typed: str, *, url: str | None = Non
     ("typed", "offered"),
     [
         ("authsvc us", {"user"}),
-        ("authsvc user im", {"import", "import-factors"}),
-        ("authsvc user import --fr", {"--from"}),
+        slow("authsvc user im", {"import", "import-factors"}),
+        slow("authsvc user import --fr", {"--from"}),
         ("authsvc user import --from k", {"keycloak"}),
-        ("authsvc completion ", {"bash", "zsh", "fish"}),
-        ("authsvc audit --event user.c", {"user.changed", "user.created", "user.cut_off"}),
-        ("authsvc audit --event sess", {"session", "session.ended", "session.stepped_up"}),
+        slow("authsvc completion ", {"bash", "zsh", "fish"}),
+        slow("authsvc audit --event user.c", {"user.changed", "user.created", "user.cut_off"}),
+        slow("authsvc audit --event sess", {"session", "session.ended", "session.stepped_up"}),
     ],
 )
 def test_bash_completes(started: Cli, tmp_path: Path, typed: str, offered: set[str]) -> None:
@@ -288,6 +291,7 @@ def test_other_shells_are_offered_the_same(named: Cli, shell: str, form: str) ->
     assert told == "\n".join(form.format(name, subs[name]) for name in ("grace", "greta@example.org"))
 
 
+@pytest.mark.slow
 def test_completing_without_a_store_offers_nothing(started: Cli, tmp_path: Path) -> None:
     """A store that is gone, and none at all, are no error in the middle of a line. No store is started."""
     assert completed(started, tmp_path, "authsvc user show gr", url="unix:///nonexistent/valkey.sock") == set()

@@ -7,6 +7,7 @@ from authsvc.flows import clients, login, users
 from authsvc.flows.deps import OPERATOR, Caller, Deps
 from tests.conftest import PASSWORD
 from tests.console.conftest import Browser, Page, make_user
+from tests.selection import one_in
 
 NAMES = {
     "markup": "<script>alert(1)</script>",
@@ -50,13 +51,13 @@ def assert_harmless(page: Page) -> None:
     assert "49" not in page.read.links
 
 
-@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-@pytest.mark.parametrize("device", DEVICES.values(), ids=DEVICES)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("device", one_in(4, DEVICES))
 async def test_every_page_is_harmless(deps: Deps, browser: Browser, name: str, device: str) -> None:
     """Each page that shows the names is only text."""
-    sub = await everything(deps, name, device)
+    sub = await everything(deps, NAMES[name], DEVICES[device])
     session = (await deps.store.sessions.listed(sub, deps.clock()))[0][0]
-    (client,) = [one.client_id async for one in deps.store.listing.every_client() if one.name == device]
+    (client,) = [one.client_id async for one in deps.store.listing.every_client() if one.name == DEVICES[device]]
     paths = {page.path for page in PAGES if page.method == "GET"} - {"/first", "/confirm", "/login/step"}
     for path in sorted(paths):
         page = await browser.get(path.format(sub=sub, client_id=client))

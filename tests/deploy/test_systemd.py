@@ -123,6 +123,7 @@ def test_the_factor_key_is_made_once(tmp_path: Path) -> None:
     assert key.read_text() == made
 
 
+@pytest.mark.slow
 def test_the_service_runs_confined(confined: Callable[..., Server]) -> None:
     """The confined service starts its own Valkey. SIGHUP replaces the workers, and SIGTERM ends all processes."""
     server = confined(workers=2)

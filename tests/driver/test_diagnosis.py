@@ -15,6 +15,7 @@ from authsvc.driver.timeouts import Timeouts
 from authsvc.errors import StoreUnavailable
 from authsvc.logs import Repeats
 from tests.conftest import PATIENT
+from tests.selection import slow
 from tests.stores import debian_redis, running_store
 from tests.topologies import free_port
 
@@ -99,7 +100,7 @@ CAUSES = [
 
 
 @pytest.mark.parametrize(("url", "what", "todo"), CAUSES)
-@pytest.mark.parametrize("by", ["call", "read", "denied"])
+@pytest.mark.parametrize("by", ["call", slow("read"), slow("denied")])
 async def test_an_error_tells_where_what_and_what_to_do(
     stores: dict[str, str], caplog: pytest.LogCaptureFixture, url: str, what: str, todo: str, by: str
 ) -> None:

@@ -337,6 +337,7 @@ async def test_only_revocations_wait(tmp_path: Path, level: str) -> None:
             assert await service.active(someone.issued["access_token"])
 
 
+@pytest.mark.slow
 async def test_a_full_store_still_revokes(tmp_path: Path) -> None:
     """At its memory limit the store takes no new records, and every revocation works and is durable."""
     with topologies.replicated(tmp_path) as store:

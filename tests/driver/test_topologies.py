@@ -212,6 +212,7 @@ async def test_a_replaced_primary_is_not_read_from(tmp_path: Path) -> None:
             assert await eventually(dead, 5) < 2.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", [slow("sentinels"), slow("replica"), "both"])
 async def test_a_primary_needs_sentinels_or_replicas(tmp_path: Path, gone: str) -> None:
     """At level `replica` the primary is read only while sentinels name it or replicas follow it."""
@@ -281,6 +282,7 @@ def moved(cluster: Cluster, key: str, how: str) -> Iterator[None]:
     yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [slow("moved"), "moving"])
 async def test_slots_move_under_a_service(tmp_path: Path, how: str) -> None:
     """Every kind of call follows MOVED and ASK, and succeeds."""

@@ -103,6 +103,7 @@ def test_a_promise_that_nobody_could_keep(tmp_path: Path) -> None:
     assert not (tmp_path / "authsvc-data").exists()
 
 
+@pytest.mark.slow
 def test_the_embedded_store_keeps_what_it_says(new_server: Callable[..., Server]) -> None:
     """It fsyncs each write, so the promise of its disk is kept."""
     server = new_server(AUTHSVC_DURABILITY="disk").start()
@@ -112,6 +113,7 @@ def test_the_embedded_store_keeps_what_it_says(new_server: Callable[..., Server]
             assert http.post("/revoke", data={"token": token}, auth=server.admin).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_start_waits_for_its_store(tmp_path: Path, new_server: Callable[..., Server]) -> None:
     """With AUTHSVC_STORE_WAIT_S a start waits for a store that is away. It serves when the store is there."""
     socket = tmp_path / "store.sock"
@@ -147,6 +149,7 @@ def test_an_outage_is_one_line(tmp_path: Path) -> None:
         assert "Start the store, or correct the address in AUTHSVC_REDIS_URL" in line
 
 
+@pytest.mark.slow
 def test_a_start_on_a_store_without_waitaof_says_so(tmp_path: Path) -> None:
     """At the level `disk`, the log of a start on Redis 7.0 names the versions that can do it."""
     debian = debian_redis()
@@ -163,6 +166,7 @@ def test_a_start_on_a_store_without_waitaof_says_so(tmp_path: Path) -> None:
             process.wait(60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rights", "warns"), [("-@all", True), ("+@all", False)])
 def test_a_start_on_a_store_that_would_lose_transactions_says_so(tmp_path: Path, rights: str, warns: bool) -> None:
     """Redis 7.0 loads its file with the rights of the user `default`, and skips transactions without them."""
@@ -181,6 +185,7 @@ def test_a_start_on_a_store_that_would_lose_transactions_says_so(tmp_path: Path,
             server.stop()
 
 
+@pytest.mark.slow
 def test_a_waiting_start_can_be_stopped(tmp_path: Path, new_server: Callable[..., Server]) -> None:
     """SIGTERM ends a start that waits."""
     url = f"unix://{tmp_path}/nothing.sock"

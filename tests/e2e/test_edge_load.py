@@ -90,6 +90,7 @@ def test_connections_beyond_the_limit(new_server: NewServer) -> None:
     until(lambda: httpx.get(f"{server.url}/readyz").status_code == 200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", [slow("known at the start"), "taken away later"])
 def test_descriptors_run_out(new_server: NewServer, when: str) -> None:
     """With 256 descriptors and 400 connections the server neither dies nor spins, and then serves as before."""

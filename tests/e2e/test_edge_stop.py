@@ -96,6 +96,7 @@ def test_sigterm_is_bounded(new_server: NewServer, workers: str) -> None:
     assert processes_on(server.data_dir) == []
 
 
+@pytest.mark.slow
 def test_a_terminal_that_goes_away(server: Server) -> None:
     """SIGHUP to the one process ends it as SIGTERM does, and its Valkey with it."""
     assert server.stop(signal.SIGHUP) == 0

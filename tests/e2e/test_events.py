@@ -118,6 +118,7 @@ def change_many(server: Server, count: int) -> None:
                 pipeline.execute()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", slow("2")])
 async def test_a_stop_does_not_wait_for_streams(new_server: Callable[..., Server], workers: str) -> None:
     """SIGTERM ends every stream at once and in order, and one whose reader does not read holds nothing up."""
@@ -163,6 +164,7 @@ async def test_every_worker_hears_of_every_change(new_server: Callable[..., Serv
     await close(streams)
 
 
+@pytest.mark.slow
 async def test_a_store_that_is_killed(server: Server) -> None:
     """After a kill -9 of the store its successor is followed: `everything` comes before the next heartbeat."""
     (stream,) = await opened(server, 1)

@@ -116,6 +116,7 @@ def log_out(page: Page) -> None:
     assert me(page) == 401
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("synced", [False, slow(True)])
 def test_the_life_of_a_passkey(page: Page, synced: bool) -> None:
     """Register, log in by passkey alone, as second factor, step up, remove; for one device, and synced."""

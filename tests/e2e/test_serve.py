@@ -110,6 +110,7 @@ def test_a_signal_lets_requests_finish(new_server: NewServer, number: int) -> No
         assert http.post("/introspect", data={"token": token}, auth=server.admin).json()["active"]
 
 
+@pytest.mark.slow
 def test_a_signal_during_an_outage(server: Server) -> None:
     """With a Valkey that hangs, SIGTERM still ends both within a bounded time."""
     (pid,) = processes_on(server.data_dir)
@@ -125,6 +126,7 @@ def test_a_signal_during_an_outage(server: Server) -> None:
     assert processes_on(server.data_dir) == []
 
 
+@pytest.mark.slow
 def test_a_second_server_on_the_same_directory_is_refused(server: Server) -> None:
     """One clear line, and the first one does not notice."""
     second = run("serve", cwd=server.directory, AUTHSVC_PORT=str(free_port()), AUTHSVC_DATA_DIR=str(server.data_dir))
@@ -186,6 +188,7 @@ def test_a_wrong_setting_comes_with_its_remedy(tmp_path: Path, name: str, value:
     assert remedy in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -259,6 +262,7 @@ def test_development(new_server: NewServer) -> None:
     assert "password" not in server.output
 
 
+@pytest.mark.slow
 def test_development_makes_no_user_in_a_configured_store(new_server: NewServer) -> None:
     """Others may use a configured store."""
     with running_store() as store:
@@ -278,6 +282,7 @@ def test_development_is_for_this_machine(tmp_path: Path) -> None:
     assert "--dev is for this machine only" in result.stderr
 
 
+@pytest.mark.slow
 def test_an_unfit_store_is_a_warning(tmp_path: Path) -> None:
     """The service starts, serves no traffic (/readyz is 503), and the log says why in words."""
     port = free_port()
@@ -300,6 +305,7 @@ def _status(url: str) -> int | None:
         return None
 
 
+@pytest.mark.slow
 def test_an_unreachable_store_is_one_line(tmp_path: Path) -> None:
     """AUTHSVC_REDIS_URL without anybody there: said at the start."""
     result = run(

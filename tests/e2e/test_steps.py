@@ -125,6 +125,7 @@ def test_a_key_is_replaced_one_server_after_the_other(fleet: Fleet, key: Path) -
         log_in(other, oldest)
 
 
+@pytest.mark.slow
 def test_a_key_that_comes_first_at_once(fleet: Fleet, key: Path) -> None:
     """If one server makes apps under a key that the other one lacks, the other one takes no traffic."""
     one, other = [server.http() for server in fleet.servers]

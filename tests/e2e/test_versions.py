@@ -300,6 +300,7 @@ def test_a_client_with_a_permission_that_only_the_newer_version_knows(
     assert about(token, (new, old), old.admin)["active"]
 
 
+@pytest.mark.slow
 def test_a_session_that_a_client_vouches_for(
     start: Callable[..., Server], shared: StoreProcess, tmp_path: Path
 ) -> None:

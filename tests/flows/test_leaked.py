@@ -228,6 +228,7 @@ async def test_a_report_is_limited_by_its_address(world: World) -> None:
     assert await leaked.report(world.deps, HERE, [(token, None)], limited=False)
 
 
+@pytest.mark.slow
 async def test_a_flood_of_logins_in_progress_is_not_kept(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Anybody can begin a login by passkey, so the trail keeps a bounded number of their reports. The log has all."""
     caplog.set_level(logging.INFO, "authsvc.audit")

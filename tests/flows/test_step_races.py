@@ -27,6 +27,7 @@ from tests.conftest import APP_SCOPE, CHEAP, Clock
 from tests.flows.conftest import HERE, World, caught, without_swap
 from tests.flows.test_races import ACTS, Case, Pausing
 from tests.flows.test_steps import Phone, by_code, by_recovery, enrolled, first_step
+from tests.selection import one_in
 
 USES = 200
 ROUNDS = 5
@@ -145,7 +146,7 @@ async def prepared(workers: list[World], clock: Clock, at: int) -> tuple[Case, P
     return case, phone
 
 
-@pytest.mark.parametrize("what", [*ALL_ACTS, "remove the factor"])
+@pytest.mark.parametrize("what", one_in(2, ["remove the factor", *ALL_ACTS]))
 async def test_an_act_between_any_two_calls_of_a_step(workers: list[World], clock: Clock, what: str) -> None:
     """The act falls between any two store calls of the second step. No session of this login is active afterwards."""
     mine, at, opened = workers[0], 0, []
@@ -246,7 +247,7 @@ async def _acted(act: Awaitable[None]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("what", ALL_ACTS)
+@pytest.mark.parametrize("what", one_in(3, ALL_ACTS))
 async def test_an_act_between_any_two_calls_of_a_step_up(workers: list[World], clock: Clock, what: str) -> None:
     """The act falls between any two store calls of a step-up of the session that acts.
 

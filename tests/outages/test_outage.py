@@ -25,6 +25,7 @@ from tests.conftest import CHEAP, Clock
 from tests.outages.proxy import Fault, Plan, Proxy
 from tests.outages.world import BY_NAME, CALLS, MAX_SESSIONS, Call, World, client_of, make
 from tests.processes import Stopwatch, until
+from tests.selection import slow
 
 log = logging.getLogger(__name__)  # the figures: pytest -o log_cli=true -o log_cli_level=INFO
 
@@ -234,7 +235,10 @@ def _is_busy(server: Valkey) -> bool:
         return False
 
 
-@pytest.mark.parametrize("outage", [killed, stopped, loading, not_permitted, no_more_clients, replica_of_nobody, busy])
+@pytest.mark.parametrize(
+    "outage",
+    [killed, stopped, not_permitted, slow(loading), slow(no_more_clients), slow(replica_of_nobody), slow(busy)],
+)
 async def test_nothing_can_be_known(own: World, server: Valkey, outage: Outage) -> None:
     """Every call is 503 within 1.5 s, twice. Afterwards the same application works again within 2 s."""
     with outage(server):
@@ -326,7 +330,9 @@ async def test_a_demoted_store(own: World, server: Valkey) -> None:
     log.info("read_only: recovery %.3f s", await recovered(own))
 
 
-@pytest.mark.parametrize("outage", [too_few_replicas, writes_not_permitted, writes_paused, failed_snapshot, full_disk])
+@pytest.mark.parametrize(
+    "outage", [too_few_replicas, full_disk, slow(writes_not_permitted), slow(writes_paused), slow(failed_snapshot)]
+)
 async def test_nothing_can_be_written(own: World, server: Valkey, outage: Outage) -> None:
     """Every call that writes is 503 within 1.5 s, revocations too. Afterwards the application works within 2 s."""
     with outage(server):
@@ -372,7 +378,9 @@ async def test_a_slow_store(world: World, proxy: Proxy, delay_s: float) -> None:
         await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("name", ["log in", "change the password", "rename", "refresh", "revoke by token"])
+@pytest.mark.parametrize(
+    "name", ["log in", "refresh", slow("change the password"), slow("rename"), slow("revoke by token")]
+)
 async def test_hanging_from_any_command_on(world: World, proxy: Proxy, name: str) -> None:
     """If the store hangs during a call, the answer within 1.5 s is 503, or success if only the audit is left."""
     call = BY_NAME[name]

@@ -11,6 +11,7 @@ from authsvc.driver.timeouts import Timeouts
 from tests.conftest import PATIENT
 from tests.outages.proxy import Fault, Plan, Proxy
 from tests.outages.world import BY_NAME, World, difference, restore, save, state_of
+from tests.selection import one_in
 
 # The answers that a repeated call may also get, if the first one worked.
 REPEATABLE: dict[str, set[int]] = {
@@ -36,7 +37,7 @@ def timeouts() -> Timeouts:
     return PATIENT
 
 
-@pytest.mark.parametrize("name", REPEATABLE)
+@pytest.mark.parametrize("name", one_in(3, REPEATABLE))
 async def test_repeating_what_failed_completes_it(world: World, proxy: Proxy, valkey: "redis.Redis", name: str) -> None:
     """After 503 at any command, the repeated call leads to the same state as one call that works."""
     call = BY_NAME[name]

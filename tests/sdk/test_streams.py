@@ -12,6 +12,7 @@ from authsvc_sdk import AsyncIntrospector, Refused
 from tests.conftest import bearer
 from tests.sdk.conftest import World
 from tests.sdk.test_examples import Start, start  # noqa: F401 - a fixture
+from tests.selection import one_in
 
 client = pytest.importorskip("websockets.asyncio.client", reason="the package websockets is missing")
 
@@ -52,7 +53,7 @@ async def connected(api: httpx.Client, token: str) -> AsyncIterator[Any]:
         yield socket
 
 
-@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("how", one_in(3, WAYS))
 async def test_a_websocket_ends_with_its_session(world: World, api: httpx.Client, how: str) -> None:
     """The end of a session closes its WebSocket with code 1008, however the session ended, and no other WebSocket."""
     sub, token = world.user(), world.token()
@@ -67,7 +68,7 @@ async def test_a_websocket_ends_with_its_session(world: World, api: httpx.Client
             assert await other.recv() == "still here"
 
 
-@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("how", one_in(3, WAYS))
 async def test_a_stream_ends_with_its_session(world: World, api: httpx.Client, how: str) -> None:
     """The end of a session ends its stream of events, and the next request is a 401."""
     sub, token = world.user(), world.token()

@@ -148,6 +148,7 @@ async def test_a_failover_in_a_cluster(tmp_path: Path, how: str) -> None:
             assert untold(listener, written) == []
 
 
+@pytest.mark.slow
 async def test_a_slot_moves_to_a_known_primary(tmp_path: Path) -> None:
     """Changes before, during and after the move of a slot are announced by name, without an `everything`."""
     with topologies.cluster(tmp_path) as cluster:
