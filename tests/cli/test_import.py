@@ -63,13 +63,13 @@ def counted(started: Cli, *arguments: str, stdin: str = "") -> dict[str, Any]:
         (["users.jsonl"], {"mary": "active", "nina": "suspended", None: "active"}),
         (["users.csv"], {"olga": "active", "petra": "active"}),
         (["--accept-weak-hashes", "ldap.jsonl"], {"sue": "active"}),
-        (
+        slow(
             ["--from", "django", "django.jsonl"],
             {"ada": "active", "bea": "active", "cyn": "suspended", "dora": "active", "eve": "active"},
         ),
-        (["--from", "devise", "devise.csv"], {"frances@example.org": "active", "gwen@example.org": "active"}),
-        (["--from", "auth0", "auth0.ndjson"], {"hanna@example.org": "active", "ines@example.org": "active"}),
-        (
+        slow(["--from", "devise", "devise.csv"], {"frances@example.org": "active", "gwen@example.org": "active"}),
+        slow(["--from", "auth0", "auth0.ndjson"], {"hanna@example.org": "active", "ines@example.org": "active"}),
+        slow(
             ["--from", "firebase", "--firebase-parameters", "firebase-parameters.json", "firebase.json"],
             {"mia@example.org": "active", "noa@example.org": "suspended"},
         ),
