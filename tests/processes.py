@@ -6,6 +6,16 @@ from pathlib import Path
 from typing import Any
 
 
+class TooLate(AssertionError):
+    """Something took longer than its bound. pytest runs such a test again, and it fails if it is late three times."""
+
+
+def in_time(took_s: float, bound_s: float, what: object = "it") -> None:
+    """Raise TooLate unless it took less time than its bound: a machine may stand still for a second."""
+    if took_s >= bound_s:
+        raise TooLate(f"{what} took {took_s:.2f} s, its bound is {bound_s:.2f} s")
+
+
 def until(done: Callable[[], Any], seconds: float = 60.0) -> None:
     """Wait for something that takes far less time, unless it never comes or the machine is busy."""
     deadline = time.monotonic() + seconds

@@ -24,6 +24,7 @@ from authsvc.store import keys
 from tests import topologies
 from tests.conftest import CHEAP, PATIENT, Service, bearer
 from tests.driver.reading import read
+from tests.processes import in_time
 from tests.selection import slow
 from tests.topologies import Cluster, ServerProcess
 
@@ -178,7 +179,7 @@ async def test_sentinels_fail_over(tmp_path: Path) -> None:
                 return await status(service, kept["access_token"]) == 200
 
             await eventually(answers)
-            assert time.monotonic() - began < 10
+            in_time(time.monotonic() - began, 10)
             assert not await service.active(revoked["access_token"])
 
             async def writes() -> bool:
@@ -325,7 +326,7 @@ async def test_keys_between_two_nodes(tmp_path: Path) -> None:
         began = time.monotonic()
         with pytest.raises(StoreUnavailable):
             await connection.call("MGET", "{a}1", "{a}2")
-        assert time.monotonic() - began < 1
+        in_time(time.monotonic() - began, 1)
         cluster.move("{a}", target)
         assert await connection.call("MGET", "{a}1", "{a}2") == [b"x", b"y"]
         await connection.close()
@@ -374,7 +375,7 @@ async def test_one_node_of_a_cluster_dies(tmp_path: Path) -> None:
             assert await status(service, gone) == 503
             for token in others * 10:
                 assert await status(service, token) == 200
-            assert time.monotonic() - began < 1
+            in_time(time.monotonic() - began, 1)
 
             async def answers() -> bool:
                 return await status(service, gone) == 200
@@ -414,7 +415,7 @@ async def test_a_cluster_that_is_down(tmp_path: Path) -> None:
             async def down() -> bool:
                 began = time.monotonic()
                 answer = await status(service, session["access_token"])
-                assert time.monotonic() - began < 1.5
+                in_time(time.monotonic() - began, 1.5)
                 return answer == 503
 
             await eventually(down)

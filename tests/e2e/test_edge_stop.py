@@ -15,7 +15,7 @@ import pytest
 from tests import topologies
 from tests.e2e.conftest import PASSWORD, Server
 from tests.e2e.wire import Wire
-from tests.processes import alive, processes_on, until
+from tests.processes import alive, in_time, processes_on, until
 from tests.selection import slow
 
 NewServer = Callable[..., Server]
@@ -67,7 +67,7 @@ def test_sigterm_answers_what_crosses_with_it(new_server: NewServer, workers: st
         assert answer is not None
         assert (answer.status, answer.all("connection")) == (200, ["close"])
         assert server.process.wait(10) == 0
-        assert time.monotonic() - began < 4
+        in_time(time.monotonic() - began, 4)
     assert "Traceback" not in server.log
 
 
@@ -92,7 +92,7 @@ def test_sigterm_is_bounded(new_server: NewServer, workers: str) -> None:
         assert answer is not None
         assert answer.status == 503
         assert server.process.wait(20) == 0
-        assert time.monotonic() - began < ALL_ENDED_S + 1  # for a busy machine
+        in_time(time.monotonic() - began, ALL_ENDED_S + 1)
     assert processes_on(server.data_dir) == []
 
 
@@ -111,9 +111,9 @@ def test_a_killed_worker_is_replaced(new_server: NewServer) -> None:
     victim, other = workers_of(server)
     os.kill(victim, signal.SIGKILL)
     began = time.monotonic()
-    until(lambda: len(workers_of(server)) == 2 and victim not in workers_of(server), 2)
+    until(lambda: len(workers_of(server)) == 2 and victim not in workers_of(server))
     assert other in workers_of(server)
-    assert time.monotonic() - began < 2
+    in_time(time.monotonic() - began, 2)
     for _ in range(20):
         assert httpx.get(f"{server.url}/readyz").status_code == 200
 
@@ -129,7 +129,7 @@ def test_one_that_dies_while_it_is_asked_is_replaced(new_server: NewServer) -> N
     until(lambda: time.monotonic() > asked)
     assert victim in workers_of(server)
     os.kill(victim, signal.SIGKILL)
-    until(lambda: len(workers_of(server)) == 2 and victim not in workers_of(server), 2)
+    until(lambda: len(workers_of(server)) == 2 and victim not in workers_of(server))
 
 
 @pytest.mark.slow
@@ -227,7 +227,7 @@ def test_sigterm_while_workers_are_replaced(new_server: NewServer) -> None:
     began = time.monotonic()
     server.process.terminate()
     assert server.process.wait(15) == 0
-    assert time.monotonic() - began < 5
+    in_time(time.monotonic() - began, 5)
     assert processes_on(server.data_dir) == []
 
 

@@ -15,7 +15,7 @@ from authsvc_sdk import INACTIVE, Active, AsyncIntrospector, Introspector, Misco
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from tests.e2e.conftest import free_port
-from tests.processes import processes_on, until
+from tests.processes import in_time, processes_on, until
 from tests.sdk.conftest import World
 from tests.sdk.network import Network
 
@@ -350,9 +350,9 @@ async def test_the_time_bound(world: World, timeout_s: float) -> None:
             began = time.monotonic()
             with pytest.raises(Unavailable):
                 await ask.introspect(token)
-            assert time.monotonic() - began < timeout_s + 1
+            in_time(time.monotonic() - began, timeout_s + 1)
         with Introspector(network.url, *world.client, timeout_s=timeout_s) as ask_sync:
             began = time.monotonic()
             with pytest.raises(Unavailable):
                 await asyncio.to_thread(ask_sync.introspect, token)
-            assert time.monotonic() - began < timeout_s + 1
+            in_time(time.monotonic() - began, timeout_s + 1)
