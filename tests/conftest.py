@@ -229,14 +229,26 @@ def settings() -> Settings:
 PATIENT = Timeouts(request_s=10, attempt_s=10, call_s=10, reply_s=10, connect_s=10, pool_s=10, sentinel_s=10, map_s=10)
 
 
+@pytest.fixture(scope="session")
+def first_records() -> dict[bytes, bytes]:
+    """The records of a first start without its admin, as DUMP gives them, after their first use."""
+    return {}
+
+
 @pytest.fixture
-async def deps(valkey: "redis.Redis", valkey_url: str, clock: Clock, settings: Settings) -> AsyncIterator[Deps]:
+async def deps(
+    valkey: "redis.Redis", valkey_url: str, clock: Clock, settings: Settings, first_records: dict[bytes, bytes]
+) -> AsyncIterator[Deps]:
     """The parts of the service over the real store, with the service record, the built-in client and no admin."""
     async with open_deps(settings, valkey_url, clock, timeouts=PATIENT) as parts:
-        started = await bootstrap.first_start(parts)
-        assert started is not None
-        await parts.store.clients.delete(started[0])
-        valkey.delete("audit")
+        for key, value in first_records.items():
+            valkey.restore(key, 0, value)
+        if not first_records:
+            started = await bootstrap.first_start(parts)
+            assert started is not None
+            await parts.store.clients.delete(started[0])
+            valkey.delete("audit")
+            first_records |= {key: valkey.dump(key) or b"" for key in valkey.scan_iter(count=1000)}
         yield parts
 
 

@@ -105,7 +105,7 @@ class Memory:
         # The questions of `_answers`, and the place where the next one to drop is looked for.
         self._ring: list[bytes] = []
         self._hand = 0
-        self._asked = array("Q", bytes(8 * ASKED))
+        self._asked = array("Q", [0]) * ASKED
 
     def __len__(self) -> int:
         return len(self._answers)
