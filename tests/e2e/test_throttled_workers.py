@@ -9,6 +9,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from authsvc import waiting
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from tests.e2e.conftest import PASSWORD, Server
@@ -16,10 +17,11 @@ from tests.flows.test_throttling import WRONG
 
 
 @pytest.fixture
-def workers(new_server: Callable[..., Server]) -> Server:
+async def workers(new_server: Callable[..., Server]) -> Server:
     """Two worker processes, behind a proxy on this machine that says where requests come from; and the user ada."""
     server = new_server(AUTHSVC_WORKERS="2", AUTHSVC_TRUSTED_PROXIES="127.0.0.1").start()
     create(server, "ada")
+    await of_both(server, lambda: httpx.Request("GET", f"{server.url}/healthz"))  # the second one starts later
     return server
 
 
@@ -59,7 +61,7 @@ def batch(server: Server, token: str, auth: tuple[str, str], ip: str) -> httpx.R
 async def of_both(server: Server, make: Callable[[], httpx.Request]) -> list[httpx.Response]:
     """Thirty requests at once, again until each of the two processes has answered some."""
     answers: list[httpx.Response] = []
-    for _ in range(10):
+    async for _ in waiting.until(60):
         answers += await at_once(server, [make() for _ in range(30)])
         if workers_of(answers) == 2:
             return answers
