@@ -46,4 +46,8 @@ def slow(*values: object) -> ParameterSet:
 
 def one_in(number: int, values: Iterable[object]) -> list[object]:
     """The values of a long table. `make test` takes the first of each `number` values, `make test-slow` the others."""
-    return [value if place % number == 0 else slow(value) for place, value in enumerate(values)]
+    return [value if place % number == 0 else _slow_row(value) for place, value in enumerate(values)]
+
+
+def _slow_row(value: object) -> ParameterSet:
+    return slow(*value) if isinstance(value, tuple) else slow(value)

@@ -737,6 +737,7 @@ def test_a_service_that_stops_meanwhile_is_taken_over_from(data_dir: Path, stuck
     assert "first admin" in result.stdout
 
 
+@pytest.mark.slow
 def test_the_program_beside_a_service_and_after_it(tmp_path: Path) -> None:
     """End to end: what a command does shows at once in the running service, and is there when it is gone."""
     with socket.socket() as free:

@@ -417,11 +417,11 @@ class _Endless(BytesIO):
     ("piece", "form", "found"),
     [
         (b'{"username": "ada"}\n', "jsonl", 1_000_000),
-        (b"username\n", "csv", 1_000_000),
+        slow(b"username\n", "csv", 1_000_000),
         (b"x", "jsonl", 1),
-        (b"x", "csv", 0),
-        (b'a\n"', "csv", 1),
-        (b"[", "document", 0),
+        slow(b"x", "csv", 0),
+        slow(b'a\n"', "csv", 1),
+        slow(b"[", "document", 0),
         (b'{"a":', "document", 0),
     ],
 )
@@ -544,6 +544,7 @@ def test_a_store_that_is_gone_for_a_while_is_waited_for(
 # And out again
 
 
+@pytest.mark.slow
 def test_what_is_exported_is_imported_elsewhere(started: Cli, valkey: "redis.Redis", tmp_path: Path) -> None:
     """The import restores every user with sub, roles, claims, status and password, also users without a name."""
     for source, name in (("native", "users.jsonl"), ("django", "django.jsonl"), ("keycloak", "keycloak.json")):

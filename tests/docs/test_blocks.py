@@ -22,8 +22,8 @@ BLOCKS = [block for blocks in PAGES.values() for block in blocks]
 RUN = {"sh", "python"}
 # `text` is for readers only: a layout, an answer with an ellipsis.
 LANGUAGES = RUN | {"json", "yaml", "toml", "nginx", "caddy", "js", "go", "java", "html", "ini", "text"}
-# The pages whose commands `make test` runs.
-FIRST_READ = {"README.md", "docs/start.md"}
+# The page whose commands `make test` runs.
+FIRST_READ = {"README.md"}
 UNTOUCHED = [block for block in BLOCKS if "no-run" in block.options]
 
 

@@ -16,6 +16,7 @@ NewServer = Callable[..., Server]
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing listens there: the console has an address of its own
 
 
+@pytest.mark.slow
 def test_the_start_prints_the_link_until_there_is_an_admin(new_server: NewServer) -> None:
     """The first start prints a link, a later one another, and none once an admin can log in."""
     port = free_port()

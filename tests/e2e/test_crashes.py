@@ -112,6 +112,7 @@ async def test_kill_in_the_middle_of_many_logins(new_server: Callable[..., Serve
         in_time(outage_s, 2, "the outage")
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_parent(new_server: Callable[..., Server]) -> None:
     """After a kill -9 of the parent its workers go too, so that the next start gets the port and keeps everything."""
     server = new_server(AUTHSVC_WORKERS="2").start()

@@ -85,6 +85,7 @@ def lines_of_the_log(text: str) -> list[str]:
     return [line for line in text.splitlines() if "authsvc.audit" in line or re.match(r"\d\d:\d\d:\d\d ", line)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("chosen", "is_json"), [({}, False), slow({"AUTHSVC_LOG_FORMAT": "json"}, True)])
 @pytest.mark.parametrize("workers", [slow("1"), "2"])
 def test_the_log_at_a_terminal(tmp_path: Path, chosen: dict[str, str], is_json: bool, workers: str) -> None:

@@ -171,6 +171,7 @@ class Made:
         return {key: self._valkey.get(key) for key in self._fields}  # type: ignore[misc]  # redis-py may be asyncio's
 
 
+@pytest.mark.slow
 def test_the_older_version_keeps_what_it_does_not_know(
     start: Callable[..., Server], following: dict[str, str], valkey: "redis.Redis", shared: StoreProcess, tmp_path: Path
 ) -> None:

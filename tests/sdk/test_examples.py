@@ -102,6 +102,7 @@ def test_plain_asgi(world: World, start: Start) -> None:
     dies_within(api, "/", token, 2)
 
 
+@pytest.mark.slow
 def test_django(world: World, start: Start) -> None:
     """Django: requests need a token, one route needs a role, and an outage is a 503."""
     api = start("examples.django_app", "runserver", "--noreload", "{port}")
