@@ -13,17 +13,18 @@ run: $(VENV)/runnable
 
 # What every commit passes, within five minutes on two idle cores.
 test: check
-	$(PYTEST) -m "not slow" --hypothesis-profile=quick
+	$(PYTEST) -n 4 -m "not slow" --hypothesis-profile=quick
 
 # The rest: what takes minutes by its nature, and properties with all their examples.
 test-slow: $(VENV)/installed
-	$(PYTEST) -m "slow or hypothesis" --hypothesis-profile=whole
+	$(PYTEST) -n 3 -m "slow or hypothesis" --hypothesis-profile=whole
 
 test-all: test test-slow
 
-# Three workers fill two cores, because many tests wait. They take over tests from each other's end, so that the tests of a
-# module share its fixtures. Bytecode is written, or each service that a test starts would compile the package again.
-PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist worksteal -q
+# More workers than two cores, because many tests wait; fewer for the slow tests, which hold more processes to their times.
+# Workers take over tests from each other's end, so that the tests of a module share its fixtures. Bytecode is written, or
+# each service that a test starts would compile the package again.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist worksteal -q
 
 # The flows on every other shape of store, the redis-server on the PATH included; some minutes.
 topologies: $(VENV)/installed
