@@ -166,7 +166,8 @@ class Embedded:
         log_at = time.monotonic() + LOG_LOADING_EVERY_S
         while not (told := _ask(self._socket, "PING")).startswith(b"+PONG"):
             if told.startswith(b"-LOADING") and time.monotonic() >= log_at:
-                logger.warning("waiting for the store, which is loading its data: %s", _progress(self._socket))
+                if progress := _progress(self._socket):
+                    logger.warning("waiting for the store, which is loading its data: %s", progress)
                 log_at = time.monotonic() + LOG_LOADING_EVERY_S
             if process.poll() is not None:
                 raise StartupError(
@@ -212,9 +213,12 @@ def _ask(path: Path, command: str) -> bytes:
             return b""
 
 
-def _progress(path: Path) -> str:
-    """How much a loading server has read of its files, and its guess how long the rest takes."""
-    fields = dict(re.findall(rb"loading_(loaded_perc|eta_seconds):([0-9]+)", _ask(path, "INFO persistence")))
+def _progress(path: Path) -> str | None:
+    """How much a loading server has read of its files, and its guess how long the rest takes. None if it is done."""
+    told = _ask(path, "INFO persistence")
+    if b"\nloading:0" in told:
+        return None
+    fields = dict(re.findall(rb"loading_(loaded_perc|eta_seconds):([0-9]+)", told))
     if len(fields) < 2:
         return "it does not say how far it is"
     return f"{int(fields[b'loaded_perc'])} %, about {int(fields[b'eta_seconds'])} s left"

@@ -123,7 +123,7 @@ class Server:
         return redis.Redis.from_url(url)
 
     def http(self, **options: Any) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=10, **options)
+        return httpx.Client(base_url=self.url, timeout=60, **options)
 
     def _answers(self) -> bool:
         assert self.process is not None
