@@ -68,6 +68,15 @@ async def of_both(server: Server, make: Callable[[], httpx.Request]) -> list[htt
     raise AssertionError("one worker answers everything")
 
 
+async def heard(server: Server, request: httpx.Request) -> httpx.Response:
+    """The first answer but 503: on a busy machine the queues of hashes may be full."""
+    async for _ in waiting.until(60):
+        (answer,) = await at_once(server, [request])
+        if answer.status_code != 503:
+            return answer
+    raise AssertionError("only 503 for a minute")
+
+
 def workers_of(answers: list[httpx.Response]) -> int:
     """How many processes answered: the ids they give to requests begin with one of the process's own."""
     return len({answer.headers["x-request-id"][:12] for answer in answers})
@@ -87,7 +96,7 @@ async def test_a_hundred_guesses_at_two_workers_get_no_further_than_five(workers
         requests = [login(workers, WRONG, username=name) for _ in range(100)]
         began = time.monotonic()
         answers, owner = await asyncio.gather(
-            at_once(workers, requests), at_once(workers, [login(workers, ip="192.0.2.9", username=name)])
+            at_once(workers, requests), heard(workers, login(workers, ip="192.0.2.9", username=name))
         )
         if workers_of(answers) == 2:
             break
@@ -98,7 +107,7 @@ async def test_a_hundred_guesses_at_two_workers_get_no_further_than_five(workers
     # After the fifth one more is heard 1 s later, then 2 s, 4 s …, which a busy machine may take for all of this.
     assert 1 <= seen[401] <= 5 + int(math.log2(1 + time.monotonic() - began)), seen
     assert seen[429] > 0, seen
-    assert statuses(owner) == {200: 1}
+    assert owner.status_code == 200
 
 
 @pytest.mark.slow
