@@ -21,9 +21,9 @@ test-slow: $(VENV)/installed
 
 test-all: test test-slow
 
-# More workers than two cores, because many tests wait; fewer for the slow tests, which hold more processes to their times.
-# Workers take over tests from each other's end, so that the tests of a module share its fixtures. Bytecode is written, or
-# each service that a test starts would compile the package again.
+# There are more workers than two cores, because many tests wait. The slow tests get fewer, because more of them check how
+# long processes take. Workers take over tests from each other's end, so that the tests of a module share its fixtures.
+# Bytecode is written, or each service that a test starts would compile the package again.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist worksteal -q
 
 # The flows on every other shape of store, the redis-server on the PATH included; some minutes.

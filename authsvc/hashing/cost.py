@@ -127,7 +127,8 @@ def _seconds_of(hash_: ImportedHash, password: str) -> float:
         verify(hash_, password)
         ended = time.process_time()
         best = min(best, ended - began)
-        if best < MAX_CHECK_S or ended + best > _KILLED_AFTER_S:  # one round says enough, and a killed one nothing
+        # No more rounds if this one is fast enough, or if the process would be killed in the next one.
+        if best < MAX_CHECK_S or ended + best > _KILLED_AFTER_S:
             break
     return best
 

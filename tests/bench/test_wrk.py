@@ -100,7 +100,6 @@ def test_each_request_has_ids_of_its_own(server: Recording, tmp_path: Path) -> N
 # A server in a session of its own, which uses the processor for a tenth of a second each time it reads a line.
 BUSY = """
 import socket, sys, time
-from tests.processes import in_time
 with socket.create_server(("127.0.0.1", 0)) as listener:
     print(listener.getsockname()[1], flush=True)
     for _ in sys.stdin:

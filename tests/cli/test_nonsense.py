@@ -81,7 +81,7 @@ def quiet(started: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("words", one_in(3, (" ".join(one.words) for one in ALL)))
 def test_every_parameter_of_every_command(quiet: Cli, words: str) -> None:
-    """Whatever stands in the place of an argument or a value, the command says in a few lines what is wrong."""
+    """A command says in a few lines what is wrong, for any text in the place of an argument or a value."""
     (found,) = [one for one in ALL if " ".join(one.words) == words]
     for value in NONSENSE:
         for line in lines_for(found.command, value):

@@ -214,7 +214,7 @@ async def test_a_replaced_primary_is_not_read_from(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gone", [slow("sentinels"), slow("replica"), "both"])
+@pytest.mark.parametrize("gone", ["sentinels", "replica", "both"])
 async def test_a_primary_needs_sentinels_or_replicas(tmp_path: Path, gone: str) -> None:
     """At level `replica` the primary is read only while sentinels name it or replicas follow it."""
     with topologies.sentinels(tmp_path, replicas=1) as watched:
@@ -284,7 +284,7 @@ def moved(cluster: Cluster, key: str, how: str) -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [slow("moved"), "moving"])
+@pytest.mark.parametrize("how", ["moved", "moving"])
 async def test_slots_move_under_a_service(tmp_path: Path, how: str) -> None:
     """Every kind of call follows MOVED and ASK, and succeeds."""
     with topologies.cluster(tmp_path) as cluster:

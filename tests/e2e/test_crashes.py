@@ -14,7 +14,6 @@ import pytest
 
 from tests.e2e.conftest import PASSWORD, Server
 from tests.processes import in_time, processes_on, until
-from tests.selection import slow
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ async def _log_in_until_done(server: Server, run: Run, http: httpx.AsyncClient, 
             return
 
 
-@pytest.mark.parametrize(("victim", "logins"), [("valkey", 150), slow("valkey", 1000), slow("server", 1000)])
+@pytest.mark.parametrize(("victim", "logins"), [("valkey", 150), ("valkey", 1000), ("server", 1000)])
 @pytest.mark.slow
 async def test_kill_in_the_middle_of_many_logins(new_server: Callable[..., Server], victim: str, logins: int) -> None:
     """Every acknowledged token is active after the recovery. All other logins got 503 or no answer."""

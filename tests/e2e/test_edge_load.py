@@ -13,7 +13,6 @@ import pytest
 from tests.e2e.conftest import Server
 from tests.e2e.wire import Wire, assert_refused
 from tests.processes import in_time, until
-from tests.selection import slow
 
 NewServer = Callable[..., Server]
 READY = b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -91,7 +90,7 @@ def test_connections_beyond_the_limit(new_server: NewServer) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("when", [slow("known at the start"), "taken away later"])
+@pytest.mark.parametrize("when", ["known at the start", "taken away later"])
 def test_descriptors_run_out(new_server: NewServer, when: str) -> None:
     """With 256 descriptors and 400 connections the server neither dies nor spins, and then serves as before."""
     server = new_server()

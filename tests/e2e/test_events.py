@@ -16,7 +16,6 @@ import pytest
 
 from tests.e2e.conftest import Server
 from tests.processes import in_time, processes_on, until
-from tests.selection import slow
 from tests.streams import Told, named, parse
 
 log = logging.getLogger(__name__)  # the figures: pytest -o log_cli=true -o log_cli_level=INFO
@@ -119,7 +118,7 @@ def change_many(server: Server, count: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["1", slow("2")])
+@pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_stop_does_not_wait_for_streams(new_server: Callable[..., Server], workers: str) -> None:
     """SIGTERM ends every stream at once and in order, and one whose reader does not read holds nothing up."""
     server = new_server(AUTHSVC_WORKERS=workers)

@@ -15,7 +15,6 @@ import pytest
 from tests.e2e.browser import BINARY, Page, browser
 from tests.e2e.conftest import PASSWORD, Server, free_port
 from tests.processes import until
-from tests.selection import slow
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no chromium on the PATH")
 
@@ -117,7 +116,7 @@ def log_out(page: Page) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("synced", [False, slow(True)])
+@pytest.mark.parametrize("synced", [False, True])
 def test_the_life_of_a_passkey(page: Page, synced: bool) -> None:
     """Register, log in by passkey alone, as second factor, step up, remove; for one device, and synced."""
     authenticator = page.add_authenticator(synced=synced)

@@ -86,8 +86,8 @@ def lines_of_the_log(text: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("chosen", "is_json"), [({}, False), slow({"AUTHSVC_LOG_FORMAT": "json"}, True)])
-@pytest.mark.parametrize("workers", [slow("1"), "2"])
+@pytest.mark.parametrize(("chosen", "is_json"), [({}, False), ({"AUTHSVC_LOG_FORMAT": "json"}, True)])
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_log_at_a_terminal(tmp_path: Path, chosen: dict[str, str], is_json: bool, workers: str) -> None:
     """At a terminal the log is text for people, unless the settings ask for JSON. Browsers get an address too."""
     with serving(tmp_path, AUTHSVC_WORKERS=workers, **chosen) as terminal:
