@@ -227,7 +227,9 @@ def settings() -> Settings:
 
 
 # A store that works is waited for, however busy the machine is. What happens in time is tested in tests/outages.
-PATIENT = Timeouts(request_s=10, attempt_s=10, call_s=10, reply_s=10, connect_s=10, pool_s=10, sentinel_s=10, map_s=10)
+PATIENT = Timeouts(
+    request_s=10, attempt_s=10, call_s=10, reply_s=10, connect_s=10, pool_s=10, sentinel_s=10, map_s=10, vouched_s=60
+)
 
 
 @pytest.fixture(scope="session")
