@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cached_property
 from importlib.util import find_spec
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from authsvc.core.address import is_loopback
+from authsvc.core.address import in_url, is_loopback
 from authsvc.core.argon2_profiles import RECOMMENDED, Argon2Profile
 from authsvc.core.capability import Capability
 from authsvc.core.client import BUILT_IN
@@ -44,12 +44,15 @@ if TYPE_CHECKING:
 PREFIX = "AUTHSVC_"
 # Of a file that holds the value of a setting. A list may have lines.
 _MOST_BYTES = 64 * 1024
+_NO_SUCH_NUMBER = {"int_parsing", "int_parsing_size", "float_parsing", "greater_than_equal", "less_than_equal"}
+_HARMLESS = re.compile(r"[+-]?[0-9][0-9./]{0,20}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ONE_ROLE = "must be one role: 1 to 64 of A-Z a-z 0-9 . _ : / -"
 _A_HOST = "must be an address, or the name of a host; 0.0.0.0 for all addresses of this machine"
 _PATTERNS = {
     "host": _A_HOST,
     "console_host": _A_HOST,
+    "metrics_host": _A_HOST,
     "redis_url": "must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, "
     "the last two also as rediss+…",
     "issuer": "must be a whole URL with its scheme, such as https://auth.example.org",
@@ -62,6 +65,7 @@ _PATTERNS = {
     "foreign_key_prefixes": "must be prefixes of 3 to 32 letters, digits and . _ ~ -, such as sk_live_",
     "support_role": _ONE_ROLE,
     "auditor_role": _ONE_ROLE,
+    "require_factor_for": "must be roles: 1 to 64 of A-Z a-z 0-9 . _ : / - each",
     "allowed_origins": "must be whole origins such as https://app.example.org, without a wildcard or null",
 }
 
@@ -82,8 +86,42 @@ def _split(value: object) -> object:
     return tuple(filter(None, value.replace(",", " ").split())) if isinstance(value, str) else value
 
 
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError:
+        message = "must be addresses or networks such as 10.0.0.0/8, without bits behind the prefix{given}"
+        raise PydanticCustomError("network", message, {"given": _but_is(text)}) from None
+
+
 def _lines(value: object) -> object:
     return tuple(filter(None, map(str.strip, value.splitlines()))) if isinstance(value, str) else value
+
+
+def _address_or_name(host: str) -> str:
+    if ":" in host:
+        try:
+            ip_address(host)
+        except ValueError:
+            raise PydanticCustomError("host", _A_HOST) from None
+    return host
+
+
+def _whole_url(issuer: str) -> str:
+    try:
+        found = urlsplit(issuer).hostname and urlsplit(issuer).port != 0
+    except ValueError:  # the port, or an IPv6 address
+        found = False
+    if not found:
+        raise PydanticCustomError("issuer", _PATTERNS["issuer"])
+    return issuer
+
+
+def _long_enough(key: str) -> str:
+    if len(key) < MIN_CHARACTERS:
+        message = f"must be lines of at least {MIN_CHARACTERS} characters, such as `openssl rand -base64 32` prints"
+        raise PydanticCustomError("key", message)
+    return key
 
 
 def _keys_of_github(document: str) -> str:
@@ -95,7 +133,9 @@ def _keys_of_github(document: str) -> str:
 
 FilePath = Annotated[Path, BeforeValidator(_path)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split)]
+Networks = Annotated[
+    tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...], BeforeValidator(_split)
+]
 # Whole origins only. With credentials, a wildcard would allow every site, and `null` any sandboxed frame.
 _ORIGIN = r"^https?://[^\s/*@?#\\]+$"
 Origins = Annotated[tuple[Annotated[str, Field(pattern=_ORIGIN)], ...], BeforeValidator(_split)]
@@ -106,12 +146,15 @@ AppOrigins = Annotated[
 ForeignPrefixes = Annotated[
     tuple[Annotated[str, Field(pattern=f"^{FOREIGN_PREFIX.pattern}$")], ...], BeforeValidator(_split)
 ]
-FactorKeys = Annotated[tuple[Annotated[str, Field(min_length=MIN_CHARACTERS)], ...], BeforeValidator(_lines)]
+FactorKeys = Annotated[tuple[Annotated[str, AfterValidator(_long_enough)], ...], BeforeValidator(_lines)]
 Attempts = Annotated[int, Field(ge=1, le=100_000)]
 # NIST SP 800-63B-4 section 3.2.2 allows 100.
 InARow = Annotated[int, Field(ge=1, le=100)]
-Seconds = Annotated[int, Field(ge=1)]
+_TEN_YEARS_S = 10 * 365 * 86400
+Seconds = Annotated[int, Field(ge=1, le=_TEN_YEARS_S)]
 Role = Annotated[str, Field(pattern=f"^{ROLE.pattern}$")]
+Roles = Annotated[tuple[Role, ...], BeforeValidator(_split)]
+Host = Annotated[str, Field(pattern=r"^[!-~]+$"), AfterValidator(_address_or_name)]
 
 
 class Settings(BaseModel):
@@ -150,7 +193,7 @@ class Settings(BaseModel):
         description="file, with mode 0600, to which the first start writes `client_id:client_secret` of the admin "
         "client; by default the start prints both",
     )
-    host: Annotated[str, Field(pattern=r"^[!-~]+$")] = Field("127.0.0.1", description="address to listen on")
+    host: Host = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     console_port: int | None = Field(
         None,
@@ -159,18 +202,18 @@ class Settings(BaseModel):
         description="port of the console for admins; by default 8001 for an embedded store on a loopback address, else "
         "none; 0: none",
     )
-    console_host: Annotated[str, Field(pattern=r"^[!-~]+$")] = Field(
-        "127.0.0.1", description="address of the console's port"
-    )
+    console_host: Host = Field("127.0.0.1", description="address of the console's port")
     workers: int = Field(1, ge=1, le=256, description="server processes")
     max_requests: int = Field(
         1000,
         ge=1,
+        le=100_000,
         description="requests in progress in a worker; requests above the limit get a 503",
     )
     max_connections: int = Field(
         10_000,
         ge=1,
+        le=1_000_000,
         description="open connections of a worker, as far as descriptors allow; others get a 503",
     )
     keep_alive_s: int = Field(
@@ -180,7 +223,7 @@ class Settings(BaseModel):
         description="seconds for which a connection may be idle between two requests; a load balancer in front has to "
         "close its idle connections earlier",
     )
-    issuer: Annotated[str, Field(pattern=r"^https?://[^\s/?#]")] | None = Field(
+    issuer: Annotated[str, Field(pattern=r"^https?://[^\s/?#]"), AfterValidator(_whole_url)] | None = Field(
         None, description="public base URL (RFC 8414), such as https://auth.example.org"
     )
     allowed_origins: Origins = Field(
@@ -236,7 +279,10 @@ class Settings(BaseModel):
     argon2_memory_kib: int = Field(RECOMMENDED.memory_kib, ge=8, le=16 * 2**20, description="argon2id memory, KiB")
     argon2_parallelism: int = Field(RECOMMENDED.parallelism, ge=1, le=256, description="argon2id lanes")
     hash_threads: int | None = Field(
-        None, ge=1, description="password hashes at the same time in a worker; by default its share of the cores"
+        None,
+        ge=1,
+        le=256,
+        description="password hashes at the same time in a worker; by default its share of the cores",
     )
     factor_key: FactorKeys = Field(
         (),
@@ -258,7 +304,7 @@ class Settings(BaseModel):
         description="public keys of GitHub's secret scanning, which then may report leaked tokens at "
         "`POST /leaked/github`: the answer of https://api.github.com/meta/public_keys/secret_scanning, in a file",
     )
-    require_factor_for: Words = Field((), description="roles whose users need a second factor")
+    require_factor_for: Roles = Field((), description="roles whose users need a second factor")
     support_role: Role | None = Field(
         None,
         description="role of the support: it sees all, ends sessions, makes reset codes, unlocks and suspends, but not "
@@ -272,7 +318,7 @@ class Settings(BaseModel):
     )
     reset_code_ttl_s: Seconds = Field(600, description="lifetime of a password reset code")
     secret_overlap_s: int = Field(
-        86400, ge=0, description="how long the old secret of a client stays valid after a rotation"
+        86400, ge=0, le=_TEN_YEARS_S, description="how long the old secret of a client stays valid after a rotation"
     )
     key_prefix: Annotated[str, Field(pattern=f"^({KEY_WORD.pattern})?$")] = Field(
         "",
@@ -303,7 +349,7 @@ class Settings(BaseModel):
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="port where Prometheus reads the metrics; by default there is none"
     )
-    metrics_host: str = Field(
+    metrics_host: Host = Field(
         "127.0.0.1",
         description="address of the metrics port; everybody who reaches it may read the metrics",
     )
@@ -315,13 +361,18 @@ class Settings(BaseModel):
     )
     access_log_share: float = Field(0, ge=0, le=1, description="share of requests in the access log; 0: none")
     audit_retention_s: Seconds = Field(90 * 86400, description="how long the audit trail keeps an event")
-    audit_max_events: int = Field(500_000, ge=1000, description="most events in the audit trail, some 350 bytes each")
+    audit_max_events: int = Field(
+        500_000, ge=1000, le=1_000_000_000, description="most events in the audit trail, some 350 bytes each"
+    )
 
     @field_validator("passkey_origins")
     @classmethod
     def _of_one_domain(cls, origins: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        issuer, host, port, rp_id = map(info.data.get, ("issuer", "host", "port", "passkey_rp_id"))
-        party = relying_party(_base_url(issuer, host, port), rp_id, origins)
+        match info.data:
+            case {"issuer": issuer, "host": host, "port": port, "passkey_rp_id": rp_id}:
+                party = relying_party(_base_url(issuer, host, port), rp_id, origins)
+            case _:
+                return origins  # another setting is wrong, and is named
         if (origins or rp_id) and party and not all(may_use(origin, party.id) for origin in party.origins):
             raise PydanticCustomError("origin", "must be of the domain AUTHSVC_PASSKEY_RP_ID or below it, over TLS")
         return origins
@@ -359,7 +410,7 @@ class Settings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             problems = [f"{PREFIX}{e['loc'][0]}".upper() + f": {_problem(e)}" for e in error.errors()]
-            raise StartupError("; ".join(problems)) from None
+            raise StartupError("; ".join(dict.fromkeys(problems))) from None
 
     @cached_property
     def limits(self) -> Limits:
@@ -426,7 +477,7 @@ class Settings(BaseModel):
     @property
     def browser_url(self) -> str:
         """The address at which a browser reaches the service. On this machine it is a name, which passkeys need."""
-        listens_here = self.issuer is None and self.host == "127.0.0.1"
+        listens_here = self.issuer is None and self.host in ("127.0.0.1", "::1")
         return f"http://localhost:{self.port}" if listens_here else self.base_url
 
     @property
@@ -435,8 +486,8 @@ class Settings(BaseModel):
         return self.app_name or urlsplit(self.base_url).hostname or "authsvc"
 
 
-def _base_url(issuer: str | None, host: str | None, port: int | None) -> str:
-    return (issuer or f"http://{host}:{port}").rstrip("/")
+def _base_url(issuer: str | None, host: str, port: int) -> str:
+    return (issuer or f"http://{in_url(host)}:{port}").rstrip("/")
 
 
 def traces_wanted(environment: Mapping[str, str] = os.environ) -> bool:
@@ -455,15 +506,32 @@ def given_in_files(environment: Mapping[str, str] = os.environ) -> frozenset[str
 
 
 def _problem(error: ErrorDetails) -> str:
-    if error["type"] == "extra_forbidden":
-        near = get_close_matches(str(error["loc"][0]), Settings.model_fields, n=1)
+    """What is wrong with a setting, and what it must be."""
+    name, given, kind = str(error["loc"][0]), str(error["input"]), error["type"]
+    field = Settings.model_fields.get(name)
+    if field is None:
+        near = get_close_matches(name, Settings.model_fields, n=1)
         return f"there is no such setting{f', did you mean {PREFIX}{near[0].upper()}?' if near else ''}"
-    if error["type"] == "string_pattern_mismatch":
-        given = str(error["input"])
-        if error["loc"][0] == "allowed_origins" and re.fullmatch(_ORIGIN, origin := given.rstrip("/")):
+    if kind in ("string_pattern_mismatch", "string_unicode") and name in _PATTERNS:
+        if name == "allowed_origins" and re.fullmatch(_ORIGIN, origin := given.rstrip("/")):
             return f"{given} is more than an origin: write {origin}, without the slash"
-        return _PATTERNS[str(error["loc"][0])]
+        return _PATTERNS[name]
+    if kind == "string_unicode":
+        return "must be text in UTF-8"
+    if kind == "literal_error":
+        return f"must be {error['ctx']['expected']}".replace("'", "")
+    if kind == "bool_parsing":
+        return "must be true or false"
+    if kind in _NO_SUCH_NUMBER:
+        least, most = (getattr(part, word) for word in ("ge", "le") for part in field.metadata if hasattr(part, word))
+        whole = "" if field.annotation is float else "whole "
+        return f"must be a {whole}number from {least} to {most}{_but_is(given)}"
     return error["msg"].removeprefix("Value error, ")
+
+
+def _but_is(given: str) -> str:
+    """The end of an error with the value, if that is a number or an address: other text may be a secret."""
+    return f", not {given}" if _HARMLESS.fullmatch(given) else ""
 
 
 def _read(name: str, path: str) -> str:

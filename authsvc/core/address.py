@@ -22,6 +22,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def in_url(host: str) -> str:
+    """A host as it stands in a URL: an IPv6 address has brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
 def behind(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str | None:
     """The address of the client: the last one before the trusted proxies.
 

@@ -1,34 +1,25 @@
 """The HTTP server that Prometheus scrapes, on a port of its own."""
 
-import os
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler
 
 from prometheus_client import make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.registry import CollectorRegistry
 
-from authsvc.errors import StartupError
 from authsvc.metrics.registry import WorkerRegistry
 
 
 @contextmanager
-def exposed(workers: WorkerRegistry, host: str, port: int | None) -> Iterator[None]:
-    """Serve the metrics from a thread inside the `with` block. port None: no server. Raises StartupError."""
-    if port is None:
-        yield
-        return
+def exposed(workers: WorkerRegistry, listening: socket.socket) -> Iterator[None]:
+    """Serve the metrics on this socket from a thread inside the `with` block."""
     registry = CollectorRegistry()
     registry.register(workers)
-    kind = _V6 if ":" in host else ThreadingWSGIServer
-    try:
-        server = make_server(host, port, make_wsgi_app(registry), kind, _Handler)
-    except OSError as error:
-        why = os.strerror(error.errno or 0).lower()
-        raise StartupError(f"can't serve metrics on {host}, port {port}: {why}") from None
+    server = _Server(listening)
+    server.set_app(make_wsgi_app(registry))
     # prometheus-client would start a thread itself, but that thread takes half a second to end.
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="metrics", daemon=True)
     thread.start()
@@ -40,8 +31,16 @@ def exposed(workers: WorkerRegistry, host: str, port: int | None) -> Iterator[No
         thread.join()
 
 
-class _V6(ThreadingWSGIServer):
-    address_family = socket.AF_INET6
+class _Server(ThreadingWSGIServer):
+    """A server on a socket that listens already."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        host, port, *_ = listening.getsockname()
+        super().__init__((host, port), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
+        self.server_name, self.server_port = host, port
+        self.setup_environ()
 
 
 class _Handler(WSGIRequestHandler):

@@ -1,17 +1,17 @@
 """The texts that a start prints for the operator."""
 
 from authsvc import __version__
+from authsvc.core.address import in_url
 from authsvc.settings import Settings
 
 
 def banner(settings: Settings) -> str:
     """One line: which version serves where, and where its state is."""
     state = "the configured store" if settings.redis_url else f"an embedded Valkey in {settings.data_dir.resolve()}"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     public = f" ({settings.base_url} to others)" if settings.issuer else ""
     # A browser sends the cookie only to the name that set it, and developers load their pages from localhost.
     pages = f", for pages in a browser {settings.browser_url}" if settings.browser_url != settings.base_url else ""
-    return f"authsvc {__version__} on http://{host}:{settings.port}{public}{pages}, state in {state}"
+    return f"authsvc {__version__} on http://{in_url(settings.host)}:{settings.port}{public}{pages}, state in {state}"
 
 
 def first_steps(base: str, client_id: str, secret: str) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 from authsvc.composition import open_deps
-from authsvc.core.address import is_loopback
+from authsvc.core.address import in_url, is_loopback
 from authsvc.errors import StartupError
 from authsvc.flows.first_admin import invite
 from authsvc.serve.listening import CONSOLE_PORT, listen
@@ -60,7 +60,7 @@ async def console_address(settings: Settings, url: str) -> str:
     """The line that tells the operator where the console is. While there is no admin, its link makes one."""
     host = settings.console_host
     # A browser on this machine may store cookies for this name, and passkeys need it.
-    name = "localhost" if is_loopback(host) else f"[{host}]" if ":" in host else host
+    name = "localhost" if is_loopback(host) else in_url(host)
     address = f"http://{name}:{settings.console_port}"
     async with open_deps(settings, url) as deps:
         code = await invite(deps)

@@ -15,22 +15,25 @@ class PortSettings(NamedTuple):
     host: str
 
 
-SERVICE_PORT = PortSettings("--port or AUTHSVC_PORT", "--host and AUTHSVC_HOST")
+SERVICE_PORT = PortSettings("--port or AUTHSVC_PORT", "--host or AUTHSVC_HOST")
 CONSOLE_PORT = PortSettings("AUTHSVC_CONSOLE_PORT", "AUTHSVC_CONSOLE_HOST")
+METRICS_PORT = PortSettings("AUTHSVC_METRICS_PORT", "AUTHSVC_METRICS_HOST")
 
 
 def listen(host: str, port: int, named: PortSettings) -> socket.socket:
     """Listen on a port. Raises StartupError, which says what to do."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        # `create_server` makes an OSError without a reason of this error. Bytes are not encoded as an IDNA name.
+        socket.getaddrinfo(host.encode(), port, family)
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        # The name of a host that is not found has an error of its own, and no errno.
         unknown = isinstance(error, socket.gaierror)
         why = "no such host" if unknown else os.strerror(error.errno or 0).lower()
+        code = errno.EADDRNOTAVAIL if unknown else error.errno or 0
         todo = {
             errno.EADDRINUSE: f"; choose another port with {named.port}",
             errno.EACCES: f"; choose a port above 1023 with {named.port}",
-            errno.EADDRNOTAVAIL: f"; {named.host} take an address of this machine",
-        }.get(error.errno or 0, "")
+            errno.EADDRNOTAVAIL: f"; choose an address of this machine with {named.host}",
+        }.get(code, "")
         raise StartupError(f"can't listen on {host}, port {port}: {why}{todo}") from None

@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from authsvc.serve.banner import banner, first_steps
 from authsvc.serve.console import console_address, console_socket, port_of
 from authsvc.serve.dev import demo_user, for_development
 from authsvc.serve.first_admin import write_admin
-from authsvc.serve.listening import SERVICE_PORT, listen
+from authsvc.serve.listening import METRICS_PORT, SERVICE_PORT, listen
 from authsvc.serve.worker_app import make_worker_app
 from authsvc.settings import Settings
 from authsvc.waiting import until
@@ -63,12 +63,11 @@ def serve(settings: Settings, *, dev: bool = False) -> None:
     if settings.redis_url is None:
         _refuse_what_an_embedded_store_cannot_do(settings)
     registry = WorkerRegistry(CALLS)
-    metrics = exposed(registry, settings.metrics_host, settings.metrics_port)
     # The socket comes before the store: a start that fails must leave the Valkey of a running service alone.
     with (
         listen(settings.host, settings.port, SERVICE_PORT) as listening,
         console_socket(settings) as console,
-        metrics,
+        _metrics(settings, registry),
         _store_url(settings) as url,
     ):
         ports = {"port": listening.getsockname()[1], "console_port": port_of(console)}
@@ -83,6 +82,13 @@ def serve(settings: Settings, *, dev: bool = False) -> None:
             _print(f"For development: log in as {DEMO} with the password {password}, which is shown this once.")
         _run(settings, url, [listening, *filter(None, [console])], registry)
     log.info("stopped")
+
+
+def _metrics(settings: Settings, registry: WorkerRegistry) -> AbstractContextManager[None]:
+    """Serve the metrics, if they have a port. Raises StartupError."""
+    if settings.metrics_port is None:
+        return nullcontext()
+    return exposed(registry, listen(settings.metrics_host, settings.metrics_port, METRICS_PORT))
 
 
 def _hand_out(settings: Settings, client_id: str, secret: str) -> None:

@@ -14,6 +14,7 @@ from authsvc.cli.statuses import MISUSED, NOT_FOUND, OK, REFUSED, UNAVAILABLE
 from authsvc.settings import PREFIX, Settings
 from tests.cli.test_cli import CHEAPLY, Cli
 from tests.selection import one_in
+from tests.topologies import free_port
 
 # An empty text, NUL, a lone surrogate (a byte that is not UTF-8), what steers a terminal, a long text, and braces,
 # patterns and options of other programs.
@@ -171,18 +172,28 @@ def test_bytes_of_another_encoding_are_shown_escaped(quiet: Cli) -> None:
     assert "\\udcff" in result.stderr
 
 
-@pytest.mark.parametrize("host", ["", "\udcff", "a b", "x" * 300, "999.1.1.1", "::g"])
-@pytest.mark.parametrize("by_option", [True, False])
-def test_a_host_that_is_none(tmp_path: Path, host: str, by_option: bool) -> None:
-    """`serve` says in one line that it can't listen there. An empty host does not mean every address."""
-    options = ["--host", host] if by_option else []
+HOSTS = ["", "\udcff", "a b", "x" * 300, "999.1.1.1", "::g"]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("named", ["--host", "AUTHSVC_HOST", "AUTHSVC_CONSOLE_HOST", "AUTHSVC_METRICS_HOST"])
+def test_a_host_that_is_none(tmp_path: Path, host: str, named: str) -> None:
+    """`serve` says in one line that there is no such host. An empty host does not mean every address."""
     environment = {"AUTHSVC_DATA_DIR": str(tmp_path / "data"), "AUTHSVC_PORT": "0"}
-    result = CliRunner().invoke(
-        cli, ["serve", *options], env=environment | ({} if by_option else {"AUTHSVC_HOST": host})
-    )
+    if named == "AUTHSVC_CONSOLE_HOST":
+        environment["AUTHSVC_CONSOLE_PORT"] = str(free_port())
+    if named == "AUTHSVC_METRICS_HOST":
+        environment["AUTHSVC_METRICS_PORT"] = str(free_port())
+    options = [named, host] if named == "--host" else []
+    result = CliRunner().invoke(cli, ["serve", *options], env=environment | ({} if options else {named: host}))
     assert_told(result, host)
-    assert result.exit_code in (MISUSED, UNAVAILABLE)
     assert len(result.stderr.splitlines()) == 1
+    if result.exit_code == MISUSED:
+        assert ": must be an address, or the name of a host" in result.stderr
+    else:
+        assert result.exit_code == UNAVAILABLE
+        assert "no such host; choose an address of this machine with " in result.stderr
+        assert named in result.stderr
 
 
 @pytest.mark.parametrize("path", ["", "\udcff", "\x1b[2J"])

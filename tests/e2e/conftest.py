@@ -15,6 +15,7 @@ import httpx
 import pytest
 import redis
 
+from authsvc.core.address import in_url
 from authsvc.ops.data_dir import running_url
 from tests.processes import processes_on, until
 
@@ -65,7 +66,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{in_url(self.environment.get('AUTHSVC_HOST', '127.0.0.1'))}:{self.port}"
 
     @property
     def data_dir(self) -> Path:

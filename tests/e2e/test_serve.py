@@ -25,6 +25,14 @@ from tests.stores import running_store
 NewServer = Callable[..., Server]
 
 
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
 def test_the_printed_walk_works_as_pasted(server: Server) -> None:
     """The first start prints an admin's secret and lines for the shell; pasted, they do what they promise."""
     if shutil.which("curl") is None or shutil.which("bash") is None:
@@ -138,6 +146,21 @@ def test_a_second_server_on_the_same_directory_is_refused(server: Server) -> Non
     assert "a service is already running on" in second.stderr
     assert httpx.get(f"{server.url}/readyz").status_code == 200
     assert len(processes_on(server.data_dir)) == 1
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 on this machine")
+def test_an_ipv6_address(new_server: Callable[..., Server]) -> None:
+    """Every URL has the address in brackets, and the metrics are on IPv6 too."""
+    port = free_port()
+    settings = {"AUTHSVC_METRICS_HOST": "::1", "AUTHSVC_METRICS_PORT": str(port)}
+    server = new_server(AUTHSVC_HOST="::1", **settings).start()
+    assert f"on http://[::1]:{server.port}, for pages in a browser http://localhost:{server.port}, " in server.output
+    assert f"curl -s http://[::1]:{server.port}/login" in server.output
+    metadata = httpx.get(f"{server.url}/.well-known/oauth-authorization-server").json()
+    assert metadata["issuer"] == server.url
+    answer = httpx.post(f"{server.url}/introspect", data={"token": "tok_x"}, auth=server.admin)
+    assert answer.json() == {"active": False}
+    assert "authsvc_requests_total" in httpx.get(f"http://[::1]:{port}/metrics").text
 
 
 def test_a_port_in_use_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""A wrong setting is named, with what it must be."""
+
+import pytest
+
+from authsvc.errors import StartupError
+from authsvc.settings import PREFIX, Settings
+
+NUMBERS = [name for name, field in Settings.model_fields.items() if field.annotation in (int, int | None, float)]
+
+
+def refused(**settings: str) -> str:
+    with pytest.raises(StartupError) as error:
+        Settings.from_environment({f"{PREFIX}{name.upper()}": value for name, value in settings.items()})
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", ["", "abc", "-1", "1e400", "nan", "9" * 30, "9" * 30 + "." + "9" * 30])
+def test_a_number_has_a_range(name: str, value: str) -> None:
+    """Every number has a least and a greatest value. The error names them, and no other setting."""
+    told = refused(**{name: value})
+    assert told.startswith(f"{PREFIX}{name.upper()}: must be a ")
+    assert "number from " in told
+    assert told.count(PREFIX) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("durability", "ram", "must be local, replica or disk"),
+        ("log_format", "xml", "must be json or text"),
+        ("account_pages", "perhaps", "must be true or false"),
+        ("port", "70000", "must be a whole number from 0 to 65535, not 70000"),
+        ("access_log_share", "1.5", "must be a number from 0 to 1, not 1.5"),
+        ("trusted_proxies", "10.0.0.1/8", "without bits behind the prefix, not 10.0.0.1/8"),
+        ("issuer", "https://auth.example.org:port", "must be a whole URL with its scheme"),
+        ("host", "127.0.0.1:8000", "must be an address, or the name of a host"),
+        ("unlimited_networks", "10.0.0.0/8 x 10.0.0.0/8", "must be addresses or networks such as 10.0.0.0/8, "),
+        ("metrics_host", "", "must be an address, or the name of a host"),
+        ("require_factor_for", "admin a;b", "must be roles"),
+        ("keep_alive_s", "7\x1b[2J", "must be a whole number from 1 to 3600"),
+    ],
+)
+def test_each_setting_says_what_it_must_be(name: str, value: str, rule: str) -> None:
+    """One problem for each wrong value, without characters that act on a terminal."""
+    told = refused(**{name: value})
+    assert rule in told
+    assert told.count(f"{PREFIX}{name.upper()}: ") == 1
+    assert told.isprintable()
+
+
+def test_every_wrong_setting_is_named() -> None:
+    """Two wrong settings have a problem each."""
+    told = refused(port="http", workers="0")
+    assert told == (
+        "AUTHSVC_PORT: must be a whole number from 0 to 65535; "
+        "AUTHSVC_WORKERS: must be a whole number from 1 to 256, not 0"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["redis_url", "factor_key", "allowed_origins", "issuer", "github_keys", "port", "durability", "trusted_proxies"],
+)
+def test_what_may_hold_a_secret_is_not_shown(name: str) -> None:
+    """A password may stand in a URL, or in the variable of another setting."""
+    assert "hunter2" not in refused(**{name: "hunter2"})
