@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cached_property
 from importlib.util import find_spec
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -29,14 +26,33 @@ from authsvc.core.argon2_profiles import RECOMMENDED, Argon2Profile
 from authsvc.core.capability import Capability
 from authsvc.core.client import BUILT_IN
 from authsvc.core.durability import DurabilityLevel
-from authsvc.core.factor_key import MIN_CHARACTERS, FactorKey
+from authsvc.core.factor_key import FactorKey
 from authsvc.core.passkey import RelyingParty, may_use, relying_party
 from authsvc.core.powers import Powers
 from authsvc.core.scope import SCOPE
 from authsvc.core.throttle import LIMITS, Limits
-from authsvc.core.token import FOREIGN_PREFIX, KEY_WORD
-from authsvc.core.user import ADMIN_ROLE, ROLE
+from authsvc.core.token import KEY_WORD
+from authsvc.core.user import ADMIN_ROLE
 from authsvc.errors import StartupError
+from authsvc.setting_values import (
+    TEN_YEARS_S,
+    AppOrigins,
+    Attempts,
+    FactorKeys,
+    FilePath,
+    ForeignPrefixes,
+    GithubKeysText,
+    Host,
+    InARow,
+    Issuer,
+    Networks,
+    Origins,
+    Role,
+    Roles,
+    Seconds,
+    Words,
+    problem,
+)
 
 if TYPE_CHECKING:
     from authsvc.github import Keys as GithubKeys
@@ -44,117 +60,12 @@ if TYPE_CHECKING:
 PREFIX = "AUTHSVC_"
 # Of a file that holds the value of a setting. A list may have lines.
 _MOST_BYTES = 64 * 1024
-_NO_SUCH_NUMBER = {"int_parsing", "int_parsing_size", "float_parsing", "greater_than_equal", "less_than_equal"}
-_HARMLESS = re.compile(r"[+-]?[0-9][0-9./]{0,20}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_ONE_ROLE = "must be one role: 1 to 64 of A-Z a-z 0-9 . _ : / -"
-_A_HOST = "must be an address, or the name of a host; 0.0.0.0 for all addresses of this machine"
-_PATTERNS = {
-    "host": _A_HOST,
-    "console_host": _A_HOST,
-    "metrics_host": _A_HOST,
-    "redis_url": "must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, "
-    "the last two also as rediss+…",
-    "issuer": "must be a whole URL with its scheme, such as https://auth.example.org",
-    "app_name": "must be a line of at most 60 visible characters, without a colon",
-    "app_colour": "must be a colour of six hexadecimal digits, such as #3355cc",
-    "app_scope": "must be words of printable ASCII, without quotes and backslashes, with single spaces between",
-    "passkey_rp_id": "must be a domain, in lower case, such as example.org",
-    "passkey_origins": "must be whole origins such as https://app.example.org or android:apk-key-hash:…",
-    "key_prefix": "must be a word of lower-case letters and digits, at most 16, that begins with a letter",
-    "foreign_key_prefixes": "must be prefixes of 3 to 32 letters, digits and . _ ~ -, such as sk_live_",
-    "support_role": _ONE_ROLE,
-    "auditor_role": _ONE_ROLE,
-    "require_factor_for": "must be roles: 1 to 64 of A-Z a-z 0-9 . _ : / - each",
-    "allowed_origins": "must be whole origins such as https://app.example.org, without a wildcard or null",
-}
 
 
 def _cores() -> int:
     """How many cores this process may use. The machine may have more."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
-def _path(value: object) -> object:
-    """Refuse an empty path, which would mean the current directory, and one that is no text."""
-    if isinstance(value, str) and not (value and value.isprintable()):
-        raise ValueError("must be a path of printable characters")
-    return value
-
-
-def _split(value: object) -> object:
-    return tuple(filter(None, value.replace(",", " ").split())) if isinstance(value, str) else value
-
-
-def _network(text: str) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(text)
-    except ValueError:
-        message = "must be addresses or networks such as 10.0.0.0/8, without bits behind the prefix{given}"
-        raise PydanticCustomError("network", message, {"given": _but_is(text)}) from None
-
-
-def _lines(value: object) -> object:
-    return tuple(filter(None, map(str.strip, value.splitlines()))) if isinstance(value, str) else value
-
-
-def _address_or_name(host: str) -> str:
-    if ":" in host:
-        try:
-            ip_address(host)
-        except ValueError:
-            raise PydanticCustomError("host", _A_HOST) from None
-    return host
-
-
-def _whole_url(issuer: str) -> str:
-    try:
-        found = urlsplit(issuer).hostname and urlsplit(issuer).port != 0
-    except ValueError:  # the port, or an IPv6 address
-        found = False
-    if not found:
-        raise PydanticCustomError("issuer", _PATTERNS["issuer"])
-    return issuer
-
-
-def _long_enough(key: str) -> str:
-    if len(key) < MIN_CHARACTERS:
-        message = f"must be lines of at least {MIN_CHARACTERS} characters, such as `openssl rand -base64 32` prints"
-        raise PydanticCustomError("key", message)
-    return key
-
-
-def _keys_of_github(document: str) -> str:
-    from authsvc.github import read_keys  # loads a library that most installations do not need here
-
-    read_keys(document)
-    return document
-
-
-FilePath = Annotated[Path, BeforeValidator(_path)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Networks = Annotated[
-    tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...], BeforeValidator(_split)
-]
-# Whole origins only. With credentials, a wildcard would allow every site, and `null` any sandboxed frame.
-_ORIGIN = r"^https?://[^\s/*@?#\\]+$"
-Origins = Annotated[tuple[Annotated[str, Field(pattern=_ORIGIN)], ...], BeforeValidator(_split)]
-# Pages, and apps as `android:apk-key-hash:…`.
-AppOrigins = Annotated[
-    tuple[Annotated[str, Field(pattern=r"^(https?://[^\s/*@?#\\]+|android:[!-~]+)$")], ...], BeforeValidator(_split)
-]
-ForeignPrefixes = Annotated[
-    tuple[Annotated[str, Field(pattern=f"^{FOREIGN_PREFIX.pattern}$")], ...], BeforeValidator(_split)
-]
-FactorKeys = Annotated[tuple[Annotated[str, AfterValidator(_long_enough)], ...], BeforeValidator(_lines)]
-Attempts = Annotated[int, Field(ge=1, le=100_000)]
-# NIST SP 800-63B-4 section 3.2.2 allows 100.
-InARow = Annotated[int, Field(ge=1, le=100)]
-_TEN_YEARS_S = 10 * 365 * 86400
-Seconds = Annotated[int, Field(ge=1, le=_TEN_YEARS_S)]
-Role = Annotated[str, Field(pattern=f"^{ROLE.pattern}$")]
-Roles = Annotated[tuple[Role, ...], BeforeValidator(_split)]
-Host = Annotated[str, Field(pattern=r"^[!-~]+$"), AfterValidator(_address_or_name)]
 
 
 class Settings(BaseModel):
@@ -223,9 +134,7 @@ class Settings(BaseModel):
         description="seconds for which a connection may be idle between two requests; a load balancer in front has to "
         "close its idle connections earlier",
     )
-    issuer: Annotated[str, Field(pattern=r"^https?://[^\s/?#]"), AfterValidator(_whole_url)] | None = Field(
-        None, description="public base URL (RFC 8414), such as https://auth.example.org"
-    )
+    issuer: Issuer | None = Field(None, description="public base URL (RFC 8414), such as https://auth.example.org")
     allowed_origins: Origins = Field(
         (), description="origins, besides the service's own, whose pages may call the service, also with the cookie"
     )
@@ -299,7 +208,7 @@ class Settings(BaseModel):
         description="exact origins of the pages and apps that may use passkeys, such as "
         "`https://app.example.org android:apk-key-hash:…`; by default the issuer's origin",
     )
-    github_keys: Annotated[str, AfterValidator(_keys_of_github)] | None = Field(
+    github_keys: GithubKeysText | None = Field(
         None,
         description="public keys of GitHub's secret scanning, which then may report leaked tokens at "
         "`POST /leaked/github`: the answer of https://api.github.com/meta/public_keys/secret_scanning, in a file",
@@ -318,7 +227,7 @@ class Settings(BaseModel):
     )
     reset_code_ttl_s: Seconds = Field(600, description="lifetime of a password reset code")
     secret_overlap_s: int = Field(
-        86400, ge=0, le=_TEN_YEARS_S, description="how long the old secret of a client stays valid after a rotation"
+        86400, ge=0, le=TEN_YEARS_S, description="how long the old secret of a client stays valid after a rotation"
     )
     key_prefix: Annotated[str, Field(pattern=f"^({KEY_WORD.pattern})?$")] = Field(
         "",
@@ -506,32 +415,11 @@ def given_in_files(environment: Mapping[str, str] = os.environ) -> frozenset[str
 
 
 def _problem(error: ErrorDetails) -> str:
-    """What is wrong with a setting, and what it must be."""
-    name, given, kind = str(error["loc"][0]), str(error["input"]), error["type"]
-    field = Settings.model_fields.get(name)
-    if field is None:
-        near = get_close_matches(name, Settings.model_fields, n=1)
-        return f"there is no such setting{f', did you mean {PREFIX}{near[0].upper()}?' if near else ''}"
-    if kind in ("string_pattern_mismatch", "string_unicode") and name in _PATTERNS:
-        if name == "allowed_origins" and re.fullmatch(_ORIGIN, origin := given.rstrip("/")):
-            return f"{given} is more than an origin: write {origin}, without the slash"
-        return _PATTERNS[name]
-    if kind == "string_unicode":
-        return "must be text in UTF-8"
-    if kind == "literal_error":
-        return f"must be {error['ctx']['expected']}".replace("'", "")
-    if kind == "bool_parsing":
-        return "must be true or false"
-    if kind in _NO_SUCH_NUMBER:
-        least, most = (getattr(part, word) for word in ("ge", "le") for part in field.metadata if hasattr(part, word))
-        whole = "" if field.annotation is float else "whole "
-        return f"must be a {whole}number from {least} to {most}{_but_is(given)}"
-    return error["msg"].removeprefix("Value error, ")
-
-
-def _but_is(given: str) -> str:
-    """The end of an error with the value, if that is a number or an address: other text may be a secret."""
-    return f", not {given}" if _HARMLESS.fullmatch(given) else ""
+    name = str(error["loc"][0])
+    if name in Settings.model_fields:
+        return problem(name, Settings.model_fields[name], error)
+    near = get_close_matches(name, Settings.model_fields, n=1)
+    return f"there is no such setting{f', did you mean {PREFIX}{near[0].upper()}?' if near else ''}"
 
 
 def _read(name: str, path: str) -> str:

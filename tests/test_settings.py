@@ -1,5 +1,7 @@
 """A wrong setting is named, with what it must be."""
 
+from urllib.parse import urlsplit
+
 import pytest
 
 from authsvc.errors import StartupError
@@ -34,6 +36,14 @@ def test_a_number_has_a_range(name: str, value: str) -> None:
         ("access_log_share", "1.5", "must be a number from 0 to 1, not 1.5"),
         ("trusted_proxies", "10.0.0.1/8", "without bits behind the prefix, not 10.0.0.1/8"),
         ("issuer", "https://auth.example.org:port", "must be a whole URL with its scheme"),
+        ("issuer", "https://auth.example.org:70000", "must have a port from 0 to 65535"),
+        ("issuer", "https://auth.example.org/a b", "must be a whole URL with its scheme"),
+        ("issuer", "https://ada:secret@auth.example.org", "must be a whole URL with its scheme"),
+        ("allowed_origins", "https://App.example.org", "never matches: write https://app.example.org, as browsers do"),
+        ("allowed_origins", "https://app.example.org:443", "write https://app.example.org, as browsers do"),
+        ("allowed_origins", "https://app.example.org;x", "must be whole origins"),
+        ("passkey_origins", "https://auth.example.org/", "write https://auth.example.org, without the slash"),
+        ("passkey_origins", "https://auth.example.org:443", "write https://auth.example.org, as browsers do"),
         ("host", "127.0.0.1:8000", "must be an address, or the name of a host"),
         ("unlimited_networks", "10.0.0.0/8 x 10.0.0.0/8", "must be addresses or networks such as 10.0.0.0/8, "),
         ("metrics_host", "", "must be an address, or the name of a host"),
@@ -47,6 +57,33 @@ def test_each_setting_says_what_it_must_be(name: str, value: str, rule: str) -> 
     assert rule in told
     assert told.count(f"{PREFIX}{name.upper()}: ") == 1
     assert told.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("issuer", "origin"),
+    [
+        ("https://auth.example.org", "https://auth.example.org"),
+        ("https://Auth.example.org:443/path/", "https://auth.example.org"),
+        ("https://auth.example.org:8443", "https://auth.example.org:8443"),
+        ("http://127.0.0.1:80", "http://localhost"),
+        ("http://[::1]:8000", "http://localhost:8000"),
+    ],
+)
+def test_passkeys_are_for_the_origin_that_browsers_send(issuer: str, origin: str) -> None:
+    """However the issuer is written. It stays as it was written for OAuth clients, who compare it exactly."""
+    settings = Settings(issuer=issuer)
+    assert settings.relying_party is not None
+    assert settings.relying_party.origins == {origin}
+    assert settings.base_url == issuer.rstrip("/")
+
+
+@pytest.mark.parametrize("host", ["::1", "::", "fd00::1", "127.0.0.1", "localhost", "auth_service"])
+def test_the_url_of_a_host(host: str) -> None:
+    """An IPv6 address stands in brackets."""
+    assert urlsplit(Settings(host=host, port=8000).base_url)[:2] == (
+        "http",
+        f"[{host}]:8000" if ":" in host else f"{host}:8000",
+    )
 
 
 def test_every_wrong_setting_is_named() -> None:

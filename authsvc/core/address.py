@@ -3,12 +3,14 @@
 import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from urllib.parse import urlsplit
 
 Network = IPv4Network | IPv6Network
 # Optional white space in a header field (RFC 9110 section 5.6.3). Python's `strip()` removes other characters too.
 OWS = " \t"
 
 # Some load balancers write the port of the client too, or put an IPv6 address into brackets.
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _WITH_PORT = re.compile(r"(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?")
 
 
@@ -25,6 +27,16 @@ def is_loopback(host: str) -> bool:
 def in_url(host: str) -> str:
     """A host as it stands in a URL: an IPv6 address has brackets (RFC 3986 section 3.2.2)."""
     return f"[{host}]" if ":" in host else host
+
+
+def origin_of(url: str) -> str:
+    """The origin of a URL as browsers write it: in lower case, without the default port (RFC 6454 section 6.1).
+
+    Raises ValueError for a port or an IPv6 address that is none.
+    """
+    parts = urlsplit(url)
+    named = parts.port is not None and parts.port != _DEFAULT_PORTS.get(parts.scheme)
+    return f"{parts.scheme}://{in_url(parts.hostname or '')}" + (f":{parts.port}" if named else "")
 
 
 def behind(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from authsvc.core.address import is_loopback
+from authsvc.core.address import is_loopback, origin_of
 from authsvc.core.record import Part, Record
 
 MAX_PASSKEYS: Final = 20
@@ -174,14 +174,13 @@ def relying_party(base_url: str, rp_id: str | None, origins: tuple[str, ...]) ->
 
     The default of both is the issuer's. Browsers accept `localhost` without TLS, and no loopback address.
     """
-    url = urlsplit(base_url)
-    host = url.hostname or ""
-    local = is_loopback(host)
-    domain = rp_id or ("localhost" if local else host)
-    own = base_url.removesuffix(url.path)
-    default = own.replace(url.netloc, f"localhost:{url.port}" if url.port else "localhost") if local else own
+    own = urlsplit(origin_of(base_url))
+    local = is_loopback(own.hostname or "")
+    host = _LOCAL if local else own.hostname or ""
+    domain = rp_id or host
     if not _is_domain(domain):
         return None
+    default = f"{own.scheme}://{host}" + (f":{own.port}" if own.port else "")
     return RelyingParty(domain, frozenset(origins or (default,)))
 
 
