@@ -44,10 +44,11 @@ MAY_IMPORT = {
     "console": "web api checks flows store driver metrics core errors",
     "edge": "web api flows store metrics core errors",
     "composition": "api flows hashing ops store driver metrics settings",
-    "program": "cli",
+    "streams": "",
+    "program": "cli streams",
     "app": "console web api flows driver core errors",
     "serve": "app composition console edge web api flows ops metrics core settings logs waiting errors",
-    "cli": "serve composition checks api flows hashing ops store core settings waiting errors",
+    "cli": "serve composition checks api flows hashing ops store core settings streams waiting errors",
     "sdk": "",
 }
 # The parts that may import each library.

@@ -1,5 +1,7 @@
 """The command line, for the people who run the service: `authsvc serve | user | client | token | audit | …`."""
 
+import errno
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,8 +17,9 @@ from authsvc.cli import groups
 from authsvc.cli.completing import client_names, user_names
 from authsvc.cli.options import as_json, duration, event, events, exact_times, on_store, url
 from authsvc.cli.output import printable_lines, say
-from authsvc.cli.statuses import INACTIVE, INTERRUPTED, UNAVAILABLE, status_of
+from authsvc.cli.statuses import INACTIVE, INTERRUPTED, REFUSED, UNAVAILABLE, status_of
 from authsvc.errors import AuthError, StoreUnavailable
+from authsvc.streams import drop_what_stdout_refuses
 
 EPILOG = """
 Commands work on the store of AUTHSVC_REDIS_URL. Without this variable they work on the store of the service that runs
@@ -36,6 +39,8 @@ Exit status:
 """
 
 
+# What a write to stdout may say.
+_UNWRITABLE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
 # The longest message of click, which repeats what was typed.
 _MOST_SHOWN = 2000
 
@@ -280,5 +285,11 @@ def main() -> None:
         cli(prog_name="authsvc")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE or error.filename is not None:
+            raise
+        say(f"authsvc: can't write the output: {os.strerror(error.errno).lower()}")
+        sys.exit(REFUSED)
     finally:
+        drop_what_stdout_refuses()
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to do, so another Ctrl-C needs no traceback

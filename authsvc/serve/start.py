@@ -96,8 +96,8 @@ def _hand_out(settings: Settings, client_id: str, secret: str) -> None:
     path = settings.first_admin_out
     if path is not None and write_admin(path, client_id, secret):
         _print(f"First start: the admin client {client_id} and its secret are in {path.resolve()}.")
-    else:
-        _print(first_steps(settings.base_url, client_id, secret))
+    elif not _print(first_steps(settings.base_url, client_id, secret)):
+        log.error("nobody has the secret of the admin client %s: make one with authsvc client rotate-secret", client_id)
 
 
 def _run(settings: Settings, url: str, sockets: list[socket.socket], registry: WorkerRegistry) -> None:
@@ -200,5 +200,11 @@ def _refuse_second_service(data_dir: Path) -> None:
     raise StartupError(f"a service is already running on {data_dir.resolve()}: stop it, or set AUTHSVC_DATA_DIR")
 
 
-def _print(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - stdout is for the operator; the log goes to stderr
+def _print(text: str) -> bool:
+    """Print a text for the operator; the log goes to stderr. False if stdout takes nothing."""
+    try:
+        print(text, flush=True)  # noqa: T201
+    except OSError as error:
+        log.warning("can't print on stdout: %s", error.strerror)
+        return False
+    return True
