@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
+from authsvc.api.schemas.patterns import MEANINGS
 from authsvc.core.json_limits import check_json
 from authsvc.errors import InvalidRequest
 
@@ -27,6 +29,7 @@ MAX_DIGITS = 19
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
+_SHOULD = re.compile(r"^[A-Z][a-z]+ should ")
 _NO_JSON = "the body is not JSON in UTF-8, or has repeated keys or numbers too large"
 
 # A JSON body that begins like a form.
@@ -95,15 +98,23 @@ def _checked(make: Callable[[], M], model: type[M], no_json: str = _NO_JSON) -> 
     try:
         return make()
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "json_invalid":
             raise InvalidRequest(no_json) from None
         if first["type"] == "extra_forbidden":
             message = _unknown(str(first["loc"][-1]), model)
         else:
-            message = f"{name}: {first['msg']}"
+            message = f"{name}: {_rule(first)}"
         raise InvalidRequest(plain(message)) from None
+
+
+def _rule(error: ErrorDetails) -> str:
+    """What the value of a field must be."""
+    if error["type"] == "string_pattern_mismatch":
+        return MEANINGS[error["ctx"]["pattern"]]
+    # pydantic says "Input should be …", "String should have …" and, of a list, "… after validation, not 65".
+    return _SHOULD.sub("must ", error["msg"]).replace(" after validation", "")
 
 
 def _unknown(name: str, model: type[BaseModel]) -> str:

@@ -35,7 +35,9 @@ def running_url(data_dir: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StartupError(f"cannot look into the data directory {data_dir}: {error.strerror}: {error.filename}") from error
+        raise StartupError(
+            f"cannot look into the data directory {data_dir}: {error.strerror}: {error.filename}"
+        ) from error
 
 
 def socket_path(data_dir: Path) -> Path:

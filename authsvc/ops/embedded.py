@@ -81,7 +81,9 @@ class Embedded:
                 self.stop()
                 raise
         except OSError as error:
-            raise StartupError(f"cannot run {self._binary} in {self._dir}: {error.strerror}: {error.filename}") from error
+            raise StartupError(
+                f"cannot run {self._binary} in {self._dir}: {error.strerror}: {error.filename}"
+            ) from error
 
     def stop(self) -> None:
         """End Valkey cleanly and release the directory. Does nothing if Valkey was not started."""

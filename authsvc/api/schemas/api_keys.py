@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import Field
 
 from authsvc.api.schemas.fields import Answer, Audience, Body, Comment, Handle, Label, Networks, Subject, Text
+from authsvc.api.schemas.patterns import SHA256_PATTERN
 from authsvc.core import api_key
 from authsvc.core.client import BUILT_IN
 from authsvc.core.session import Session
@@ -38,7 +39,7 @@ class NewUserKey(NewKey):
 class ImportedKey(Body):
     """A line of `authsvc key import`: a key that another system issued."""
 
-    sha256: str = Field(pattern="^[0-9A-Fa-f]{64}$", repr=False)
+    sha256: str = Field(pattern=SHA256_PATTERN, repr=False)
     sub: Subject
     name: Label
     exp: int

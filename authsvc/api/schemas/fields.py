@@ -14,13 +14,21 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from authsvc.api.schemas.patterns import (
+    LEVEL_PATTERN,
+    LINE_PATTERN,
+    METHOD_PATTERN,
+    ROLE_PATTERN,
+    SCOPE_PATTERN,
+    SUB_PATTERN,
+)
 from authsvc.core.address import canonical
 from authsvc.core.api_key import MAX_NETWORKS
-from authsvc.core.authentication import LEVEL, MAX_METHODS, METHOD
+from authsvc.core.authentication import MAX_METHODS
 from authsvc.core.client import Permission
 from authsvc.core.event import COMMENT, check_comment
-from authsvc.core.scope import MAX_LENGTH, SCOPE
-from authsvc.core.user import MAX_ROLES, ROLE, SUB
+from authsvc.core.scope import MAX_LENGTH
+from authsvc.core.user import MAX_ROLES
 from authsvc.errors import InvalidRequest
 
 # The value of a field that a change leaves out. `Change.given` does not list it, so nobody reads it.
@@ -102,19 +110,19 @@ class Answer(BaseModel):
 
 def _digits(text: object) -> object:
     if isinstance(text, str) and not (text.isascii() and text.isdigit()):
-        raise PydanticCustomError("digits", "Input should be decimal digits")
+        raise PydanticCustomError("digits", "must be decimal digits")
     return text
 
 
 def _address(text: str) -> str:
     address = canonical(text)
     if address is None:
-        raise PydanticCustomError("address", "Input should be an IPv4 or IPv6 address, without brackets, port or zone")
+        raise PydanticCustomError("address", "must be an IPv4 or IPv6 address, without brackets, port or zone")
     return address
 
 
 # One line of visible text, by which people recognise something.
-Label = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=LINE_PATTERN)]
 Ttl = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
 # An invitation may wait for a week, and no code is good for longer.
 ResetCodeTtl = Annotated[
@@ -122,9 +130,9 @@ ResetCodeTtl = Annotated[
 ]
 Handle = Annotated[str, Field(description="public id of a session", examples=["4fQ0kzPq1LxA"])]
 Text = Annotated[str, StringConstraints(max_length=4096)]
-Subject = Annotated[str, StringConstraints(pattern=f"^{SUB.pattern}$")]
+Subject = Annotated[str, StringConstraints(pattern=SUB_PATTERN)]
 # Words as a scope has them, with single spaces between (RFC 6749 section 3.3).
-Words = Annotated[str, StringConstraints(max_length=MAX_LENGTH, pattern=f"^{SCOPE.pattern}$")]
+Words = Annotated[str, StringConstraints(max_length=MAX_LENGTH, pattern=SCOPE_PATTERN)]
 Address = Annotated[str, AfterValidator(_address)]
 UserAddress = Annotated[
     Address,
@@ -142,12 +150,10 @@ CallerAddress = Annotated[
         examples=["203.0.113.77"],
     ),
 ]
-UserAgent = Annotated[
-    str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")
-]
+UserAgent = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=LINE_PATTERN)]
 # How and when a user was authenticated elsewhere.
 Methods = Annotated[
-    list[Annotated[str, StringConstraints(pattern=f"^{METHOD.pattern}$")]],
+    list[Annotated[str, StringConstraints(pattern=METHOD_PATTERN)]],
     Field(
         min_length=1,
         max_length=MAX_METHODS,
@@ -157,7 +163,7 @@ Methods = Annotated[
 ]
 Level = Annotated[
     str,
-    StringConstraints(pattern=f"^{LEVEL.pattern}$"),
+    StringConstraints(pattern=LEVEL_PATTERN),
     Field(
         description="the level of assurance; takes the permission `vouch`. Left out, it follows from `amr`: `aal2` "
         "with `mfa`, else `aal1`",
@@ -179,7 +185,7 @@ def _network(text: str) -> str:
     try:
         return str(ip_network(text))
     except ValueError:
-        message = "Input should be an address, or a network such as 203.0.113.0/24, without bits behind its prefix"
+        message = "must be an address, or a network such as 203.0.113.0/24, without bits behind its prefix"
         raise PydanticCustomError("network", message) from None
 
 
@@ -214,7 +220,7 @@ ClientScope = Annotated[
     Field(description="the scope that logins may ask for; null: any, for the built-in `app` AUTHSVC_APP_SCOPE"),
 ]
 IssueRoles = Annotated[
-    list[Annotated[str, StringConstraints(pattern=f"^{ROLE.pattern}$")]] | None,
+    list[Annotated[str, StringConstraints(pattern=ROLE_PATTERN)]] | None,
     Field(
         max_length=MAX_ROLES,
         description="the roles that the client may set at `POST /tokens`; null: all but `admin`, and only for users "

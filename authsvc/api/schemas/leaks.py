@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints
 
 from authsvc.api.schemas.fields import Answer, Body
-from authsvc.core.leak import MAX_PLACE, MAX_TOKENS, PLACE
+from authsvc.api.schemas.patterns import PLACE_PATTERN
+from authsvc.core.leak import MAX_PLACE, MAX_TOKENS
 
-Place = Annotated[str, StringConstraints(max_length=MAX_PLACE, pattern=f"^{PLACE.pattern}$")]
+Place = Annotated[str, StringConstraints(max_length=MAX_PLACE, pattern=PLACE_PATTERN)]
 
 
 class LeakReport(Body):

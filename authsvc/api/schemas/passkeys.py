@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic_core import PydanticCustomError
 
 from authsvc.api.schemas.fields import Answer, Body, Label, Text, UserAddress
+from authsvc.api.schemas.patterns import BASE64URL_PATTERN, MEANINGS
 from authsvc.core.passkey import Assertion, Registration, decoded
 
 _AUTH_SESSION = "of a login in progress"
@@ -15,11 +16,11 @@ def _base64url(text: str) -> str:
     try:
         decoded(text)
     except ValueError:
-        raise PydanticCustomError("base64url", "Input should be base64url without padding") from None
+        raise PydanticCustomError("base64url", MEANINGS[BASE64URL_PATTERN]) from None
     return text
 
 
-Base64url = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]*$"), AfterValidator(_base64url)]
+Base64url = Annotated[str, StringConstraints(pattern=BASE64URL_PATTERN), AfterValidator(_base64url)]
 
 
 def _at_most(size: int) -> int:

@@ -37,7 +37,7 @@ from authsvc.api.schemas.fields import (
     UserAgent,
     Words,
 )
-from authsvc.core.user import ROLE
+from authsvc.api.schemas.patterns import ROLE_PATTERN
 
 _PASSWORD: dict[str, Any] = {"format": "password"}
 
@@ -259,7 +259,7 @@ class UserPage(Page):
     username: Text | None = Field(None, description="only the user with this name, whatever its case")
     q: Text | None = Field(None, description="users whose name or sub begins with this, by name")
     status: Literal["active", "suspended"] | None = Field(None, description="only these, by name")
-    role: Annotated[str, StringConstraints(pattern=f"^{ROLE.pattern}$")] | None = Field(
+    role: Annotated[str, StringConstraints(pattern=ROLE_PATTERN)] | None = Field(
         None, description="only users with this role, by name"
     )
     locked: Literal["true"] | None = Field(
