@@ -143,7 +143,7 @@ def problem(name: str, field: FieldInfo, error: ErrorDetails) -> str:
     """What is wrong with a setting, and what it must be."""
     given, kind = str(error["input"]), error["type"]
     if kind in ("string_pattern_mismatch", "string_unicode") and name in _PATTERNS:
-        if name in ("allowed_origins", "passkey_origins") and re.fullmatch(_ORIGIN, origin := given.rstrip("/")):
+        if name == "allowed_origins" and re.fullmatch(_ORIGIN, origin := given.rstrip("/")):
             return f"{given} is more than an origin: write {origin}, without the slash"
         return _PATTERNS[name]
     if kind == "string_unicode":
