@@ -82,9 +82,10 @@ ROUTES: tuple[Route, ...] = (
           sets_cookie=SetsCookie(200, _COOKIE_OF_STEP),
           errors=(*_STEP, e.InvalidCredentials, e.InvalidScope, e.UnauthorizedClient)),
     Route("POST", "/login/password", "steps.login_password", "Step up: the password", "tokens", ANYONE_OR_CLIENT,
-          about="For a step-up of an account without a second factor.",
+          about="For a step-up of an account without a second factor. 403 `insufficient_authorization`: the user has "
+                "to enrol a factor, as at `/login`.",
           takes=requests.StepPassword, max_body=MAX_ANONYMOUS_BODY, gives=answers.Tokens,
-          sets_cookie=SetsCookie(200, _COOKIE_OF_STEP), errors=(*_STEP, e.Overloaded)),
+          sets_cookie=SetsCookie(200, _COOKIE_OF_STEP), errors=(*_STEP, e.InsufficientAuthorization, e.Overloaded)),
     Route("POST", "/step-up", "steps.begin_step_up", "Prove something again in this session", "account", USER,
           about="The calls `/login/…` complete it. The same session gets new tokens, `acr` and `auth_time`; its old "
                 "tokens stop working. Any of `methods` will do.",

@@ -3,19 +3,17 @@
 from authsvc.core import rotation as rotations
 from authsvc.core import scope as scopes
 from authsvc.core import token as tokens
-from authsvc.core.authentication import AAL2
 from authsvc.core.client import Client
 from authsvc.core.event import About, Event
 from authsvc.core.grace import Grace
 from authsvc.core.reason import Reason
 from authsvc.core.rotation import Attempt, RefreshOutcome, Rotation
 from authsvc.core.session import Active, Found, Session, inactive_reason
-from authsvc.core.strength import must_have_factor
 from authsvc.core.token import Kind, Token
 from authsvc.errors import InvalidGrant, NotFound
 from authsvc.flows.deps import Caller, Deps, audit, audit_if_not_durable
 from authsvc.flows.grants import Grant
-from authsvc.flows.step_up import demand_factor
+from authsvc.flows.step_up import demand_factor, is_too_weak
 
 _INVALID = "the refresh token is not valid"
 _ELSEWHERE = "spent, and repeated from elsewhere"
@@ -51,10 +49,10 @@ async def refresh(deps: Deps, caller: Caller, client: Client, presented: str, sc
 async def _refuse_too_weak(deps: Deps, caller: Caller, found: Found) -> None:
     """Raise InsufficientAuthorization if the policy demands a factor that the session lacks."""
     session, user, client = found.session, found.user, found.client
-    if user is None or client is None or not must_have_factor(user, client, deps.settings.require_factor_for):
+    if user is None or client is None:
         return
-    if not session.authentication(client).reaches(AAL2):
-        me = Active(found.handle, session.granted, session.exp, session, user, client, current=True)
+    me = Active(found.handle, session.granted, session.exp, session, user, client, current=True)
+    if is_too_weak(deps, me):
         raise await demand_factor(deps, caller, me)
 
 

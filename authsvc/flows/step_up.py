@@ -6,6 +6,7 @@ from authsvc.core.factors import Account
 from authsvc.core.session import Active, Epochs
 from authsvc.core.step import ENROL
 from authsvc.core.strength import PASSWORD as PWD
+from authsvc.core.strength import must_have_factor
 from authsvc.errors import (
     AccessDenied,
     InsufficientAuthorization,
@@ -22,9 +23,25 @@ from authsvc.flows.steps import PASSWORD, Needed, Prove, begin, methods_for
 _EVENTS = AttemptEvents(Event.FACTOR_FAILED, Event.FACTOR_THROTTLED)
 
 
+def is_too_weak(deps: Deps, me: Active) -> bool:
+    """Whether the policy demands a second factor of this user at this client, and the session has none.
+
+    Such a session gets no new tokens, and no power over others, until the user has enrolled a factor.
+    """
+    demanded = must_have_factor(me.user, me.client, deps.settings.require_factor_for)
+    return demanded and not me.session.authentication(me.client).reaches(AAL2)
+
+
+def require_strong(deps: Deps, me: Active) -> None:
+    """Raise InsufficientUserAuthentication for a session that the policy finds too weak."""
+    if is_too_weak(deps, me):
+        raise InsufficientUserAuthentication(AAL2, deps.settings.recent_login_s)
+
+
 async def step_up(deps: Deps, caller: Caller, me: Active, *, cookie: bool) -> InsufficientAuthorization:
     """Begin a step-up of this session. An account without a factor proves its password.
 
+    If the policy finds the session too weak, the user then enrols a factor: a recent login need not be repeated first.
     Raises AccessDenied if there is nothing that the user could prove here.
     """
     account = await _account(deps, me)
@@ -40,7 +57,13 @@ async def methods_of(deps: Deps, me: Active) -> tuple[str, ...]:
 
 
 def _methods(deps: Deps, me: Active, account: Account) -> tuple[str, ...]:
-    return methods_for(deps, account.factors) if account.has_factor else _password_of(me, account)
+    if account.has_factor:
+        return methods_for(deps, account.factors)
+    if is_too_weak(deps, me) and me.session.authentication(me.client).is_recent(
+        deps.settings.recent_login_s, deps.clock()
+    ):
+        return (ENROL,)
+    return _password_of(me, account)
 
 
 async def demand_factor(deps: Deps, caller: Caller, me: Active) -> InsufficientAuthorization:
@@ -94,8 +117,11 @@ def proof_by_password(deps: Deps, caller: Caller, password: str) -> Prove:
 async def require_recent(deps: Deps, me: Active, *, always: bool = False) -> None:
     """Raise InsufficientUserAuthentication unless the user has proven enough a short time ago.
 
-    That takes a factor where the account has one. always: also of accounts without a factor, who prove the password.
+    That takes a factor where the account has one, or the policy demands one.
+    always: also of accounts without a factor, who prove the password. They may then enrol the factor that is demanded.
     """
+    if not always:
+        require_strong(deps, me)
     max_age, authentication = deps.settings.recent_login_s, me.session.authentication(me.client)
     recent = authentication.is_recent(max_age, deps.clock())
     if recent and authentication.acr == AAL2:

@@ -192,7 +192,7 @@ async def answer(
 ) -> Completed:
     """Take the answer of a step. A right one completes the login or the step-up, exactly once.
 
-    Raises WrongFactor, InvalidSession, TooManyAttempts.
+    Raises WrongFactor, InvalidSession, TooManyAttempts, and InsufficientAuthorization if one more step is needed.
     """
     caller = on_behalf(caller, progress.step)
     account = await alive(deps, client, progress, method)
@@ -210,14 +210,22 @@ async def answer(
         await note_lock(deps, attempt, progress.step.sub)
         await audit(deps, caller, Event.FACTOR_FAILED, about, outcome="failure", method=method)
         raise
+    except InsufficientAuthorization:  # the answer was right, and one more step is needed
+        await _settled(deps, attempt, progress)
+        raise
     except AuthError:
         with suppress(StoreUnavailable):
             await deps.store.throttle.settle(attempt, right=None)
         raise
-    with suppress(StoreUnavailable):  # the login is complete, and its client has to get the tokens
+    await _settled(deps, attempt, progress)
+    return completed
+
+
+async def _settled(deps: Deps, attempt: Reservation, progress: InProgress) -> None:
+    """Forget a step that was answered rightly. The client has to get its answer, also if the store fails now."""
+    with suppress(StoreUnavailable):
         await deps.store.throttle.settle(attempt, right=True)
         await deps.store.steps.delete(progress.token.handle)
-    return completed
 
 
 async def _reserved(deps: Deps, caller: Caller, about: About, sub: str) -> Reservation:
@@ -270,17 +278,29 @@ async def _completed(
     trust_device: bool,
 ) -> Completed:
     left = len(account.factors.codes) if account.factors and account.factors.active else None
+    amr = combined(step.proven, proven)
     if step.session is not None:
-        grant = await strengthen(deps, step.session, step.epochs, proven, cookie=step.cookie)
-        await audit(deps, caller, Event.SESSION_STEPPED_UP, About(step.sub, step.session, step.client_id), amr=proven)
+        await _demand_factor(deps, caller, client, step, account, amr)
+        grant = await strengthen(deps, step.session, step.epochs, amr, cookie=step.cookie)
+        await audit(deps, caller, Event.SESSION_STEPPED_UP, About(step.sub, step.session, step.client_id), amr=amr)
         return Completed(grant, step.cookie, begins=False, recovery_codes_left=left)
     asked = Asked(step.scope, step.device, step.cookie)
-    amr = combined(step.proven, proven)
     service = await deps.store.service.get()
     grant = await open_login(deps, caller, account.user, client, service, asked, epochs=step.epochs, amr=amr)
     await _clear(deps, caller, account.user.username)
     device_token = await _trusted(deps, caller, step) if trust_device and step.trusts else None
     return Completed(grant, step.cookie, begins=True, device_token=device_token, recovery_codes_left=left)
+
+
+async def _demand_factor(
+    deps: Deps, caller: Caller, client: Client, step: Step, account: Account, proven: tuple[str, ...]
+) -> None:
+    """Raise InsufficientAuthorization if the user of a step-up has to have a factor, and has proven a password only."""
+    demanded = must_have_factor(account.user, client, deps.settings.require_factor_for)
+    if demanded and not account.has_factor and step.methods != (ENROL,):
+        asked = Asked(step.scope, step.device, step.cookie)
+        needed, session = Needed((ENROL,)), step.session
+        raise await begin(deps, caller, account, client, step.epochs, needed, asked, proven=proven, session=session)
 
 
 async def _clear(deps: Deps, caller: Caller, username: str | None) -> None:

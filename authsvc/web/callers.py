@@ -28,7 +28,7 @@ from authsvc.errors import (
 from authsvc.flows import clients
 from authsvc.flows.deps import Caller
 from authsvc.flows.introspect import look_up, note_use
-from authsvc.flows.step_up import require_recent
+from authsvc.flows.step_up import require_recent, require_strong
 from authsvc.web import cookies
 from authsvc.web.context import RequestContext
 from authsvc.web.scope import ROUTE
@@ -263,6 +263,7 @@ def _level_of(ctx: RequestContext, active: Active) -> Level:
     if not active.session.logged_in and not active.client.speaks_for_admins:
         # The token was issued without a login, perhaps before the user became an admin.
         raise InsufficientRole("this token was issued by a client that may not speak for admins")
+    require_strong(ctx.deps, active)
     return level
 
 

@@ -30,7 +30,7 @@ from authsvc.errors import (
 from authsvc.flows.console_client import CONSOLE
 from authsvc.flows.deps import Caller
 from authsvc.flows.introspect import look_up, note_use
-from authsvc.flows.step_up import require_recent
+from authsvc.flows.step_up import require_recent, require_strong
 
 SESSION = "console-session"
 # A script that keeps a page up to date sends this field. An open page is no use: the session ends without its admin.
@@ -88,6 +88,7 @@ async def admin_of(ctx: PageContext) -> Admin:
         raise InsufficientRole("this account is not an admin's")
     if active.session.authentication(active.client).acr != AAL2 and not is_local(ctx.request):
         raise InsufficientUserAuthentication(AAL2)
+    require_strong(ctx.deps, active)
     if REFRESH not in ctx.request.headers:
         note_use(ctx.deps, active, ctx.deps.clock())
     comment = check_comment(ctx.form["comment"]) if "comment" in ctx.form else None
