@@ -114,13 +114,14 @@ def proof_by_password(deps: Deps, caller: Caller, password: str) -> Prove:
     return prove
 
 
-async def require_recent(deps: Deps, me: Active, *, always: bool = False) -> None:
+async def require_recent(deps: Deps, me: Active, *, always: bool = False, enrols: bool = False) -> None:
     """Raise InsufficientUserAuthentication unless the user has proven enough a short time ago.
 
     That takes a factor where the account has one, or the policy demands one.
-    always: also of accounts without a factor, who prove the password. They may then enrol the factor that is demanded.
+    always: also of accounts without a factor, who prove the password. enrols: the same, and the policy has to be kept
+    afterwards only: the user may be about to add the factor that it demands.
     """
-    if not always:
+    if not enrols:
         require_strong(deps, me)
     max_age, authentication = deps.settings.recent_login_s, me.session.authentication(me.client)
     recent = authentication.is_recent(max_age, deps.clock())
@@ -128,5 +129,5 @@ async def require_recent(deps: Deps, me: Active, *, always: bool = False) -> Non
         return
     if "factors" in deps.settings.capabilities and (await _account(deps, me)).has_factor:
         raise InsufficientUserAuthentication(AAL2, max_age)
-    if always and not recent:
+    if (always or enrols) and not recent:
         raise InsufficientUserAuthentication(max_age=max_age)

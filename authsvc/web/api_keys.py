@@ -10,7 +10,6 @@ from authsvc.flows.step_up import require_recent
 from authsvc.store.api_keys import is_cursor
 from authsvc.web import callers
 from authsvc.web.context import RequestContext
-from authsvc.web.factors import owner
 from authsvc.web.pages import cursor_of, page_of
 from authsvc.web.reading import json_body, optional_json_body, query, refuse_query
 from authsvc.web.users import sub_of
@@ -18,7 +17,7 @@ from authsvc.web.users import sub_of
 
 async def create_key(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
-    me = await owner(ctx)
+    me = await _owner(ctx)
     body = await json_body(ctx.request, schemas.NewKey)
     return _issued(await api_keys.create(ctx.deps, me.caller, me.active, body.wanted()), status=201)
 
@@ -31,7 +30,7 @@ async def list_keys(ctx: RequestContext) -> Response:
 
 async def rotate_key(ctx: RequestContext) -> Response:
     refuse_query(ctx.request)
-    me = await owner(ctx)
+    me = await _owner(ctx)
     body = await optional_json_body(ctx.request, schemas.KeyRotation) or schemas.KeyRotation()
     key_id = ctx.request.path_params["key_id"]
     return _issued(await api_keys.rotate(ctx.deps, me.caller, me.active, key_id, body.overlap_s), status=200)
@@ -66,6 +65,13 @@ async def revoke_user_keys(ctx: RequestContext) -> Response:
     by = await callers.admin_of(ctx)
     await api_keys.revoke_all(ctx.deps, by.because(why), sub_of(ctx.request))
     return Response(status_code=204)
+
+
+async def _owner(ctx: RequestContext) -> callers.UserPrincipal:
+    """The user, who has logged in a short time ago: a thief of a session must not make a key that outlives it."""
+    me = await callers.user_of(ctx)
+    await require_recent(ctx.deps, me.active, always=True)
+    return me
 
 
 async def _page(ctx: RequestContext, page: Page, sub: str) -> Response:

@@ -89,5 +89,5 @@ async def remove_user_factors(ctx: RequestContext) -> Response:
 async def owner(ctx: RequestContext) -> UserPrincipal:
     """The user, who has logged in a short time ago: a thief of a session must not change the factors."""
     me = await callers.user_of(ctx)
-    await step_up.require_recent(ctx.deps, me.active, always=True)
+    await step_up.require_recent(ctx.deps, me.active, enrols=True)
     return me

@@ -11,7 +11,7 @@ from authsvc.console.page import Page
 from authsvc.core import token as tokens
 from authsvc.core import totp as codes
 from authsvc.core.session import Active
-from authsvc.flows import clients, login, totp
+from authsvc.flows import clients, factors, login, totp
 from authsvc.flows.console_client import CONSOLE
 from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.settings import Settings
@@ -224,6 +224,27 @@ async def test_from_elsewhere_a_second_factor_is_needed(
 def code_of(secret: str, clock: Clock) -> str:
     seed = b32decode(secret + "=" * (-len(secret) % 8))
     return codes.code_at(seed, int(clock.now) // 30)
+
+
+@pytest.mark.parametrize("age_s", [0, 601])
+async def test_a_session_from_before_the_policy(deps: Deps, browser: Browser, clock: Clock, age_s: int) -> None:
+    """Once an admin has to have a factor, a running session shows and changes nothing until the admin has added one."""
+    assert (await browser.get("/users")).status == 200
+    user = await deps.store.users.find_by_name("root")
+    assert user is not None
+    await factors.require(deps, OPERATOR, user.user.sub, required=True)
+    clock.forward(age_s)
+    for path in ("/clients", "/users"):
+        page = await browser.get(path)
+        assert page.url.startswith("/login/step")
+    if age_s:
+        page = await browser.submit(page, "/login/step", password=PASSWORD)
+    assert "Add a second factor" in page.text
+    shown = await browser.submit(page, "/login/enrol")
+    secret = shown.form("/confirm").fields["secret"]
+    done = await browser.submit(shown, "/confirm", code=code_of(secret, clock))
+    assert "recovery codes" in done.text
+    assert (await browser.get("/users")).status == 200
 
 
 async def test_a_session_of_this_machine_is_not_enough_elsewhere(deps: Deps, browser: Browser) -> None:

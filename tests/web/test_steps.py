@@ -398,6 +398,90 @@ class TestPolicy:
         assert done["session_id"] == grant["session_id"]
         assert (await service.refresh(done["refresh_token"])).status_code == 200
 
+    async def test_a_step_up_of_a_weak_session(self, service: Service, clock: Clock) -> None:
+        """A step-up gives no tokens before the user has a factor. An old login proves its password first."""
+        user = await service.user()
+        grant = await service.login()
+        await users.update(service.deps, OPERATOR, user.sub, roles=("ops",))
+        headers = bearer(grant["access_token"])
+        begun = (await service.http.post("/step-up", headers=headers)).json()
+        assert begun["methods"] == ["enrol"]
+        clock.forward(601)
+        begun = (await service.http.post("/step-up", headers=headers)).json()
+        assert begun["methods"] == ["password"]
+        body = {"auth_session": begun["auth_session"], "password": PASSWORD}
+        more = await service.http.post("/login/password", json=body)
+        assert (more.status_code, more.json()["error"]) == (403, "insufficient_authorization")
+        assert more.json()["methods"] == ["enrol"]
+        assert await service.active(grant["access_token"])
+        auth_session = more.json()["auth_session"]
+        factor, seed = await enrol(service, {}, auth_session=auth_session)
+        phone = Phone(service, "ada", factor, seed, [])
+        path = f"/factors/totp/{factor}/confirm"
+        done = await service.http.post(path, json={"auth_session": auth_session, "code": phone.code()})
+        told = await service.introspect(done.json()["access_token"])
+        assert (told["amr"], told["acr"], done.json()["session_id"]) == (
+            ["pwd", "otp", "mfa"], "aal2", grant["session_id"],
+        )  # fmt: skip
+        assert (await service.http.post("/step-up", headers=bearer(done.json()["access_token"]))).status_code == 200
+
+    @pytest.mark.parametrize("by_cookie", [False, True])
+    async def test_a_weak_session_has_no_power(self, service: Service, by_cookie: bool) -> None:
+        """It reads and changes nothing as an admin, changes no password and makes no key, until it has a factor."""
+        user = await service.user()
+        login = {"username": "ada", "password": PASSWORD, "cookie": by_cookie}
+        answer = await service.http.post("/login", json=login, headers={"Origin": ORIGIN})
+        service.http.cookies.clear()
+        token = answer.cookies[NAME] if by_cookie else answer.json()["access_token"]
+        headers = {"Origin": ORIGIN, "Cookie": f"{NAME}={token}"} if by_cookie else bearer(token)
+        await users.update(service.deps, OPERATOR, user.sub, roles=("ops", "admin"))
+        password = {"current_password": PASSWORD, "new_password": "a swim across the lake"}
+        calls: list[tuple[str, str, dict[str, Any] | None]] = [
+            ("GET", "/admin/users", None),
+            ("POST", "/admin/clients", {"name": "mine", "permissions": ["admin"]}),
+            ("POST", "/password", password),
+            ("POST", "/keys", {"name": "mine"}),
+            ("DELETE", "/sessions", None),
+        ]
+        for method, path, body in calls:
+            refused = await service.http.request(method, path, json=body, headers=headers)
+            assert_problem(refused, 401, "insufficient_user_authentication")
+            assert 'acr_values="aal2"' in refused.headers["www-authenticate"]
+            assert "set-cookie" not in refused.headers
+        assert (await service.http.get("/me", headers=headers)).status_code == 200
+        begun = (await service.http.post("/step-up", headers=headers)).json()
+        factor, seed = await enrol(service, {"Origin": ORIGIN}, auth_session=begun["auth_session"])
+        phone = Phone(service, "ada", factor, seed, [])
+        code = {"auth_session": begun["auth_session"], "code": phone.code()}
+        done = await service.http.post(f"/factors/totp/{factor}/confirm", json=code, headers={"Origin": ORIGIN})
+        assert done.status_code == 200, done.text
+        service.http.cookies.clear()
+        token = done.cookies[NAME] if by_cookie else done.json()["access_token"]
+        headers = {"Origin": ORIGIN, "Cookie": f"{NAME}={token}"} if by_cookie else bearer(token)
+        for method, path, body in calls:
+            allowed = await service.http.request(method, path, json=body, headers=headers)
+            assert allowed.status_code < 300, allowed.text
+            if path == "/password" and by_cookie:
+                headers["Cookie"] = f"{NAME}={allowed.cookies[NAME]}"
+                service.http.cookies.clear()
+            elif path == "/password":
+                headers = bearer(allowed.json()["access_token"])
+
+    async def test_a_weak_session_may_enrol(self, service: Service) -> None:
+        """A user who has logged in recently adds the factor without a step-up. The session then steps up with it."""
+        user = await service.user()
+        grant = await service.login()
+        await users.update(service.deps, OPERATOR, user.sub, roles=("ops",))
+        headers = bearer(grant["access_token"])
+        factor, seed = await enrol(service, headers)
+        phone = Phone(service, "ada", factor, seed, [])
+        done = await service.http.post(f"/factors/totp/{factor}/confirm", json={"code": phone.code()}, headers=headers)
+        assert done.status_code == 200
+        assert (await service.refresh(grant["refresh_token"])).status_code == 403
+        begun = (await service.http.post("/step-up", headers=headers)).json()
+        assert begun["methods"] == ["totp", "recovery"]
+        assert (await step(service, "totp", begun["auth_session"], phone.code(1))).status_code == 200
+
     async def test_tokens_of_an_issuer(self, service: Service) -> None:
         """403 without a login in progress, unless the client vouches for two factors."""
         body = {"sub": "google|1", "roles": ["ops"]}

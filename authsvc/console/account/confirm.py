@@ -5,10 +5,11 @@ from starlette.responses import Response
 from authsvc.console.account.destination import HOME
 from authsvc.console.account.frame import CONFIRM, me_of, show, wanted
 from authsvc.console.account.problems import CORRECTABLE
-from authsvc.console.account.session import begun
+from authsvc.console.account.session import begun, to_step
 from authsvc.console.account.step import after, proof_of
 from authsvc.console.context import PageContext
-from authsvc.errors import AuthError, InvalidClient, InvalidRequest
+from authsvc.core.step import ENROL
+from authsvc.errors import AuthError, InsufficientAuthorization, InvalidClient, InvalidRequest
 from authsvc.flows import step_up, steps
 from authsvc.flows.steps import PASSKEY
 from authsvc.web.callers import UserPrincipal
@@ -26,12 +27,17 @@ async def confirm(ctx: PageContext) -> Response:
     try:
         auth_session = ctx.form.get("auth_session")
         if ctx.form.get("method") != PASSKEY:
-            auth_session = (await step_up.step_up(ctx.deps, me.caller, me.active, cookie=True)).auth_session
+            step = await step_up.step_up(ctx.deps, me.caller, me.active, cookie=True)
+            if step.methods == (ENROL,):
+                return to_step(ctx, step)
+            auth_session = step.auth_session
         progress, client = await in_progress(ctx, auth_session or "")
         if progress.step.session != me.active.handle:
             raise InvalidRequest("auth_session: of another session")
         method, prove = proof_of(ctx, progress)
         done = await steps.answer(ctx.deps, ctx.caller, client, progress, method, prove)
+    except InsufficientAuthorization as more:  # the password was right, and the policy demands a factor
+        return to_step(ctx, more)
     except (*CORRECTABLE, InvalidClient) as error:
         return await _show(ctx, me, error)
     return await begun(ctx, done, after(ctx, done, prove))

@@ -33,10 +33,13 @@ async def me_of(ctx: PageContext) -> UserPrincipal:
     return me
 
 
-async def recent_me_of(ctx: PageContext) -> UserPrincipal:
-    """The user of the session cookie, who has logged in recently. Raises InsufficientUserAuthentication, too."""
+async def recent_me_of(ctx: PageContext, *, always: bool = False) -> UserPrincipal:
+    """The user of the session cookie, who has logged in recently. Raises InsufficientUserAuthentication, too.
+
+    always: as `require_recent` takes it.
+    """
     me = await me_of(ctx)
-    await require_recent(ctx.deps, me.active)
+    await require_recent(ctx.deps, me.active, always=always)
     return me
 
 

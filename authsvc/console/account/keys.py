@@ -8,7 +8,6 @@ from authsvc.api.schemas.fields import Form, Label
 from authsvc.console.account.destination import HOME
 from authsvc.console.account.frame import confirm, go, me_of, recent_me_of, show, texts
 from authsvc.console.account.problems import CORRECTABLE
-from authsvc.console.account.security import owner
 from authsvc.console.context import PageContext
 from authsvc.errors import AuthError, InvalidRequest
 from authsvc.flows import api_keys
@@ -42,12 +41,12 @@ async def keys(ctx: PageContext) -> Response:
 
 async def key_form(ctx: PageContext) -> Response:
     """Ask what the key is for. A step, if one is needed, comes before it."""
-    return _form(ctx, await owner(ctx))
+    return _form(ctx, await recent_me_of(ctx, always=True))
 
 
 async def create(ctx: PageContext) -> Response:
     """Make a key. Only this answer shows the key."""
-    me = await owner(ctx)
+    me = await recent_me_of(ctx, always=True)
     try:
         issued = await api_keys.create(ctx.deps, me.caller, me.active, _wanted(ctx))
     except CORRECTABLE as error:

@@ -5,15 +5,13 @@ from contextlib import suppress
 from starlette.responses import Response
 
 from authsvc.api.schemas.passkeys import KnownCredential
-from authsvc.console import cookies as pages_cookies
 from authsvc.console.account import credentials
 from authsvc.console.account.destination import is_account
-from authsvc.console.account.frame import LOGIN, STEP, go, me_of, show, wanted
+from authsvc.console.account.frame import LOGIN, go, me_of, show, wanted
 from authsvc.console.account.problems import CORRECTABLE
-from authsvc.console.account.session import begun, login_cookie, with_next
+from authsvc.console.account.session import begun, to_step
 from authsvc.console.context import PageContext
 from authsvc.core.client import BUILT_IN
-from authsvc.core.step import LIFE_S
 from authsvc.errors import (
     AccessDenied,
     AuthError,
@@ -63,9 +61,7 @@ async def log_in(ctx: PageContext) -> Response:
             device_token=cookies.device_token(ctx.request),
         )
     except InsufficientAuthorization as more:
-        response = go(ctx, with_next(STEP, wanted(ctx)))
-        pages_cookies.write(ctx.request, response, login_cookie(ctx), more.auth_session or "", LIFE_S)
-        return response
+        return to_step(ctx, more)
     except CORRECTABLE as error:
         return _form(ctx, error, username=username)
     return await begun(ctx, Completed(grant, cookie=True, begins=True), go(ctx, wanted(ctx)))

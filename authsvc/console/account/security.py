@@ -79,7 +79,7 @@ async def replace_codes(ctx: PageContext) -> Response:
 async def owner(ctx: PageContext) -> UserPrincipal:
     """The user, who has logged in a short time ago: a thief of a session must not change the factors."""
     me = await me_of(ctx)
-    await step_up.require_recent(ctx.deps, me.active, always=True)
+    await step_up.require_recent(ctx.deps, me.active, enrols=True)
     return me
 
 

@@ -6,7 +6,10 @@ from starlette.responses import Response
 
 from authsvc.console import cookies as pages_cookies
 from authsvc.console.account.destination import HOME
+from authsvc.console.account.frame import STEP, go, wanted
 from authsvc.console.context import PageContext
+from authsvc.core.step import LIFE_S
+from authsvc.errors import InsufficientAuthorization
 from authsvc.flows import revoke
 from authsvc.flows.steps import Completed
 from authsvc.web import cookies
@@ -20,6 +23,13 @@ def login_cookie(ctx: PageContext) -> str:
 def with_next(path: str, to: str) -> str:
     """The path of a step, after which the browser goes to `to`."""
     return path if to == HOME else f"{path}?{urlencode({'next': to})}"
+
+
+def to_step(ctx: PageContext, more: InsufficientAuthorization) -> Response:
+    """Go on with a login, or a step-up, that needs one more step."""
+    response = go(ctx, with_next(STEP, wanted(ctx)))
+    pages_cookies.write(ctx.request, response, login_cookie(ctx), more.auth_session or "", LIFE_S)
+    return response
 
 
 async def begun(ctx: PageContext, done: Completed, response: Response) -> Response:

@@ -16,7 +16,15 @@ from authsvc.console.flash import Message, redirect
 from authsvc.console.local import is_local
 from authsvc.console.rendering import render
 from authsvc.core.step import ENROL
-from authsvc.errors import AccessDenied, InvalidRequest, InvalidSession, NotFound, TooManyAttempts, WrongFactor
+from authsvc.errors import (
+    AccessDenied,
+    InsufficientAuthorization,
+    InvalidRequest,
+    InvalidSession,
+    NotFound,
+    TooManyAttempts,
+    WrongFactor,
+)
 from authsvc.flows import factors, passkeys, sessions, step_up, steps, totp
 from authsvc.flows.console_client import console_client
 from authsvc.flows.steps import Completed, InProgress, Prove
@@ -68,6 +76,8 @@ async def answer_step(ctx: PageContext) -> Response:
         )
     except InvalidSession:
         return redirect(ctx, f"/login?next={quote(following, safe='')}", _AGAIN)
+    except InsufficientAuthorization as more:  # the password was right, and the policy demands a factor
+        return to_step(ctx, more, following)
     response = redirect(ctx, following)
     return await entered(ctx, done.grant, response) if done.begins else with_session(ctx, done.grant, response)
 

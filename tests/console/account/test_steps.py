@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from authsvc.core import totp as codes
+from authsvc.flows import users
+from authsvc.flows.deps import OPERATOR
 from authsvc.settings import Settings
 from authsvc.web.cookies import NAME
 from tests.authenticators import Authenticator
@@ -126,6 +128,31 @@ class TestEnrol:
         assert told["username"] == "ada"
         await person.open("/account/security")
         assert "Codes left: 10 of 10." in person.text
+
+    @pytest.mark.parametrize("age_s", [0, 601])
+    async def test_a_session_from_before(self, service: Service, person: Person, clock: Clock, age_s: int) -> None:
+        """A user who has to have a factor now adds one in this session. An old login proves the password first."""
+        user = await service.user()
+        await person.log_in()
+        before = person.http.cookies[NAME]
+        await users.update(service.deps, OPERATOR, user.sub, roles=("editor",))
+        clock.forward(age_s)
+        await person.open("/account/password")
+        assert person.path == "/account/confirm?next=%2Faccount%2Fpassword"
+        if age_s:
+            await submit_code(person, "password", PASSWORD)
+        else:
+            assert "Your account needs a second factor." in person.text
+            await person.submit("/account/confirm")
+        assert person.path == "/account/login/step?next=%2Faccount%2Fpassword"
+        assert person.http.cookies[NAME] == before
+        (form,) = [one for one in person.forms if "credential" not in one.fields]
+        await person.post(form.action, form.fields)
+        await person.submit("/login/enrol", code=code_of(key_on(person), clock))
+        assert len(recovery_codes_on(person)) == 10
+        assert person.http.cookies[NAME] != before
+        await person.open("/account/password")
+        assert person.path == "/account/password"
 
     async def test_a_passkey(self, service: Service, person: Person) -> None:
         """The same with a passkey."""
