@@ -1,7 +1,7 @@
 """What the values of settings may be, and the errors that say so."""
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from authsvc.core.address import origin_of
+from authsvc.core.address import network_of, origin_of
 from authsvc.core.factor_key import MIN_CHARACTERS
 from authsvc.core.token import FOREIGN_PREFIX
 from authsvc.core.user import ROLE
@@ -52,7 +52,7 @@ def _split(value: object) -> object:
 
 def _network(text: str) -> IPv4Network | IPv6Network:
     try:
-        return ip_network(text)
+        return network_of(text)
     except ValueError:
         message = "must be addresses or networks such as 10.0.0.0/8, without bits behind the prefix{given}"
         raise PydanticCustomError("network", message, {"given": _but_is(text)}) from None

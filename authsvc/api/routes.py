@@ -23,7 +23,7 @@ from authsvc.api.schemas import answers, api_keys, leaks, passkeys, requests
 from authsvc.metrics import Call
 
 _NEW_PASSWORD = (e.WeakPassword, e.TooManyAttempts, e.TooManyChanges, e.Overloaded)
-_ADMIN_CHANGE = (e.NotFound, e.LastAdmin)
+_ADMIN_CHANGE = (e.NotFound, e.LastAdmin, e.TooManyChanges)
 _COOKIE = "`__Host-session`, HttpOnly, Secure, SameSite=Lax, Path=/; "
 _COOKIE_OF_STEP = _COOKIE + "if the first step asked for cookie mode"
 _STEP = (e.WrongFactor, e.InvalidSession, e.InvalidClient, e.CrossSite, e.TooManyAttempts, e.TooManyChanges)

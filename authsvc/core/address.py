@@ -10,6 +10,8 @@ Network = IPv4Network | IPv6Network
 OWS = " \t"
 
 # Some load balancers write the port of the client too, or put an IPv6 address into brackets.
+# The length of the prefix `::ffff:0:0/96` (RFC 4291 section 2.5.5.2).
+_MAPPED = 96
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _WITH_PORT = re.compile(r"(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?")
 
@@ -75,6 +77,18 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+
+
+def network_of(text: str) -> Network:
+    """The network that an address or a prefix such as `10.0.0.0/8` names.
+
+    Raises ValueError for bits behind the prefix. IPv4 addresses that are mapped into IPv6 count as IPv4 addresses
+    everywhere, and so does a network of them.
+    """
+    network = ip_network(text)
+    if isinstance(network, IPv6Network) and network.prefixlen >= _MAPPED and network.network_address.ipv4_mapped:
+        return ip_network((network.network_address.ipv4_mapped, network.prefixlen - _MAPPED))
+    return network
 
 
 def is_within(ip: str | None, networks: Sequence[Network]) -> bool:

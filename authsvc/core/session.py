@@ -6,14 +6,13 @@ tokens change.
 
 from collections.abc import Mapping
 from functools import lru_cache
-from ipaddress import ip_network
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Self
 
 from authsvc.core import exchanged, spent
 from authsvc.core import refresh_token as refresh_tokens
 from authsvc.core import scope as scopes
-from authsvc.core.address import Network, is_within
+from authsvc.core.address import Network, is_within, network_of
 from authsvc.core.authentication import Authentication, Vouched, level
 from authsvc.core.client import Client, Lifetimes
 from authsvc.core.exchanged import Chain, Exchanged
@@ -294,7 +293,7 @@ class Session(Record, frozen=True, kw_only=True, omit_defaults=True, rename=_STO
 
 @lru_cache(maxsize=1024)
 def _parsed(networks: tuple[str, ...]) -> tuple[Network, ...]:
-    return tuple(map(ip_network, networks))
+    return tuple(map(network_of, networks))
 
 
 class Match(NamedTuple):

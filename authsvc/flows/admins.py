@@ -1,18 +1,39 @@
 """The guard against losing the last admin."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
 from authsvc.core.client import Client
 from authsvc.core.user import User
-from authsvc.errors import AdminsUnknown, LastAdmin, StoreUnavailable
+from authsvc.errors import AdminsUnknown, LastAdmin, StoreUnavailable, TooManyChanges
 from authsvc.flows.deps import Deps
 
+# When a removal may be tried again while another one goes on.
+RETRY_AFTER_S = 1
 
-async def require_another_admin(deps: Deps, *, client_id: str | None = None, sub: str | None = None) -> None:
-    """Raise LastAdmin unless there is an admin besides this one: a client, or an active user who can log in.
 
-    The guard is against mistakes. Two admins who remove each other in the same moment can both succeed.
-    Raises AdminsUnknown if the index of admins is not filled yet and does not name another admin.
+@asynccontextmanager
+async def removing_admin(deps: Deps, this: str) -> AsyncIterator[None]:
+    """Enter for a change that takes the power of an admin. One such change at a time goes on in the whole service.
+
+    this: the entry of the admin in the index. Raises LastAdmin unless there is another admin: a client, or an active
+    user who can log in. Raises AdminsUnknown if the index is not filled yet and names no other admin, and
+    TooManyChanges while another admin is being removed.
     """
-    this = f"client:{client_id}" if sub is None else f"user:{sub}"
+    removal = deps.store.admins.removal()
+    try:
+        # A full store takes no new key, and an admin can be suspended all the same.
+        with suppress(StoreUnavailable):
+            if not await removal.take():
+                raise TooManyChanges(RETRY_AFTER_S)
+        await _require_another(deps, this)
+        yield
+    finally:
+        with suppress(StoreUnavailable):  # it ends by itself
+            await removal.release()
+
+
+async def _require_another(deps: Deps, this: str) -> None:
     if await _is_there_another(deps, this):
         return
     if await deps.store.admins.filled_at() is None:

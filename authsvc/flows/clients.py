@@ -1,6 +1,7 @@
 """Administering clients, and authenticating them."""
 
 import re
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from authsvc.core import scope as scopes
@@ -10,7 +11,7 @@ from authsvc.core.event import About, Event
 from authsvc.core.record import Service
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidClient, InvalidRequest
-from authsvc.flows.admins import require_another_admin
+from authsvc.flows.admins import removing_admin
 from authsvc.flows.attempts import address_windows
 from authsvc.flows.deps import Caller, Deps, audit
 from authsvc.store.throttle import Window
@@ -82,13 +83,13 @@ async def create(
 
 
 async def update(deps: Deps, caller: Caller, client_id: str, **fields: Any) -> Client:
-    """Change the given fields. Raises NotFound, LastAdmin, InvalidRequest, InvalidScope."""
+    """Change the given fields. Raises NotFound, LastAdmin, TooManyChanges, InvalidRequest, InvalidScope."""
     client = await deps.store.clients.get(client_id)
     _check(fields, public=client.public)
     permissions: tuple[Permission, ...] = fields.get("permissions", client.permissions)
-    if client.may("admin") and "admin" not in permissions:
-        await require_another_admin(deps, client_id=client_id)
-    updated = await deps.store.clients.change(client_id, lambda client: client.but(**fields), first=True)
+    removes = client.may("admin") and "admin" not in permissions
+    async with removing_admin(deps, f"client:{client_id}") if removes else nullcontext():
+        updated = await deps.store.clients.change(client_id, lambda client: client.but(**fields), first=True)
     await audit(deps, caller, Event.CLIENT_CHANGED, About(client_id=client_id), fields=sorted(fields))
     return updated
 
@@ -113,9 +114,8 @@ async def delete(deps: Deps, caller: Caller, client_id: str) -> None:
     if client_id == BUILT_IN:
         raise InvalidRequest("the built-in client can't be deleted; revoke its sessions, or narrow its scope")
     client = await deps.store.clients.get_to_delete(client_id)
-    if client.may("admin"):
-        await require_another_admin(deps, client_id=client_id)
-    await deps.store.clients.delete(client_id)
+    async with removing_admin(deps, f"client:{client_id}") if client.may("admin") else nullcontext():
+        await deps.store.clients.delete(client_id)
     await audit(deps, caller, Event.CLIENT_DELETED, About(client_id=client_id))
 
 

@@ -1,5 +1,6 @@
 """Administering users."""
 
+from contextlib import nullcontext
 from typing import Any
 
 from authsvc.core import token as tokens
@@ -7,7 +8,7 @@ from authsvc.core.event import About, Event
 from authsvc.core.user import Credentials, User, check_claims, check_roles
 from authsvc.core.username import normalise, trimmed
 from authsvc.errors import InvalidRequest, NotFound
-from authsvc.flows.admins import require_another_admin
+from authsvc.flows.admins import removing_admin
 from authsvc.flows.attempts import lock_windows, place_of
 from authsvc.flows.deps import Caller, Deps, audit, require_power_over
 from authsvc.flows.password import check_policy, store_reset_code
@@ -86,15 +87,15 @@ async def update(
         return user.changed(**changes)
 
     user = await deps.store.users.get(sub)
-    if user.is_admin and not change(user).is_admin:
-        await require_another_admin(deps, sub=sub)
-    if username is not None and username != user.username:
-        normalise(username)
-        updated = await deps.store.users.rename(sub, username, change)
-        await _forget_networks(deps, user)
-        changes["username"] = username
-    else:
-        updated = await deps.store.users.change(sub, change, first=True)
+    removes = user.is_admin and not change(user).is_admin
+    async with removing_admin(deps, f"user:{sub}") if removes else nullcontext():
+        if username is not None and username != user.username:
+            normalise(username)
+            updated = await deps.store.users.rename(sub, username, change)
+            await _forget_networks(deps, user)
+            changes["username"] = username
+        else:
+            updated = await deps.store.users.change(sub, change, first=True)
     await deps.store.directory.move(user, updated)
     if updated.status == "suspended":
         deps.store.sessions.delete_cut_off(updated)
@@ -148,9 +149,8 @@ def _event(before: User, after: User) -> Event:
 async def delete(deps: Deps, caller: Caller, sub: str) -> None:
     """Delete a user. Every session of the user ends. Raises NotFound, LastAdmin."""
     user = await deps.store.users.get_to_delete(sub)
-    if user.is_admin:
-        await require_another_admin(deps, sub=sub)
-    await deps.store.users.remove(sub)
+    async with removing_admin(deps, f"user:{sub}") if user.is_admin else nullcontext():
+        await deps.store.users.remove(sub)
     await _forget_networks(deps, user)
     # Every session of a deleted user is inactive. The epochs only have to be above those of all of them.
     deps.store.sessions.delete_cut_off(user.cut_off(deps.clock()))

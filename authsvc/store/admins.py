@@ -15,6 +15,7 @@ from authsvc.store import keys
 from authsvc.store.admin_entries import drop, enter
 from authsvc.store.encoding import load
 from authsvc.store.filled import Filled
+from authsvc.store.lease import Lease
 
 Admin = User | Client
 
@@ -28,6 +29,10 @@ class Admins(Filled):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection, names=_NAMES, filled=keys.ADMINS_FILLED, filling=keys.ADMINS_FILLING)
+
+    def removal(self) -> Lease:
+        """For one removal of an admin. Of two admins who remove each other, one has to see the change of the other."""
+        return Lease(self._connection, keys.ADMINS_REMOVING)
 
     async def pages(self) -> AsyncIterator[list[Admin]]:
         """The records of all entries that give power, the newest entries first. Drops the entries that are stale."""

@@ -44,6 +44,7 @@ from hashlib import sha256
 ADMINS = "admins:index"
 ADMINS_FILLED = "admins:filled"
 ADMINS_FILLING = "admins:filling"
+ADMINS_REMOVING = "admins:removing"
 ADMINS_LOGGED = "admins:logged"
 ADMINS_LOGGING = "admins:logging"
 USERS_INDEX = "index:users"

@@ -8,9 +8,10 @@ import pytest
 import redis
 
 from authsvc.core.user import Credentials, User
-from authsvc.errors import InvalidCredentials, InvalidRequest, LastAdmin, NotFound, UsernameTaken
+from authsvc.errors import InvalidCredentials, InvalidRequest, LastAdmin, NotFound, TooManyChanges, UsernameTaken
 from authsvc.flows import clients, users
 from authsvc.flows.deps import OPERATOR
+from authsvc.store import keys as store_keys
 from authsvc.store.admins import Admin
 from tests.conftest import PASSWORD, Clock, Service
 from tests.flows.conftest import World
@@ -332,6 +333,34 @@ class TestLastAdmin:
         else:
             with pytest.raises(LastAdmin):
                 await users.delete(world.deps, OPERATOR, root.sub)
+
+    @pytest.mark.parametrize("by", ["roles", "status", "deletion", "permissions"])
+    async def test_two_who_remove_each_other(self, world: World, by: str) -> None:
+        """One of them stays. The other removal is refused, or may be tried again."""
+
+        async def remove(admin: str) -> object:
+            if by == "permissions":
+                return await clients.update(world.deps, OPERATOR, admin, permissions=())
+            if by == "deletion":
+                await users.delete(world.deps, OPERATOR, admin)
+                return None
+            if by == "roles":
+                return await users.update(world.deps, OPERATOR, admin, roles=())
+            return await users.update(world.deps, OPERATOR, admin, status="suspended")
+
+        for n in range(5):
+            if by == "permissions":
+                pair = [(await world.client("admin")).client_id for _ in range(2)]
+            else:
+                pair = [(await world.user(f"root{n}{one}", roles=("admin",))).sub for one in "ab"]
+            done = await asyncio.gather(*map(remove, pair), return_exceptions=True)
+            (left,) = [one for one, result in zip(pair, done, strict=True) if isinstance(result, Exception)]
+            assert any(isinstance(result, LastAdmin | TooManyChanges) for result in done), done
+            with pytest.raises(LastAdmin):
+                await remove(left)
+            # The next round has a pair of its own.
+            name = store_keys.client(left) if by == "permissions" else store_keys.user(left)
+            await world.deps.store.connection.delete(name)
 
     async def test_over_http(self, service: Service) -> None:
         """The only admin client cannot remove itself."""

@@ -1,6 +1,5 @@
 """The bases of all models, and the types that several fields share."""
 
-from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -22,7 +21,7 @@ from authsvc.api.schemas.patterns import (
     SCOPE_PATTERN,
     SUB_PATTERN,
 )
-from authsvc.core.address import canonical
+from authsvc.core.address import canonical, network_of
 from authsvc.core.api_key import MAX_NETWORKS
 from authsvc.core.authentication import MAX_METHODS
 from authsvc.core.client import Permission
@@ -183,7 +182,9 @@ AuthTime = Annotated[
 
 def _network(text: str) -> str:
     try:
-        return str(ip_network(text))
+        if "%" in text:
+            raise ValueError("a zone means something on one machine only")
+        return str(network_of(text))
     except ValueError:
         message = "must be an address, or a network such as 203.0.113.0/24, without bits behind its prefix"
         raise PydanticCustomError("network", message) from None

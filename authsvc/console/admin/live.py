@@ -18,7 +18,8 @@ async def list_sessions(ctx: PageContext, me: Admin) -> Response:
     asked = ctx.request.query_params
     client_id, period = asked.get("client_id") or None, asked.get("period", "")
     seconds = {str(value): value for _, value in PERIODS if value}.get(period)
-    cursor = asked.get("cursor") or None
+    cursor = asked.get("cursor")
+    cursor = cursor if cursor and newest_sessions.is_cursor(cursor) else None
     found = await newest_sessions.page(
         ctx.deps,
         client_id=client_id,
