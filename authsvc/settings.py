@@ -386,7 +386,7 @@ class Settings(BaseModel):
     @property
     def browser_url(self) -> str:
         """The address at which a browser reaches the service. On this machine it is a name, which passkeys need."""
-        listens_here = self.issuer is None and self.host in ("127.0.0.1", "::1")
+        listens_here = self.issuer is None and self.host == "127.0.0.1"
         return f"http://localhost:{self.port}" if listens_here else self.base_url
 
     @property

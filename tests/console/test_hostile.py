@@ -1,5 +1,7 @@
 """Names, devices, roles and events that somebody else has chosen are shown harmlessly on every page."""
 
+from urllib.parse import urlencode
+
 import pytest
 
 from authsvc.console.admin.table import PAGES
@@ -65,6 +67,18 @@ async def test_every_page_is_harmless(deps: Deps, browser: Browser, name: str, d
         if "html" in page.answer.headers["content-type"]:
             assert_harmless(page)
     assert_harmless(await browser.get(f"/token?session={session}"))
+
+
+NOT_CURSORS = ["x", "a:b", "²", "1-2-3", "//evil.example", "\U0001f600", "A" * 5000, "0-0", "-1--1-aaaaaaaaaaaa"]
+
+
+@pytest.mark.parametrize("path", sorted({page.path for page in PAGES if page.method == "GET" and "{" not in page.path}))
+async def test_a_query_that_nobody_made(browser: Browser, path: str) -> None:
+    """A page with a cursor, or another member, that no page links to is an ordinary page."""
+    for value in NOT_CURSORS:
+        for name in ("cursor", "before", "client_id", "period", "session", "q", "next"):
+            page = await browser.get(f"{path}?{urlencode({name: value})}")
+            assert page.status < 500, (path, name, value)
 
 
 async def test_the_text_is_shown(deps: Deps, browser: Browser) -> None:

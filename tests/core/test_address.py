@@ -2,7 +2,7 @@
 
 import pytest
 
-from authsvc.core.address import canonical, prefixes
+from authsvc.core.address import canonical, is_within, network_of, prefixes
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,26 @@ from authsvc.core.address import canonical, prefixes
 def test_prefixes(ip: str | None, expected: tuple[str, str | None]) -> None:
     """An IPv4 address counts alone, also when mapped into IPv6. An IPv6 address counts as its /64 and its /48."""
     assert prefixes(ip) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("203.0.113.0/24", "203.0.113.0/24"),
+        ("::ffff:203.0.113.0/120", "203.0.113.0/24"),
+        ("::ffff:203.0.113.7", "203.0.113.7/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::/0", "::/0"),
+        ("2001:db8::/32", "2001:db8::/32"),
+    ],
+)
+def test_a_network(text: str, expected: str) -> None:
+    """A network of mapped IPv4 addresses is the network of these addresses, however an address is written."""
+    network = network_of(text)
+    assert str(network) == expected
+    if "203" in text:
+        assert is_within("203.0.113.7", [network])
+        assert is_within("::ffff:203.0.113.7", [network])
 
 
 @pytest.mark.parametrize(

@@ -459,7 +459,18 @@ async def test_networks(service: Service, ada: Owner) -> None:
     assert (await service.http.post("/introspect", data=asked, auth=service.admin)).json() == {"active": False}
 
 
-@pytest.mark.parametrize("networks", [["x"], ["203.0.113.1/24"], ["1.2.3.4/33"], ["1.2.3.4"] * 17, "1.2.3.4", [1]])
+@pytest.mark.parametrize("network", ["::ffff:203.0.113.0/120", "::ffff:203.0.113.7"])
+async def test_a_network_of_mapped_addresses(service: Service, ada: Owner, network: str) -> None:
+    """It admits the IPv4 addresses that it names, as each of them is counted as IPv4."""
+    made = await ada.key(networks=[network])
+    for ip in ("203.0.113.7", "::ffff:203.0.113.7"):
+        answer = await service.http.post("/introspect", data={"token": made["key"], "ip": ip}, auth=service.admin)
+        assert answer.json()["active"] is True
+
+
+@pytest.mark.parametrize(
+    "networks", [["x"], ["fe80::1%eth0"], ["203.0.113.1/24"], ["1.2.3.4/33"], ["1.2.3.4"] * 17, "1.2.3.4", [1]]
+)
 async def test_what_is_no_network(ada: Owner, networks: Any) -> None:
     assert (await ada.ask(networks=networks)).json()["error"] == "invalid_request"
 
