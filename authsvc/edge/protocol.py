@@ -5,7 +5,9 @@ uvicorn reads heads of any size, waits for them without end, and answers what it
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
+from weakref import ref
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -41,6 +43,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._size = 0
         self._measured: object = None
         self._is_arriving = False
+        # The last request that was given to the application. Later ones may wait on the connection.
+        self._begun: Callable[[], Any] = lambda: None
         # The cycle before a request with Upgrade, and whether the head of such a request is being read again.
         self._set_aside: Any = None
         self._upgrade_ignored = False
@@ -61,6 +65,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refuse(Busy())
             else:
                 transport.abort()
+        elif self._load.draining:  # it was accepted just before the server stopped listening
+            self.shutdown()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -149,6 +155,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Begin a request that waited for its turn."""
         self._start_asgi_task(cycle, app)
 
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._begun = ref(cycle)  # weak: nothing of a request stays after its answer
+        super()._start_asgi_task(cycle, app)
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self._is_arriving:
@@ -174,9 +184,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self.loop.call_later(limits.DRAIN_S, self._close_if_idle)
             return
         self.cycle.keep_alive = False
-        if (end := self.cycle.scope.get(END)) is not None:  # a stream, which would never end by itself
-            end()  # type: ignore[operator]  # a scope holds anything
-            self.loop.call_later(_END_WITHIN_S, self.transport.abort)
+        begun = self._begun()  # not `self.cycle` if that one waits for its turn
+        if begun is not None and not begun.response_complete and (end := begun.scope.get(END)) is not None:
+            end()  # a stream, which would never end by itself
+            self.loop.call_later(_END_WITHIN_S, self._cut_off, begun)
+
+    def _cut_off(self, stream: Any) -> None:
+        """End the connection of a stream whose reader has not taken the end."""
+        if not stream.response_complete or self.transport.get_write_buffer_size():
+            self.transport.abort()
 
     def is_sending(self) -> bool:
         """Whether the client may still be sending a request that will not be read."""

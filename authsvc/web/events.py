@@ -1,7 +1,7 @@
 """The stream of server-sent events that tells caches which answers to forget."""
 
 import asyncio
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import lru_cache
 
 from msgspec.json import encode
@@ -43,7 +43,10 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b""})
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._listener as listener, _streaming(scope):
+        load = scope.get("state", {}).get("load")  # the server's, where it counts its load
+        if load is not None and load.draining:  # the server has told its streams to end already
+            return
+        with self._listener as listener, load.streaming() if load is not None else nullcontext():
             scope[END] = listener.close
             watching = asyncio.create_task(_until_gone(receive, listener))
             try:
@@ -61,12 +64,6 @@ async def _until_gone(receive: Receive, listener: flow.Listener) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     listener.close()
-
-
-def _streaming(scope: Scope) -> AbstractContextManager[object]:
-    """Tell the server, where it counts its load, that this request is an answer without end."""
-    load = scope.get("state", {}).get("load")
-    return load.streaming() if load is not None else nullcontext()
 
 
 def encoded(told: Announcement) -> bytes:

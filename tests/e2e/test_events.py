@@ -1,21 +1,26 @@
 """`GET /events` from real processes over real sockets: the end, several workers, crowds, and readers who don't read."""
 
 import asyncio
+import json
 import logging
 import os
+import re
 import signal
 import socket
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
 import pytest
 
 from tests.e2e.conftest import Server
+from tests.e2e.test_edge_stop import workers_of
 from tests.processes import in_time, processes_on, until
+from tests.selection import slow
 from tests.streams import Told, named, parse
 
 log = logging.getLogger(__name__)  # the figures: pytest -o log_cli=true -o log_cli_level=INFO
@@ -37,14 +42,31 @@ class HttpStream:
         self._server = server
         self.told: list[Told] = []
         self.ended_well = False
+        self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> Self:
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._server.port)
+        await self._connect()
+        await self.listen()
+        return self
+
+    async def keep_alive(self) -> Self:
+        """Open the connection with another request. It stays open for the next one."""
+        await self._connect()
+        self._writer.write(b"GET /healthz HTTP/1.1\r\nHost: auth.test\r\n\r\n")
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head)
+        assert length is not None, head
+        await self._reader.readexactly(int(length[1]))
+        return self
+
+    async def listen(self) -> None:
         self._writer.write(request_of(self._server))
         head = await self._reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 "), head
         self._task = asyncio.create_task(self._read())
-        return self
+
+    async def _connect(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._server.port)
 
     async def _read(self) -> None:
         try:
@@ -74,10 +96,12 @@ class HttpStream:
                 await asyncio.sleep(0.01)
 
     async def ended(self, seconds: float = 10.0) -> None:
+        assert self._task is not None
         await asyncio.wait_for(self._task, seconds)
 
     async def close(self) -> None:
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
         self._writer.transport.abort()
         with suppress(ConnectionError):
             await self._writer.wait_closed()
@@ -88,6 +112,35 @@ async def opened(server: Server, count: int) -> list[HttpStream]:
     for at in range(0, count, 50):
         streams += await asyncio.gather(*[HttpStream(server).open() for _ in range(at, min(at + 50, count))])
     return streams
+
+
+async def follow(connections: Iterable[HttpStream]) -> None:
+    """Read one stream after the other, each on the next of these connections, as an SDK does with its pool."""
+    with suppress(ConnectionError, asyncio.IncompleteReadError):  # the server has closed the connection meanwhile
+        for connection in connections:
+            await connection.listen()
+            await connection.ended()
+            assert connection.ended_well
+            await asyncio.sleep(0.03)
+
+
+@asynccontextmanager
+async def followed(server: Server) -> AsyncIterator[None]:
+    """While clients follow the stream, each with a pool of connections that the server keeps alive.
+
+    At the end the server has stopped, and every stream has ended well.
+    """
+    pools = [[await HttpStream(server).keep_alive() for _ in range(4)] for _ in range(4)]
+    following = [asyncio.create_task(follow(pool)) for pool in pools]
+    for first, *_ in pools:
+        await first.hears("heartbeat")
+    yield
+    await asyncio.gather(*following)
+    await close(chain.from_iterable(pools))
+
+
+def errors_in(server: Server) -> list[str]:
+    return [line for line in server.log.splitlines() if json.loads(line)["level"] == "error"]
 
 
 async def close(streams: Iterable[HttpStream]) -> None:
@@ -138,6 +191,35 @@ async def test_a_stop_does_not_wait_for_streams(new_server: Callable[..., Server
     in_time(took_s, STOPPED_WITHIN_S)
     stuck.close()
     await close(streams)
+
+
+@pytest.mark.parametrize("workers", ["1", slow("2")])
+async def test_a_stop_does_not_wait_for_streams_that_come_back(new_server: Callable[..., Server], workers: str) -> None:
+    """A stream that begins while the server stops ends at once: the stop takes no longer, and logs no error."""
+    server = new_server(AUTHSVC_WORKERS=workers)
+    await asyncio.to_thread(server.start)
+    async with followed(server):
+        began = time.monotonic()
+        assert await asyncio.to_thread(server.stop) == 0
+        took_s = time.monotonic() - began
+    log.info("%s workers stopped after %.2f s", workers, took_s)
+    in_time(took_s, STOPPED_WITHIN_S)
+    assert errors_in(server) == []
+
+
+@pytest.mark.slow
+async def test_a_replacement_does_not_wait_for_streams_that_come_back(new_server: Callable[..., Server]) -> None:
+    """After SIGHUP no old worker waits for a stream that began while it stopped, until it is cut off with an error."""
+    server = new_server(AUTHSVC_WORKERS="2")
+    await asyncio.to_thread(server.start)
+    assert server.process is not None
+    await asyncio.to_thread(until, lambda: len(workers_of(server)) == 2)
+    old = set(workers_of(server))
+    async with followed(server):
+        server.process.send_signal(signal.SIGHUP)
+        await asyncio.to_thread(until, lambda: len(now := set(workers_of(server))) == 2 and not now & old)
+        assert await asyncio.to_thread(server.stop) == 0
+    assert errors_in(server) == []
 
 
 async def test_every_worker_hears_of_every_change(new_server: Callable[..., Server]) -> None:

@@ -173,6 +173,48 @@ async def test_streams_are_no_requests_in_progress() -> None:
             await writer.wait_closed()
 
 
+@pytest.mark.parametrize("behind", [b"GET / HTTP/1.1\r\nHost: auth.test\r\n\r\n" * count for count in (1, 2)])
+async def test_a_stop_ends_a_stream_before_the_requests_behind_it(behind: bytes) -> None:
+    """A stream hears when to end, also if its client has sent more requests. They are answered, the last with close."""
+    load, connections = Load(), set[BoundedProtocol]()
+
+    async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/":
+            await application(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data", "more_body": True})
+        told = asyncio.Event()
+        scope[END] = told.set
+        await told.wait()
+        await send({"type": "http.response.body", "body": b"end"})
+
+    async with asyncio.timeout(10), serving([], stream, {"load": load}, connections) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"GET /stream HTTP/1.1\r\nHost: auth.test\r\n\r\n" + behind)
+        await reader.readuntil(b"data\r\n")
+        load.stop()
+        for protocol in connections:
+            protocol.shutdown()
+        rest = await reader.read()
+        assert rest.startswith(b"3\r\nend\r\n0\r\n\r\n")
+        assert rest.count(BODY) == behind.count(b"GET")
+        assert rest.count(b"connection: close") == 1
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_connection_that_crosses_with_the_stop() -> None:
+    """A connection that was accepted before the stop, and is noticed after it, is closed if nothing comes."""
+    load = Load()
+    load.stop()
+    async with asyncio.timeout(10), serving([], state={"load": load}) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_bodies_that_broke_off_are_forgotten() -> None:
     """Requests that never arrive, given up by their clients or refused by us, leave nothing counted."""
     load = Load(max_requests=1)
