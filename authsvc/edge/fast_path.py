@@ -83,11 +83,14 @@ class FastPath:
 
     def recall(self, scope: Any, piece: bytes, *, keep_alive: bool) -> FastCycle | None:
         """A request of the same bytes as one before, if its answer is remembered."""
+        head = self._bare.get(piece[:4])
+        if head is None:  # such a piece may have the bytes of another kind of question: see `question_of`
+            return None
         question = question_of(piece)
         remembered = self._memory.find(question)
         if remembered is None:
             return None
-        cycle = FastCycle(scope, self._bare[piece[:4]], keep_alive=keep_alive)
+        cycle = FastCycle(scope, head, keep_alive=keep_alive)
         cycle.question, cycle.remembered, cycle.piece = question, remembered, piece
         cycle.more_body = False
         return cycle

@@ -143,7 +143,7 @@ class FastCall(NamedTuple):
 
     fields: the allow-list. fits: whether query and fields have plain values.
 
-    presented: everything that `read` reads. Only the last part may have a line feed.
+    presented: everything that `read` reads, after the path. Only the last part may have a line feed.
 
     read: makes the request from query, fields and body. None: the request is for the general way after all.
 

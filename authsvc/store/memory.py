@@ -34,6 +34,10 @@ def question_of(presented: bytes) -> bytes:
 
     Only who presents the same token and secret gets there. So no text of a token or secret is kept, and the time that
     finding takes says nothing about them.
+
+    The first byte tells three kinds of questions apart. A whole request begins with a method in upper case, and
+    `FastPath.recall` looks for nothing else. What a request presents begins with its path (`FastCall.presented`). A
+    question of the general way begins with a letter in lower case (`Asker.questions`).
     """
     return sha256(presented).digest()[:16]
 

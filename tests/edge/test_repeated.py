@@ -15,6 +15,7 @@ from authsvc.app import build
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.edge.fast_cycle import FastCycle
+from authsvc.flows.introspect import Asker
 from authsvc.store.lookup import Hear, Question
 from authsvc.store.memory import Memory
 from authsvc.web.middleware.access_log import AccessLog
@@ -63,6 +64,13 @@ async def requests(service: Service) -> Requests:
         close=request_of([form, auth, (b"Connection", b"close")], body),
         named=request_of([form, auth, (b"X-Request-ID", b"mine-1")], body),
         traced=request_of([form, auth, (b"traceparent", trace)], body),
+        presented=b"/introspect\n%s\n%s" % (basic(*service.admin), body),
+        batch=request_of(
+            [(b"Content-Type", b"application/json"), auth], b'{"tokens":["%s"]}' % token.encode(), b"/introspect/batch"
+        ),
+        batch_question=batch_question(service.admin, token),
+        named_verify=b"GET /verify HTTP/1.1\r\n%s%sX-Request-ID: mine-2\r\n\r\n" % (host, bearer),
+        verify_presented=b"/verify?\nauthorization: Bearer %s" % token.encode(),
         dead=request_of([form, auth], b"token=" + tokens.new(Kind.ACCESS).text.encode()),
         refused=request_of([form, (b"Authorization", basic(*refused))], body),
         verify=b"GET /verify HTTP/1.1\r\n%s%s\r\n" % (host, bearer),
@@ -72,6 +80,15 @@ async def requests(service: Service) -> Requests:
         by_cookie=b"GET /verify HTTP/1.1\r\n%sX-Forwarded-Method: GET\r\n%s\r\n" % (host, session),
         healthz=b"GET /healthz HTTP/1.1\r\n%s\r\n" % host,
     )  # fmt: skip
+
+
+def batch_question(client: tuple[str, str], token: str) -> bytes:
+    """The text whose digest is the name of the question about this token in a batch."""
+    texts: list[bytes] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("authsvc.flows.introspect.question_of", texts.append)
+        Asker(client[0], tokens.digest(client[1])).questions([token])
+    return texts[0]
 
 
 class Gate:
@@ -180,6 +197,9 @@ CASES: dict[str, Case] = {
     "a null byte behind one": lambda it: [it.live, it.live, it.live + b"\0", it.live, it.live],
     "a null byte behind one that waits": lambda it: [it.live, HOLD, it.live, b"\0", RELEASE, it.live, it.live],
     "malformed bytes while one waits": lambda it: [it.live, HOLD, it.live, MALFORMED, RELEASE, it.live],
+    "what a verification presents": lambda it: [*[it.named_verify] * 4, it.verify_presented],
+    "what an introspection presents": lambda it: [*[it.named] * 4, it.presented],
+    "a question of a batch": lambda it: [*[it.batch, it.live] * 3, it.batch_question],
     "the worker stops": lambda it: [it.live, it.live, STOP, it.live, it.live],
     "the worker stops while one waits": lambda it: [it.live, HOLD, it.live, STOP, RELEASE, it.live],
 }  # fmt: skip
