@@ -217,9 +217,9 @@ def _read_verify(foreign: tuple[str, ...], query: bytes, fields: Fields, body: b
         cookie = cookies.token_in([fields[b"cookie"].decode("latin-1")]) if reads_cookie else None
     except (AccessDenied, InvalidRequest):
         return None
-    authorization = fields.get(b"authorization", b"") if requirements.source != "cookie" else b""
-    scheme, _, text = authorization.partition(b" ")
-    if scheme:
+    authorization = fields.get(b"authorization") if requirements.source != "cookie" else None
+    if authorization is not None:  # an empty field is a credential, too: the general way refuses it
+        scheme, _, text = authorization.partition(b" ")
         presented = text.decode("latin-1") if scheme == b"Bearer" and cookie is None else ""
     else:  # the cookie counts for requests that change nothing, whatever site they come from
         safe = {fields[name] for name in _METHOD_FIELDS if name in fields} in _SAFE

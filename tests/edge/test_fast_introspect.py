@@ -1,5 +1,6 @@
 """Introspections on the fast path get the answers of the general way, and odd requests go the general way."""
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -108,6 +109,20 @@ async def test_an_allowed_field_changes_no_answer(service: Service) -> None:
         for field in sorted(fast_calls(())[b"/introspect"].fields - read_by_us):
             for value in (b"1", b"https://evil.test/, a; b=c"):
                 assert await connection.ask(request_of([*plain, (field, value)], body)) == expected, field
+
+
+async def test_an_empty_field_is_there(service: Service) -> None:
+    """A field that is empty or all spaces, also in the place of a usual one, gets the answer of the general way."""
+    await service.user()
+    body = b"token=" + (await service.login())["access_token"].encode()
+    plain = {b"content-type": FORM, b"authorization": basic(*service.admin)}
+    fields = sorted(fast_calls(())[b"/introspect"].fields - {b"host", b"content-length"})  # each request has these
+    fast, general = Served(service), Served(service, fast=False)
+    async with fast.connected() as one, general.connected() as other:
+        for field, value in product(fields, (b"", b" \t ")):
+            request = request_of([*(plain | {field: value}).items()], body)
+            assert await one.ask(request) == await other.ask(request), request
+    assert fast.answered_fast > 0
 
 
 async def test_the_id_of_the_request_comes_back(service: Service) -> None:

@@ -244,6 +244,19 @@ async def test_an_allowed_field_changes_no_answer(service: Service, held: Tokens
                 assert await connection.ask(asked([bearer(held.live), (field, value)])) == expected, field
 
 
+@pytest.mark.parametrize("query", [b"", b"?from=cookie", b"?from=bearer", b"?role=editor"])
+async def test_an_empty_field_is_there(service: Service, held: Tokens, query: bytes) -> None:
+    """A field that is empty or all spaces gets the answer of the general way, beside each credential or none."""
+    fast, general = Served(service), Served(service, fast=False)
+    presented: list[Headers] = [[bearer(held.live)], [cookie(held.kept)], [cookie(held.kept), SAFE], []]
+    async with fast.connected() as one, general.connected() as other:
+        fields = sorted(fast_calls(())[b"/verify"].fields - {b"host"})  # each request has this one
+        for headers, field, value in product(presented, fields, (b"", b" \t ")):
+            request = asked([*headers, (field, value)], query)
+            assert await one.ask(request) == await other.ask(request), request
+    assert fast.answered_fast > 0
+
+
 @pytest.mark.parametrize("field", [b"DPoP", b"X-Unknown", b"X-Auth-Subject", b"Expect", b"TE", b"Content-Length"])
 async def test_an_unknown_field_goes_the_general_way(service: Service, held: Tokens, field: bytes) -> None:
     """A field that is not on the allow-list may change the answer one day."""
