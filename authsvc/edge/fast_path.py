@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from authsvc.edge.errors import error_response
 from authsvc.edge.fast_cycle import FastCycle, FastHead, Headers
 from authsvc.edge.fast_requests import TRACE_FIELDS, Told, fast_calls
+from authsvc.edge.head import is_host
 from authsvc.flows.deps import Deps
 from authsvc.flows.recall import recalled
 from authsvc.metrics import Call
@@ -64,7 +65,8 @@ class FastPath:
         if (
             len(fields) != len(headers)  # a field occurs twice
             or not call.fields.issuperset(fields)
-            or b"host" not in fields
+            or (host := fields.get(b"host")) is None
+            or not is_host(host)
             or (b"connection" in fields and fields[b"connection"].lower() != b"keep-alive")
             or not call.fits(query, fields)
         ):

@@ -55,6 +55,8 @@ MALFORMED = {
     "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
     "two hosts": GET + b"Host: b\r\n\r\n",
     "two hosts in HTTP/1.0": b"GET /healthz HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n",
+    "a host that is none": b"GET /healthz HTTP/1.1\r\nHost: a b/c@d\r\n\r\n",
+    "a host that is none, with Upgrade": b"GET /healthz HTTP/1.1\r\nHost: a b/c@d\r\n" + UPGRADE + b"\r\n",
     "HTTP/0.9": b"GET /healthz\r\n\r\n",
     "HTTP/1.2": b"GET /healthz HTTP/1.2\r\nHost: a\r\n\r\n",
     "HTTP/2.0": b"GET /healthz HTTP/2.0\r\nHost: a\r\n\r\n",
