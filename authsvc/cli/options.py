@@ -1,8 +1,11 @@
 """Options and kinds of values that several commands share."""
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from click.shell_completion import CompletionItem
@@ -36,13 +39,25 @@ class FilePath(click.Path):
         return super().convert(value, param, ctx)
 
 
-class NewFile(click.File):
-    """A file that is opened at once."""
+@contextmanager
+def new_file(path: Path) -> Iterator[TextIO]:
+    """Make a file that only its owner reads. Raises UsageError if it exists, and FileError.
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if "\0" in str(value):
-            self.fail(_NUL, param, ctx)
-        return super().convert(value, param, ctx)
+    If the command fails before it writes anything, there is no file: the same command can be started again.
+    """
+    try:
+        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise click.UsageError(f"{path} exists already") from None
+    except OSError as error:
+        raise click.FileError(str(path), error.strerror) from None
+    with open(made, "w", encoding="utf-8") as file:
+        try:
+            yield file
+        except BaseException:
+            if file.tell() == 0:
+                path.unlink(missing_ok=True)
+            raise
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -1,7 +1,6 @@
 """`authsvc user export`."""
 
 import json
-import os
 import sys
 from contextlib import ExitStack, aclosing
 from pathlib import Path
@@ -11,7 +10,7 @@ import click
 
 from authsvc.checks import names
 from authsvc.cli.groups import user as group
-from authsvc.cli.options import FilePath
+from authsvc.cli.options import FilePath, new_file
 from authsvc.cli.output import say
 from authsvc.cli.progress import progress
 from authsvc.cli.state import run
@@ -31,7 +30,7 @@ def export(with_hashes: bool, output: Path | None) -> None:
     if with_hashes and output is None and sys.stdout.isatty():
         raise click.UsageError("a terminal keeps what it shows: give --output for hashes")
     with ExitStack() as stack:
-        file: TextIO = sys.stdout if output is None else stack.enter_context(_create(output))
+        file: TextIO = sys.stdout if output is None else stack.enter_context(new_file(output))
         update = stack.enter_context(progress("exporting"))
 
         async def work(deps: Deps) -> tuple[int, list[str]]:
@@ -53,12 +52,3 @@ def export(with_hashes: bool, output: Path | None) -> None:
         say(f"{len(uncheckable)} of them can't log in, their hashes are damaged or over the bounds: {shown}")
     if with_hashes:
         say("The file holds password hashes: send it over nothing that others read, and delete it when it was used.")
-
-
-def _create(path: Path) -> TextIO:
-    try:
-        return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8")
-    except FileExistsError:
-        raise click.UsageError(f"{path} exists already") from None
-    except OSError as error:
-        raise click.FileError(str(path), error.strerror) from None

@@ -5,7 +5,7 @@ import os
 import stat
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -19,7 +19,7 @@ from authsvc.cli.imports.reader import Reader
 from authsvc.cli.imports.role_names import RoleNames
 from authsvc.cli.imports.rows import Format, format_of, rows
 from authsvc.cli.imports.systems import SYSTEMS, system_of
-from authsvc.cli.options import FilePath, NewFile, as_json
+from authsvc.cli.options import FilePath, as_json, new_file
 from authsvc.cli.output import say
 from authsvc.cli.progress import progress
 from authsvc.cli.state import run
@@ -70,7 +70,7 @@ _AGAIN = "Start it again with the same file: it passes over users who exist alre
     help="Take salted SHA hashes, though an attacker who reads the store guesses such passwords fast.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything and change nothing.")
-@click.option("--report", type=NewFile("w", lazy=False), help="Write a line of JSON here for each row refused.")
+@click.option("--report", type=FilePath(allow_dash=True), help="A new file, with a line of JSON for each row refused.")
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 32),
@@ -93,7 +93,7 @@ def import_(
     allow_admins: bool,
     accept_weak: bool,
     dry_run: bool,
-    report: TextIO | None,
+    report: Path | None,
     concurrency: int,
     as_json: bool,
 ) -> None:
@@ -108,16 +108,16 @@ def import_(
     began = time.monotonic()
     tally = Tally()
 
-    def refused(line: int, reason: str) -> None:
-        if report is not None:
-            report.write(json.dumps({"line": line, "reason": reason}) + "\n")
-
-    with ExitStack() as stack:
+    with _report(report) as reported, ExitStack() as stack:
         opened, total = _open(file, stack)
         read = InputFile(opened)
         reader = Reader(system, username, roles, ignore_unknown=ignore_unknown)
         found = reader.translated(rows(read, shape))
         update = stack.enter_context(progress("checking" if dry_run else "importing", total))
+
+        def refused(line: int, reason: str) -> None:
+            if reported is not None:
+                reported.write(json.dumps({"line": line, "reason": reason}) + "\n")
 
         async def work(deps: Deps) -> Tally:
             nonlocal tally
@@ -140,6 +140,12 @@ def import_(
     else:
         _show(tally, time.monotonic() - began, dry_run=dry_run, numbered="user" if shape == "document" else "line")
     ctx.exit(1 if tally.refused else 0)
+
+
+def _report(path: Path | None) -> AbstractContextManager[TextIO | None]:
+    if path is None:
+        return nullcontext()
+    return nullcontext(sys.stdout) if str(path) == "-" else new_file(path)
 
 
 def _open(file: Path, stack: ExitStack) -> tuple[BinaryIO, int | None]:

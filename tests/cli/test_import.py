@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from authsvc.cli.imports.files import InputFile
 from authsvc.cli.imports.rows import Format, rows
 from authsvc.cli.imports.systems import SYSTEMS
-from authsvc.cli.statuses import INTERRUPTED, OK, REFUSED
+from authsvc.cli.statuses import INTERRUPTED, MISUSED, OK, REFUSED, UNAVAILABLE
 from authsvc.core.hash_form import Form
 from authsvc.core.user_import import ImportedUser
 from authsvc.driver.connection import Connection
@@ -230,6 +230,23 @@ def test_a_refusal_names_the_line_and_never_shows_a_hash(started: Cli, tmp_path:
     (event,) = started.lines("audit", "--event", "users.imported")
     assert started.lines("audit", "--event", "users.import_started")
     assert event["details"] == {"created": 2, "there": 0, "refused": 10, "admins": 0}
+
+
+def test_a_report_is_a_new_file(started: Cli, tmp_path: Path) -> None:
+    """A file that exists keeps its content, and so does the input. An import that never began leaves no report."""
+    file, report = tmp_path / "users.jsonl", tmp_path / "report.jsonl"
+    file.write_text('{"username": "ada"}\n')
+    before = file.read_text()
+    told = started("user", "import", str(file), "--report", str(file), "--dry-run")
+    assert told.exit_code == MISUSED
+    assert f"{file} exists already" in told.stderr
+    assert file.read_text() == before
+    assert started.code("user", "import", str(tmp_path / "none"), "--report", str(report)) == REFUSED
+    gone = started("user", "import", str(file), "--report", str(report), AUTHSVC_REDIS_URL="redis://127.0.0.1:9")
+    assert gone.exit_code == UNAVAILABLE
+    assert not report.exists()
+    assert started.code("user", "import", str(file), "--report", str(report)) == OK
+    assert report.read_text() == ""
 
 
 def test_weak_hashes_are_imported_only_with_the_option(started: Cli, tmp_path: Path) -> None:

@@ -78,8 +78,6 @@ def quiet(started: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     return started
 
 
-# click opens the file of --report, and leaves it open if another parameter is wrong.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("words", one_in(3, (" ".join(one.words) for one in ALL)))
 def test_every_parameter_of_every_command(quiet: Cli, words: str) -> None:
     """A command says in a few lines what is wrong, for any text in the place of an argument or a value."""
