@@ -278,4 +278,11 @@ class NotReady(AuthError):
 
 
 class StartupError(AuthError):
-    """The service cannot start; the text tells the operator what to do."""
+    """The service cannot start; the text tells the operator what to do.
+
+    setting: the variable whose value is the reason, if it is one. The text then begins with the variable.
+    """
+
+    def __init__(self, text: str, setting: str | None = None) -> None:
+        super().__init__(text if setting is None else f"{setting}: {text}")
+        self.setting = setting

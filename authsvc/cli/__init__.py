@@ -17,8 +17,8 @@ from authsvc.cli import groups
 from authsvc.cli.completing import client_names, user_names
 from authsvc.cli.options import as_json, duration, event, events, exact_times, on_store, url
 from authsvc.cli.output import printable_lines, say
-from authsvc.cli.statuses import INACTIVE, INTERRUPTED, REFUSED, UNAVAILABLE, status_of
-from authsvc.errors import AuthError, StoreUnavailable
+from authsvc.cli.statuses import INACTIVE, INTERRUPTED, REFUSED, UNAVAILABLE, WrongSettings, status_of
+from authsvc.errors import AuthError, StartupError, StoreUnavailable
 from authsvc.streams import drop_what_stdout_refuses
 
 EPILOG = """
@@ -112,7 +112,11 @@ def serve(dev: bool, **given: Any) -> None:
     from authsvc.serve.start import serve as run_server
 
     signal.signal(signal.SIGINT, before)
-    run_server(settings({name: value for name, value in given.items() if value is not None}), dev=dev)
+    configured = settings({name: value for name, value in given.items() if value is not None})
+    try:
+        run_server(configured, dev=dev)
+    except StartupError as error:
+        raise (error if error.setting is None else WrongSettings(str(error))) from None
 
 
 @cli.command()

@@ -115,7 +115,7 @@ async def _on(configured: Settings, url: str, work: Callable[[Deps], Awaitable[T
         try:
             deps = await stack.enter_async_context(open_deps(configured, url))
         except StartupError as error:
-            raise WrongSettings(f"AUTHSVC_REDIS_URL: {error}") from None
+            raise WrongSettings(str(error)) from None
         try:
             service = await deps.store.service.find()
         except (CorruptRecord, NewerFormat):

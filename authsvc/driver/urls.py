@@ -1,5 +1,6 @@
 """Reads the URL of a store: the servers, the topology, and how to connect."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -21,6 +22,8 @@ _SENTINEL_OPTIONS = {"sentinel_username": "username", "sentinel_password": "pass
 # Whether the sentinels are asked over TLS, if that differs from the store.
 _SENTINEL_TLS = "sentinel_tls"
 _ANSWERS = {"yes": True, "no": False}
+_NUMBER = re.compile("[0-9]{1,9}")
+_NO_NUMBER = "the database must be a number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class StoreUrl:
             return _parse(url)
         except ValueError as error:
             reason = str(error) if isinstance(error, _Wrong) else f"it is not one of {SCHEMES}"
-            raise StartupError(f"the store's URL is not understood: {reason}") from None
+            raise StartupError(reason, "AUTHSVC_REDIS_URL") from None
 
 
 class _Wrong(ValueError):
@@ -63,11 +66,17 @@ def _parse(url: str) -> StoreUrl:
     given = dict(parse_qsl(query, keep_blank_values=True))
     sentinel_options = _sentinel_options(given, shape)
     sentinels_by_tls = _sentinels_by_tls(given, shape, tls == "rediss")
-    if given.keys() - _OPTIONS:
+    if not given.keys() <= _OPTIONS:
         # The option is not named: it may be the rest of a password with a question mark.
         raise _Wrong(
             f"its only options are {', '.join(sorted(_OPTIONS))}, the sentinels' credentials and {_SENTINEL_TLS}"
         )
+    if tls != "rediss" and not sentinels_by_tls and any(name.startswith("ssl_") for name in given):
+        raise _Wrong("the ssl_ options need rediss://")
+    if not _NUMBER.fullmatch(given.get("db", "0")):
+        raise _Wrong(_NO_NUMBER)
+    if tls == "unix" and not path:
+        raise _Wrong("it lacks the path of the socket: unix:///path")
     service, database = _path(path, shape) if tls != "unix" else ("", f"/{path}")
     # TLS for one of the two only: its options are read as those of a TLS URL, and then taken from the other.
     read_as = "rediss" if sentinels_by_tls else tls
@@ -107,14 +116,19 @@ def _path(path: str, shape: Shape) -> tuple[str, str]:
         service, _, database = path.partition("/")
         if not service:
             raise _Wrong("it lacks the sentinels' name for the primary: redis+sentinel://host:port/name")
-    if database and not database.isdecimal():
-        raise _Wrong("the database must be a number")
+    if database and not _NUMBER.fullmatch(database):
+        raise _Wrong(_NO_NUMBER)
     return unquote(service), f"/{database}" if database else ""
 
 
 def _address(host: str, port: int) -> HostPort:
-    split = urlsplit(f"//{host}")
-    return split.hostname or "localhost", split.port or port
+    try:
+        split = urlsplit(f"//{host}")
+        name, port = split.hostname or "localhost", split.port or port
+        name.encode("idna")  # as a look-up does; it takes no empty part, and none over 63 characters
+    except ValueError:
+        raise _Wrong("no such host, or no such port: write host:port, and an IPv6 address in brackets") from None
+    return name, port
 
 
 def _tls(options: dict[str, Any]) -> dict[str, Any]:

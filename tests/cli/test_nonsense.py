@@ -194,6 +194,30 @@ def test_a_host_that_is_none(tmp_path: Path, host: str, named: str) -> None:
         assert named in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("REDIS_URL", "redis://127.0.0.1:1/abc", "the database must be a number"),
+        ("REDIS_URL", "unix:///nowhere?ssl_ca_certs=/ca", "the ssl_ options need rediss://"),
+        ("REDIS_URL", "redis://a..b:1/3", "no such host"),
+        ("APP_TEXTS", "/nonexistent", "No such file or directory: /nonexistent"),
+        ("APP_TEXTS", "/dev/zero", "/dev/zero is over 262144 bytes"),
+        ("APP_LOGO", "/dev/zero", "/dev/zero is over 262144 bytes"),
+    ],
+)
+def test_a_start_with_a_wrong_variable_is_misuse(
+    quiet: Cli, tmp_path: Path, variable: str, value: str, reason: str
+) -> None:
+    """Also where the value is looked at only when it is used, by a start or by a command."""
+    environment = {"AUTHSVC_PORT": "0", "AUTHSVC_ACCOUNT_PAGES": "true", f"AUTHSVC_{variable}": value}
+    for command in ("serve", *(("check", "status") if variable == "REDIS_URL" else ())):
+        result = quiet(command, **environment)
+        assert result.exit_code == MISUSED, result.output
+        (line,) = [line for line in result.stderr.splitlines() if line.startswith("authsvc: ")]
+        assert line.startswith(f"authsvc: AUTHSVC_{variable}: ")
+        assert reason in line
+
+
 @pytest.mark.parametrize("path", ["", "\udcff", "\x1b[2J"])
 @pytest.mark.parametrize("setting", ["DATA_DIR", "FIRST_ADMIN_OUT"])
 def test_a_path_that_is_none(quiet: Cli, setting: str, path: str) -> None:

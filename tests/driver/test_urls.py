@@ -66,12 +66,17 @@ def test_a_cluster() -> None:
         "redis+sentinel://:s3cret@a/x?sentinel_tls=s3cret",
         "redis+sentinel://:s3cret@a/x?sentinel_tls=",
         "redis://:s3cret@[a",
+        "redis://:s3cret@a..b/1",
+        "redis+sentinel://:s3cret@a,b..c/x",
+        f"redis+cluster://:s3cret@{'a' * 64}",
+        "unix://?db=1",
     ],
 )
 def test_a_wrong_url_is_refused(url: str) -> None:
     """A wrong URL is refused at the start, by an error that quotes nothing of it."""
     with pytest.raises(StartupError) as refused:
         StoreUrl.parse(url)
+    assert str(refused.value).startswith("AUTHSVC_REDIS_URL: ")
     assert "s3cret" not in str(refused.value)
     assert refused.value.__cause__ is None
     assert "s3cret" not in repr(StoreUrl.parse("redis+sentinel://:s3cret@a/x?sentinel_password=s3cret"))
@@ -91,6 +96,24 @@ def test_tls_to_one_side_only() -> None:
     assert servers.sentinel_options == {"username": "u"}
     assert StoreUrl.parse("redis+sentinel://a/x?sentinel_tls=no") == StoreUrl.parse("redis+sentinel://a/x")
     assert StoreUrl.parse("rediss+sentinel://a/x?sentinel_tls=yes") == StoreUrl.parse("rediss+sentinel://a/x")
+
+
+@pytest.mark.parametrize("option", ["ssl_ca_certs=/ca", "ssl_certfile=/c", "ssl_keyfile=/k", "ssl_check_hostname=no"])
+@pytest.mark.parametrize("url", ["redis://a", "unix:///s", "redis+sentinel://a/x", "redis+cluster://a"])
+def test_an_option_of_tls_without_tls(url: str, option: str) -> None:
+    """It would be ignored, or fail at the first connection."""
+    with pytest.raises(StartupError) as refused:
+        StoreUrl.parse(f"{url}?{option}")
+    assert str(refused.value) == "AUTHSVC_REDIS_URL: the ssl_ options need rediss://"
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://a?db=x", "redis://a?db=", "redis://a/x", "unix:///s?db=-1", "redis://a/\u0661"]
+)
+def test_a_database_that_is_no_number(url: str) -> None:
+    """Wherever the URL names it, the error is about the number."""
+    with pytest.raises(StartupError, match=r"^AUTHSVC_REDIS_URL: the database must be a number$"):
+        StoreUrl.parse(url)
 
 
 @pytest.mark.parametrize("scheme", ["http", "redis+ring", "unix+sentinel", "redis+sentinels"])

@@ -12,6 +12,7 @@ from authsvc.console.account.destination import HOME
 from authsvc.console.context import PageContext
 from authsvc.errors import NotFound, StartupError
 
+_SETTING = "AUTHSVC_APP_LOGO"
 MAX_LOGO: Final = 256 * 1024
 # The backgrounds of style.css with which a colour has the least contrast.
 LIGHT: Final = "#f6f7f9"
@@ -78,12 +79,13 @@ def _css(colour: str) -> bytes:
 
 def _logo(path: Path) -> File:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_LOGO + 1)
     except OSError as error:
-        raise StartupError(f"AUTHSVC_APP_LOGO: {error.strerror}: {path}") from None
+        raise StartupError(f"{error.strerror}: {path}", _SETTING) from None
     if len(content) > MAX_LOGO:
-        raise StartupError(f"AUTHSVC_APP_LOGO: {path} is over {MAX_LOGO} bytes")
+        raise StartupError(f"{path} is over {MAX_LOGO} bytes", _SETTING)
     media_type = next((kind for start, kind in _TYPES if content.startswith(start)), None)
     if media_type is None:
-        raise StartupError(f"AUTHSVC_APP_LOGO: {path} is none of SVG, PNG, JPEG and WebP")
+        raise StartupError(f"{path} is none of SVG, PNG, JPEG and WebP", _SETTING)
     return File.of("logo", content, media_type)

@@ -11,6 +11,7 @@ from typing import Any
 
 from authsvc.errors import StartupError
 
+_SETTING = "AUTHSVC_APP_TEXTS"
 _MAX_BYTES = 256 * 1024
 
 
@@ -43,15 +44,16 @@ def _english() -> Mapping[str, str]:
 
 def _translated(path: Path, english: Mapping[str, str]) -> dict[str, str]:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
-            raise StartupError(f"AUTHSVC_APP_TEXTS: {path} is over {_MAX_BYTES} bytes")
+            raise StartupError(f"{path} is over {_MAX_BYTES} bytes", _SETTING)
         found = dict(_flat(tomllib.loads(content.decode())))
         _check(found, english)
     except OSError as error:
-        raise StartupError(f"AUTHSVC_APP_TEXTS: {error.strerror}: {path}") from None
+        raise StartupError(f"{error.strerror}: {path}", _SETTING) from None
     except ValueError as error:  # no UTF-8, or no TOML
-        raise StartupError(f"AUTHSVC_APP_TEXTS: {path}: {error}") from None
+        raise StartupError(f"{path}: {error}", _SETTING) from None
     return found
 
 

@@ -69,9 +69,10 @@ def test_a_logo_that_is_none(tmp_path: Path, content: bytes | None, reason: str)
     file = tmp_path / "logo"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(StartupError, match="AUTHSVC_APP_LOGO") as raised:
+    with pytest.raises(StartupError, match=r"^AUTHSVC_APP_LOGO: ") as raised:
         Brand.of("Example", logo=file)
     assert reason in str(raised.value)
+    assert raised.value.setting == "AUTHSVC_APP_LOGO"
 
 
 @pytest.mark.parametrize(
