@@ -384,6 +384,16 @@ class Settings(BaseModel):
         return _base_url(self.issuer, self.host, self.port)
 
     @property
+    def local_host(self) -> str:
+        """The host at which a program on this machine reaches the service. No program can ask all addresses."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - it is replaced
+
+    @property
+    def local_url(self) -> str:
+        """The address at which a program on this machine reaches the service."""
+        return _base_url(self.issuer, self.local_host, self.port)
+
+    @property
     def browser_url(self) -> str:
         """The address at which a browser reaches the service. On this machine it is a name, which passkeys need."""
         listens_here = self.issuer is None and self.host == "127.0.0.1"

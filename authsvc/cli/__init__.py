@@ -32,7 +32,7 @@ Exit status:
   1    refused: the message says why
   2    wrong usage, or a wrong AUTHSVC_ variable
   3    no such user, client or session
-  4    the store is not available, or was never started
+  4    the store, or the service over HTTP, is not available, or the store was never started
   5    `token explain`: the token is inactive; `check`, `status`: something failed
   130  interrupted
   143  ended by SIGTERM

@@ -2,21 +2,24 @@
 
 import json
 import os
+import re
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import click
 
 from authsvc.cli.output import say
 from authsvc.cli.prompts import line_of_stdin
-from authsvc.cli.remote import Answer, Json, NotLoggedIn, Remote, ask, base_url, refusal
+from authsvc.cli.remote import Answer, Json, NotLoggedIn, Remote, ask, base_url, refusal, something_else
 from authsvc.cli.state import settings
 from authsvc.core.client import BUILT_IN
 from authsvc.errors import AuthError, InvalidRequest, StartupError
 
+# What a header can hold.
+_TOKEN = re.compile("[!-~]+")
 # Steps that a person can do at a terminal, with the question for each.
 _CODES = {"totp": "Code of the authenticator app", "recovery": "Recovery code"}
 
@@ -30,41 +33,68 @@ class Login:
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False, default=None)
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for what can't be a login, such as a token that no header can hold."""
+        named = isinstance(self.url, str) and isinstance(self.username, str)
+        tokens = [self.access_token, *([] if self.refresh_token is None else [self.refresh_token])]
+        if not named or not all(isinstance(token, str) and _TOKEN.fullmatch(token) for token in tokens):
+            raise ValueError("it lacks a field, or a token is none")
+
+
+class NotKept(AuthError):
+    """The file with the login can't be written or removed."""
+
 
 def path_of_login() -> Path:
-    """The file with the login. `XDG_CONFIG_HOME` moves it."""
-    return Path(click.get_app_dir("authsvc")) / "login.json"
+    """The file with the login. `XDG_CONFIG_HOME` moves it. Raises NotKept if there is no home for it."""
+    folder = Path(click.get_app_dir("authsvc"))
+    if not folder.is_absolute():  # such as ~ for a user without a home, which a shell would not expand either
+        raise NotKept("there is no home directory for the login: set XDG_CONFIG_HOME to an absolute path")
+    return folder / "login.json"
 
 
 def read() -> Login | None:
     """The login that is kept; None: there is none. Raises StartupError for a file that others can read."""
-    path = path_of_login()
+    try:
+        path = path_of_login()
+    except NotKept:
+        return None
     try:
         with open(path, encoding="utf-8", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW)) as file:
             if os.fstat(file.fileno()).st_mode & 0o077:
                 raise StartupError(f"others can read {path}: run `authsvc logout`, and log in again")
             return Login(**json.load(file))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError) as error:
         raise StartupError(f"{path} does not hold a login ({error}): remove it, and log in again") from None
 
 
 def keep(login: Login) -> None:
-    """Write the file in one step: another command may read it meanwhile."""
+    """Write the file in one step: another command may read it meanwhile. Raises NotKept."""
     path = path_of_login()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     written = path.with_name(f"login.{os.getpid()}")
-    with suppress(FileNotFoundError):
-        written.unlink()
-    with open(written, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        json.dump(asdict(login), file)
-    written.replace(path)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        written.unlink(missing_ok=True)
+        with open(written, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            json.dump(asdict(login), file)
+        written.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            written.unlink()
+        raise NotKept(f"can't keep the login in {path}: {error.strerror}") from None
 
 
 def forget() -> None:
-    with suppress(FileNotFoundError):
-        path_of_login().unlink()
+    """Remove the file, if there is one. Raises NotKept."""
+    path = path_of_login()
+    try:
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise NotKept(f"can't remove {path}: {error.strerror}") from None
 
 
 def remote_of(login: Login) -> Remote:
@@ -73,7 +103,7 @@ def remote_of(login: Login) -> Remote:
 
     def taken(answer: Json) -> str:
         nonlocal held
-        held = replace(held, access_token=answer["access_token"], refresh_token=answer.get("refresh_token"))
+        held = _login(held.url, held.username, answer)
         keep(held)
         return held.access_token
 
@@ -100,8 +130,14 @@ def log_in(url: str, username: str, password: str) -> Login:
     """Log in, and ask for a second factor where one is needed. Raises AuthError."""
     body: Json = {"username": username, "password": password, "device": f"authsvc on {socket.gethostname()}"[:120]}
     answer = ask(url, "POST", "/login", body=body)
-    tokens = _done(url, answer)
-    return Login(url, username, tokens["access_token"], tokens.get("refresh_token"))
+    return _login(url, username, _done(url, answer))
+
+
+def _login(url: str, username: str, tokens: Json) -> Login:
+    try:
+        return Login(url, username, tokens["access_token"], tokens.get("refresh_token"))
+    except ValueError:
+        raise something_else(url) from None
 
 
 def end(login: Login) -> None:
@@ -154,7 +190,8 @@ def _typed(question: str, *, empty: bool = False) -> str:
 
 def start(url: str | None, username: str | None, *, password_stdin: bool) -> None:
     """`authsvc login`: ask for what is missing, log in, and keep the login. Raises AuthError and UsageError."""
-    service = base_url(url or settings().base_url)
+    service = _of_settings() if url is None else base_url(url)
+    path_of_login()  # nobody types a password for a login that can't be kept
     if username is None:
         if not sys.stdin.isatty():
             raise click.UsageError("nobody to ask for a name: give --user")
@@ -163,7 +200,11 @@ def start(url: str | None, username: str | None, *, password_stdin: bool) -> Non
         raise click.UsageError("nobody to ask for a password: give --password-stdin")
     login = log_in(service, username, line_of_stdin() if password_stdin else _typed("Password"))
     before = read_if_fit()
-    keep(login)
+    try:
+        keep(login)
+    except NotKept as error:
+        _end(login, str(error))
+        raise
     if before is not None:
         with suppress(AuthError):  # the service of the login before may be gone
             end(before)
@@ -173,15 +214,33 @@ def start(url: str | None, username: str | None, *, password_stdin: bool) -> Non
 def stop() -> None:
     """`authsvc logout`: end the session, and forget the login. Raises AuthError if the service does not answer."""
     login = read_if_fit()
-    forget()
-    if login is None:
-        say("there is no login")
-        return
+    failure: NotKept | None = None
+    try:
+        forget()
+    except NotKept as error:
+        failure = error
+    if login is not None:
+        _end(login, str(failure or "the login is forgotten here"))
+    if failure is not None:
+        raise failure
+    say("there is no login" if login is None else f"logged out of {login.url}")
+
+
+def _end(login: Login, before: str) -> None:
+    """End the session. before: what an error says first. Raises Unended."""
     try:
         end(login)
     except AuthError as error:
-        raise Unended(f"the login is forgotten here, and its session may go on at {login.url}: {error}") from None
-    say(f"logged out of {login.url}")
+        raise Unended(f"{before}, and its session may go on at {login.url}: {error}") from None
+
+
+def _of_settings() -> str:
+    """The address of the service that the settings describe. Raises InvalidRequest if no login can go there."""
+    url = settings().local_url
+    try:
+        return base_url(url)
+    except InvalidRequest:
+        raise InvalidRequest(f"the settings lead to {url}, where a token does not go without TLS: give --url") from None
 
 
 def read_if_fit() -> Login | None:

@@ -24,7 +24,9 @@ def user_of(service: Remote, who: str) -> Json:
     by_sub: Json | None = None
     with suppress(InvalidRequest, NotFound):
         by_sub = service.get(f"/admin/users/{segment(check_sub(who))}")
-    named = service.get("/admin/users", username=who)["items"] if who.strip() else []
+    named: list[Json] = []
+    with suppress(InvalidRequest):  # bytes that are no text are nobody's name
+        named = service.items("/admin/users", username=who) if who.strip() else []
     by_name: Json | None = named[0] if named else None
     if by_sub is not None and by_name is not None and by_sub["sub"] != by_name["sub"]:
         raise InvalidRequest(f"{quoted(who)} is one user's sub and another's name: for the latter say {by_name['sub']}")
@@ -162,7 +164,7 @@ def session_list(
         of = user_of(service, user)
         found = (
             {"sub": of["sub"], "user": of["username"]} | one
-            for one in service.get(_path(of, "/sessions"))["items"][:limit]
+            for one in service.items(_path(of, "/sessions"))[:limit]
             if client_id in (None, one["client_id"])
         )
     _show(found, SESSION_COLUMNS, as_json=as_json, exact_times=exact_times, nothing="no live sessions")
@@ -216,7 +218,7 @@ def _event_for_people(event: Json) -> Json:
 
 
 def _live(service: Remote, user: Json) -> str:
-    return counted(len(service.get(_path(user, "/sessions"))["items"]), "session")
+    return counted(len(service.items(_path(user, "/sessions"))), "session")
 
 
 def _show(found: Any, columns: Any, *, as_json: bool, exact_times: bool, nothing: str) -> None:

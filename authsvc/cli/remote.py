@@ -2,12 +2,13 @@
 
 import http.client
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener, getproxies
+from urllib.error import URLError
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
+from urllib.request import HTTPErrorProcessor, OpenerDirector, ProxyHandler, Request, build_opener, getproxies
 
 from authsvc.cli.statuses import NotReached
 from authsvc.core.address import is_loopback
@@ -17,6 +18,10 @@ TIMEOUT_S = 15
 # An answer to a list of a thousand users with large claims is smaller.
 _MOST_BYTES = 16 * 2**20
 _PAGE = 200
+# 503 of the service; the others of a proxy in front of it.
+_UNAVAILABLE = (502, 503, 504)
+# Without credentials, query and fragment.
+_URL = re.compile(r'https?://(\[[0-9a-f:.]+\]|[0-9a-z._-]+)(:[0-9]{1,5})?(/[!"$->@-~]*)?', re.IGNORECASE)
 
 Json = dict[str, Any]
 
@@ -38,21 +43,47 @@ class NotLoggedIn(AuthError):
         super().__init__(f"not logged in at {url}: run `authsvc login --url {url}`")
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    """Refuses redirects: the token must go nowhere else."""
+class _EveryAnswer(HTTPErrorProcessor):
+    """Returns each answer, whatever its status. No redirect is followed: the token must go nowhere else."""
 
-    def redirect_request(self, *_: Any) -> None:
-        return None
+    def http_response(self, request: Request, response: Any) -> Any:
+        return response
+
+    https_response = http_response
+
+
+class _Fields(dict[str, Any]):
+    """An object of an answer. `[]` raises NotReached for a field that each service sends."""
+
+    url = ""
+
+    def __missing__(self, name: str) -> Any:
+        raise something_else(self.url)
+
+
+def something_else(url: str) -> NotReached:
+    """The exception for an answer of another program."""
+    return NotReached(f"{url}: something else answers there")
 
 
 def base_url(text: str) -> str:
     """The address of a service, as it was typed. Raises InvalidRequest: a token goes over TLS or stays here."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or "@" in text:
+    parts = _split(text)
+    if parts is None or not _URL.fullmatch(text):
         raise InvalidRequest("--url: a whole URL, such as https://auth.example.org")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise InvalidRequest("--url: http:// is for a service on this machine; take https://")
     return text.rstrip("/")
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of a URL. None: its host or its port can't be."""
+    try:
+        parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")  # as a look-up does; it takes no empty part, and none over 63 characters
+        return parts if parts.port != 0 else None
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +105,11 @@ def ask(
     token: str | None = None,
 ) -> Answer:
     """Send one request. An error of the service is an answer. Raises NotReached, which may come after the change."""
-    given = {name: value for name, value in query.items() if value is not None}
-    whole = f"{url}{path}{f'?{urlencode(given)}' if given else ''}"
+    try:
+        asked = urlencode({name: value for name, value in query.items() if value is not None})
+    except UnicodeEncodeError:
+        raise InvalidRequest("what was typed is not text in UTF-8") from None
+    whole = f"{url}{path}{f'?{asked}' if asked else ''}"
     data, kind = (urlencode(form), "application/x-www-form-urlencoded") if form is not None else (None, "")
     if body is not None:
         data, kind = json.dumps(body), "application/json"
@@ -84,28 +118,34 @@ def ask(
     request = Request(whole, data.encode() if data is not None else None, headers, method=method)  # noqa: S310
     try:
         with _opener().open(request, timeout=TIMEOUT_S) as response:
-            return Answer(response.status, _parsed(response.read(_MOST_BYTES)))
-    except HTTPError as error:
-        with error:
-            return Answer(error.code, _parsed(error.read(_MOST_BYTES)))
+            status, raw = response.status, response.read(_MOST_BYTES)
     except (URLError, OSError, http.client.HTTPException) as error:
         raise NotReached(f"{url} does not answer: {getattr(error, 'reason', error)}") from None
+    answer = _parsed(raw, url)
+    if answer is None and status < 300:
+        raise something_else(url)
+    return Answer(status, _Fields() if answer is None else answer)
 
 
 def _opener() -> OpenerDirector:
     # Through a proxy only with TLS, or the proxy would read the token. TLS is verified by default.
     proxies = {scheme: proxy for scheme, proxy in getproxies().items() if scheme == "https"}
-    return build_opener(_NoRedirects, ProxyHandler(proxies))
+    return build_opener(_EveryAnswer, ProxyHandler(proxies))
 
 
-def _parsed(raw: bytes) -> Json:
-    if not raw:
-        return {}
+def _parsed(raw: bytes, url: str) -> _Fields | None:
+    """The JSON object in an answer, an empty one for an empty answer. None: it is something else."""
+
+    def fields(found: Json) -> _Fields:
+        made = _Fields(found)
+        made.url = url
+        return made
+
     try:
-        parsed = json.loads(raw)
+        parsed = json.loads(raw or b"{}", object_hook=fields)
     except (ValueError, RecursionError):
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
+        return None
+    return parsed if isinstance(parsed, _Fields) else None
 
 
 class Remote:
@@ -133,6 +173,10 @@ class Remote:
     def delete(self, path: str, **query: object) -> None:
         self._asked("DELETE", path, query=query)
 
+    def items(self, path: str, **query: object) -> list[Json]:
+        """The items of one answer."""
+        return self._items(self.get(path, **query))
+
     def listed(self, path: str, most: int | None = None, **query: object) -> Iterator[Json]:
         """The items of a list, page by page. most: how many at most."""
         left = most
@@ -140,11 +184,18 @@ class Remote:
         while True:
             limit = _PAGE if left is None else min(left, _PAGE)
             page = self.get(path, **query, limit=limit, cursor=cursor)
-            yield from page["items"][:limit]
-            left = None if left is None else left - len(page["items"])
+            items = self._items(page)
+            yield from items[:limit]
+            left = None if left is None else left - len(items)
             cursor = page["next"]
             if cursor is None or left == 0:
                 return
+
+    def _items(self, page: Json) -> list[Json]:
+        items = page["items"]
+        if not isinstance(items, list) or not all(isinstance(one, dict) for one in items):
+            raise something_else(self.url)
+        return items
 
     def _asked(self, method: str, path: str, **sent: Any) -> Json:
         answer = ask(self.url, method, path, token=self._token, **sent)
@@ -162,9 +213,9 @@ class Remote:
 def refusal(answer: Answer) -> AuthError:
     """The exception for an answer that is no success."""
     error = Refused(answer.status, answer.body)
-    if answer.status == 404:
+    if answer.status == 404 and error.code:
         return NotFound(str(error))
-    if answer.status == 503:
+    if answer.status in _UNAVAILABLE:
         return StoreUnavailable(str(error))
     return AccessDenied(str(error)) if answer.status == 403 and error.code != "insufficient_authorization" else error
 

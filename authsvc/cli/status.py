@@ -15,6 +15,7 @@ from authsvc.cli.finding import Names
 from authsvc.cli.output import counted, say, show, show_list
 from authsvc.cli.tables import TRAIL_COLUMNS
 from authsvc.cli.trail import row, view
+from authsvc.core.address import in_url
 from authsvc.errors import StoreUnavailable
 from authsvc.flows import all_sessions
 from authsvc.flows.all_sessions import Count
@@ -23,8 +24,6 @@ from authsvc.settings import Settings
 
 _EVENTS = 5
 _WAIT_S = 2.0
-# Addresses that mean all interfaces. Nothing can be asked there.
-_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - it is replaced
 # The results of rows that need attention, the worst first.
 _ATTENTION = ("fail", "warn", "unknown")
 
@@ -87,9 +86,8 @@ def show_status(*, as_json: bool, exact_times: bool) -> tuple[bool, bool]:
 
 def ask(settings: Settings) -> Answer:
     """Ask the service of these settings whether it is ready."""
-    host = _EVERYWHERE.get(settings.host, settings.host)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-    connection = HTTPConnection(host, settings.port, timeout=_WAIT_S)
+    address = f"http://{in_url(settings.local_host)}:{settings.port}"
+    connection = HTTPConnection(settings.local_host, settings.port, timeout=_WAIT_S)
     try:
         connection.request("GET", "/readyz")
         response = connection.getresponse()

@@ -17,8 +17,10 @@ from click.testing import CliRunner, Result
 from authsvc.cli import cli
 from authsvc.cli.statuses import MISUSED, NOT_FOUND, OK, REFUSED, UNAVAILABLE
 from authsvc.core import totp as codes
+from authsvc.flows import sessions
 from authsvc.settings import Settings
 from tests.cli.test_cli import CHEAPLY, program
+from tests.cli.test_status import answering
 from tests.conftest import PASSWORD, Clock, Service, bearer
 from tests.edge.served import Served
 
@@ -205,13 +207,20 @@ async def test_levels_hold_over_http(service: Service, distant: Distant) -> None
 
 
 @pytest.mark.parametrize(
-    "url", ["http://auth.example.org", "ftp://127.0.0.1", "auth.example.org", "https://a@b", "https://b?x=1"]
+    "url",
+    [
+        *("http://auth.example.org", "ftp://127.0.0.1", "auth.example.org", "https://a@b", "https://b?x=1"),
+        *("https://[::1", "https://auth..example.org", f"https://{'a' * 70}.org", "http://localhost:18100?"),
+        *("http://localhost/?", "https://b#", "https://b:x", "https://b:99999", "https://b/\xe9", "https://b/a b"),
+        *("https://b/\n", "https://\udcff", "https://", ""),
+    ],
 )
 async def test_a_token_goes_over_tls_or_stays_here(distant: Distant, url: str) -> None:
     """A service on another machine is reached with TLS only."""
     refused = await distant("login", "--url", url, "--user", "root", "--password-stdin", stdin=f"{PASSWORD}\n")
     assert refused.exit_code == REFUSED
-    assert "--url" in refused.stderr
+    assert refused.stderr.startswith("authsvc: --url: ")
+    assert (await distant("user", "list", "--url", url)).stderr == refused.stderr
 
 
 async def test_a_redirect_is_not_followed(distant: Distant) -> None:
@@ -229,6 +238,120 @@ async def test_a_redirect_is_not_followed(distant: Distant) -> None:
     assert refused.exit_code == REFUSED
     assert len(asked) == 1
     assert not distant.file.exists()
+
+
+@pytest.mark.parametrize("where", ["no directory", "login.json is a directory"])
+async def test_a_login_that_cannot_be_kept_is_ended(service: Service, distant: Distant, where: str) -> None:
+    """One line says why, and no session is left that nobody has."""
+    if where == "no directory":
+        distant = Distant(distant.url, Path("/dev/null"))
+    else:
+        distant.file.mkdir(parents=True)
+    arguments = ("login", "--url", distant.url, "--user", "root", "--password-stdin")
+    refused = await distant(*arguments, stdin=f"{PASSWORD}\n")
+    assert refused.exit_code == REFUSED
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith(f"authsvc: can't keep the login in {distant.file}: ")
+    root = await service.deps.store.users.find_by_name("root")
+    assert root is not None
+    assert await sessions.list_active(service.deps, root.user.sub) == []
+    if where != "no directory":
+        assert list(distant.file.parent.iterdir()) == [distant.file]
+        told = await distant("logout")
+        assert (told.exit_code, told.stderr) == (REFUSED, f"authsvc: can't remove {distant.file}: Is a directory\n")
+
+
+async def test_a_login_without_a_home(distant: Distant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without a home directory needs XDG_CONFIG_HOME for a login. Commands on the store do without."""
+
+    def nobody(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.chdir(tmp_path)
+    env = CHEAPLY | {"XDG_CONFIG_HOME": None, "HOME": None}
+    arguments = ["login", "--url", distant.url, "--user", "root", "--password-stdin"]
+    refused = await asyncio.to_thread(CliRunner().invoke, cli, arguments, input=f"{PASSWORD}\n", env=env)
+    assert refused.exit_code == REFUSED
+    assert "no home" in refused.stderr
+    assert "XDG_CONFIG_HOME" in refused.stderr
+    assert os.listdir(tmp_path) == []
+    on_store = await asyncio.to_thread(CliRunner().invoke, cli, ["user", "list"], env=env)
+    assert "there is no store in " in on_store.stderr
+
+
+def reply(content: bytes, status: str = "200 OK") -> bytes:
+    return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status.encode(), len(content), content)
+
+
+OTHERS = [
+    b"<html>hi</html>",
+    *(b"{}", b"[]", b"null", b"", b"\xff", b"[" * 100_000),
+    b'{"access_token": "a\\nb"}',
+    b'{"access_token": 1}',
+    b'{"items": 1, "next": null}',
+    b'{"items": [1], "next": null}',
+    b'{"items": [{}], "next": null}',
+]
+
+
+@pytest.mark.parametrize("content", OTHERS)
+async def test_another_program_answers(tmp_path: Path, content: bytes) -> None:
+    """An answer with success that is none of a service is one line, at a login and at any later command."""
+    with answering(reply(content)) as port:
+        distant = Distant(f"http://127.0.0.1:{port}", tmp_path)
+        arguments = ("login", "--url", distant.url, "--user", "root", "--password-stdin")
+        told = [await distant(*arguments, stdin=f"{PASSWORD}\n")]
+        assert not distant.file.exists()
+        distant.file.parent.mkdir(exist_ok=True)
+        login = {"url": distant.url, "username": "root", "access_token": "tok", "refresh_token": None}
+        distant.file.write_text(json.dumps(login))
+        distant.file.chmod(0o600)
+        commands = (("user", "suspend", "ada"), ("session", "list", "--user", "ada"), ("audit",))
+        told += [await distant(*command) for command in commands]
+    for result in told:
+        assert (result.exit_code, result.stdout) == (UNAVAILABLE, "")
+        assert result.stderr == f"authsvc: {distant.url}: something else answers there\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [("502 x", UNAVAILABLE), ("504 x", UNAVAILABLE), ("404 x", REFUSED), ("418 x", REFUSED)]
+)
+async def test_a_proxy_answers_instead(tmp_path: Path, status: str, expected: int) -> None:
+    """A gateway without its service is a service that is not available. Its 404 names no user."""
+    with answering(reply(b"<html>", status)) as port:
+        url = f"http://127.0.0.1:{port}"
+        told = await Distant(url, tmp_path)("login", "--url", url, "--user", "root", "--password-stdin", stdin="x\n")
+    assert (told.exit_code, told.stderr) == (expected, f"authsvc: the service answers {status[:3]}\n")
+
+
+async def test_a_name_that_is_no_text(distant: Distant) -> None:
+    """A byte that is not UTF-8 is in no user's name, over HTTP as on the store."""
+    await distant.login()
+    nobody = await distant("user", "show", "\udcff")
+    assert nobody.exit_code == NOT_FOUND
+    assert "\\udcff" in nobody.stderr
+    for command in (("user", "list", "--begins", "\udcff"), ("user", "create", "\udcff", "--reset-code"),
+                    ("user", "rename", "root", "\udcff"), ("user", "logout", "root", "--comment", "\udcff"),
+                    ("login", "--url", distant.url, "--user", "\udcff", "--password-stdin")):  # fmt: skip
+        result = await distant(*command, stdin=f"{PASSWORD}\n")
+        assert result.exit_code in (REFUSED, MISUSED), command
+        assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])  # noqa: S104 - a program asks the loopback address then
+async def test_a_login_at_the_service_of_the_settings(tmp_path: Path, host: str) -> None:
+    """Without --url, a service that listens on all addresses is asked at the loopback address."""
+    env = CHEAPLY | {"XDG_CONFIG_HOME": str(tmp_path), "AUTHSVC_HOST": host, "AUTHSVC_PORT": "9"}
+    arguments = ["login", "--user", "ha", "--password-stdin"]
+    result = await asyncio.to_thread(CliRunner().invoke, cli, arguments, input="x\n", env=env)
+    assert result.exit_code == UNAVAILABLE
+    assert result.stderr.startswith(f"authsvc: http://{'[::1]' if ':' in host else '127.0.0.1'}:9 does not answer: ")
+    env |= {"AUTHSVC_HOST": "192.0.2.1"}
+    result = await asyncio.to_thread(CliRunner().invoke, cli, arguments, input="x\n", env=env)
+    assert result.exit_code == REFUSED
+    assert "the settings lead to http://192.0.2.1:9" in result.stderr
+    assert "give --url" in result.stderr
 
 
 async def test_a_service_that_is_not_there(distant: Distant) -> None:
