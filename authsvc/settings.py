@@ -286,6 +286,15 @@ class Settings(BaseModel):
             raise PydanticCustomError("origin", "must be of the domain AUTHSVC_PASSKEY_RP_ID or below it, over TLS")
         return origins
 
+    @field_validator("argon2_parallelism")
+    @classmethod
+    def _within_its_memory(cls, lanes: int, info: ValidationInfo) -> int:
+        memory_kib = info.data.get("argon2_memory_kib")  # None: it is wrong, and is named
+        if memory_kib is not None and memory_kib < 8 * lanes:  # RFC 9106 section 3.1
+            message = f"{PREFIX}ARGON2_MEMORY_KIB must be at least 8 KiB for each lane, {8 * lanes} for {lanes} lanes"
+            raise PydanticCustomError("memory", message)
+        return lanes
+
     @field_validator("support_role", "auditor_role")
     @classmethod
     def _of_its_own(cls, role: str | None, info: ValidationInfo) -> str | None:

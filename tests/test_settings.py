@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 import pytest
+from argon2.low_level import Type, hash_secret
 
 from authsvc.errors import StartupError
 from authsvc.settings import PREFIX, Settings
@@ -92,6 +93,16 @@ def test_every_wrong_setting_is_named() -> None:
         "AUTHSVC_PORT: must be a whole number from 0 to 65535; "
         "AUTHSVC_WORKERS: must be a whole number from 1 to 256, not 0"
     )
+
+
+def test_argon2_needs_memory_for_each_lane() -> None:
+    """The library refuses less than 8 KiB for a lane. The error names both settings."""
+    told = refused(argon2_memory_kib="8", argon2_parallelism="4")
+    assert told == (
+        "AUTHSVC_ARGON2_PARALLELISM: AUTHSVC_ARGON2_MEMORY_KIB must be at least 8 KiB for each lane, 32 for 4 lanes"
+    )
+    fits = Settings(argon2_memory_kib=32, argon2_parallelism=4, argon2_time_cost=1).argon2_profile
+    assert hash_secret(b"x", bytes(16), fits.time_cost, fits.memory_kib, fits.parallelism, 32, Type.ID)
 
 
 @pytest.mark.parametrize(
