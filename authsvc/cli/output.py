@@ -15,8 +15,10 @@ from authsvc.cli.layout import Columns, Table, cells_of, fitted, paragraph, tabl
 
 # How many rows of a table are in memory at a time.
 _PAGE = 1000
-_PAST = frozenset({"at", "created_at", "last_seen", "last_used_at", "auth_time", "changed_at", "leaked_at"})
-_COMING = frozenset({"expires_at", "access_expires_at"})
+_PAST = frozenset(
+    {"at", "created_at", "last_seen", "last_used_at", "last_login_at", "auth_time", "changed_at", "leaked_at"}
+)
+_COMING = frozenset({"expires_at", "access_expires_at", "locked_until"})
 
 # By the `result` or the `outcome` of a row; seen at a terminal only.
 _COLOURS: dict[Any, dict[str, Any]] = {

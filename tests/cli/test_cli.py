@@ -23,7 +23,10 @@ import httpx
 import pytest
 import redis
 from click.testing import CliRunner, Result
+from pydantic import BaseModel
 
+from authsvc.api.schemas.answers import AuditView, ClientView, UserSessionView, UserStateView
+from authsvc.api.schemas.api_keys import KeyView
 from authsvc.cli import cli, state
 from authsvc.cli.layout import Columns
 from authsvc.cli.output import cell, show_list
@@ -664,6 +667,15 @@ def test_a_wrong_variable_is_misuse(started: Cli, variable: str) -> None:
     assert result.exit_code == MISUSED
     assert variable in result.stderr
     assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize("view", [UserStateView, UserSessionView, KeyView, ClientView, AuditView])
+def test_each_time_is_shown_as_one(view: type[BaseModel]) -> None:
+    """A field of an answer that is a time is not shown as a number, on the store and over HTTP."""
+    times = [name for name in view.model_fields if name.endswith(("_at", "_until")) or name == "at"]
+    assert times
+    for name in times:
+        assert re.match("2033-05-1[78]T", cell(name, 2_000_000_000)), name
 
 
 # Without AUTHSVC_REDIS_URL
