@@ -60,9 +60,21 @@ class Program(click.Group):
             todo = error.todo if isinstance(error, StoreUnavailable) else None
             say(f"authsvc: {error}" if todo is None else f"authsvc: {error}. {todo}.")
             ctx.exit(status_of(error))
+        except FileNotFoundError:
+            if _is_in_a_directory():
+                raise
+            say("authsvc: the working directory does not exist any more: go to another one")
+            ctx.exit(REFUSED)
         except (KeyboardInterrupt, click.Abort):
             say("\nauthsvc: interrupted")  # below the line with the ^C
             ctx.exit(INTERRUPTED)
+
+
+def _is_in_a_directory() -> bool:
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

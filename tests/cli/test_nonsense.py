@@ -218,6 +218,22 @@ def test_a_start_with_a_wrong_variable_is_misuse(
         assert reason in line
 
 
+@pytest.mark.parametrize("command", ["serve", "check", "status", "user list", "user export --output x", "logout"])
+def test_a_working_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """A command that needs the directory says that it is gone."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    result = CliRunner().invoke(cli, command.split(), env={"XDG_CONFIG_HOME": str(tmp_path), "AUTHSVC_PORT": "0"})
+    if command == "logout":
+        assert result.exit_code == OK
+    else:
+        assert_told(result, command)
+        assert result.exit_code == REFUSED
+        assert len(result.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("path", ["", "\udcff", "\x1b[2J"])
 @pytest.mark.parametrize("setting", ["DATA_DIR", "FIRST_ADMIN_OUT"])
 def test_a_path_that_is_none(quiet: Cli, setting: str, path: str) -> None:
