@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,15 +44,6 @@ def test_commands_that_change_the_machine_are_not_run(block: Block) -> None:
     """A block with a command that would change the machine is not run, and gives a reason."""
     found = BEYOND.search(block.code)
     assert found is None, f'{block.place}: {found and found[0].strip()!r} is not run here: ```sh no-run="why"'
-
-
-@pytest.fixture
-def page_server(tmp_path: Path) -> Iterator[PageServer]:
-    server = PageServer(tmp_path, 0, {"AUTHSVC_DATA_DIR": str(tmp_path / "authsvc-data")})
-    # The default parameters of argon2, as for a reader, because `authsvc check` judges them.
-    server.environment |= {"AUTHSVC_ARGON2_MEMORY_KIB": "19456", "AUTHSVC_ARGON2_TIME_COST": "2"}
-    yield server
-    server.clean_up()
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,12 @@ class PageServer(Server):
         return self.process is not None and self.process.poll() is not None
 
 
-def walk(server: PageServer, blocks: list[Block]) -> "subprocess.CompletedProcess[str]":
-    """Run the blocks of a page beside a service that was started in the folder."""
+def walk(server: PageServer, blocks: list[Block], *, zsh: bool = False) -> "subprocess.CompletedProcess[str]":
+    """Run the blocks of a page beside a service that was started in the folder.
+
+    zsh: in an interactive zsh instead of bash. It has no comments, fails where a pattern matches no file, and does not
+    split the value of a variable. It is interactive only if it reads the commands from stdin.
+    """
     folder = server.directory
     (folder / "service.log").symlink_to("stderr")
     (folder / ".venv").symlink_to(sys.prefix)
@@ -77,11 +81,15 @@ def walk(server: PageServer, blocks: list[Block]) -> "subprocess.CompletedProces
         "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(folder),
         "PYTHONPATH": str(ROOT),
+        "PS1": "",
+        "PS2": "",
     }
-    return subprocess.run(
-        ["bash", str(script)], cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=WITHIN_S, check=False,
-    )  # fmt: skip
+    command = ["zsh", "-f", "-i", "-s", "+o", "prompt_sp"] if zsh else ["bash", str(script)]
+    with (script if zsh else Path(os.devnull)).open() as stdin:
+        return subprocess.run(
+            command, cwd=folder, env=environment, stdin=stdin,
+            capture_output=True, text=True, timeout=WITHIN_S, check=False,
+        )  # fmt: skip
 
 
 def _script(server: PageServer, folder: Path, blocks: list[Block]) -> Iterator[str]:
