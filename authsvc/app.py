@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from starlette import routing
 from starlette.applications import Starlette
 from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -21,7 +22,7 @@ from authsvc.driver.deadline import request_budget
 from authsvc.errors import AuthError, StartupError
 from authsvc.flows.deps import Deps
 from authsvc.web.context import RequestContext
-from authsvc.web.errors import answer, answer_http, answer_unexpected
+from authsvc.web.errors import answer, answer_http, answer_unexpected, problem
 from authsvc.web.middleware.access_log import AccessLog
 from authsvc.web.middleware.headers import ResponseHeaders
 from authsvc.web.middleware.metrics import RequestMetrics
@@ -37,6 +38,8 @@ class Handle(StringConvertor):
 register_url_convertor("handle", Handle())
 
 Endpoint = Callable[[RequestContext], Awaitable[Response]]
+# What errors tell a client in their headers. Cache-Control needs no permission (CORS-safelisted).
+EXPOSED = ("Allow", "Retry-After", "WWW-Authenticate", "X-Request-ID")
 
 
 def build(deps: Deps) -> ASGIApp:
@@ -96,17 +99,31 @@ def _bound(deps: Deps, route: Route) -> Callable[[Request], Awaitable[Response]]
     return endpoint
 
 
+class _Cors(CORSMiddleware):
+    """Starlette's, with the service's own shape of an error where a preflight is refused."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        answer = super().preflight_response(request_headers)
+        if answer.status_code == 200:
+            return answer
+        refused = problem(answer.status_code, "invalid_request", bytes(answer.body).decode())
+        kept = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+        refused.headers.update(kept)
+        return refused
+
+
 def _for_browsers(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
     """CORS for all calls but those of gateways.
 
     CORSMiddleware would answer a preflight that a gateway forwards with 200, and so let the original request through.
     """
-    cors = CORSMiddleware(
+    cors = _Cors(
         app,
         allow_origins=origins,
         allow_methods=("GET", "POST", "PATCH", "DELETE"),
         allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
         allow_credentials=True,
+        expose_headers=EXPOSED,
     )
     gateways = {route.path for route in ROUTES if "gateway" in route.who}
 

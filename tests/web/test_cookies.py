@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from authsvc.api import openapi
 from authsvc.api.routes import ROUTES
 from authsvc.settings import Settings
 from authsvc.web.cookies import NAME
@@ -402,6 +403,33 @@ class TestOtherOrigins:
             assert answer.headers.get("access-control-allow-origin") == (origin if allowed else None)
             assert answer.status_code == (200 if allowed else 403)
             assert "Origin" in answer.headers["vary"]
+
+    async def test_a_refused_preflight_is_an_error_like_all(self, service: Service) -> None:
+        """A refused preflight has the one shape of errors, and allows what it would have allowed without the rest."""
+        allowed = "https://app.example"
+        for origin, method, fields in (
+            ("https://evil.example", "POST", "content-type"),
+            (allowed, "PUT", "content-type"),
+            (allowed, "POST", "x-other"),
+        ):
+            asks = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": fields}
+            refused = await service.http.options("/login", headers=asks)
+            assert_problem(refused, 400, "invalid_request")
+            assert "Disallowed CORS" in refused.json()["error_description"]
+            assert refused.headers.get("access-control-allow-origin") == (allowed if origin == allowed else None)
+            assert "Origin" in refused.headers["vary"]
+            assert refused.headers.get_list("content-length") == [str(len(refused.content))]
+
+    async def test_a_page_can_read_what_errors_say_in_headers(self, service: Service) -> None:
+        """A page of an allowed origin can read each header field that the pages about errors tell clients to read."""
+        answer = await service.http.get("/me", headers={"Origin": "https://app.example"})
+        assert_problem(answer, 401, "invalid_token")
+        exposed = answer.headers["access-control-expose-headers"].split(", ")
+        assert exposed == ["Allow", "Retry-After", "WWW-Authenticate", "X-Request-ID"]
+        errors = openapi.document()["components"]["responses"].values()
+        # Scripts can always read Cache-Control (CORS-safelisted).
+        documented = {name for error in errors for name in error["headers"]} - {"Cache-Control"}
+        assert documented <= set(exposed)
 
 
 class TestHttpsIssuer:
