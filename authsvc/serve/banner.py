@@ -1,5 +1,7 @@
 """The texts that a start prints for the operator."""
 
+import shlex
+
 from authsvc import __version__
 from authsvc.core.address import in_url
 from authsvc.settings import Settings
@@ -18,6 +20,8 @@ def first_steps(base: str, client_id: str, secret: str) -> str:
     """The text of the first start: the admin's secret, which is shown this once, and five commands to try it with."""
     as_json = "-H 'Content-Type: application/json' -d"
     ada = '"username": "ada", "password": "a walk by the river"'
+    url = shlex.quote(base)  # zsh takes the brackets of an IPv6 address for a pattern
+    plain = "set -o noglob; " if url != base else ""
     pick = 'import json, sys; print(json.load(sys.stdin)["access_token"])'
     return f"""
 First start: this is the admin client. The secret is shown this once; keep it.
@@ -28,9 +32,9 @@ First start: this is the admin client. The secret is shown this once; keep it.
 Try it, line by line, in another terminal:
 
   ADMIN={client_id}:{secret}
-  curl -s -u $ADMIN {base}/admin/users {as_json} '{{{ada}, "roles": ["editor"]}}'
-  TOKEN=$(curl -s {base}/login {as_json} '{{{ada}}}' | python3 -c '{pick}'); echo $TOKEN
-  curl -s -u $ADMIN {base}/introspect -d token=$TOKEN
-  curl -s -u $ADMIN {base}/revoke -d token=$TOKEN
-  curl -s -u $ADMIN {base}/introspect -d token=$TOKEN
+  curl -s -u $ADMIN {url}/admin/users {as_json} '{{{ada}, "roles": ["editor"]}}'
+  TOKEN=$({plain}curl -s {base}/login {as_json} '{{{ada}}}' | python3 -c '{pick}'); echo $TOKEN
+  curl -s -u $ADMIN {url}/introspect -d token=$TOKEN
+  curl -s -u $ADMIN {url}/revoke -d token=$TOKEN
+  curl -s -u $ADMIN {url}/introspect -d token=$TOKEN
 """

@@ -1,0 +1,27 @@
+"""The lines of the first start work as pasted, whatever the shell and the address are."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from authsvc.serve.banner import first_steps
+
+
+@pytest.mark.parametrize("shell", [["bash", "-e"], ["zsh", "-f", "-i", "-s", "-e"]], ids=["bash", "zsh"])
+@pytest.mark.parametrize("base", ["http://127.0.0.1:8000", "http://[::1]:8000"])
+def test_every_line_asks_the_printed_address(shell: list[str], base: str, tmp_path: Path) -> None:
+    """Bash and an interactive zsh give curl the address as it is, with the brackets of IPv6."""
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"no {shell[0]} here")
+    curl = tmp_path / "curl"
+    curl.write_text(f"""#!/bin/sh\nprintf '%s\\n' "$@" >> {tmp_path}/asked\necho '{{"access_token": "tok_x"}}'\n""")
+    curl.chmod(0o755)
+    lines = first_steps(base, "id", "sec_x").partition("terminal:")[2]
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(shell, input=lines, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    asked = [line for line in (tmp_path / "asked").read_text().splitlines() if line.startswith("http")]
+    assert asked == [f"{base}/{path}" for path in ("admin/users", "login", "introspect", "revoke", "introspect")]
