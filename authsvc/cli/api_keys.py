@@ -14,7 +14,7 @@ from authsvc.cli.finding import Names, find_client, find_user, named_client, nam
 from authsvc.cli.groups import key as group
 from authsvc.cli.layout import Columns
 from authsvc.cli.options import WHO, FilePath, as_json, duration, exact_times
-from authsvc.cli.output import counted, say, show, show_list
+from authsvc.cli.output import counted, in_units, say, show, show_list
 from authsvc.cli.prompts import key_id_of
 from authsvc.cli.state import run, settings
 from authsvc.core import api_key
@@ -122,7 +122,7 @@ def rotate(key_id: str, overlap: int | None, as_json: bool) -> None:
     wanted = validated(schemas.KeyRotation, {} if overlap is None else {"overlap_s": overlap})
     issued = run(lambda deps: api_keys.rotate_any(deps, OPERATOR, handle, wanted.overlap_s))
     _show_issued(
-        issued, f"rotated key {handle}: the last secret works for {wanted.overlap_s:,} s more", as_json=as_json
+        issued, f"rotated key {handle}: the last secret works for {in_units(wanted.overlap_s)} more", as_json=as_json
     )
 
 

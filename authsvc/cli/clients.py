@@ -12,7 +12,7 @@ from authsvc.cli.finding import find_client, named_client
 from authsvc.cli.groups import client as group
 from authsvc.cli.layout import Columns
 from authsvc.cli.options import CLIENT, as_json, exact_times, ttl, yes
-from authsvc.cli.output import say, show, show_list
+from authsvc.cli.output import in_units, say, show, show_list
 from authsvc.cli.places import comment, operator
 from authsvc.cli.prompts import confirm
 from authsvc.cli.state import run
@@ -171,7 +171,7 @@ def rotate_secret(client_id: str, overlap_s: int | None, as_json: bool) -> None:
 
     client, secret, overlap = run(work)
     _show_with_secret(client, secret, as_json=as_json)
-    former = f"the former one works for {overlap:,} s" if overlap else "the former one works no more"
+    former = f"the former one works for {in_units(overlap)}" if overlap else "the former one works no more"
     say(f"{named_client(client)} has a new secret, and {former}")
 
 

@@ -202,6 +202,16 @@ def _span(seconds: float) -> str:
     return f"{whole} s"
 
 
+def in_units(seconds: int) -> str:
+    """A length of time, exactly: `7 days`, `1 minute 30 seconds`."""
+    parts, rest = [], seconds
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(counted(count, unit))
+    return " ".join(parts) or "0 seconds"
+
+
 def printable(text: str) -> str:
     """The text with control and other invisible characters escaped: a user agent must not steer the terminal."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -10,7 +10,7 @@ from authsvc.cli.completing import client_names, user_names
 from authsvc.cli.finding import Names, find_client, find_user, named_client
 from authsvc.cli.groups import token as group
 from authsvc.cli.options import as_json
-from authsvc.cli.output import say, show, show_list
+from authsvc.cli.output import in_units, say, show, show_list
 from authsvc.cli.prompts import token_or_session
 from authsvc.cli.state import run
 from authsvc.cli.statuses import INACTIVE
@@ -65,7 +65,7 @@ def issue(client_id: str, sub: str, scope: str, expires_in: int | None, roles: t
         show(answers.Tokens.of(grant).model_dump(exclude_none=True), as_json=True)
         return
     click.echo(grant.access_token)
-    say(f"issued a token {whose}: it expires in {grant.expires_in:,} s, and its session is {grant.session_id}")
+    say(f"issued a token {whose}: it expires in {in_units(grant.expires_in)}, and its session is {grant.session_id}")
     say("The token is shown this once.")
 
 

@@ -14,7 +14,7 @@ from authsvc.cli.ending import end_of_user, in_words, live_of
 from authsvc.cli.finding import find_user, named_user
 from authsvc.cli.groups import user as group
 from authsvc.cli.options import WHO, as_json, exact_times, yes
-from authsvc.cli.output import counted, listing, say, show
+from authsvc.cli.output import counted, in_units, listing, say, show
 from authsvc.cli.places import comment, operator, or_over_http
 from authsvc.cli.progress import progress
 from authsvc.cli.prompts import confirm, new_password
@@ -335,6 +335,6 @@ def _view(user: User) -> dict[str, Any]:
 
 def _say_about_code(life_s: int) -> None:
     say(
-        f"The code is shown this once. It sets a password, once, in the next {life_s} s: at /account/reset if "
-        "AUTHSVC_ACCOUNT_PAGES is on, or by POST /password/reset of your application."
+        f"The code is shown this once. It sets a password, once, within {in_units(life_s)}: on the page /account/reset "
+        "(if AUTHSVC_ACCOUNT_PAGES is on), or your application sends it to POST /password/reset of this service."
     )

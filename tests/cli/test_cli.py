@@ -29,7 +29,7 @@ from authsvc.api.schemas.answers import AuditView, ClientView, UserSessionView, 
 from authsvc.api.schemas.api_keys import KeyView
 from authsvc.cli import cli, state
 from authsvc.cli.layout import Columns
-from authsvc.cli.output import cell, show_list
+from authsvc.cli.output import cell, in_units, show_list
 from authsvc.cli.statuses import INACTIVE, INTERRUPTED, MISUSED, NOT_FOUND, OK, REFUSED, STATUSES, UNAVAILABLE
 from authsvc.composition import open_deps
 from authsvc.core import token as tokens
@@ -149,6 +149,29 @@ def test_a_created_user_can_log_in_and_is_listed(started: Cli) -> None:
     assert started.lines("user", "list") == [made]
     (session,) = started.lines("user", "sessions", "ada")
     assert session["session_id"] == grant.session_id
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (604800, "7 days"),
+        (86400, "1 day"),
+        (900, "15 minutes"),
+        (90, "1 minute 30 seconds"),
+        (90061, "1 day 1 hour 1 minute 1 second"),
+        (0, "0 seconds"),
+    ],
+)
+def test_a_length_of_time_in_words(seconds: int, words: str) -> None:
+    """A length of time is exact, in the units that people use."""
+    assert in_units(seconds) == words
+
+
+def test_the_life_of_a_code_is_in_words(started: Cli) -> None:
+    """The message about a reset code says for how long it works, and whose call takes it."""
+    told = started("user", "create", "ada", "--reset-code", "--expires-in", "604800").stderr
+    assert "within 7 days: on the page /account/reset (if AUTHSVC_ACCOUNT_PAGES is on)" in told
+    assert "POST /password/reset of this service" in told
 
 
 def test_a_reset_code_sets_a_password_once(started: Cli) -> None:
