@@ -21,7 +21,6 @@ def first_steps(base: str, client_id: str, secret: str) -> str:
     as_json = "-H 'Content-Type: application/json' -d"
     ada = '"username": "ada", "password": "a walk by the river"'
     url = shlex.quote(base)  # zsh takes the brackets of an IPv6 address for a pattern
-    plain = "set -o noglob; " if url != base else ""
     pick = 'import json, sys; print(json.load(sys.stdin)["access_token"])'
     return f"""
 First start: this is the admin client. The secret is shown this once; keep it.
@@ -33,7 +32,7 @@ Try it, line by line, in another terminal:
 
   ADMIN={client_id}:{secret}
   curl -s -u $ADMIN {url}/admin/users {as_json} '{{{ada}, "roles": ["editor"]}}'
-  TOKEN=$({plain}curl -s {base}/login {as_json} '{{{ada}}}' | python3 -c '{pick}'); echo $TOKEN
+  TOKEN=$(curl -s {url}/login {as_json} '{{{ada}}}' | python3 -c '{pick}'); echo $TOKEN
   curl -s -u $ADMIN {url}/introspect -d token=$TOKEN
   curl -s -u $ADMIN {url}/revoke -d token=$TOKEN
   curl -s -u $ADMIN {url}/introspect -d token=$TOKEN

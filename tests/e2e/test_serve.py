@@ -155,7 +155,7 @@ def test_an_ipv6_address(new_server: Callable[..., Server]) -> None:
     settings = {"AUTHSVC_METRICS_HOST": "::1", "AUTHSVC_METRICS_PORT": str(port)}
     server = new_server(AUTHSVC_HOST="::1", **settings).start()
     assert f"on http://[::1]:{server.port}, state in " in server.output
-    assert f"curl -s http://[::1]:{server.port}/login" in server.output
+    assert f"curl -s 'http://[::1]:{server.port}'/login" in server.output
     metadata = httpx.get(f"{server.url}/.well-known/oauth-authorization-server").json()
     assert metadata["issuer"] == server.url
     answer = httpx.post(f"{server.url}/introspect", data={"token": "tok_x"}, auth=server.admin)
