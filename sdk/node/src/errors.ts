@@ -1,5 +1,7 @@
 /** The third answer: the service can't tell. It is neither a yes nor a logout. */
 
+import { Refused } from "./refused.js";
+
 /** The service gave no answer, so the token may or may not be active. Answer 503, never 401. */
 export class Unavailable extends Error {
   override name = "Unavailable";
@@ -11,6 +13,11 @@ export class Unavailable extends Error {
     options?: ErrorOptions,
   ) {
     super(reason, options);
+  }
+
+  /** The 503 for handlers that return a `Response`. Hono calls it for errors of handlers. */
+  getResponse(): Response {
+    return Refused.unavailable(this).getResponse();
   }
 }
 

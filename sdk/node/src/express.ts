@@ -16,10 +16,12 @@ declare global {
   }
 }
 
+type Next = (error?: unknown) => void;
+
 export type Middleware = (
   request: IncomingMessage & { auth?: Active },
   response: ServerResponse,
-  next: (error?: unknown) => void,
+  next: Next,
 ) => void;
 
 /** Make `requireAuth`, whose middleware sets `req.auth` or refuses the request. */
@@ -47,6 +49,17 @@ export function expressAuth(
       else pass(found);
     };
   };
+}
+
+/**
+ * Answer `Refused` and `Unavailable` that a handler throws as the middleware would, and pass on all other errors:
+ * `app.use(expressErrors)` after the routes.
+ */
+export function expressErrors(error: unknown, _: IncomingMessage, response: ServerResponse, next: Next): void {
+  const refused = Refused.of(error);
+  // Half of another answer is already sent. Express then closes the connection.
+  if (refused === undefined || response.headersSent) next(error);
+  else send(response, refused);
 }
 
 /** Answer a request of `node:http` with a refusal. */

@@ -31,8 +31,22 @@ export function fastifyAuth(
         return undefined;
       } catch (error) {
         if (!(error instanceof Refused)) throw error;
-        return reply.code(error.status).headers(error.headers).send(error.body);
+        return send(reply, error);
       }
     };
   };
+}
+
+/**
+ * Answer `Refused` and `Unavailable` that a handler throws as the hooks would, and leave all other errors to Fastify:
+ * `app.setErrorHandler(fastifyErrors)`.
+ */
+export function fastifyErrors(error: unknown, _: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const refused = Refused.of(error);
+  if (refused === undefined) throw error;
+  return send(reply, refused);
+}
+
+function send(reply: FastifyReply, refused: Refused): FastifyReply {
+  return reply.code(refused.status).headers(refused.headers).send(refused.body);
 }

@@ -22,7 +22,7 @@ export async function userOrRefusal(
     return await guard.check(request, () => presentedBy(request), required);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    return new Response(error.body, { status: error.status, headers: error.headers });
+    return error.getResponse();
   }
 }
 

@@ -1,7 +1,7 @@
 /** Refusing a request for its token: the answer to send, for any framework. RFC 6750 defines the challenges. */
 
 import type { Active, Answer } from "./answers.js";
-import type { Unavailable } from "./errors.js";
+import { Unavailable } from "./errors.js";
 
 const REALM = 'Bearer realm="api"';
 const RETRY_AFTER_S = 1;
@@ -23,6 +23,12 @@ export class Refused extends Error {
     this.body = JSON.stringify({ error, error_description: description });
   }
 
+  /** The refusal that answers an error of this package. Undefined for any other error. */
+  static of(error: unknown): Refused | undefined {
+    if (error instanceof Unavailable) return Refused.unavailable(error);
+    return error instanceof Refused ? error : undefined;
+  }
+
   static withoutToken(): Refused {
     // A request without a token gets a challenge without an error code (RFC 6750 section 3.1).
     return new Refused(401, "invalid_token", "an access token is required", { "WWW-Authenticate": REALM });
@@ -40,6 +46,11 @@ export class Refused extends Error {
     const after = error.retryAfterS || RETRY_AFTER_S;
     const headers = { "Retry-After": String(after) };
     return new Refused(503, "temporarily_unavailable", "tokens can't be checked right now", headers);
+  }
+
+  /** The answer for handlers that return a `Response`. Hono calls it for errors of handlers. */
+  getResponse(): Response {
+    return new Response(this.body, { status: this.status, headers: this.headers });
   }
 }
 

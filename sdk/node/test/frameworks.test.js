@@ -14,11 +14,12 @@ import express from "express";
 import fastify from "fastify";
 import { Hono } from "hono";
 
-import { Introspector } from "@authsvc/sdk";
-import { expressAuth } from "@authsvc/sdk/express";
-import { fastifyAuth } from "@authsvc/sdk/fastify";
+import { demand, Introspector, Unavailable } from "@authsvc/sdk";
+import { expressAuth, expressErrors } from "@authsvc/sdk/express";
+import { fastifyAuth, fastifyErrors } from "@authsvc/sdk/fastify";
+import { fetchAuth } from "@authsvc/sdk/fetch";
 import { honoAuth } from "@authsvc/sdk/hono";
-import { nestAuth } from "@authsvc/sdk/nest";
+import { nestAuth, nestErrors } from "@authsvc/sdk/nest";
 
 import { missing, startService, until } from "./service.js";
 
@@ -26,7 +27,14 @@ const COOKIE = "__Host-session";
 const DEMANDS = { scope: "notes:write", role: "editor", maxAgeS: 3600 };
 const told = (auth) => ({ owner: auth?.username ?? null });
 
-/** Each starts an application with the same three routes, and returns its port and how to stop it. */
+/** A handler that fails, as the query says. */
+function failing(auth, wanted) {
+  if (wanted === "demand") demand(auth, DEMANDS);
+  if (wanted === "unavailable") throw new Unavailable("gone", 7);
+  throw new Error("a fault of the application");
+}
+
+/** Each starts an application with the same routes, and returns its port and how to stop it. */
 const FRAMEWORKS = {
   async express(ask) {
     const requireAuth = expressAuth(ask, { cookie: COOKIE });
@@ -35,18 +43,23 @@ const FRAMEWORKS = {
     app.use(requireAuth());
     app.get("/notes", (request, response) => response.json(told(request.auth)));
     app.get("/write", requireAuth(DEMANDS), (request, response) => response.json(told(request.auth)));
+    app.get("/fails", (request) => failing(request.auth, request.query.by));
     app.options("/notes", (_, response) => response.status(204).end());
+    app.use(expressErrors);
+    app.use((error, _, response, next) => (response.headersSent ? next(error) : response.status(500).end()));
     return listening(app.listen(0, "127.0.0.1"));
   },
 
   async fastify(ask) {
     const requireAuth = fastifyAuth(ask, { cookie: COOKIE });
     const app = fastify();
+    app.setErrorHandler(fastifyErrors);
     app.get("/open", { onRequest: requireAuth({ optional: true }) }, (request) => told(request.auth));
     app.register(async (closed) => {
       closed.addHook("onRequest", requireAuth());
       closed.get("/notes", (request) => told(request.auth));
       closed.get("/write", { onRequest: requireAuth(DEMANDS) }, (request) => told(request.auth));
+      closed.get("/fails", (request) => failing(request.auth, request.query.by));
       closed.options("/notes", (_, reply) => reply.code(204).send());
     });
     await app.listen({ port: 0, host: "127.0.0.1" });
@@ -60,6 +73,7 @@ const FRAMEWORKS = {
     app.use(requireAuth());
     app.get("/notes", (c) => c.json(told(c.var.auth)));
     app.get("/write", requireAuth(DEMANDS), (c) => c.json(told(c.var.auth)));
+    app.get("/fails", (c) => failing(c.var.auth, c.req.query("by")));
     app.options("/notes", (c) => c.body(null, 204));
     return listening(serve({ fetch: app.fetch, port: 0, hostname: "127.0.0.1" }));
   },
@@ -80,6 +94,9 @@ async function nestApplication(ask, ...adapter) {
     write(request) {
       return told(request.auth);
     }
+    fails(request) {
+      failing(request.auth, request.query.by);
+    }
   }
   // What the decorators of TypeScript do.
   const route = (name, path, ...guards) => {
@@ -91,11 +108,13 @@ async function nestApplication(ask, ...adapter) {
   route("open", "/open", requireAuth({ optional: true }));
   route("notes", "/notes", requireAuth());
   route("write", "/write", requireAuth(), requireAuth(DEMANDS));
+  route("fails", "/fails", requireAuth());
   Controller()(Notes);
   class Application {}
   Module({ controllers: [Notes] })(Application);
   const app = await NestFactory.create(Application, ...adapter, { logger: false });
   app.enableCors();
+  app.useGlobalFilters(nestErrors);
   await app.listen(0, "127.0.0.1");
   return { port: app.getHttpServer().address().port, stop: () => app.close() };
 }
@@ -160,7 +179,7 @@ describe("frameworks", { skip: missing }, () => {
           const { status, body } = await get(app.port, "/notes", [bearer(tokens.ada)]);
           assert.deepEqual([status, JSON.parse(body)], [200, { owner: "ada" }]);
         }
-        await until(() => ask.cached(tokens.ada)?.active, "it is cached");
+        await until(async () => (await ask.introspect(tokens.ada)) && ask.cached(tokens.ada)?.active, "it is cached");
         assert.equal((await get(app.port, "/write", [bearer(tokens.ada)])).status, 200);
       });
 
@@ -185,6 +204,25 @@ describe("frameworks", { skip: missing }, () => {
         assert.match(reader.headers["www-authenticate"], /error="insufficient_scope".*scope="notes:write"/);
         assert.equal(JSON.parse(reader.body).error, "insufficient_scope");
         assert.equal((await get(app.port, "/write", [bearer(tokens.bob)])).status, 403);
+      });
+
+      test("an error inside of a handler gets the answer of the middleware", async () => {
+        const headers = { Authorization: `Bearer ${tokens.reader}` };
+        const call = (path) => fetch(`http://127.0.0.1:${app.port}${path}`, { headers });
+        const [there, here] = [await call("/write"), await call("/fails?by=demand")];
+        assert.deepEqual([here.status, await here.json()], [403, await there.json()]);
+        for (const name of ["www-authenticate", "cache-control", "content-type"]) {
+          assert.equal(here.headers.get(name), there.headers.get(name));
+        }
+        const lost = await call("/fails?by=unavailable");
+        assert.deepEqual([lost.status, lost.headers.get("retry-after")], [503, "7"]);
+        assert.equal((await lost.json()).error, "temporarily_unavailable");
+      });
+
+      test("other errors of a handler stay those of the framework", async () => {
+        const { status, body } = await get(app.port, "/fails", [bearer(tokens.reader)]);
+        assert.equal(status, 500);
+        assert(!body.includes("temporarily_unavailable"));
       });
 
       test("an optional route", async () => {
@@ -219,6 +257,41 @@ describe("frameworks", { skip: missing }, () => {
       });
     });
   }
+
+  test("errors inside of a handler that returns a Response have one", async () => {
+    const authenticate = fetchAuth(ask);
+    const headers = { Authorization: `Bearer ${tokens.reader}` };
+    const there = await authenticate(new Request("http://notes.test/", { headers }), DEMANDS);
+    const caught = (by) => {
+      try {
+        return failing(ask.cached(tokens.reader), by);
+      } catch (error) {
+        return error.getResponse();
+      }
+    };
+    const here = caught("demand");
+    assert.deepEqual([here.status, [...here.headers]], [there.status, [...there.headers]]);
+    assert.equal(await here.text(), await there.text());
+    assert.equal(caught("unavailable").headers.get("retry-after"), "7");
+  });
+
+  test("an answer that has begun gets no refusal, and the error goes on", async () => {
+    const passed = [];
+    const app = express();
+    app.use((_, response) => {
+      response.write("half");
+      throw new Unavailable("gone");
+    });
+    app.use(expressErrors);
+    app.use((error, _request, response, _next) => {
+      passed.push(error.reason);
+      response.destroy();
+    });
+    const { port, stop } = await listening(app.listen(0, "127.0.0.1"));
+    await assert.rejects(fetch(`http://127.0.0.1:${port}/`).then((response) => response.text()), TypeError);
+    assert.deepEqual(passed, ["gone"]);
+    await stop();
+  });
 
   test("a misspelt demand is found when the route is made", () => {
     for (const wrong of [{ scopes: "a" }, { maxAgeS: "300" }, { scope: 'a"b' }, { optional: true, role: "a" }]) {

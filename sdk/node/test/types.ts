@@ -1,16 +1,16 @@
 /** Programs of users, for the compiler only: the types of the package fit the types of the frameworks. */
 
-import { Controller, Get, Req, UseGuards } from "@nestjs/common";
+import { Controller, Get, type INestApplication, Req, UseGuards } from "@nestjs/common";
 import express, { type Request as ExpressRequest } from "express";
 import fastify from "fastify";
 import { Hono } from "hono";
 
 import { Active, INACTIVE, Introspector, type Settings, Unavailable } from "@authsvc/sdk";
-import { expressAuth } from "@authsvc/sdk/express";
-import { fastifyAuth } from "@authsvc/sdk/fastify";
+import { expressAuth, expressErrors } from "@authsvc/sdk/express";
+import { fastifyAuth, fastifyErrors } from "@authsvc/sdk/fastify";
 import { fetchAuth } from "@authsvc/sdk/fetch";
 import { honoAuth } from "@authsvc/sdk/hono";
-import { nestAuth } from "@authsvc/sdk/nest";
+import { nestAuth, nestErrors } from "@authsvc/sdk/nest";
 
 const settings: Settings = { url: "https://auth.example.org", clientId: "a", clientSecret: "b", cache: true };
 const introspector = new Introspector({ ...settings, tls: { ca: "…" }, logger: console });
@@ -33,11 +33,13 @@ export async function plain(token: string): Promise<string> {
   app.get("/orders", requireAuth({ scope: "orders:read", acr: "aal2", maxAgeS: 300 }), (request, response) => {
     response.json({ owner: request.auth?.sub });
   });
+  app.use(expressErrors);
 }
 {
   const requireAuth = fastifyAuth(introspector);
   const app = fastify();
   app.addHook("onRequest", requireAuth());
+  app.setErrorHandler(fastifyErrors);
   app.get("/orders", { preHandler: requireAuth({ role: "editor" }) }, (request) => ({ owner: request.auth?.sub }));
 }
 {
@@ -47,6 +49,7 @@ export async function plain(token: string): Promise<string> {
 }
 {
   const requireAuth = nestAuth(introspector);
+  const filtered = (app: INestApplication): unknown => app.useGlobalFilters(nestErrors);
   @Controller()
   @UseGuards(requireAuth())
   class Orders {
