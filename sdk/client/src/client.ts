@@ -42,9 +42,10 @@ export class AuthClient {
   private revoking: Promise<boolean> | undefined;
 
   constructor(settings: Settings) {
+    const own = originOf(settings.url, "url");
     const url = settings.url.replace(/\/$/, "");
     this.clientId = settings.clientId ?? "app";
-    this.origins = new Set([url, ...(settings.origins ?? [])].map((origin) => new URL(origin).origin));
+    this.origins = new Set([own, ...(settings.origins ?? []).map((origin) => originOf(origin, "origins"))]);
     this.storage = settings.storage ?? memoryStorage();
     this.lock = new Lock(`authsvc ${url} ${this.clientId}`);
     this.steps = {
@@ -240,6 +241,21 @@ export class AuthClient {
   private tell(): void {
     for (const listener of [...this.listeners]) listener();
   }
+}
+
+const ADDRESS = /^https?:\/\/[^\s/?#@\\]+(\/[^\s?#]*)?$/i;
+
+// The error repeats no part of the URL, which may have a password.
+function originOf(url: unknown, setting: string): string {
+  try {
+    if (typeof url === "string" && ADDRESS.test(url)) return new URL(url).origin;
+  } catch {
+    // Such as a port that is no number.
+  }
+  throw new TypeError(
+    `${setting}: has to begin with http:// or https:// and to name a host, as in https://auth.example.org, ` +
+      "without white space, user name, `?` and `#`",
+  );
 }
 
 function sent(request: Request, token: string): Promise<Response> {

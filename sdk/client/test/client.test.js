@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { inspect } from "node:util";
 
 import { AuthClient, LoggedOut, memoryStorage, Refused, Unavailable } from "@authsvc/client";
 
@@ -232,4 +233,21 @@ describe("with a service", { skip: missing }, () => {
     assert.equal(await auth.isLoggedIn(), false);
     await assert.rejects(me(), LoggedOut);
   });
+});
+
+test("the error of a URL names the setting and what is expected, and repeats nothing", () => {
+  for (const wrong of [
+    undefined, null, 7, "", "http://", "https:auth", "127.0.0.1:18300", "ftp://auth", "http://auth:99999", "http://a b",
+    "http://auth?x=1", "http://auth/?", "http://auth#", "http://auth ", "http://me:pa55w0rd@auth", "https:\\\\auth",
+  ]) {
+    for (const [name, given] of [["url", { url: wrong }], ["origins", { url: "http://auth", origins: [wrong] }]]) {
+      assert.throws(() => new AuthClient(given), (error) => {
+        assert(error instanceof TypeError);
+        assert(error.message.startsWith(`${name}: has to begin with http:// or https://`), error.message);
+        assert(!inspect(error).includes("pa55w0rd"));
+        return true;
+      });
+    }
+  }
+  for (const url of ["http://auth", "HTTPS://auth.example/base/", "http://[::1]:8000"]) new AuthClient({ url });
 });

@@ -48,18 +48,39 @@ const DEFAULTS = {
   logger: console as Logger,
 };
 
+const NUMBER = [(value: unknown) => typeof value === "number", "a number"] as const;
+const TEXT = [(value: unknown) => isText(value), "text that is not empty"] as const;
+
+// JavaScript takes any value, and the text of an environment variable is the usual mistake.
+const KINDS: Record<string, readonly [fits: (value: unknown) => boolean, expected: string]> = {
+  clientId: TEXT,
+  clientSecret: TEXT,
+  audience: TEXT,
+  tls: [(value) => typeof value === "object" && value !== null, "an object"],
+  timeoutS: NUMBER,
+  foreignKeyPrefixes: [(value) => Array.isArray(value) && value.every(isText), "a list of texts, each not empty"],
+  cache: [(value) => typeof value === "boolean", "true or false"],
+  cacheSize: NUMBER,
+  cacheMaxAgeS: NUMBER,
+  feedSilenceS: NUMBER,
+  serveStaleForS: NUMBER,
+  logger: [isLogger, "an object with the functions `warn` and `error`"],
+};
+
 /** All settings. `url` has no user name, no password and no slash at the end. */
 export type Config = Pick<Settings, "url" | "clientId" | "clientSecret"> & typeof DEFAULTS;
 
-/** The settings with their defaults. Throws a TypeError for settings that contradict each other. */
+/** The settings with their defaults. Throws a TypeError that names a wrong setting. */
 export function configOf(settings: Settings): Config {
   const { url, clientId, clientSecret, ...others } = settings;
   const given = Object.entries(others).filter(([, value]) => value !== undefined);
   for (const [name] of given) demand(name in DEFAULTS, `${name}: there is no such setting`);
-  demand(/^https?:\/\//.test(url), "url: has to begin with http:// or https://");
+  const address = addressOf(url);
   demand(Boolean(clientId && clientSecret), "clientId and clientSecret: required");
-  const { origin, pathname } = new URL(url);
-  const address = origin + pathname.replace(/\/$/, "");
+  for (const [name, value] of [...given, ["clientId", clientId], ["clientSecret", clientSecret]] as const) {
+    const [fits, expected] = KINDS[name as keyof typeof KINDS]!;
+    demand(fits(value), `${name}: has to be ${expected}`);
+  }
   const config: Config = { ...DEFAULTS, ...Object.fromEntries(given), url: address, clientId, clientSecret };
   demand(
     config.timeoutS > 0 && config.cacheSize >= 1 && config.cacheMaxAgeS > 0,
@@ -71,6 +92,26 @@ export function configOf(settings: Settings): Config {
     "serveStaleForS: has to be 0 or more, and needs `cache: true`",
   );
   return config;
+}
+
+// The error repeats no part of the URL, which may have a password.
+function addressOf(url: unknown): string {
+  demand(
+    typeof url === "string" && /^https?:\/\/[^\s?#]+$/i.test(url) && URL.canParse(url),
+    "url: has to begin with http:// or https:// and to name a host, as in https://auth.example.org, " +
+      "without white space, `?` and `#`",
+  );
+  const { origin, pathname } = new URL(url as string);
+  return origin + pathname.replace(/\/$/, "");
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string" && value !== "";
+}
+
+function isLogger(value: unknown): boolean {
+  const { warn, error } = (value ?? {}) as Partial<Logger>;
+  return typeof warn === "function" && typeof error === "function";
 }
 
 function demand(holds: boolean, otherwise: string): void {

@@ -5,9 +5,11 @@ import http from "node:http";
 import https from "node:https";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { inspect } from "node:util";
 
 import { Active, INACTIVE, Introspector, Misconfigured, Refused, Unavailable } from "@authsvc/sdk";
 
+import { configOf } from "../dist/config.js";
 import { missing, startService, until } from "./service.js";
 
 const NOWHERE = { url: "http://127.0.0.1:1", clientId: "backend", clientSecret: "secret" };
@@ -251,9 +253,42 @@ for (const wrong of [
   { serveStaleForS: -1, cache: true },
   { url: "auth.example" },
   { clientSecret: "" },
+  { clientId: 7 },
   { timeout: 3 },
+  { audience: "" },
+  { audience: null },
+  { foreignKeyPrefixes: "sk_" },
+  { foreignKeyPrefixes: [""] },
+  { timeoutS: "3" },
+  { timeoutS: NaN },
+  { cacheSize: "9" },
+  { cacheMaxAgeS: "9" },
+  { feedSilenceS: "9" },
+  { serveStaleForS: "9", cache: true },
+  { cache: "false" },
+  { tls: "ca" },
+  { logger: null },
 ]) {
   test(`settings that make no sense: ${JSON.stringify(wrong)}`, () => {
-    assert.throws(() => new Introspector({ ...NOWHERE, ...wrong }), TypeError);
+    const [name] = Object.keys(wrong);
+    assert.throws(() => new Introspector({ ...NOWHERE, ...wrong }), { name: "TypeError", message: RegExp(name) });
   });
 }
+
+test("the error of a URL names the setting and what is expected, and repeats nothing", () => {
+  for (const url of [
+    undefined, null, 7, "", "http://", "https:auth", "127.0.0.1:18300", "ftp://auth", "http://auth:99999", "http://a b",
+    "http://auth?x=1", "http://auth/?", "http://auth#", "http://auth ", "\nhttp://auth", "http://me:pa55w0rd@auth:99999",
+  ]) {
+    assert.throws(() => new Introspector({ ...NOWHERE, url }), (error) => {
+      assert(error instanceof TypeError);
+      assert.match(error.message, /^url: has to begin with http:\/\/ or https:\/\//);
+      assert(!inspect(error).includes("pa55w0rd"));
+      return true;
+    });
+  }
+});
+
+test("a scheme has no case", () => {
+  assert.equal(configOf({ ...NOWHERE, url: "HTTP://Auth.example/base/" }).url, "http://auth.example/base");
+});
