@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Settings are those of an Introspector.
@@ -65,8 +67,11 @@ func settingsOf(service, clientID, secret string, options []Option) (Settings, e
 	}
 	parsed, err := url.Parse(service)
 	switch {
-	case err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https":
-		return s, errors.New("authsvc: the URL has to begin with http:// or https://, and to name a host")
+	// The error repeats no part of the URL, which may have a password.
+	case err != nil || parsed.Hostname() == "" || parsed.Scheme != "http" && parsed.Scheme != "https",
+		strings.ContainsAny(service, "?#") || strings.ContainsFunc(service, unicode.IsSpace), !isPort(parsed.Port()):
+		return s, errors.New("authsvc: url has to begin with http:// or https://, and to name a host, " +
+			"as in https://auth.example.org, without white space, ? and #")
 	case clientID == "" || secret == "":
 		return s, errors.New("authsvc: client id and secret are required")
 	case s.Timeout <= 0 || s.CacheSize < 1 || s.CacheMaxAge <= 0:
@@ -81,4 +86,9 @@ func settingsOf(service, clientID, secret string, options []Option) (Settings, e
 	s.address = parsed.Scheme + "://" + parsed.Host + strings.TrimRight(parsed.EscapedPath(), "/")
 	s.Logger = s.Logger.With("service", s.address)
 	return s, nil
+}
+
+func isPort(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 16)
+	return text == "" || err == nil
 }
