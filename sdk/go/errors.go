@@ -15,6 +15,7 @@ type Unavailable struct {
 	Reason        string
 	RetryAfter    time.Duration // when to ask again; 0 if the service did not say
 	Misconfigured bool          // the service refused our client, not the token; a retry does not help
+	status        int           // of the answer; 0 if there was none
 	lost          bool          // on the way; a second attempt may succeed
 	cause         error
 }

@@ -322,6 +322,25 @@ func TestTheLog(t *testing.T) {
 	}
 }
 
+// The log tells which of our settings the service refuses.
+func TestTheLogOfARefusal(t *testing.T) {
+	for status, remedy := range map[int]string{
+		400: "check the address of the service, our client_id, secret and permission",
+		401: "authsvc client rotate-secret ID",
+		403: "authsvc client update ID --permission introspect",
+		404: "this is not the address of authsvc",
+		405: "this is not the address of authsvc",
+	} {
+		s := newService(t, "")
+		s.says(status, "")
+		var written bytes.Buffer
+		_, _ = open(t, s.URL, logTo(&written)).Introspect(context.Background(), token)
+		if !strings.Contains(written.String(), remedy) {
+			t.Errorf("%d: %s", status, written.String())
+		}
+	}
+}
+
 // The certificate of the service is verified, and a setting that turns this off is refused.
 func TestTLSIsVerified(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

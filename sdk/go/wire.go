@@ -150,6 +150,7 @@ func failureOf(response *http.Response) *Unavailable {
 	after, _ := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 31) // 0 for what is no number of seconds
 	return &Unavailable{
 		Reason:        fmt.Sprintf("the service answered %d", status),
+		status:        status,
 		RetryAfter:    time.Duration(after) * time.Second,
 		Misconfigured: status < 500 && !slices.Contains([]int{408, 425, 429}, status),
 		lost:          status == 502 || status == 504, // a gateway did not reach the service

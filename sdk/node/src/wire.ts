@@ -16,6 +16,18 @@ const CONNECT_TIMEOUT_S = 1;
 // Bytes of one response. An answer about one token has at most 18 KiB, and one request asks about at most 50 tokens.
 const MAX_RESPONSE = 1 << 20;
 
+const CHECK = "check its URL, our clientId, secret and permission";
+const NO_SERVICE = "this is not the address of authsvc, so check `url`";
+// What a refusal means. The commands say ID, because what stands in `clientId` by mistake may be the secret.
+const REMEDIES: Record<number, string> = {
+  401: `${CHECK}. A wrong clientId or clientSecret gets a 401. \`authsvc client rotate-secret ID\` makes a new secret`,
+  403:
+    "our client lacks the permission `introspect`. `authsvc client update ID --permission introspect` gives it; " +
+    "name the client's other permissions too",
+  404: NO_SERVICE,
+  405: NO_SERVICE,
+};
+
 /** The service's answers, in the order of the tokens. */
 export interface IntrospectionResponse {
   answers: unknown[];
@@ -140,7 +152,7 @@ async function answered(request: http.ClientRequest, body = ""): Promise<http.In
     const after = response.headers["retry-after"] ?? "";
     throw new Unavailable(`the service answered ${status}`, /^[0-9]+$/.test(after) ? Number(after) : undefined);
   }
-  throw new Misconfigured(`the service refused us with ${status}: check its URL, our clientId, secret and permission`);
+  throw new Misconfigured(`the service refused us with ${status}: ${REMEDIES[status] ?? CHECK}`);
 }
 
 /** The body, of limited size. A small compressed body can become a very large one, so the SDK asks for none. */

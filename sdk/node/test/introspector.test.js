@@ -105,10 +105,23 @@ describe("with a service", { skip: missing }, () => {
       assert.equal(log.lines.length, 2); // one about the checks, one about the feed
       const text = JSON.stringify(log.lines);
       assert.match(text, /check its URL, our clientId, secret and permission/);
+      assert.match(text, /authsvc client rotate-secret ID/);
       assert.match(text, /the feed of changes is refused/);
       assert(!text.includes(wrong));
     });
   });
+
+  test("a client without the permission is told how to get it", async () => {
+    const [clientId, clientSecret] = await service.client(["revoke"]);
+    await using({ clientId, clientSecret, logger: new Log() }, (ask) =>
+      assert.rejects(ask.introspect(SHAPED), /with 403: .*authsvc client update ID --permission introspect/),
+    );
+  });
+
+  test("the address of something else is named as such", () =>
+    using({ url: `${service.url}/elsewhere`, logger: new Log() }, (ask) =>
+      assert.rejects(ask.introspect(SHAPED), /with 404: this is not the address of authsvc/),
+    ));
 
   for (const cache of [true, false]) {
     test(`a watch ends with its token${cache ? "" : ", also without the cache"}`, () =>
