@@ -27,12 +27,12 @@ export interface Demands {
 /**
  * The token of a request with these `Authorization` headers and this session cookie. Undefined: there is no token.
  *
- * Headers of other schemes than Bearer carry no token. Throws Refused (400) for more than one token and for a malformed
+ * An undefined header is absent. Headers of other schemes than Bearer carry no token. Throws Refused (400) for more than one token and for a malformed
  * Bearer header (RFC 6750 section 3.1).
  */
-export function tokenIn(authorization: readonly string[], cookie?: string): string | undefined {
-  if (authorization.length > 1) throw invalid("more than one Authorization header");
-  const header = authorization[0] ?? "";
+export function tokenIn(authorization: readonly (string | undefined)[], cookie?: string): string | undefined {
+  const [header = "", ...others] = authorization.filter((value) => value !== undefined);
+  if (others.length > 0) throw invalid("more than one Authorization header");
   if (!SCHEME.test(header)) return cookie;
   if (cookie !== undefined) throw invalid("both a bearer token and a session cookie");
   const match = BEARER.exec(header);
@@ -52,8 +52,8 @@ export function cookieIn(headers: readonly string[], name: string): string | und
   return found === undefined ? undefined : trimmed(found.slice(1).join("="));
 }
 
-/** Return the user, or throw Refused for what the user lacks. */
-export function demand(user: Active | undefined, demands: Demands): Active {
+/** Return the user, or throw Refused for what the user lacks. Without a user it throws Refused (401). */
+export function demand(user: Active | undefined, demands: Demands = {}): Active {
   const { scope = "", role, acr, maxAgeS } = demands;
   if (!(user instanceof Active)) throw Refused.withoutToken();
   if (!user.hasScope(...words(scope))) {

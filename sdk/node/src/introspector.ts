@@ -8,6 +8,7 @@ import { type Config, configOf, type Settings } from "./config.js";
 import { Misconfigured, Unavailable } from "./errors.js";
 import { type LookupResult, Lookups } from "./lookups.js";
 import { Outages } from "./outages.js";
+import { Refused } from "./refused.js";
 import { ServerClock } from "./server-clock.js";
 import { follow } from "./subscription.js";
 import { isToken } from "./token.js";
@@ -89,9 +90,10 @@ export class Introspector {
    * Watch a token for as long as a stream lives. The promise of the cache holds here too. Without the cache, the service
    * is asked every `feedSilenceS`. Each question counts as use of the session.
    *
-   * Rejects with Refused (401) if the token is not active, and with Refused (503) if the service can't tell.
+   * Rejects with Refused (401) if there is no token or it is not active, and with Refused (503) if the service can't tell.
    */
-  whileActive(token: string): Promise<Watch> {
+  async whileActive(token: string | undefined): Promise<Watch> {
+    if (token === undefined) throw Refused.withoutToken();
     const { cache, stop } = this.opened();
     const introspect = (asked: string): Promise<Answer> => this.introspect(asked);
     return watch({ introspect, cache, closed: stop.signal, longestPauseS: this.config.feedSilenceS }, token);

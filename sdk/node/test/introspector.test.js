@@ -7,7 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { inspect } from "node:util";
 
-import { Active, INACTIVE, Introspector, Misconfigured, Refused, Unavailable } from "@authsvc/sdk";
+import { Active, INACTIVE, Introspector, Misconfigured, Refused, tokenIn, Unavailable } from "@authsvc/sdk";
 
 import { configOf } from "../dist/config.js";
 import { missing, startService, until } from "./service.js";
@@ -201,6 +201,17 @@ test("only access tokens are asked about", async () => {
   for (const text of ["", "tok_", "\ud800", "x".repeat(100_000), `ref${SHAPED.slice(3)}`, undefined, null, 7, {}]) {
     assert.equal(await ask.introspect(text), INACTIVE);
   }
+});
+
+test("a request without a token has no watch, and gets the challenge of one without a token", async () => {
+  for (const headers of [[], [undefined], ["Basic YTpi"]]) {
+    await assert.rejects(new Introspector(NOWHERE).whileActive(tokenIn(headers)), (error) => {
+      assert(error instanceof Refused);
+      assert.deepEqual([error.status, error.headers["WWW-Authenticate"]], [401, 'Bearer realm="api"']);
+      return true;
+    });
+  }
+  assert.equal(tokenIn([undefined, `Bearer ${SHAPED}`]), SHAPED);
 });
 
 test("a check ends within its time limit", async () => {
