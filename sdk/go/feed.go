@@ -122,8 +122,7 @@ func (i *Introspector) follow() {
 		var failure *Unavailable
 		if errors.As(err, &failure) && failure.Misconfigured && !refused {
 			refused = true // once is enough
-			i.settings.Logger.Warn("authsvc: the feed of changes is refused, so nothing is cached",
-				"reason", failure.Reason, "remedy", remedyFor(failure.status))
+			i.settings.Logger.Warn("authsvc: the feed of changes is refused, so nothing is cached", "reason", failure.Reason, "remedy", remedyFor(failure.status))
 		}
 		sleep(i.ctx, pause/2+rand.N(pause/2)) // spreads the clients that connect again
 	}

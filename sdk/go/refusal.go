@@ -1,6 +1,7 @@
 package authsvc
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strconv"
@@ -69,4 +70,20 @@ func challenged(status int, code, description string, parameters ...string) *Ref
 
 func seconds(duration time.Duration) string {
 	return strconv.Itoa(int(duration.Seconds()))
+}
+
+const noService = "this is not the address of authsvc: check the url"
+
+// remedies say what a refusal of our own client means, by its status. The commands say ID, because what stands in the
+// place of the id by mistake may be the secret.
+var remedies = map[int]string{
+	401: "the client_id or the secret is wrong: `authsvc client rotate-secret ID` makes a new secret",
+	403: "our client lacks the permission introspect: `authsvc client update ID --permission introspect` gives it; " +
+		"name the client's other permissions too",
+	404: noService,
+	405: noService,
+}
+
+func remedyFor(status int) string {
+	return cmp.Or(remedies[status], "check the address of the service, our client_id, secret and permission")
 }

@@ -6,10 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
 )
 
 // Settings are those of an Introspector.
@@ -68,10 +66,8 @@ func settingsOf(service, clientID, secret string, options []Option) (Settings, e
 	parsed, err := url.Parse(service)
 	switch {
 	// The error repeats no part of the URL, which may have a password.
-	case err != nil || parsed.Hostname() == "" || parsed.Scheme != "http" && parsed.Scheme != "https",
-		strings.ContainsAny(service, "?#") || strings.ContainsFunc(service, unicode.IsSpace), !isPort(parsed.Port()):
-		return s, errors.New("authsvc: url has to begin with http:// or https://, and to name a host, " +
-			"as in https://auth.example.org, without white space, ? and #")
+	case err != nil || parsed.Hostname() == "" || parsed.Scheme != "http" && parsed.Scheme != "https", strings.ContainsAny(service, "?# \t\r\n\u00a0"):
+		return s, errors.New("authsvc: url has to begin with http:// or https://, and to name a host, without white space, ? and #")
 	case clientID == "" || secret == "":
 		return s, errors.New("authsvc: client id and secret are required")
 	case s.Timeout <= 0 || s.CacheSize < 1 || s.CacheMaxAge <= 0:
@@ -86,9 +82,4 @@ func settingsOf(service, clientID, secret string, options []Option) (Settings, e
 	s.address = parsed.Scheme + "://" + parsed.Host + strings.TrimRight(parsed.EscapedPath(), "/")
 	s.Logger = s.Logger.With("service", s.address)
 	return s, nil
-}
-
-func isPort(text string) bool {
-	_, err := strconv.ParseUint(text, 10, 16)
-	return text == "" || err == nil
 }

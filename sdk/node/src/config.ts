@@ -49,21 +49,13 @@ const DEFAULTS = {
 };
 
 const NUMBER = [(value: unknown) => typeof value === "number", "a number"] as const;
-const TEXT = [(value: unknown) => isText(value), "text that is not empty"] as const;
 
-// JavaScript takes any value, and the text of an environment variable is the usual mistake.
+// All others are numbers. JavaScript takes any value, and the text of an environment variable is the usual mistake.
 const KINDS: Record<string, readonly [fits: (value: unknown) => boolean, expected: string]> = {
-  clientId: TEXT,
-  clientSecret: TEXT,
-  audience: TEXT,
+  audience: [isText, "text that is not empty"],
   tls: [(value) => typeof value === "object" && value !== null, "an object"],
-  timeoutS: NUMBER,
   foreignKeyPrefixes: [(value) => Array.isArray(value) && value.every(isText), "a list of texts, each not empty"],
   cache: [(value) => typeof value === "boolean", "true or false"],
-  cacheSize: NUMBER,
-  cacheMaxAgeS: NUMBER,
-  feedSilenceS: NUMBER,
-  serveStaleForS: NUMBER,
   logger: [isLogger, "an object with the functions `warn` and `error`"],
 };
 
@@ -76,9 +68,9 @@ export function configOf(settings: Settings): Config {
   const given = Object.entries(others).filter(([, value]) => value !== undefined);
   for (const [name] of given) demand(name in DEFAULTS, `${name}: there is no such setting`);
   const address = addressOf(url);
-  demand(Boolean(clientId && clientSecret), "clientId and clientSecret: required");
-  for (const [name, value] of [...given, ["clientId", clientId], ["clientSecret", clientSecret]] as const) {
-    const [fits, expected] = KINDS[name as keyof typeof KINDS]!;
+  demand(isText(clientId) && isText(clientSecret), "clientId and clientSecret: required, as text");
+  for (const [name, value] of given) {
+    const [fits, expected] = KINDS[name] ?? NUMBER;
     demand(fits(value), `${name}: has to be ${expected}`);
   }
   const config: Config = { ...DEFAULTS, ...Object.fromEntries(given), url: address, clientId, clientSecret };
@@ -98,8 +90,7 @@ export function configOf(settings: Settings): Config {
 function addressOf(url: unknown): string {
   demand(
     typeof url === "string" && /^https?:\/\/[^\s?#]+$/i.test(url) && URL.canParse(url),
-    "url: has to begin with http:// or https:// and to name a host, as in https://auth.example.org, " +
-      "without white space, `?` and `#`",
+    "url: has to begin with http:// or https:// and to name a host, without white space, `?` and `#`",
   );
   const { origin, pathname } = new URL(url as string);
   return origin + pathname.replace(/\/$/, "");
@@ -110,8 +101,7 @@ function isText(value: unknown): boolean {
 }
 
 function isLogger(value: unknown): boolean {
-  const { warn, error } = (value ?? {}) as Partial<Logger>;
-  return typeof warn === "function" && typeof error === "function";
+  return ["warn", "error"].every((name) => typeof (value as Record<string, unknown> | null)?.[name] === "function");
 }
 
 function demand(holds: boolean, otherwise: string): void {
