@@ -33,13 +33,16 @@ CLOSING_S = 1
 
 
 class Worker(Process):
-    """uvicorn's process of one worker, with our server in it."""
+    """uvicorn's process of one worker, with our server in it.
+
+    successor: the worker takes the place of one that serves, so it must not start before it can serve.
+    """
 
     give_up_at = 0.0
 
-    def __init__(self, config: Config, sockets: list[socket], values: SharedArray) -> None:
+    def __init__(self, config: Config, sockets: list[socket], values: SharedArray, *, successor: bool) -> None:
         config = copy(config)
-        config.app = partial(cast(Callable[..., Any], config.app), values)
+        config.app = partial(cast(Callable[..., Any], config.app), values, successor=successor)
         super().__init__(config, sockets)
         self.values = values
         self.begun_at = time.monotonic()
@@ -128,8 +131,8 @@ class Workers:
     def _want_renewal(self, *_: object) -> None:
         self._renewal_wanted = True
 
-    def _begin(self) -> Worker:
-        worker = Worker(self._config, self._sockets, self._registry.add_worker())
+    def _begin(self, *, successor: bool = False) -> Worker:
+        worker = Worker(self._config, self._sockets, self._registry.add_worker(), successor=successor)
         worker.start()
         return worker
 
@@ -150,24 +153,36 @@ class Workers:
     def _renew(self) -> None:
         """Replace each worker, once another with the present settings is ready in its place."""
         log.info("SIGHUP: reading the files of settings again, and replacing the workers")
+        former = self._config.app
         try:
             self._config.app = self._reread()
         except StartupError as error:
             log.error("the workers stay as they are: %s", error)
             return
         for at, old in enumerate(self._workers):
-            new = self._begin()
+            new = self._begin(successor=True)
             if not new.wait_until_ready(READY_WITHIN_S, self._stopping):
-                new.kill()
-                new.join()
-                self._registry.remove_worker(new.values)
-                if not self._stopping.is_set():
-                    log.error("a new worker was not ready in %d s: the others stay", READY_WITHIN_S)
+                self._give_up(new)
+                if at == 0:  # nobody has served with the new settings yet, so a replacement must not get them
+                    self._config.app = former
                 return
             self._workers[at] = new
             self._retired.append(old)
             old.retire()
         log.info("all workers are new")
+
+    def _give_up(self, new: Worker) -> None:
+        """End a worker that did not become ready."""
+        ended = not new.process.is_alive()
+        new.kill()
+        new.join()
+        self._registry.remove_worker(new.values)
+        if self._stopping.is_set():
+            return
+        if ended:
+            log.error("a new worker ended before it was ready: the others stay")
+        else:
+            log.error("a new worker was not ready in %d s: the others stay", READY_WITHIN_S)
 
     def _forget_the_retired(self) -> None:
         ended = [worker for worker in self._retired if worker.has_ended()]

@@ -37,6 +37,7 @@ from authsvc.serve.console import console_address, console_socket, port_of
 from authsvc.serve.dev import demo_user, for_development
 from authsvc.serve.first_admin import write_admin
 from authsvc.serve.listening import METRICS_PORT, SERVICE_PORT, listen
+from authsvc.serve.readiness import once_it_answers
 from authsvc.serve.worker_app import make_worker_app
 from authsvc.settings import Settings
 from authsvc.waiting import until
@@ -156,20 +157,9 @@ async def _first_start(settings: Settings, url: str) -> tuple[str, str] | None:
     """Set up an empty store. Returns the id and the secret of the admin client that this start made, if it did."""
     async with open_deps(settings, url) as deps:
         build(deps)  # pages that cannot be made stop the start here, and not each worker
-        failure: StoreUnavailable | None = None
-        async for _ in until(settings.store_wait_s, pause_s=0.5):
-            try:
-                admin = await first_start(deps)
-            except StoreUnavailable as error:
-                if failure is None or error.todo is not None:  # an open breaker knows no cause
-                    failure = error
-            else:
-                await _warn_of_faults(deps)
-                return admin
-    todo = f" {failure.todo}." if failure and failure.todo else ""
-    raise StartupError(
-        f"the store can't be asked: {failure}.{todo} The start waited for AUTHSVC_STORE_WAIT_S={settings.store_wait_s}"
-    )
+        admin = await once_it_answers(deps, first_start)
+        await _warn_of_faults(deps)
+        return admin
 
 
 async def _warn_of_faults(deps: Deps) -> None:

@@ -12,11 +12,13 @@ from authsvc.app import build
 from authsvc.composition import open_deps
 from authsvc.edge.fast_path import FastPath
 from authsvc.edge.limits import Load
+from authsvc.errors import StartupError
 from authsvc.flows.deps import Deps
 from authsvc.logs import log_to_stderr
 from authsvc.metrics import Metrics
 from authsvc.metrics.registry import SharedArray, values_in
 from authsvc.serve.background import background
+from authsvc.serve.readiness import refuse_unfit_store
 from authsvc.settings import Settings, traces_wanted
 from authsvc.web.middleware.last_resort import LastResort
 
@@ -26,23 +28,31 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def make_worker_app(settings: Settings, values: SharedArray) -> "WorkerApp":
-    """The application of this process, which counts in `values`. uvicorn calls this in each worker process."""
+def make_worker_app(settings: Settings, values: SharedArray, *, successor: bool = False) -> "WorkerApp":
+    """The application of this process, which counts in `values`. uvicorn calls this in each worker process.
+
+    successor: the worker takes the place of one that serves, so it starts only on a store on which it can serve.
+    """
     log_to_stderr(settings.log_format, settings.foreign_key_prefixes)
-    return WorkerApp(settings, Metrics(CALLS, values_in(values)))
+    return WorkerApp(settings, Metrics(CALLS, values_in(values)), successor=successor)
 
 
 class WorkerApp:
     """Opens the parts of the service when the worker starts, and closes them when it stops."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, *, successor: bool) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._successor = successor
         self._app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(scope, receive, send)
+            try:
+                await self._live(scope, receive, send)
+            except StartupError as error:
+                log.error("a worker can't start: %s", error)
+                await send({"type": "lifespan.startup.failed"})
             return
         await self._app(scope, receive, send)
 
@@ -56,6 +66,8 @@ class WorkerApp:
         span = tracing.span if tracing else nullcontext
         async with open_deps(self._settings, self._settings.redis_url or "", metrics=self._metrics, span=span) as deps:
             app = build(deps)
+            if self._successor:
+                await refuse_unfit_store(deps)
             self._app = LastResort(tracing.around(app) if tracing else app, self._metrics)
             if self._settings.console_port:
                 scope["state"]["console"] = LastResort(_console(deps), self._metrics)

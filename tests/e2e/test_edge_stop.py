@@ -1,6 +1,7 @@
 """Going: what has begun is answered, everything has ended in time, and replacing workers costs no request."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -13,7 +14,7 @@ import httpx
 import pytest
 
 from tests import topologies
-from tests.e2e.conftest import PASSWORD, Server
+from tests.e2e.conftest import PASSWORD, Server, free_port
 from tests.e2e.wire import Wire
 from tests.processes import alive, in_time, processes_on, until
 from tests.selection import slow
@@ -198,6 +199,65 @@ def test_sighup_reads_the_files_of_settings_again(new_server: NewServer, tmp_pat
     assert "many" not in server.log
     assert set(workers_of(server)) == kept
     assert told() == "https://new.example"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda url: url.replace("s3cret", "wr0ng"), "wrong password"),
+        slow(lambda url: re.sub(":[0-9]+/", f":{free_port()}/", url), "connection refused"),
+        slow(lambda url: f"{url.removesuffix('/0')}/1", "holds no service record"),
+    ],
+    ids=["password", "port", "database"],
+)
+def test_sighup_with_a_wrong_store(
+    new_server: NewServer, tmp_path: Path, change: Callable[[str], str], why: str
+) -> None:
+    """With a store on which no service can start, all workers stay, and the log says why.
+
+    A worker that dies then gets the former store. With the right URL all workers are replaced.
+    """
+    with topologies.standalone(tmp_path, password="s3cret") as store:
+        secret = tmp_path / "redis_url"
+        secret.write_text(store.url)
+        server = new_server(AUTHSVC_WORKERS="2", AUTHSVC_REDIS_URL_FILE=str(secret), AUTHSVC_STORE_WAIT_S="1").start()
+        assert server.process is not None
+        until(lambda: len(workers_of(server)) == 2)
+        kept = set(workers_of(server))
+        secret.write_text(change(store.url))
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: "a new worker ended before it was ready" in server.log or "all workers are new" in server.log)
+        assert set(workers_of(server)) == kept
+        assert [line for line in server.log.splitlines() if "a worker can't start" in line and why in line]
+        assert not [text for text in ("wr0ng", "not ready in", "Traceback") if text in server.log]
+        victim = kept.pop()
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: len(now := set(workers_of(server))) == 2 and victim not in now)
+        until(lambda: "replaced" in server.log)
+        assert {httpx.get(f"{server.url}/readyz").status_code for _ in range(20)} == {200}
+        secret.write_text(store.url)
+        old = set(workers_of(server))
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: len(now := set(workers_of(server))) == 2 and not now & old)
+        assert httpx.get(f"{server.url}/readyz").status_code == 200
+
+
+@pytest.mark.slow
+def test_sighup_while_the_store_is_away(new_server: NewServer, tmp_path: Path) -> None:
+    """The old workers stay, and serve when the store is back."""
+    with topologies.standalone(tmp_path, "appendonly yes", "appendfsync always") as store:
+        server = new_server(AUTHSVC_WORKERS="2", AUTHSVC_REDIS_URL=store.url, AUTHSVC_STORE_WAIT_S="1").start()
+        assert server.process is not None
+        until(lambda: len(workers_of(server)) == 2)
+        kept = set(workers_of(server))
+        store.kill()
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: "a new worker ended before it was ready" in server.log)
+        assert "a worker can't start: the store can't be asked" in server.log
+        assert set(workers_of(server)) == kept
+        store.start()
+        until(lambda: httpx.get(f"{server.url}/readyz").status_code == 200)
+        assert set(workers_of(server)) == kept
 
 
 @pytest.mark.slow
