@@ -38,6 +38,12 @@ def failed(why: str, todo: str) -> Verdict:
     return Verdict("fail", why, todo)
 
 
+def refused(by: str) -> Verdict:
+    """A failure in the words of an error that says what is wrong and, after a colon, what to do."""
+    why, _, todo = by.partition(": ")
+    return failed(why, todo)
+
+
 def unknown(why: str, todo: str | None = None) -> Verdict:
     return Verdict("unknown", why, todo)
 

@@ -1,7 +1,7 @@
 """The facts that the checks judge: the settings, the store, its directory, the records, the time of a password hash."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -15,7 +15,9 @@ from authsvc.core.imported_hash_text import problem_of
 from authsvc.core.user import User
 from authsvc.errors import InvalidRequest, StartupError, StoreUnavailable
 from authsvc.flows import api_keys
+from authsvc.flows.bootstrap import refuse_wrong_factor_key
 from authsvc.flows.deps import Deps
+from authsvc.flows.store_format import refuse_newer_format
 from authsvc.hashing.cost import cost_of
 from authsvc.ops.data_dir import foreign_part, free_bytes, running_url
 from authsvc.ops.inspection import Denied, Inspection, denied, inspect
@@ -63,6 +65,7 @@ class Records:
 
     uncheckable: the number of users whose hash the service refuses to check. weak_forms: the forms of imported hashes
     in use that an attacker guesses fast. unfit_forms: the reasons why this machine cannot check other forms in use.
+    newer_format, wrong_key: why a start on this store fails, and what to do, as its error says. None: it does not fail.
     expiring: users with a key that ends soon. key_users: how many users ever had a key.
     """
 
@@ -75,6 +78,8 @@ class Records:
     unfit_forms: tuple[str, ...] = ()
     expiring: tuple[str, ...] = ()
     key_users: int = 0
+    newer_format: str | None = None
+    wrong_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +185,19 @@ async def _records(deps: Deps) -> Records:
             sorted([user.username or user.sub for user in with_keys if await _has_expiring(deps, user.sub)])
         ),
         key_users=len(with_keys),
+        newer_format=_refusal(lambda: refuse_newer_format(service)),
+        wrong_key=_refusal(lambda: refuse_wrong_factor_key(service, deps.settings.factor_keys)),
         weak_forms=tuple(form for form in service.hash_forms if is_weak(Form.parse(form))),
     )
+
+
+def _refusal(look: Callable[[], None]) -> str | None:
+    """The text of the StartupError that the call raises; None if it raises none."""
+    try:
+        look()
+    except StartupError as error:
+        return str(error)
+    return None
 
 
 async def _has_expiring(deps: Deps, sub: str) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from authsvc.checks import Check, Verdict, failed, names, not_applicable, passed, unknown, warned
+from authsvc.checks import Check, Verdict, failed, names, not_applicable, passed, refused, unknown, warned
 from authsvc.checks.facts import Facts, Records
 from authsvc.core.api_key import WARNED_S
 from authsvc.core.client import BUILT_IN, Client
@@ -143,6 +143,8 @@ def admin_users(facts: Facts, records: Records) -> Verdict:
 
 @of_records
 def second_factors(facts: Facts, records: Records) -> Verdict:
+    if records.wrong_key is not None:
+        return refused(records.wrong_key)
     roles = facts.settings.require_factor_for
     demanding = [_name(c) for c in records.clients if c.acr is not None]
     # The key of an embedded store is beside it, and the settings do not name it.

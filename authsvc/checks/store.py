@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from authsvc.checks import Check, Verdict, failed, not_applicable, passed, unknown, warned
+from authsvc.checks import Check, Verdict, failed, not_applicable, passed, refused, unknown, warned
 from authsvc.checks.facts import Facts
 from authsvc.ops.fitness import OLDEST
 from authsvc.ops.inspection import MAX_CLOCK_DIFFERENCE_S, Inspection
@@ -46,6 +46,8 @@ def used(facts: Facts) -> Verdict:
         return _UNASKED
     if not facts.records.used:
         return failed("no service record: nothing can be known", "`authsvc serve` makes one; or restore the backup")
+    if facts.records.newer_format is not None:
+        return refused(facts.records.newer_format)
     return passed("there is one")
 
 

@@ -3,7 +3,7 @@
 from authsvc.core import token as tokens
 from authsvc.core.client import BUILT_IN, Client, Secret
 from authsvc.core.event import About, Event
-from authsvc.core.factor_key import missing_keys
+from authsvc.core.factor_key import FactorKey, missing_keys
 from authsvc.core.record import FORMAT, Service
 from authsvc.core.token import Kind
 from authsvc.errors import StartupError
@@ -20,7 +20,7 @@ async def first_start(deps: Deps) -> tuple[str, str] | None:
     service = await deps.store.service.find()
     if service is not None:
         refuse_newer_format(service)
-        _refuse_wrong_factor_key(deps, service)
+        refuse_wrong_factor_key(service, deps.settings.factor_keys)
         return None
     now = deps.clock()
     epoch, created_at = int(now * 1000), int(now)
@@ -46,9 +46,9 @@ async def first_start(deps: Deps) -> tuple[str, str] | None:
     return admin.client_id, secret.text
 
 
-def _refuse_wrong_factor_key(deps: Deps, service: Service) -> None:
-    """Raise StartupError if this worker could not check the codes of users."""
-    missing = missing_keys(service, deps.settings.factor_keys)
+def refuse_wrong_factor_key(service: Service, keys: tuple[FactorKey, ...]) -> None:
+    """Raise StartupError if a worker with these keys could not check the codes of users."""
+    missing = missing_keys(service, keys)
     if missing:
         raise StartupError(
             f"one-time codes need the factor keys with the ids {', '.join(missing)}: add them to "

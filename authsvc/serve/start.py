@@ -30,7 +30,7 @@ from authsvc.metrics.exposition import exposed
 from authsvc.metrics.registry import WorkerRegistry
 from authsvc.ops.data_dir import running_url
 from authsvc.ops.embedded import LOCK_WAIT_S, Embedded
-from authsvc.ops.factor_key_file import read_or_make_key
+from authsvc.ops.factor_key_file import read_key, read_or_make_key
 from authsvc.ops.inspection import MAX_CLOCK_DIFFERENCE_S, clock_ahead, loses_at_restart
 from authsvc.serve.banner import banner, first_steps
 from authsvc.serve.console import console_address, console_socket, port_of
@@ -72,8 +72,10 @@ def serve(settings: Settings, *, dev: bool = False) -> None:
         _store_url(settings) as url,
     ):
         ports = {"port": listening.getsockname()[1], "console_port": port_of(console)}
-        settings = _with_factor_key(settings.but(**ports))
+        settings = _with_factor_key(settings.but(**ports), read_key)
         admin = uvloop.run(_first_start(settings, url))
+        # A start that is refused because its key is missing must not leave a wrong one in its place.
+        settings = _with_factor_key(settings, read_or_make_key)
         _print(banner(settings))
         if console is not None:
             _print(uvloop.run(console_address(settings, url)))
@@ -146,11 +148,11 @@ def _store_url(settings: Settings) -> Iterator[str]:
         yield embedded.url
 
 
-def _with_factor_key(settings: Settings) -> Settings:
+def _with_factor_key(settings: Settings, obtain: Callable[[Path], str | None]) -> Settings:
     """The settings with the key that an embedded store has beside it, unless they name another. Raises StartupError."""
     if settings.redis_url is not None or settings.factor_key:
         return settings
-    return settings.but(factor_key=read_or_make_key(settings.data_dir) or ())
+    return settings.but(factor_key=obtain(settings.data_dir) or ())
 
 
 async def _first_start(settings: Settings, url: str) -> tuple[str, str] | None:

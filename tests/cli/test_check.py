@@ -143,6 +143,7 @@ CASES: list[tuple[str, str, Facts]] = [
     ("secrets", "n/a", reached(password=False)),
     ("store", "fail", replace(GOOD, problem="the store does not answer", servers=(), records=None)),
     ("service record", "fail", replace(GOOD, records=Records(used=False))),
+    ("service record", "fail", replace(GOOD, records=replace(RECORDS, newer_format="format 9: run the newer version"))),
     ("rights denied", "fail", replace(GOOD, denied=Denied(("eval",), ()))),
     ("rights denied", "warn", replace(GOOD, denied=Denied((), ("info",)))),
     ("store role", "fail", store({"role": "slave"})),
@@ -227,6 +228,7 @@ CASES: list[tuple[str, str, Facts]] = [
     ("admin users", "warn", replace(GOOD, records=replace(RECORDS, locked_out=("ada",)))),
     ("second factors", "warn", replace(configured(require_factor_for=""), records=RECORDS)),
     ("second factors", "pass", GOOD),
+    ("second factors", "fail", replace(GOOD, records=replace(RECORDS, wrong_key="codes need a key: add it"))),
     ("second factors", "fail", configured(factor_key="", issuer="https://192.0.2.1")),
     ("second factors", "pass", configured(factor_key="")),
         ("password hashes", "warn", replace(GOOD, records=replace(RECORDS, uncheckable=2))),
@@ -449,6 +451,26 @@ def test_a_redis_that_would_lose_transactions_at_a_restart() -> None:
         todo = rows["file loaded whole"]["todo"].partition(": ")[2].partition(",")[0]
         operator.execute_command(*todo.split())
         assert checked(url, **SOUNDLY)[1]["file loaded whole"]["result"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("record", "name", "why"),
+    [
+        ({"factor_keys": ["abcd1234"]}, "second factors", "the ids abcd1234"),
+        ({"store_format": 99}, "service record", "format 99"),
+    ],
+)
+def test_a_store_on_which_no_service_starts(record: dict[str, Any], name: str, why: str, tmp_path: Path) -> None:
+    """5, and the row says what the refused start says."""
+    with running_store(*SYNCED) as store, store.connect() as operator:
+        use(store)
+        operator.set("service", json.dumps({"epoch": int(time.time() * 1000)} | record))
+        status, rows = checked(store.url, **SOUNDLY)
+        start = run("serve", cwd=tmp_path, AUTHSVC_REDIS_URL=store.url, AUTHSVC_PORT="0")
+    assert status == 5
+    assert [row["check"] for row in rows.values() if row["result"] == "fail"] == [name]
+    assert why in rows[name]["why"]
+    assert f"{rows[name]['why']}: {rows[name]['todo']}" in start.stderr
 
 
 def test_a_store_never_used() -> None:

@@ -1,5 +1,6 @@
 """The factor key of an embedded store, with real processes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,19 @@ def test_the_key_is_beside_the_data(server: Server) -> None:
     held = key.read_text()
     key.unlink()
     environment = {"AUTHSVC_DATA_DIR": str(server.data_dir), "AUTHSVC_PORT": str(server.port)}
-    refused = run("serve", cwd=server.directory, **environment)
-    assert refused.returncode != 0
-    assert "forget-factor-keys" in refused.stderr
-    assert held.strip() not in refused.stderr + refused.stdout + server.log
+    for wrong in (None, "a wrong key, which is as long as a right one is"):
+        if wrong is not None:
+            key.write_text(wrong)
+            key.chmod(0o600)
+        refused = run("serve", cwd=server.directory, **environment)
+        assert refused.returncode != 0
+        assert "forget-factor-keys" in refused.stderr
+        assert held.strip() not in refused.stderr + refused.stdout + server.log
+        assert (key.read_text() if key.exists() else None) == wrong
+        rows = json.loads(run("check", "--json", cwd=server.directory, **environment).stdout)["checks"]
+        (row,) = [row for row in rows if row["check"] == "second factors"]
+        assert row["result"] == "fail"
+        assert row["why"] in refused.stderr
     key.write_text(held)
     key.chmod(0o600)
     server.start()
