@@ -20,10 +20,8 @@ def is_loopback(host: str) -> bool:
     """Whether the name or address of a host means this machine. An empty name does."""
     if host in ("", "localhost"):
         return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    address = _parsed(host)
+    return address is not None and address.is_loopback
 
 
 def in_url(host: str) -> str:
@@ -57,6 +55,11 @@ def behind(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network
             break
         address = before
     return peer if address is None else str(address)
+
+
+def of_peer(host: str) -> str:
+    """The address of a connection's other end. A socket for IPv6 and IPv4 maps the addresses of IPv4."""
+    return canonical(host) or host
 
 
 def canonical(text: str) -> str | None:

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from starlette.requests import Request
 
-from authsvc.core.address import behind
+from authsvc.core.address import behind, of_peer
 from authsvc.flows.deps import Caller, Deps
 
 
@@ -23,7 +23,7 @@ class RequestContext:
         client, headers = self.request.client, self.request.headers
         forwarded = headers.getlist("x-forwarded-for")
         return Caller(
-            ip=behind(client.host if client else None, forwarded, self.deps.settings.trusted_proxies),
+            ip=behind(of_peer(client.host) if client else None, forwarded, self.deps.settings.trusted_proxies),
             user_agent=headers.get("user-agent"),
             request_id=self.request.scope["request_id"],
         )

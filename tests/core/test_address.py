@@ -2,7 +2,7 @@
 
 import pytest
 
-from authsvc.core.address import canonical, is_within, network_of, prefixes
+from authsvc.core.address import canonical, is_loopback, is_within, network_of, of_peer, prefixes
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,18 @@ def test_a_network(text: str, expected: str) -> None:
 def test_canonical(text: str, expected: str | None) -> None:
     """An address has one form. A text with a port, brackets, a zone or anything else is no address."""
     assert canonical(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "expected", "local"),
+    [
+        ("::ffff:192.0.2.7", "192.0.2.7", False),
+        ("::ffff:127.0.0.1", "127.0.0.1", True),
+        ("::1", "::1", True),
+        ("fe80::1%eth0", "fe80::1%eth0", False),
+        ("testclient", "testclient", False),
+    ],
+)
+def test_of_peer(host: str, expected: str, local: bool) -> None:
+    """A client of IPv4 has its address of IPv4, and counts as local, also on a socket for both."""
+    assert (of_peer(host), is_loopback(host)) == (expected, local)

@@ -163,6 +163,24 @@ def test_an_ipv6_address(new_server: Callable[..., Server]) -> None:
     assert "authsvc_requests_total" in httpx.get(f"http://[::1]:{port}/metrics").text
 
 
+@pytest.mark.skipif(not (_has_ipv6() and socket.has_dualstack_ipv6()), reason="no IPv6, or no socket for both")
+@pytest.mark.parametrize("workers", ["1", slow("2")])
+def test_every_address_of_both_kinds(new_server: Callable[..., Server], workers: str) -> None:
+    """With `::`, each port takes clients of IPv6 and of IPv4, whose addresses are those of IPv4."""
+    console, metrics = free_port(), free_port()
+    settings = {"HOST": "::", "CONSOLE_HOST": "::", "CONSOLE_PORT": console, "METRICS_HOST": "::"}
+    settings |= {"METRICS_PORT": metrics, "WORKERS": workers}
+    server = new_server(**{f"AUTHSVC_{name}": str(value) for name, value in settings.items()}).start()
+    for host in ("127.0.0.1", "[::1]"):
+        assert "authsvc_requests_total" in httpx.get(f"http://{host}:{metrics}/metrics").text
+        assert httpx.get(f"http://{host}:{console}/login").status_code == 200
+        answer = httpx.post(f"http://{host}:{server.port}/login", json={"username": "ada", "password": PASSWORD})
+        assert answer.status_code == 401
+    events = httpx.get(f"{server.url}/admin/audit", auth=server.admin).json()["items"]
+    assert {event["ip"] for event in events if event["event"] == "login.failed"} == {"127.0.0.1", "::1"}
+    assert "::ffff:" not in server.log
+
+
 def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
     """A message that names the port, no Valkey left behind, and no secret lost on a first start."""
     with socket.socket() as taken:
