@@ -10,6 +10,25 @@ folder=${1:?$usage}
 url=${2:-redis://127.0.0.1:6379/0}
 template=$(dirname "$0")/users.acl
 
+refuse() {
+    echo "make-secrets.sh: $1" >&2
+    echo "$usage" >&2
+    exit 2
+}
+# The URL is not quoted: it may hold a password.
+case $url in
+    redis://?* | rediss://?* | unix://?* | redis+sentinel://?* | rediss+sentinel://?* | redis+cluster://?* | rediss+cluster://?*) ;;
+    *) refuse "the URL must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://" ;;
+esac
+without_options=${url%%\?*}
+rest=${without_options#*://}
+case $url in
+    unix://*) rest=${rest%%/*} ;;  # a path may have an @
+esac
+case $rest in
+    *@*) refuse "the URL has a user or a password already: leave them out, because this script makes them" ;;
+esac
+
 if [ -e "$folder/users.acl" ]; then
     echo "make-secrets.sh: $folder/users.acl is there already; changing a password is in docs/deploy.md" >&2
     exit 1

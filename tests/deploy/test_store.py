@@ -1,6 +1,7 @@
 """The store of deploy/valkey: its persistence, its users and their rights. Most other tests run on it, too."""
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -127,6 +128,47 @@ def test_passwords_are_made_once(secrets: Secrets) -> None:
     assert secrets.operator_password not in users
     assert secrets.url.removesuffix("@127.0.0.1:6379/0").rpartition(":")[2] not in users
     assert len(secrets.operator_password) == 64
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("127.0.0.1:18111", "must begin with redis://"),
+        ("http://127.0.0.1:6379", "must begin with redis://"),
+        ("redis://", "must begin with redis://"),
+        ("redis:/127.0.0.1:6379", "must begin with redis://"),
+        ("redis://user:pw@127.0.0.1:6379/0", "has a user or a password already"),
+        ("rediss://:pw@127.0.0.1:6379?ssl_ca_certs=/ca.pem", "has a user or a password already"),
+        ("redis://user:p/w@127.0.0.1:6379", "has a user or a password already"),
+        ("unix://user:pw@/run/valkey.sock", "has a user or a password already"),
+        ("redis+sentinel://user:pw@a:26379,b:26379/main", "has a user or a password already"),
+    ],
+)
+def test_a_url_that_can_t_get_a_password_is_refused(url: str, why: str, tmp_path: Path) -> None:
+    """The script says why, shows no password and makes nothing."""
+    folder = tmp_path / "secrets"
+    done = subprocess.run(
+        ["sh", str(SHIPPED / "make-secrets.sh"), str(folder), url], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert why in done.stderr
+    assert "pw" not in done.stderr
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "made"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://authsvc:PW@127.0.0.1:6379/0"),
+        ("rediss://a?ssl_ca_certs=/c@a.pem", "rediss://authsvc:PW@a?ssl_ca_certs=/c@a.pem"),
+        ("unix:///run/v@lkey.sock?db=0", "unix://authsvc:PW@/run/v@lkey.sock?db=0"),
+        ("redis+sentinel://a:26379,b/main/0", "redis+sentinel://authsvc:PW@a:26379,b/main/0"),
+        ("rediss+cluster://[::1]:6379,b", "rediss+cluster://authsvc:PW@[::1]:6379,b"),
+    ],
+)
+def test_each_url_gets_the_password(url: str, made: str, tmp_path: Path) -> None:
+    """The user and the password stand before the hosts or the path; the rest of the URL stays."""
+    assert re.sub("[0-9a-f]{64}", "PW", Secrets.made(tmp_path / "secrets", url).url) == made
 
 
 def test_authsvc_check_accepts_the_store(
