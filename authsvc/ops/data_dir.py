@@ -20,6 +20,8 @@ from authsvc.errors import StartupError
 LEAST_FREE = 16 * 2**20
 
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+# The name of Valkey's own choice. It lists the files that belong to the data.
+_MANIFEST = "appendonly.aof.manifest"
 SUN_PATH_BYTES = 100  # sockaddr_un takes 104 on macOS and 108 on Linux, each with a final NUL
 
 
@@ -67,6 +69,20 @@ def make_private(directory: Path) -> None:
     found = directory.lstat()  # in a shared directory the name may be another user's symbolic link
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise StartupError(f"{directory} must be a directory of ours with mode 0700: remove it")
+
+
+def refuse_lost_manifest(directory: Path) -> None:
+    """Raise StartupError if the append-only files lack their manifest.
+
+    Valkey would start empty, and a later start with the manifest of that start would load some of the old files.
+    """
+    folder = directory / "appendonlydir"
+    held = sorted(path.name for path in folder.glob("appendonly.aof.*"))
+    if held and _MANIFEST not in held:
+        raise StartupError(
+            f"{folder / _MANIFEST} is missing, and without it the store would start empty beside {', '.join(held)}: "
+            f"restore the data directory from a backup. If nothing was ever stored here, remove {folder}"
+        )
 
 
 def foreign_part(directory: Path, owner: int) -> str | None:

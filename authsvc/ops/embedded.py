@@ -25,6 +25,7 @@ from authsvc.ops.data_dir import (
     open_lock,
     owner_of,
     private,
+    refuse_lost_manifest,
     socket_path,
 )
 from authsvc.waiting import until
@@ -143,6 +144,7 @@ class Embedded:
 
     def _launch(self) -> None:
         """Start a process and return when it is ready. Raises StartupError if the process exits instead."""
+        refuse_lost_manifest(self._dir)
         options = [
             *("--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700"),
             *("--dir", str(self._dir), "--appendonly", "yes", "--appendfsync", "always", "--save", ""),

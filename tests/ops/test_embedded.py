@@ -117,6 +117,32 @@ def test_data_survives_stop_and_start(data_dir: Path, each_binary: str) -> None:
         assert call(server.url, "GET", "name") == "value"
 
 
+def test_without_its_manifest_a_store_does_not_start(
+    data_dir: Path, each_binary: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Append-only files without their manifest are no empty store, also when Valkey is started again."""
+    manifest = data_dir / "appendonlydir" / "appendonly.aof.manifest"
+    kept = data_dir / "kept"
+    server = Embedded(data_dir)
+    with server:
+        call(server.url, "SET", "name", "value")
+    manifest.rename(kept)
+    before = {path.name: path.read_bytes() for path in manifest.parent.iterdir()}
+    with pytest.raises(StartupError, match=r"appendonly\.aof\.manifest is missing.*appendonly\.aof\.1\.incr\.aof"):
+        server.start()
+    assert {path.name: path.read_bytes() for path in manifest.parent.iterdir()} == before
+    assert processes_on(data_dir) == []
+    assert running_url(data_dir) is None
+    kept.rename(manifest)
+    with server:
+        manifest.rename(kept)
+        os.kill(server.pid, signal.SIGKILL)
+        until(lambda: "manifest is missing" in caplog.text)
+        kept.rename(manifest)
+        until(lambda: answers(server.url))
+        assert call(server.url, "GET", "name") == "value"
+
+
 def test_killed_valkey_comes_back(data_dir: Path, each_binary: str) -> None:
     """A Valkey that is killed is back within 2 s with every write it acknowledged, also the second time."""
     with Embedded(data_dir) as server:
