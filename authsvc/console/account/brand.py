@@ -82,10 +82,10 @@ def _logo(path: Path) -> File:
         with path.open("rb") as file:
             content = file.read(MAX_LOGO + 1)
     except OSError as error:
-        raise StartupError(f"{error.strerror}: {path}", _SETTING) from None
+        raise StartupError(f"{_SETTING}: {error.strerror}: {path}") from None
     if len(content) > MAX_LOGO:
-        raise StartupError(f"{path} is over {MAX_LOGO} bytes", _SETTING)
+        raise StartupError(f"{_SETTING}: {path} is over {MAX_LOGO} bytes")
     media_type = next((kind for start, kind in _TYPES if content.startswith(start)), None)
     if media_type is None:
-        raise StartupError(f"{path} is none of SVG, PNG, JPEG and WebP", _SETTING)
+        raise StartupError(f"{_SETTING}: {path} is none of SVG, PNG, JPEG and WebP")
     return File.of("logo", content, media_type)

@@ -47,13 +47,13 @@ def _translated(path: Path, english: Mapping[str, str]) -> dict[str, str]:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
-            raise StartupError(f"{path} is over {_MAX_BYTES} bytes", _SETTING)
+            raise StartupError(f"{_SETTING}: {path} is over {_MAX_BYTES} bytes")
         found = dict(_flat(tomllib.loads(content.decode())))
         _check(found, english)
     except OSError as error:
-        raise StartupError(f"{error.strerror}: {path}", _SETTING) from None
+        raise StartupError(f"{_SETTING}: {error.strerror}: {path}") from None
     except ValueError as error:  # no UTF-8, or no TOML
-        raise StartupError(f"{path}: {error}", _SETTING) from None
+        raise StartupError(f"{_SETTING}: {path}: {error}") from None
     return found
 
 
