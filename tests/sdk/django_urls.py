@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from authsvc_sdk.django import require
+from authsvc_sdk.django import introspector, require
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
@@ -21,7 +21,12 @@ async def editors_async(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"editor": request.active.sub})
 
 
+def exchange(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"token": introspector().exchange("tok_").token})
+
+
 urlpatterns: list[Any] = [
+    path("exchange", exchange),
     path("notes", notes),
     path("editors", editors),
     path("async", editors_async),

@@ -76,6 +76,13 @@ def test_an_outage_is_503(world: World) -> None:
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
+def test_a_view_that_asks_by_itself(world: World, client: Client) -> None:
+    """A view whose own exchange gets no answer is a 503 too."""
+    world.user()
+    answer = client.get("/exchange", headers=headers(world.token()))
+    assert (answer.headers["Retry-After"], *error(answer)) == ("1", 503, "temporarily_unavailable")
+
+
 def test_optional(world: World) -> None:
     """With `optional`, requests without a token pass, and a view that demands a user refuses them."""
     with Project(world, optional=True) as client:

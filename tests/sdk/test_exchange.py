@@ -103,6 +103,30 @@ async def test_what_is_refused(world: World, chain: Chain) -> None:
         await chain.orders.exchange(chain.token)
 
 
+async def test_a_failure_is_logged_once_a_minute(
+    world: World, chain: Chain, now: Callable[[float], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says why an exchange fails and which command allows it, once a minute."""
+    for seconds in (0, 30, 31):
+        now(seconds)
+        with pytest.raises(Misconfigured):
+            await chain.orders.exchange(chain.token, audience="ledger")
+    with pytest.raises(Misconfigured):
+        await chain.ledger.exchange(chain.token)
+    assert [(record.name, record.levelname) for record in caplog.records] == [("authsvc_sdk", "ERROR")] * 3
+    texts = [record.getMessage() for record in caplog.records]
+    assert "invalid_target" in texts[0]
+    assert "'ledger'" in texts[0]
+    assert "`authsvc client update ID --exchange-audience NAME`" in texts[0]
+    caplog.clear()
+    world.server.kill()
+    world.spoiled = True
+    with pytest.raises(Unavailable):
+        await chain.orders.exchange(chain.token)
+    assert "requests that exchange a token get a 503. Check that the service runs" in caplog.text
+    assert chain.token not in caplog.text + "".join(texts)
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -10,9 +10,13 @@ from authsvc_sdk import Active, AsyncIntrospector
 from authsvc_sdk.fastapi import BearerAuth
 from fastapi import Depends, FastAPI, Request, WebSocket
 
+from authsvc.core import token as tokens
+from authsvc.core.token import Kind
 from tests.conftest import bearer
 from tests.e2e.conftest import free_port
 from tests.sdk.conftest import World
+
+NOWHERE = f"http://127.0.0.1:{free_port()}"
 
 
 def application(url: str, client: tuple[str, str]) -> FastAPI:
@@ -89,6 +93,43 @@ async def test_an_outage_is_503(world: World) -> None:
     async with caller(application(f"http://127.0.0.1:{free_port()}", world.client)) as http:
         answer = await http.get("/notes", headers=bearer(world.token()))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+async def test_a_route_that_asks_by_itself(world: World) -> None:
+    """A route whose own exchange or check gets no answer is a 503 too, and so is its WebSocket (1013)."""
+    introspector, gone = AsyncIntrospector(world.server.url, *world.client), AsyncIntrospector(NOWHERE, "a", "b")
+    auth = BearerAuth(introspector)
+    app = FastAPI(lifespan=auth.lifespan, exception_handlers=auth.exception_handlers)
+
+    @app.get("/exchange")
+    async def exchange() -> str:
+        return (await introspector.exchange("tok_", audience="billing")).token
+
+    @app.get("/introspect")
+    async def introspect() -> bool:
+        return isinstance(await gone.introspect(tokens.new(Kind.ACCESS).text), Active)
+
+    @app.websocket("/socket")
+    async def socket(socket: WebSocket) -> None:
+        await socket.accept()
+        await introspect()
+
+    async with caller(app) as http:
+        for path in ("/exchange", "/introspect"):
+            answer = await http.get(path)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.json()["error"] == "temporarily_unavailable"
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, str]:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "websocket", "path": "/socket", "query_string": b"", "headers": [], "scheme": "ws"}
+        await app(scope, receive, send)
+    assert sent[-1]["code"] == 1013
 
 
 async def test_a_websocket_needs_an_active_token(world: World, app: FastAPI) -> None:

@@ -20,6 +20,10 @@ def calling(url: str, client: tuple[str, str], **options: Any) -> Iterator[Any]:
     from authsvc_sdk.flask import Auth, require
 
     app = flask.Flask(__name__)
+    introspector = Introspector(url, *client)
+
+    def exchange() -> str:
+        return introspector.exchange("tok_").token
 
     def notes() -> dict[str, Any]:
         return {"owner": flask.g.active.display_name if flask.g.active else None}
@@ -35,7 +39,8 @@ def calling(url: str, client: tuple[str, str], **options: Any) -> Iterator[Any]:
     app.add_url_rule("/notes", view_func=notes, methods=["GET", "OPTIONS"])
     app.add_url_rule("/editors", view_func=editors)
     app.add_url_rule("/strong", view_func=strong)
-    with Introspector(url, *client) as introspector:
+    app.add_url_rule("/exchange", view_func=exchange)
+    with introspector:
         Auth(app, introspector, **options)
         yield app.test_client(use_cookies=False)
 
@@ -63,6 +68,15 @@ def test_an_outage_is_503(world: World) -> None:
     with calling(f"http://127.0.0.1:{free_port()}", world.client) as http:
         answer = http.get("/notes", headers=bearer(world.token()))
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+def test_a_view_that_asks_by_itself(world: World) -> None:
+    """A view whose own exchange gets no answer is a 503 too."""
+    world.user()
+    with calling(world.server.url, world.client) as http:
+        answer = http.get("/exchange", headers=bearer(world.token()))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert answer.json["error"] == "temporarily_unavailable"
 
 
 def test_optional_and_cookie(world: World) -> None:

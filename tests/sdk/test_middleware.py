@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from authsvc_sdk import Active, Anonymous, AsyncIntrospector, AuthMiddleware, authorized, demand
+from authsvc_sdk import Active, Anonymous, AsyncIntrospector, AuthMiddleware, Unavailable, authorized, demand
 from authsvc_sdk.asgi import App, Message, Receive, Scope, Send
 from authsvc_sdk.starlette import require
 from fastapi import Depends, FastAPI
@@ -228,6 +228,26 @@ async def test_no_service(world: World) -> None:
     await ask.aclose()
 
 
+async def test_a_route_that_asks_by_itself(world: World, ask: AsyncIntrospector) -> None:
+    """An application whose own question gets no answer is a 503 too, unless its answer has begun."""
+    world.user()
+    good = bearer(world.token())
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/begun":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        await ask.exchange("tok_", audience="billing")
+
+    async with caller(AuthMiddleware(app, ask)) as api:
+        answer = await api.get("/orders", headers=good)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert answer.json()["error"] == "temporarily_unavailable"
+    with pytest.raises(Unavailable):
+        await through(AuthMiddleware(app, ask), connection("http", good, path="/begun"))
+    (closed,) = await through(AuthMiddleware(app, ask), connection("websocket", good))
+    assert closed["code"] == 1013
+
+
 async def test_optional(world: World, ask: AsyncIntrospector) -> None:
     """With `optional`, a request without a token is Anonymous, and an inactive token is refused."""
     world.user()
@@ -302,7 +322,7 @@ async def test_an_application_that_fails_midway(world: World, ask: AsyncIntrospe
 
 def connection(kind: str, headers: dict[str, str], **fields: Any) -> Scope:
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    return {"type": kind, "path": "/", "headers": [(b"host", b"api.test"), *pairs], "extensions": {}, **fields}
+    return {"type": kind, "path": "/", "headers": [(b"host", b"api.test"), *pairs], "extensions": {}} | fields
 
 
 async def through(app: App, scope: Scope, *, fails: bool = False) -> list[Message]:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from authsvc_sdk.answers import Active
 from authsvc_sdk.async_introspector import AsyncIntrospector
 from authsvc_sdk.bearer import cookie_in, demand, token_in
+from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.refused import Refused
 from authsvc_sdk.streams import user_of
 
@@ -38,7 +39,7 @@ class AuthCredentials(NamedTuple):
 
 
 class RefusalMiddleware:
-    """Answers with the refusal if the application raises Refused. Opens and closes the introspector with it."""
+    """Answers if the application raises Refused or Unavailable (503). Opens and closes the introspector with it."""
 
     def __init__(self, app: App, introspector: AsyncIntrospector) -> None:
         self._app = app
@@ -57,11 +58,11 @@ class RefusalMiddleware:
 
         try:
             await self._serve(scope, receive, sending)
-        except Refused as refused:
+        except (Refused, Unavailable) as error:
             if begun and scope["type"] == "http":
                 raise  # the answer has begun, so the server can only close the connection
             if not closed:
-                await refuse(scope, send, refused, accepted=begun)
+                await refuse(scope, send, Refused.of(error), accepted=begun)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)

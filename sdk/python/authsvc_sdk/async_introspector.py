@@ -123,7 +123,11 @@ class AsyncIntrospector:
         self.start()
         if self._wire is None:
             raise Unavailable("closed")
-        return exchange.read(await self._wire.exchange(exchange.form(token, audience, scope)), scope)
+        try:
+            return exchange.read(await self._wire.exchange(exchange.form(token, audience, scope)), scope, audience)
+        except Unavailable as error:
+            self._outages.log(error, "requests that exchange a token")
+            raise
 
     @asynccontextmanager
     async def while_active(self, token: str) -> AsyncIterator[Active]:

@@ -26,8 +26,8 @@ def form(token: str, audience: str, scope: str) -> dict[str, str]:
     }
 
 
-def read(body: object, scope: str) -> Exchanged:
-    """Read the answer of the service. scope: as it was asked for. Raises Refused, Misconfigured, Unavailable."""
+def read(body: object, scope: str, audience: str = "") -> Exchanged:
+    """Read the answer of the service. scope, audience: as asked for. Raises Refused, Misconfigured, Unavailable."""
     match body:
         case {"access_token": str(token), "token_type": "Bearer", "expires_in": int(expires_in), **more}:
             return Exchanged(token, expires_in, str(more.get("scope", "")))
@@ -35,6 +35,12 @@ def read(body: object, scope: str) -> Exchanged:
             raise Refused.challenged(401, "invalid_token", "the access token is not active")
         case {"error": "invalid_scope"}:
             raise Refused.challenged(403, "insufficient_scope", "the token does not allow this", scope=scope)
-        case {"error": str(error)}:  # such as `invalid_target`
+        case {"error": "invalid_target"}:
+            raise Misconfigured(
+                "the service refused the exchange: invalid_target: our client may not exchange for the audience "
+                f"{audience!r}. `authsvc client update ID --exchange-audience NAME` allows it, and has to name all "
+                "audiences of the client anew"
+            )
+        case {"error": str(error)}:
             raise Misconfigured(f"the service refused the exchange: {error}")
     raise Unavailable("the service's answer is not a token")

@@ -17,6 +17,7 @@ from authsvc_sdk.answers import Active
 from authsvc_sdk.asgi import admit, refuse
 from authsvc_sdk.async_introspector import AsyncIntrospector
 from authsvc_sdk.bearer import demand, token_in
+from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.refused import Refused
 
 
@@ -31,7 +32,10 @@ class BearerAuth(SecurityBase):
         # The names that FastAPI reads for the contract of the application.
         self.model = HTTPBearer(description="An access token (`tok_…`).")
         self.scheme_name = "authsvc"
-        self.exception_handlers: dict[int | type[Exception], Callable[[Any, Any], Any]] = {Refused: _answer}
+        self.exception_handlers: dict[int | type[Exception], Callable[[Any, Any], Any]] = {
+            Refused: _answer,
+            Unavailable: _answer,  # of a route that calls the introspector itself
+        }
 
     async def __call__(self, connection: HTTPConnection) -> Active:
         """The user of a request: `Depends(auth)`. Raises Refused."""
@@ -57,7 +61,8 @@ class BearerAuth(SecurityBase):
             yield
 
 
-async def _answer(connection: HTTPConnection, refused: Refused) -> Response | None:
+async def _answer(connection: HTTPConnection, error: Refused | Unavailable) -> Response | None:
+    refused = Refused.of(error)
     if isinstance(connection, WebSocket):
         accepted = connection.application_state is WebSocketState.CONNECTED
         await refuse(connection.scope, connection.send, refused, accepted=accepted)

@@ -8,6 +8,7 @@ from flask import Flask, Response, g, request
 
 from authsvc_sdk.admission import admit, is_preflight
 from authsvc_sdk.bearer import demand
+from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.introspector import Introspector
 from authsvc_sdk.refused import Refused
 
@@ -28,6 +29,7 @@ class Auth:
         self._cookie = cookie
         app.before_request(self._admit)
         app.register_error_handler(Refused, answer)
+        app.register_error_handler(Unavailable, answer)  # of a view that calls the introspector itself
 
     def _admit(self) -> None:
         headers = request.headers
@@ -53,6 +55,7 @@ def require(
     return decorator
 
 
-def answer(refused: Refused) -> Response:
-    """The refusal as an answer of Flask."""
+def answer(error: Refused | Unavailable) -> Response:
+    """The refusal as an answer of Flask. Unavailable is a 503."""
+    refused = Refused.of(error)
     return Response(refused.body, refused.status, refused.headers)

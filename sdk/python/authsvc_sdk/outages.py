@@ -14,19 +14,20 @@ _REMEDY = "Check that the service runs (GET /readyz), that its address is right 
 
 
 class Outages:
-    """Logs why checks fail, and what to do, at most once a minute for each of the two kinds of failure."""
+    """Logs why checks and exchanges fail, and what to do, at most once a minute for each of both kinds of failure."""
 
     def __init__(self, url: str) -> None:
         self._address = httpx.URL(url).copy_with(userinfo=b"")
         self._logged_at: dict[bool, float] = {}
 
-    def log(self, error: Unavailable) -> None:
+    def log(self, error: Unavailable, requests: str = "requests with a token") -> None:
+        """requests: those that get a 503 for it."""
         refused = isinstance(error, Misconfigured)
         now = clock.now()
         if now - self._logged_at.get(refused, -inf) < _PAUSE_S:
             return
         self._logged_at[refused] = now
         if refused:  # the reason of the error says what to do
-            _log.error("authsvc at %s: %s; until then requests with a token get a 503", self._address, error.reason)
+            _log.error("authsvc at %s: %s; until then %s get a 503", self._address, error.reason, requests)
         else:
-            _log.warning("authsvc at %s: %s; requests with a token get a 503. %s", self._address, error.reason, _REMEDY)
+            _log.warning("authsvc at %s: %s; %s get a 503. %s", self._address, error.reason, requests, _REMEDY)
