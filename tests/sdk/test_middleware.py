@@ -9,7 +9,16 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from authsvc_sdk import Active, Anonymous, AsyncIntrospector, AuthMiddleware, Unavailable, authorized, demand
+from authsvc_sdk import (
+    Active,
+    Anonymous,
+    AsyncIntrospector,
+    AuthMiddleware,
+    Unavailable,
+    authorized,
+    demand,
+    while_active,
+)
 from authsvc_sdk.asgi import App, Message, Receive, Scope, Send
 from authsvc_sdk.starlette import require
 from fastapi import Depends, FastAPI
@@ -388,6 +397,19 @@ async def test_a_websocket_with_the_cookie(world: World, ask: AsyncIntrospector,
     headers = {"Cookie": f"{COOKIE}={world.token()}"} | ({"Origin": origin} if origin else {})
     sent = await through(AuthMiddleware(echo, ask, cookie=COOKIE), connection("websocket", headers))
     assert sent[0]["type"] == kind
+
+
+async def test_a_stream_whose_token_nobody_checked(ask: AsyncIntrospector) -> None:
+    """Watching the token of an unchecked request is an error of the program. Without a token it is a refusal."""
+    with pytest.raises(RuntimeError, match=r"Depends\(auth\).*AuthMiddleware"):
+        while_active(connection("http", {}))
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async with while_active(scope):
+            pytest.fail("nobody has a token")
+
+    (start, _) = await through(AuthMiddleware(app, ask, optional=True), connection("http", {}))
+    assert start["status"] == 401
 
 
 async def test_lifespan(world: World) -> None:

@@ -152,8 +152,14 @@ def authorized(
 def while_active(connection: Mapping[str, Any]) -> AbstractAsyncContextManager[Active]:
     """Like `AsyncIntrospector.while_active`, for the token of a connection: `async with while_active(request): ...`.
 
-    Raises Refused (401) if the connection has no token.
+    Raises Refused (401) if the connection has no token, and RuntimeError if nothing has looked for one.
     """
+    if _WATCH not in connection and not isinstance(connection.get("user"), Anonymous):
+        # Not Refused, which would hide the mistake: handlers of streams take Refused for the end of the token.
+        raise RuntimeError(
+            "while_active: nothing has checked the token of this request: add Depends(auth) to its route, or "
+            "AuthMiddleware to the application"
+        )
     authorized(connection)
     watch: Callable[[], AbstractAsyncContextManager[Active]] = connection[_WATCH]
     return watch()
