@@ -1,10 +1,12 @@
 """Batches of questions during a long outage. The tests move the clock."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Sequence
 
 import pytest
 from authsvc_sdk.answers import INACTIVE
+from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.lookups import LookupResult, Lookups
 
 Forward = Callable[[float], None]
@@ -56,6 +58,23 @@ async def test_questions_that_nobody_waits_for_are_not_asked(now: Forward) -> No
     assert not [token for token in outage.asked if token.startswith("late")]
     assert not lookups._waiting
     await lookups.aclose()
+
+
+async def test_an_unexpected_fault_reaches_its_callers(caplog: pytest.LogCaptureFixture) -> None:
+    """Every caller of the batch gets the reason of a fault that nobody foresaw, and asyncio logs nothing."""
+
+    async def fetch(tokens: Sequence[str]) -> list[LookupResult]:
+        raise OverflowError("port must be 0-65535")
+
+    lookups = Lookups(fetch, patience_s=3)
+    failures = await asyncio.gather(lookups.ask("one"), lookups.ask("two"), return_exceptions=True)
+    await lookups.aclose()
+    gc.collect()
+    for failure in failures:
+        assert isinstance(failure, Unavailable)
+        assert failure.reason == "the check failed: OverflowError: port must be 0-65535"
+        assert isinstance(failure.__cause__, OverflowError)
+    assert not caplog.records
 
 
 async def test_a_caller_that_joins_a_question_keeps_it(now: Forward) -> None:

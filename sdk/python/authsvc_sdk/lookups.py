@@ -39,7 +39,7 @@ class Lookups:
         # Other callers may await the same future, so a cancelled caller must not cancel it.
         result = await asyncio.shield(future)
         if isinstance(result, Unavailable):
-            raise result.again()
+            raise result.again() from result.__cause__
         return result
 
     async def aclose(self) -> None:
@@ -82,7 +82,13 @@ class Lookups:
                 _resolve([future], result)
         except Unavailable as error:
             _resolve(list(batch.values()), error)
-        finally:  # after `aclose` or a bug: every caller gets an answer, and the answer lets nobody in
+        except (
+            Exception
+        ) as error:  # a bug or an unknown fault: the callers get its reason, and the answer lets nobody in
+            failure = Unavailable(f"the check failed: {type(error).__name__}: {error}")
+            failure.__cause__ = error
+            _resolve(list(batch.values()), failure)
+        finally:  # after `aclose`
             _resolve(list(batch.values()), Unavailable("the lookup was cancelled"))
 
 
