@@ -2,15 +2,19 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from math import inf, nan
+from typing import get_type_hints
 
 import pytest
 from authsvc_sdk import INACTIVE, Active, AsyncIntrospector, Introspector, Misconfigured, Unavailable
+from authsvc_sdk.config import Config, Settings
 
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
@@ -307,8 +311,13 @@ def test_an_event_loop_that_is_over(world: World) -> None:
         {"feed_silence_s": 1},
         {"serve_stale_for_s": 60},
         {"serve_stale_for_s": -1, "cache": True},
+        {"timeout_s": nan},
+        {"timeout_s": inf},
+        {"feed_silence_s": nan},
         {"url": "auth.example"},
         {"client_secret": ""},
+        {"audience": ""},
+        {"foreign_key_prefixes": ("",)},
     ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, object]) -> None:
@@ -316,6 +325,64 @@ def test_settings_that_make_no_sense(settings: dict[str, object]) -> None:
     given: dict[str, object] = {"url": "http://auth", "client_id": "a", "client_secret": "b"}
     with pytest.raises(ValueError, match=":"):
         AsyncIntrospector(**given | settings)  # type: ignore[arg-type]  # that is the point
+
+
+WRONG_TYPES: list[dict[str, object]] = [
+    {"tls": False},
+    {"tls": "/etc/ssl/ca.pem"},
+    {"audience": ["orders"]},
+    {"foreign_key_prefixes": "sk_live_"},
+    {"foreign_key_prefixes": (1,)},
+    {"timeout_s": "3"},
+    {"feed_silence_s": None},
+    {"serve_stale_for_s": True, "cache": True},
+    {"cache": "off"},
+    {"cache_size": 10.5},
+    {"url": None},
+    {"client_secret": None},
+    {"time_out": 3},
+]
+
+
+@pytest.mark.parametrize("settings", WRONG_TYPES, ids=str)
+@pytest.mark.parametrize("make", [AsyncIntrospector, Introspector])
+def test_settings_of_a_wrong_type(make: Callable[..., object], settings: dict[str, object]) -> None:
+    """The constructor refuses a setting of a wrong type and one that does not exist, and names it."""
+    given: dict[str, object] = {"url": "http://auth", "client_id": "a", "client_secret": "b"}
+    with pytest.raises(TypeError, match=next(iter(settings))):
+        make(**given | settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        ("http://me:pa55@auth:80000", "has a wrong port: 'http://auth:80000'"),
+        ("http://auth:port", "has a wrong port"),
+        ("http://auth:0", "has a wrong port"),
+        ("http://me:pa55/@auth", "has a wrong port: 'http://auth'"),
+        ("http://[::1", "is malformed"),
+        ("http://auth\x00", "is malformed"),
+        ("https://auth.example.org\n", "must not contain white space"),
+        ("http://auth/ /", "must not contain white space"),
+        ("http://auth?a=b", "must not have a query or a fragment"),
+        ("http://auth#", "must not have a query or a fragment"),
+        ("http://", "has no host"),
+        ("http://me:pa55@:80", "has no host: 'http://:80'"),
+    ],
+)
+def test_a_malformed_url(url: str, wrong: str) -> None:
+    """The constructor refuses a URL to which no request could go. The error does not show a password."""
+    with pytest.raises(ValueError, match=rf"^url: {re.escape(wrong)}") as caught:
+        AsyncIntrospector(url, "a", "b")
+    assert "pa55" not in str(caught.value)
+
+
+def test_type_checkers_know_all_settings() -> None:
+    """`Settings` has the settings of `Config`, each with its type."""
+    of_the_client = {"url", "client_id", "client_secret"}
+    assert get_type_hints(Settings) == {
+        name: kind for name, kind in get_type_hints(Config).items() if name not in of_the_client
+    }
 
 
 def test_importing_it_brings_nothing_of_the_service() -> None:

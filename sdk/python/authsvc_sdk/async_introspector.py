@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from math import inf
-from typing import Any, Self
+from typing import Self, Unpack
 
 from authsvc_sdk import exchange, forks
 from authsvc_sdk.answers import INACTIVE, Active, Inactive, read
 from authsvc_sdk.cache import Cache
-from authsvc_sdk.config import Config
+from authsvc_sdk.config import Config, Settings
 from authsvc_sdk.errors import Misconfigured, Unavailable
 from authsvc_sdk.exchange import Exchanged
 from authsvc_sdk.lookups import LookupResult, Lookups
@@ -28,7 +28,7 @@ class AsyncIntrospector:
     which it was opened.
     """
 
-    def __init__(self, url: str, client_id: str, client_secret: str, **settings: Any) -> None:
+    def __init__(self, url: str, client_id: str, client_secret: str, **settings: Unpack[Settings]) -> None:
         self._config = Config(url=url, client_id=client_id, client_secret=client_secret, **settings)
         self._reset()
         self._outages = Outages(self._config.url)

@@ -4,11 +4,12 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Coroutine
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from authsvc_sdk import forks
 from authsvc_sdk.answers import Active, Inactive
 from authsvc_sdk.async_introspector import AsyncIntrospector
+from authsvc_sdk.config import Settings
 from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.exchange import Exchanged
 
@@ -24,9 +25,9 @@ class Introspector:
     threads share requests. The calling thread reads cached answers itself. A fork is safe before and after.
     """
 
-    def __init__(self, url: str, client_id: str, client_secret: str, **settings: Any) -> None:
+    def __init__(self, url: str, client_id: str, client_secret: str, **settings: Unpack[Settings]) -> None:
         self._inner = AsyncIntrospector(url, client_id, client_secret, **settings)
-        self._timeout_s = float(settings.get("timeout_s", 3.0)) + _HANDOVER_S
+        self._timeout_s = self._inner._config.timeout_s + _HANDOVER_S
         self._lock = threading.Lock()
         self._thread: _LoopThread | None = None
         forks.watch(self)
