@@ -118,6 +118,7 @@ async def test_a_failure_is_logged_once_a_minute(
     assert "invalid_target" in texts[0]
     assert "'ledger'" in texts[0]
     assert "`authsvc client update ID --exchange-audience NAME`" in texts[0]
+    assert "`authsvc client update ID --permission exchange`" in texts[2]
     caplog.clear()
     world.server.kill()
     world.spoiled = True

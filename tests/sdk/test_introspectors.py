@@ -235,9 +235,20 @@ async def test_a_store_outage(world: World, ask: AsyncIntrospector) -> None:
     assert caught.value.retry_after_s == 1
 
 
-@pytest.mark.parametrize("wrong", ["secret", "client", "permission", "url"])
-async def test_a_refused_client(world: World, wrong: str) -> None:
-    """A wrong secret, client, permission or URL raises Misconfigured, and no token or secret is in its repr."""
+@pytest.mark.parametrize(
+    ("wrong", "remedy"),
+    [
+        ("secret", "401: .*secret is wrong. `authsvc client rotate-secret ID`"),
+        ("client", "401: .*client_id or the secret is wrong"),
+        ("permission", "403: .*permission introspect. `authsvc client update ID --permission introspect`"),
+        ("url", "404: this is not the address of authsvc"),
+    ],
+)
+async def test_a_refused_client(world: World, wrong: str, remedy: str) -> None:
+    """A wrong secret, client, permission or URL raises Misconfigured, which says what to do.
+
+    No token or secret is in its repr.
+    """
     client, url = world.client, world.server.url
     if wrong == "secret":
         client = (client[0], tokens.new(Kind.SECRET).text)
@@ -250,7 +261,7 @@ async def test_a_refused_client(world: World, wrong: str) -> None:
     world.user()
     token = world.token()
     async with AsyncIntrospector(url, *client) as ask:
-        with pytest.raises(Misconfigured) as caught:
+        with pytest.raises(Misconfigured, match=remedy) as caught:
             await ask.introspect(token)
     assert token not in repr(caught.value)
     assert client[1] not in repr(caught.value)

@@ -18,7 +18,7 @@ class Unavailable(Exception):
 
 
 class Misconfigured(Unavailable):
-    """The service refused our client, not the token: wrong URL or secret, or no permission to introspect.
+    """The service refused our client, not the token: wrong URL or secret, or no permission. `reason` says which.
 
     A retry does not help. For the holder of a token this is an outage like any other.
     """

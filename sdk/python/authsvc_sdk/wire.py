@@ -59,7 +59,7 @@ class Wire:
         async def once() -> Any:
             async with self._http.stream("POST", "/token", data=form) as response:
                 if response.status_code != 400:
-                    _raise_for_status(response)
+                    _raise_for_status(response, "exchange")
                 return _json(await _read(response, MAX_RESPONSE))
 
         return await self._repeated(once)
@@ -115,7 +115,8 @@ class Wire:
             yield requested_at, response.aiter_raw()
 
 
-def _raise_for_status(response: httpx.Response) -> None:
+def _raise_for_status(response: httpx.Response, permission: str = "introspect") -> None:
+    """permission: the one that the request takes. Raises Unavailable, or HTTPStatusError if a retry is worth it."""
     status = response.status_code
     if status == 200:
         return
@@ -124,7 +125,28 @@ def _raise_for_status(response: httpx.Response) -> None:
     if status in (408, 425, 429) or status >= 500:
         after = response.headers.get("Retry-After", "")
         raise Unavailable(f"the service answered {status}", int(after) if after.isascii() and after.isdigit() else None)
-    raise Misconfigured(f"the service refused us with {status}: check its URL, our client_id, secret and permissions")
+    raise Misconfigured(f"the service refused us with {status}: {_remedy(status, permission)}")
+
+
+def _remedy(status: int, permission: str) -> str:
+    check = "check its URL, our client_id, secret and permissions"
+    match status:
+        case 401:
+            return (
+                f"{check}. 401 says that the client_id or the secret is wrong. `authsvc client rotate-secret ID` makes "
+                "a new secret"
+            )
+        case 403:
+            return (
+                f"our client lacks the permission {permission}. `authsvc client update ID --permission {permission}` "
+                "gives it, and has to name all permissions of the client anew"
+            )
+        case 404 | 405:
+            return (
+                "this is not the address of authsvc. Give the URL below which GET /readyz answers. It has a path only "
+                "if a proxy adds one"
+            )
+    return check
 
 
 async def _read(response: httpx.Response, most: int) -> bytes:
