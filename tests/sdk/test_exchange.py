@@ -93,7 +93,7 @@ async def test_what_is_refused(world: World, chain: Chain) -> None:
     with pytest.raises(Misconfigured):
         await chain.ledger.exchange(chain.token)
     world.revoke(token=chain.token)
-    for token in (chain.token, "tok_nonsense", ""):
+    for token in (chain.token, "tok_nonsense", "", None):
         with pytest.raises(Refused) as refused:
             await chain.orders.exchange(token, audience="billing")
         assert refused.value.status == 401

@@ -4,6 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.docs.blocks import ROOT, blocks_of
+
 SETTINGS = """
 from authsvc_sdk import AsyncIntrospector, Introspector
 
@@ -21,6 +25,16 @@ def faults(folder: Path, program: str) -> list[str]:
     ran = subprocess.run([*mypy, "program.py"], cwd=folder, capture_output=True, text=True, check=False)
     assert not ran.stderr
     return [line.removeprefix("program.py:") for line in ran.stdout.splitlines()]
+
+
+@pytest.mark.slow
+def test_the_example_of_an_exchange(tmp_path: Path) -> None:
+    """The programs of the page about exchanging tokens have no fault of types."""
+    blocks = [block.code for block in blocks_of(ROOT / "docs" / "guides" / "services.md") if block.language == "python"]
+    assert any(".exchange(" in block for block in blocks)
+    # The hidden blocks, with `await` outside of a function, stand for the rest of the reader's program.
+    shown = [block for block in blocks if "await" not in block or "async def" in block]
+    assert faults(tmp_path, "\n".join(["import httpx", "to_billing = httpx.AsyncClient()", *shown])) == []
 
 
 def test_settings(tmp_path: Path) -> None:

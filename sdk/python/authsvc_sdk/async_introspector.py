@@ -14,6 +14,7 @@ from authsvc_sdk.errors import Misconfigured, Unavailable
 from authsvc_sdk.exchange import Exchanged
 from authsvc_sdk.lookups import LookupResult, Lookups
 from authsvc_sdk.outages import Outages
+from authsvc_sdk.refused import Refused
 from authsvc_sdk.server_clock import ServerClock
 from authsvc_sdk.streams import ended_by, refusal, user_of
 from authsvc_sdk.subscription import follow
@@ -113,13 +114,16 @@ class AsyncIntrospector:
                 return stale
         raise failure
 
-    async def exchange(self, token: str, *, audience: str = "", scope: str = "") -> Exchanged:
+    async def exchange(self, token: str | None, *, audience: str = "", scope: str = "") -> Exchanged:
         """Exchange a token of a request for one with which to call another resource server for the same user.
 
-        audience: that resource server. scope: what the new token allows. Empty: the same as the old one.
-        The same call gets the same token again, until a minute before its end. Raises Refused if the token has ended
-        or lacks the scope, Misconfigured if our client may not do this, and Unavailable.
+        token: as `token_in` returns it, None for a request without one. audience: that resource server. scope: what the
+        new token allows. Empty: the same as the old one.
+        The same call gets the same token again, until a minute before its end. Raises Refused if there is no token, if
+        it has ended or if it lacks the scope, Misconfigured if our client may not do this, and Unavailable.
         """
+        if token is None:
+            raise Refused.without_token()
         self.start()
         if self._wire is None:
             raise Unavailable("closed")

@@ -69,7 +69,7 @@ class Introspector:
         answer = self._inner.cached(token)
         return answer if answer is not None else self._wait_for(self._inner.introspect(token))
 
-    def exchange(self, token: str, *, audience: str = "", scope: str = "") -> Exchanged:
+    def exchange(self, token: str | None, *, audience: str = "", scope: str = "") -> Exchanged:
         """Exchange a token, as `AsyncIntrospector.exchange` does."""
         return self._wait_for(self._inner.exchange(token, audience=audience, scope=scope))
 
