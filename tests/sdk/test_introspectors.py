@@ -238,9 +238,9 @@ async def test_a_store_outage(world: World, ask: AsyncIntrospector) -> None:
 @pytest.mark.parametrize(
     ("wrong", "remedy"),
     [
-        ("secret", "401: .*secret is wrong. `authsvc client rotate-secret ID`"),
-        ("client", "401: .*client_id or the secret is wrong"),
-        ("permission", "403: .*permission introspect. `authsvc client update ID --permission introspect`"),
+        ("secret", "401: wrong client_id or secret .`authsvc client rotate-secret ID`"),
+        ("client", "401: wrong client_id or secret"),
+        ("permission", "403: our client may not introspect .`authsvc client update ID --permission introspect`"),
         ("url", "404: this is not the address of authsvc"),
     ],
 )
@@ -343,7 +343,6 @@ WRONG_TYPES: list[dict[str, object]] = [
     {"tls": "/etc/ssl/ca.pem"},
     {"audience": ["orders"]},
     {"foreign_key_prefixes": "sk_live_"},
-    {"foreign_key_prefixes": (1,)},
     {"timeout_s": "3"},
     {"feed_silence_s": None},
     {"serve_stale_for_s": True, "cache": True},
@@ -365,27 +364,42 @@ def test_settings_of_a_wrong_type(make: Callable[..., object], settings: dict[st
 
 
 @pytest.mark.parametrize(
-    ("url", "wrong"),
+    ("url", "shown"),
     [
-        ("http://me:pa55@auth:80000", "has a wrong port: 'http://auth:80000'"),
-        ("http://auth:port", "has a wrong port"),
-        ("http://auth:0", "has a wrong port"),
-        ("http://me:pa55/@auth", "has a wrong port: 'http://auth'"),
-        ("http://[::1", "is malformed"),
-        ("http://auth\x00", "is malformed"),
-        ("https://auth.example.org\n", "must not contain white space"),
-        ("http://auth/ /", "must not contain white space"),
-        ("http://auth?a=b", "must not have a query or a fragment"),
-        ("http://auth#", "must not have a query or a fragment"),
-        ("http://", "has no host"),
-        ("http://me:pa55@:80", "has no host: 'http://:80'"),
+        ("auth.example", "auth.example"),
+        ("http://me:pa55@auth:80000", "http://auth:80000"),
+        ("http://auth:port", "http://auth:port"),
+        ("http://auth:0", "http://auth:0"),
+        ("http://me:pa55/@auth", "http://auth"),
+        ("http://[::1", "http://[::1"),
+        ("http://auth\x00", "http://auth\\x00"),
+        ("https://auth.example.org\n", "https://auth.example.org\\n"),
+        ("http://auth/ /", "http://auth/ /"),
+        ("http://auth?a=b", "http://auth?a=b"),
+        ("http://auth/#", "http://auth/#"),
+        ("http://", "http://"),
+        ("http://me:pa55@:80", "http://:80"),
     ],
 )
-def test_a_malformed_url(url: str, wrong: str) -> None:
-    """The constructor refuses a URL to which no request could go. The error does not show a password."""
-    with pytest.raises(ValueError, match=rf"^url: {re.escape(wrong)}") as caught:
+def test_a_malformed_url(url: str, shown: str) -> None:
+    """The constructor refuses a URL to which no request could go, and shows it without a password."""
+    with pytest.raises(ValueError, match=rf"^url: has to be .*: '{re.escape(shown)}'$"):
         AsyncIntrospector(url, "a", "b")
-    assert "pa55" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8000",
+        "https://auth.example.org/",
+        "http://me:pa55@[::1]:65535",
+        "http://auth_1/base/path",
+        "http://bücher",
+    ],
+)
+def test_a_url(url: str) -> None:
+    """A URL may have a port, a path, and a name and a password, which nothing uses."""
+    AsyncIntrospector(url, "a", "b")
 
 
 def test_type_checkers_know_all_settings() -> None:

@@ -73,7 +73,6 @@ async def test_an_unexpected_fault_reaches_its_callers(caplog: pytest.LogCapture
     for failure in failures:
         assert isinstance(failure, Unavailable)
         assert failure.reason == "the check failed: OverflowError: port must be 0-65535"
-        assert isinstance(failure.__cause__, OverflowError)
     assert not caplog.records
 
 

@@ -11,22 +11,6 @@ from authsvc_sdk.refused import Refused, accepted
 
 __version__ = "0.1.0"  # `python -m tools.versions` keeps it equal to the service's
 
-__all__ = [
-    "INACTIVE",
-    "Active",
-    "Anonymous",
-    "AsyncIntrospector",
-    "AuthMiddleware",
-    "Exchanged",
-    "Inactive",
-    "Introspector",
-    "Misconfigured",
-    "Refused",
-    "Unavailable",
-    "accepted",
-    "authorized",
-    "cookie_in",
-    "demand",
-    "token_in",
-    "while_active",
-]
+__all__ = ["AsyncIntrospector", "Introspector"]
+__all__ += ["INACTIVE", "Active", "Exchanged", "Inactive", "Misconfigured", "Refused", "Unavailable"]
+__all__ += ["Anonymous", "AuthMiddleware", "accepted", "authorized", "cookie_in", "demand", "token_in", "while_active"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.tokens import handle_of
@@ -50,9 +50,7 @@ class Active:
 
     # Starlette expects these properties of `request.user`.
 
-    @property
-    def is_authenticated(self) -> bool:
-        return True
+    is_authenticated: ClassVar[bool] = True
 
     @property
     def display_name(self) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from authsvc_sdk.answers import Active
 from authsvc_sdk.async_introspector import AsyncIntrospector
-from authsvc_sdk.bearer import cookie_in, demand, token_in
+from authsvc_sdk.bearer import cookie_in, demand, refusal_of, token_in
 from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.refused import Refused
 from authsvc_sdk.streams import user_of
@@ -62,7 +62,7 @@ class RefusalMiddleware:
             if begun and scope["type"] == "http":
                 raise  # the answer has begun, so the server can only close the connection
             if not closed:
-                await refuse(scope, send, Refused.of(error), accepted=begun)
+                await refuse(scope, send, refusal_of(error), accepted=begun)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)

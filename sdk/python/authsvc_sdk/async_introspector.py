@@ -14,7 +14,6 @@ from authsvc_sdk.errors import Misconfigured, Unavailable
 from authsvc_sdk.exchange import Exchanged
 from authsvc_sdk.lookups import LookupResult, Lookups
 from authsvc_sdk.outages import Outages
-from authsvc_sdk.refused import Refused
 from authsvc_sdk.server_clock import ServerClock
 from authsvc_sdk.streams import ended_by, refusal, user_of
 from authsvc_sdk.subscription import follow
@@ -36,13 +35,12 @@ class AsyncIntrospector:
         forks.watch(self)
 
     def _reset(self) -> None:
-        config = self._config
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wire: Wire | None = None
         self._subscription: asyncio.Task[None] | None = None
-        self._lookups = Lookups(self._fetch, config.timeout_s)
+        self._lookups = Lookups(self._fetch, self._config.timeout_s)
         self._server_clock = ServerClock()
-        self._cache = Cache(config) if config.cache else None
+        self._cache = Cache(self._config) if self._config.cache else None
 
     def after_fork(self) -> None:
         """In a forked child: leave the connections to the parent and start anew. The parent's feed task is gone."""
@@ -95,8 +93,7 @@ class AsyncIntrospector:
 
         Raises Unavailable if the service can't tell, which is neither a yes nor a no.
         """
-        answer = self.cached(token)
-        if answer is not None:
+        if (answer := self.cached(token)) is not None:
             return answer
         self.start()
         try:
@@ -108,11 +105,9 @@ class AsyncIntrospector:
             failure = error
         self._outages.log(failure)
         # If the service refused us, that is no outage, and a stale answer would be wrong.
-        if self._cache is not None and not isinstance(failure, Misconfigured):
-            stale = self._cache.get_stale(token)
-            if stale is not None:
-                return stale
-        raise failure
+        if self._cache is None or isinstance(failure, Misconfigured) or (stale := self._cache.get_stale(token)) is None:
+            raise failure
+        return stale
 
     async def exchange(self, token: str | None, *, audience: str = "", scope: str = "") -> Exchanged:
         """Exchange a token of a request for one with which to call another resource server for the same user.
@@ -122,8 +117,6 @@ class AsyncIntrospector:
         The same call gets the same token again, until a minute before its end. Raises Refused if there is no token, if
         it has ended or if it lacks the scope, Misconfigured if our client may not do this, and Unavailable.
         """
-        if token is None:
-            raise Refused.without_token()
         self.start()
         if self._wire is None:
             raise Unavailable("closed")

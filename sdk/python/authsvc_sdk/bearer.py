@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from authsvc_sdk.answers import Active
+from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.refused import Refused
 
 # RFC 6750 section 2.1. Servers have removed white space around a header's value; a direct caller may not have.
@@ -70,6 +71,11 @@ def demand(
     if not (strong and recent):
         raise _login_again(acr, max_age_s, "log in again for this" if strong else "this needs a stronger login")
     return user
+
+
+def refusal_of(error: Refused | Unavailable) -> Refused:
+    """The refusal of a request whose route raised this error."""
+    return Refused.unavailable(error) if isinstance(error, Unavailable) else error
 
 
 def _is_strong(acr: str | None, wanted: str) -> bool:

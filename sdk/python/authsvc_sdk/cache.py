@@ -85,8 +85,7 @@ class Cache:
 
     def get_stale(self, token: str) -> Active | Inactive | None:
         """The answer if it held less than `serve_stale_for_s` ago and no announcement has removed it since."""
-        entry = self._find(token) if self._config.serve_stale_for_s else None
-        if entry is None:
+        if not self._config.serve_stale_for_s or (entry := self._find(token)) is None:
             return None
         now = clock.now()
         held_until = min(now, entry.until, self._fresh_until - self._config.feed_silence_s)
@@ -207,14 +206,13 @@ class _BoundedEntries:
         while len(self.entries) >= self._size:
             oldest = next(iter(self.entries))
             candidate = self.entries[oldest]
-            if not candidate.used:
+            if candidate.used:
+                candidate.used = False
+                self.entries.move_to_end(oldest)
+            else:
                 self.drop(oldest)
-                continue
-            candidate.used = False
-            self.entries.move_to_end(oldest)
         self.entries[digest] = entry
 
     def drop(self, digest: bytes) -> None:
-        entry = self.entries.pop(digest, None)
-        if entry is not None:
+        if (entry := self.entries.pop(digest, None)) is not None:
             self._on_drop(entry.keys, digest)

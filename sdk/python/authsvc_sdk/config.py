@@ -2,13 +2,13 @@
 
 import re
 import ssl
-from dataclasses import dataclass, field
-from math import inf
-from types import UnionType
-from typing import TypedDict
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field, fields
+from inspect import formatannotation
+from typing import Any, TypedDict
 
-import httpx
+# A base URL, perhaps with a name and a password, which nothing uses.
+_URL = re.compile(r"https?://([^\s/?#@]*@)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?(/[^\s\0?#]*)?")
+_ACCEPTED: dict[Any, Any] = {float: int | float, tuple[str, ...]: tuple}
 
 
 class Settings(TypedDict, total=False):
@@ -56,74 +56,19 @@ class Config:
     serve_stale_for_s: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _check_url(self.url)
-        if not self.client_id or not self.client_secret:
-            raise ValueError("client_id and client_secret: required")
-        if self.audience == "" or "" in self.foreign_key_prefixes:
-            raise ValueError("audience, foreign_key_prefixes: must not be empty strings")
-        if not (0 < self.timeout_s < inf and self.cache_size >= 1 and self.cache_max_age_s > 0):
+        for one in fields(self):  # a value of another type would fail later, or as `tls=False` disable the check of TLS
+            value, kind = getattr(self, one.name), _ACCEPTED.get(one.type, one.type)
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                raise TypeError(f"{one.name}: has to be {formatannotation(one.type)}")
+        url = _URL.fullmatch(self.url)
+        if url is None or not 0 < int(url["port"] or 80) < 1 << 16:
+            shown = re.sub("//.*@", "//", self.url, flags=re.DOTALL)  # without a password
+            raise ValueError(f"url: has to be http:// or https://, a host, perhaps a port and a path: {shown!r}")
+        if self.audience == "" or not all((self.client_id, self.client_secret, *self.foreign_key_prefixes)):
+            raise ValueError("client_id, client_secret, audience, foreign_key_prefixes: must not be empty")
+        if not (0 < self.timeout_s < float("inf") and self.cache_size >= 1 and self.cache_max_age_s > 0):
             raise ValueError("timeout_s, cache_size, cache_max_age_s: have to be above 0, and timeout_s finite")
         if not self.feed_silence_s > 1:
             raise ValueError("feed_silence_s: has to be above 1, because the service sends one heartbeat a second")
         if not self.serve_stale_for_s >= 0 or (self.serve_stale_for_s and not self.cache):
             raise ValueError("serve_stale_for_s: has to be 0 or more, and needs cache=True")
-
-
-def _check_types(config: Config) -> None:
-    """Refuse values of the wrong type, which would fail later or change the meaning: `tls=False` disables TLS checks.
-
-    Raises TypeError.
-    """
-    for name in ("url", "client_id", "client_secret"):
-        if not isinstance(getattr(config, name), str):
-            raise TypeError(f"{name}: has to be a str")
-    for name in ("timeout_s", "cache_max_age_s", "feed_silence_s", "serve_stale_for_s"):
-        if not _is(getattr(config, name), int | float):
-            raise TypeError(f"{name}: has to be a number of seconds")
-    if not _is(config.cache_size, int):
-        raise TypeError("cache_size: has to be an int")
-    if not isinstance(config.cache, bool):
-        raise TypeError("cache: has to be True or False")
-    if not isinstance(config.audience, str | None):
-        raise TypeError("audience: has to be a str, or None")
-    if not isinstance(config.tls, ssl.SSLContext | None):
-        raise TypeError("tls: has to be an ssl.SSLContext, or None for the CAs of the system")
-    prefixes = config.foreign_key_prefixes
-    if not isinstance(prefixes, tuple) or not all(isinstance(prefix, str) for prefix in prefixes):
-        raise TypeError('foreign_key_prefixes: has to be a tuple of str, such as ("sk_live_",)')
-
-
-def _is(value: object, number: type | UnionType) -> bool:
-    return isinstance(value, number) and not isinstance(value, bool)  # Python takes a bool for an int
-
-
-def _check_url(url: str) -> None:
-    """Raises ValueError, which shows the URL without a password in it."""
-    if not url.startswith(("http://", "https://")):
-        raise ValueError("url: has to begin with http:// or https://")
-    wrong = _fault_of(url)
-    if wrong is not None:
-        shown = re.sub("//.*@", "//", url, flags=re.DOTALL)
-        raise ValueError(f"url: {wrong}: {shown!r}")
-
-
-def _fault_of(url: str) -> str | None:
-    if re.search(r"\s", url):
-        return "must not contain white space"
-    if "?" in url or "#" in url:
-        return "must not have a query or a fragment"
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # `http://[::1`
-        return "is malformed"
-    try:
-        if parts.port == 0:
-            return "has a wrong port"
-    except ValueError:
-        return "has a wrong port"
-    try:
-        httpx.URL(url)
-    except httpx.InvalidURL:
-        return "is malformed"
-    return None if parts.hostname else "has no host"

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 
 from authsvc_sdk.admission import admit, is_preflight
 from authsvc_sdk.answers import Active
-from authsvc_sdk.bearer import demand
+from authsvc_sdk.bearer import demand, refusal_of
 from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.introspector import Introspector
 from authsvc_sdk.refused import Refused
@@ -65,7 +65,7 @@ class AuthMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer with the refusal if a view demands more than the user has, and 503 if it raises Unavailable."""
-        return answer(Refused.of(error)) if isinstance(error, Refused | Unavailable) else None
+        return answer(refusal_of(error)) if isinstance(error, Refused | Unavailable) else None
 
 
 def require(

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from authsvc_sdk.errors import Misconfigured, Unavailable
 from authsvc_sdk.refused import Refused
 
+# The command replaces the list of audiences.
+_REMEDIES = {"invalid_target": ", {0!r}: `authsvc client update ID --exchange-audience NAME`, with its other audiences"}
+
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
@@ -15,11 +18,11 @@ class Exchanged:
     scope: str = ""
 
 
-def form(token: str, audience: str, scope: str) -> dict[str, str]:
+def form(token: str | None, audience: str, scope: str) -> dict[str, str]:
     """The fields of the request. The service takes an empty field for none."""
     return {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-        "subject_token": token,
+        "subject_token": token or "",
         "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
         "audience": audience,
         "scope": scope,
@@ -35,12 +38,6 @@ def read(body: object, scope: str, audience: str = "") -> Exchanged:
             raise Refused.challenged(401, "invalid_token", "the access token is not active")
         case {"error": "invalid_scope"}:
             raise Refused.challenged(403, "insufficient_scope", "the token does not allow this", scope=scope)
-        case {"error": "invalid_target"}:
-            raise Misconfigured(
-                "the service refused the exchange: invalid_target: our client may not exchange for the audience "
-                f"{audience!r}. `authsvc client update ID --exchange-audience NAME` allows it, and has to name all "
-                "audiences of the client anew"
-            )
         case {"error": str(error)}:
-            raise Misconfigured(f"the service refused the exchange: {error}")
+            raise Misconfigured(f"the service refused the exchange: {error}{_REMEDIES.get(error, '').format(audience)}")
     raise Unavailable("the service's answer is not a token")

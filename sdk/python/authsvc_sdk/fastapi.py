@@ -16,7 +16,7 @@ from fastapi.websockets import WebSocket, WebSocketState
 from authsvc_sdk.answers import Active
 from authsvc_sdk.asgi import admit, refuse
 from authsvc_sdk.async_introspector import AsyncIntrospector
-from authsvc_sdk.bearer import demand, token_in
+from authsvc_sdk.bearer import demand, refusal_of, token_in
 from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.refused import Refused
 
@@ -62,7 +62,7 @@ class BearerAuth(SecurityBase):
 
 
 async def _answer(connection: HTTPConnection, error: Refused | Unavailable) -> Response | None:
-    refused = Refused.of(error)
+    refused = refusal_of(error)
     if isinstance(connection, WebSocket):
         accepted = connection.application_state is WebSocketState.CONNECTED
         await refuse(connection.scope, connection.send, refused, accepted=accepted)

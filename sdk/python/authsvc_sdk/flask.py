@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response, g, request
 
 from authsvc_sdk.admission import admit, is_preflight
-from authsvc_sdk.bearer import demand
+from authsvc_sdk.bearer import demand, refusal_of
 from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.introspector import Introspector
 from authsvc_sdk.refused import Refused
@@ -57,5 +57,5 @@ def require(
 
 def answer(error: Refused | Unavailable) -> Response:
     """The refusal as an answer of Flask. Unavailable is a 503."""
-    refused = Refused.of(error)
+    refused = refusal_of(error)
     return Response(refused.body, refused.status, refused.headers)

@@ -6,10 +6,9 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, Self, TypeVar, Unpack
 
-from authsvc_sdk import forks
+from authsvc_sdk import config, forks
 from authsvc_sdk.answers import Active, Inactive
 from authsvc_sdk.async_introspector import AsyncIntrospector
-from authsvc_sdk.config import Settings
 from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.exchange import Exchanged
 
@@ -25,7 +24,7 @@ class Introspector:
     threads share requests. The calling thread reads cached answers itself. A fork is safe before and after.
     """
 
-    def __init__(self, url: str, client_id: str, client_secret: str, **settings: Unpack[Settings]) -> None:
+    def __init__(self, url: str, client_id: str, client_secret: str, **settings: Unpack[config.Settings]) -> None:
         self._inner = AsyncIntrospector(url, client_id, client_secret, **settings)
         self._timeout_s = self._inner._config.timeout_s + _HANDOVER_S
         self._lock = threading.Lock()

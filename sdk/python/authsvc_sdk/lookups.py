@@ -39,7 +39,7 @@ class Lookups:
         # Other callers may await the same future, so a cancelled caller must not cancel it.
         result = await asyncio.shield(future)
         if isinstance(result, Unavailable):
-            raise result.again() from result.__cause__
+            raise result.again()
         return result
 
     async def aclose(self) -> None:
@@ -50,8 +50,7 @@ class Lookups:
         self._waiting.clear()
 
     def _send_batch(self) -> None:
-        batch = self._next() if len(self._in_flight) < _MAX_IN_FLIGHT else {}
-        if batch:
+        if len(self._in_flight) < _MAX_IN_FLIGHT and (batch := self._next()):
             task = asyncio.create_task(self._fetch_batch(batch))
             self._in_flight.add(task)
             task.add_done_callback(self._batch_done)
@@ -80,14 +79,9 @@ class Lookups:
             results = await self._fetch(list(batch))
             for future, result in zip(batch.values(), results, strict=True):
                 _resolve([future], result)
-        except Unavailable as error:
-            _resolve(list(batch.values()), error)
-        except (
-            Exception
-        ) as error:  # a bug or an unknown fault: the callers get its reason, and the answer lets nobody in
+        except Exception as error:  # even a fault that nobody foresaw reaches the callers, and lets nobody in
             failure = Unavailable(f"the check failed: {type(error).__name__}: {error}")
-            failure.__cause__ = error
-            _resolve(list(batch.values()), failure)
+            _resolve(list(batch.values()), error if isinstance(error, Unavailable) else failure)
         finally:  # after `aclose`
             _resolve(list(batch.values()), Unavailable("the lookup was cancelled"))
 

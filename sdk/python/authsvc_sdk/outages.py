@@ -22,8 +22,7 @@ class Outages:
 
     def log(self, error: Unavailable, requests: str = "requests with a token") -> None:
         """requests: those that get a 503 for it."""
-        refused = isinstance(error, Misconfigured)
-        now = clock.now()
+        refused, now = isinstance(error, Misconfigured), clock.now()
         if now - self._logged_at.get(refused, -inf) < _PAUSE_S:
             return
         self._logged_at[refused] = now

@@ -40,11 +40,6 @@ class Refused(Exception):
         after = error.retry_after_s or 1
         return cls(503, "temporarily_unavailable", "tokens can't be checked right now", Retry_After=str(after))
 
-    @classmethod
-    def of(cls, error: "Refused | Unavailable") -> "Refused":
-        """The refusal of a request whose route raised this error."""
-        return cls.unavailable(error) if isinstance(error, Unavailable) else error
-
 
 def accepted(answer: Active | Inactive) -> Active:
     """Return the answer if it is active, else raise Refused (401)."""

@@ -47,10 +47,9 @@ class EventParser:
     def _lines(self, chunk: bytes) -> Iterator[bytes]:
         if not chunk:
             return
-        ends_with_cr = chunk.endswith(b"\r")
-        if self._after_cr:
+        after_cr, self._after_cr = self._after_cr, chunk.endswith(b"\r")
+        if after_cr:
             chunk = chunk.removeprefix(b"\n")
-        self._after_cr = ends_with_cr
         first, *others = _LINE_END.split(chunk)
         lines = [self._line + first, *others]
         self._line = lines.pop()

@@ -17,6 +17,11 @@ T = TypeVar("T")
 _CONNECT_TIMEOUT_S = 1.0
 # Bytes of one response. An answer about one token has at most 18 KiB, and one request asks about at most 50 tokens.
 MAX_RESPONSE = 1 << 20
+_IDENTITY = "wrong client_id or secret (`authsvc client rotate-secret ID` makes a new one): "
+# The command replaces the list of permissions.
+_PERMISSION = "our client may not {0} (`authsvc client update ID --permission {0}`, with its other permissions): "
+_ADDRESS = "this is not the address of authsvc, which has a path only if a proxy adds one: "
+_REMEDIES = {401: _IDENTITY, 403: _PERMISSION, 404: _ADDRESS, 405: _ADDRESS}
 
 
 class IntrospectionResponse(NamedTuple):
@@ -58,8 +63,7 @@ class Wire:
 
         async def once() -> Any:
             async with self._http.stream("POST", "/token", data=form) as response:
-                if response.status_code != 400:
-                    _raise_for_status(response, "exchange")
+                _raise_for_status(response, "exchange", also=400)
                 return _json(await _read(response, MAX_RESPONSE))
 
         return await self._repeated(once)
@@ -108,45 +112,28 @@ class Wire:
             if step.endswith("send_request_headers.started"):
                 requested_at = clock.now()
 
-        timeout = httpx.Timeout(silence_s, connect=_CONNECT_TIMEOUT_S)
-        options: dict[str, Any] = {"timeout": timeout, "extensions": {"trace": trace}}
-        async with self._http.stream("GET", "/events", headers={"Accept": "text/event-stream"}, **options) as response:
+        timeout, extensions = httpx.Timeout(silence_s, connect=_CONNECT_TIMEOUT_S), {"trace": trace}
+        options: dict[str, Any] = {"headers": {"Accept": "text/event-stream"}, "extensions": extensions}
+        async with self._http.stream("GET", "/events", timeout=timeout, **options) as response:
             _raise_for_status(response)
             yield requested_at, response.aiter_raw()
 
 
-def _raise_for_status(response: httpx.Response, permission: str = "introspect") -> None:
-    """permission: the one that the request takes. Raises Unavailable, or HTTPStatusError if a retry is worth it."""
+def _raise_for_status(response: httpx.Response, permission: str = "introspect", also: int = 200) -> None:
+    """Raise Unavailable unless the status is 200 or `also`, and HTTPStatusError if a retry is worth it.
+
+    permission: the one that the request takes.
+    """
     status = response.status_code
-    if status == 200:
+    if status in (200, also):
         return
     if status in (502, 504):
         response.raise_for_status()  # from a gateway that did not reach the service: worth a retry
     if status in (408, 425, 429) or status >= 500:
         after = response.headers.get("Retry-After", "")
         raise Unavailable(f"the service answered {status}", int(after) if after.isascii() and after.isdigit() else None)
-    raise Misconfigured(f"the service refused us with {status}: {_remedy(status, permission)}")
-
-
-def _remedy(status: int, permission: str) -> str:
-    check = "check its URL, our client_id, secret and permissions"
-    match status:
-        case 401:
-            return (
-                f"{check}. 401 says that the client_id or the secret is wrong. `authsvc client rotate-secret ID` makes "
-                "a new secret"
-            )
-        case 403:
-            return (
-                f"our client lacks the permission {permission}. `authsvc client update ID --permission {permission}` "
-                "gives it, and has to name all permissions of the client anew"
-            )
-        case 404 | 405:
-            return (
-                "this is not the address of authsvc. Give the URL below which GET /readyz answers. It has a path only "
-                "if a proxy adds one"
-            )
-    return check
+    remedy = _REMEDIES.get(status, "").format(permission) + "check its URL, our client_id, secret and permissions"
+    raise Misconfigured(f"the service refused us with {status}: {remedy}")
 
 
 async def _read(response: httpx.Response, most: int) -> bytes:
