@@ -40,7 +40,7 @@ AuthError
 │   ├── NewerFormat        found, understood
 │   └── FormatNotAllowed   needed, allowed
 ├── NotReady               reasons
-└── StartupError           setting
+└── StartupError           text, setting
 """
 
 
