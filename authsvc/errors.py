@@ -40,7 +40,7 @@ AuthError
 │   ├── NewerFormat        found, understood
 │   └── FormatNotAllowed   needed, allowed
 ├── NotReady               reasons
-└── StartupError           text, setting
+└── StartupError           setting
 """
 
 
@@ -283,6 +283,6 @@ class StartupError(AuthError):
     setting: the variable whose value is the reason, if it is one. The text then begins with the variable.
     """
 
-    def __init__(self, text: str, setting: str | None = None) -> None:
-        super().__init__(text if setting is None else f"{setting}: {text}")
+    def __init__(self, message: str, setting: str | None = None) -> None:
+        super().__init__(message if setting is None else f"{setting}: {message}")
         self.setting = setting

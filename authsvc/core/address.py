@@ -9,10 +9,10 @@ Network = IPv4Network | IPv6Network
 # Optional white space in a header field (RFC 9110 section 5.6.3). Python's `strip()` removes other characters too.
 OWS = " \t"
 
-# Some load balancers write the port of the client too, or put an IPv6 address into brackets.
 # The length of the prefix `::ffff:0:0/96` (RFC 4291 section 2.5.5.2).
 _MAPPED = 96
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# Some load balancers write the port of the client too, or put an IPv6 address into brackets.
 _WITH_PORT = re.compile(r"(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?")
 
 

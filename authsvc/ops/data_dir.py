@@ -22,6 +22,8 @@ LEAST_FREE = 16 * 2**20
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 # The name of Valkey's own choice. It lists the files that belong to the data.
 _MANIFEST = "appendonly.aof.manifest"
+# The bytes of the base file of an empty store, at most; Valkey 9.1 writes 89.
+_EMPTY_BASE = 128
 SUN_PATH_BYTES = 100  # sockaddr_un takes 104 on macOS and 108 on Linux, each with a final NUL
 
 
@@ -74,13 +76,15 @@ def make_private(directory: Path) -> None:
 def refuse_lost_manifest(directory: Path) -> None:
     """Raise StartupError if the append-only files lack their manifest.
 
-    Valkey would start empty, and a later start with the manifest of that start would load some of the old files.
+    Valkey would start empty, and a later start with the manifest of that start would load some of the old files. A
+    first start that was killed before it wrote the manifest leaves files in which nothing is stored.
     """
     folder = directory / "appendonlydir"
-    held = sorted(path.name for path in folder.glob("appendonly.aof.*"))
-    if held and _MANIFEST not in held:
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("appendonly.aof.*"))}
+    stored = any(size > (_EMPTY_BASE if ".base." in name else 0) for name, size in sizes.items())
+    if stored and _MANIFEST not in sizes:
         raise StartupError(
-            f"{folder / _MANIFEST} is missing, and without it the store would start empty beside {', '.join(held)}: "
+            f"{folder / _MANIFEST} is missing, and without it the store would start empty beside {', '.join(sizes)}: "
             f"restore the data directory from a backup. If nothing was ever stored here, remove {folder}"
         )
 

@@ -143,6 +143,17 @@ def test_without_its_manifest_a_store_does_not_start(
         assert call(server.url, "GET", "name") == "value"
 
 
+def test_a_first_start_that_was_cut_off(data_dir: Path, each_binary: str) -> None:
+    """It left the files of an empty store without their manifest. The next start is a first start, too."""
+    with Embedded(data_dir):
+        pass
+    manifest = data_dir / "appendonlydir" / "appendonly.aof.manifest"
+    manifest.unlink()
+    with Embedded(data_dir) as server:
+        call(server.url, "SET", "name", "value")
+    assert manifest.exists()
+
+
 def test_killed_valkey_comes_back(data_dir: Path, each_binary: str) -> None:
     """A Valkey that is killed is back within 2 s with every write it acknowledged, also the second time."""
     with Embedded(data_dir) as server:
