@@ -14,11 +14,12 @@ class PortSettings(NamedTuple):
 
     port: str
     host: str
+    purpose: str = "listen"
 
 
 SERVICE_PORT = PortSettings("--port or AUTHSVC_PORT", "--host or AUTHSVC_HOST")
 CONSOLE_PORT = PortSettings("AUTHSVC_CONSOLE_PORT", "AUTHSVC_CONSOLE_HOST")
-METRICS_PORT = PortSettings("AUTHSVC_METRICS_PORT", "AUTHSVC_METRICS_HOST")
+METRICS_PORT = PortSettings("AUTHSVC_METRICS_PORT", "AUTHSVC_METRICS_HOST", "serve metrics")
 
 
 def listen(host: str, port: int, named: PortSettings) -> socket.socket:
@@ -38,7 +39,7 @@ def listen(host: str, port: int, named: PortSettings) -> socket.socket:
             errno.EACCES: f"; choose a port above 1023 with {named.port}",
             errno.EADDRNOTAVAIL: f"; choose an address of this machine with {named.host}",
         }.get(code, "")
-        raise StartupError(f"can't listen on {host}, port {port}: {why}{todo}") from None
+        raise StartupError(f"can't {named.purpose} on {host}, port {port}: {why}{todo}") from None
 
 
 def _is_every_address(host: str) -> bool:
