@@ -97,18 +97,20 @@ async def test_a_change_by_an_operator_in_the_store(world: World, ask: AsyncIntr
 async def test_an_answer_on_its_way(world: World) -> None:
     """An answer from before a change that arrives after the change is returned once and not kept."""
     sub = world.user()
-    token = world.token()
+    token, other = world.token(), world.token()
     with Network(world.server.port) as network:
         async with AsyncIntrospector(network.url, *world.client, cache=True) as ask:
             await warmed(ask, token)
             world.http.patch(f"/admin/users/{sub}", json={"roles": ["a"]}, auth=world.server.admin)
             await soon(lambda: ask.cached(token) is None)
+            await warmed(ask, other)
             network.hold()
             older = asyncio.create_task(ask.introspect(token))
             await soon(lambda: network.held)
             await asyncio.to_thread(
                 world.http.patch, f"/admin/users/{sub}", json={"roles": ["b"]}, auth=world.server.admin
             )
+            await soon(lambda: ask.cached(other) is None)  # the SDK has heard of the change
             assert not older.done()
             network.hold(False)
             answer = await older
