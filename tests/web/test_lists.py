@@ -244,12 +244,12 @@ async def test_a_store_from_before_the_indexes(service: Service, valkey: "redis.
     await service.http.post(f"/admin/users/{ada.sub}/reinstate", auth=service.admin)
     session = (await service.login())["session_id"]
     valkey.delete(keys.USERS_INDEX, keys.newest(), keys.newest("app"), keys.INDEX_FILLED)
-    answer = (await service.http.get("/admin/users?q=a", auth=service.admin)).json()
+    answer = (await service.http.get("/admin/users?q=ada", auth=service.admin)).json()
     assert (answer["items"], answer["complete"]) == ([], False)
     assert (await service.http.get("/admin/sessions", auth=service.admin)).json()["count"]["exact"] is False
     valkey.zadd(keys.USERS_INDEX, {"aada\0other": 0, f"dada\0{ada.sub}": 0, "bnobody": 0})
     await indexes.fill_lists(service.deps)
-    answer = (await service.http.get("/admin/users?q=a", auth=service.admin)).json()
+    answer = (await service.http.get("/admin/users?q=ada", auth=service.admin)).json()
     assert ([one["username"] for one in answer["items"]], answer["complete"]) == (["ada"], True)
     assert await names(service, "status=suspended") == []
     assert {b"aada\0other", b"bnobody"}.isdisjoint(valkey.zrange(keys.USERS_INDEX, 0, -1))
