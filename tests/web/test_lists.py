@@ -40,17 +40,18 @@ async def names(service: Service, query: str, limit: int = 100) -> list[str]:
 @pytest.mark.parametrize("limit", [1, 2, 100])
 async def test_users_by_the_beginning_of_a_name_or_sub(service: Service, limit: int) -> None:
     """Users are found by the beginning of the name, whatever its case, or of the sub, each once, by name."""
-    for name in ("adam", "Ada", "ÄDA", "bob", "ad"):
+    # No random sub has an underscore.
+    for name in ("a_am", "A_a", "Ä_A", "bob", "a_"):
         await service.user(name)
-    ada = await service.deps.store.users.find_by_name("ada")
+    ada = await service.deps.store.users.find_by_name("a_a")
     assert ada is not None
-    await service.http.post("/tokens", json={"sub": "ad|outside"}, auth=service.admin)
-    await service.deps.store.users.create("adx", User(sub="adx", username=None, epoch=1, created_at=1))
-    assert await names(service, "q=AD", limit) == ["ad", "Ada", "adam"], "subs have a case"
-    assert await names(service, "q=ad", limit) == ["ad", "Ada", "adam", "adx", "ad|outside"]
-    assert await names(service, "q=äd", limit) == ["ÄDA"]
-    assert await names(service, f"q={ada.user.sub[:6]}", limit) == ["Ada"]
-    assert await names(service, "q=zz", limit) == []
+    await service.http.post("/tokens", json={"sub": "a_|outside"}, auth=service.admin)
+    await service.deps.store.users.create("a_x", User(sub="a_x", username=None, epoch=1, created_at=1))
+    assert await names(service, "q=A_", limit) == ["a_", "A_a", "a_am"], "subs have a case"
+    assert await names(service, "q=a_", limit) == ["a_", "A_a", "a_am", "a_x", "a_|outside"]
+    assert await names(service, "q=ä_", limit) == ["Ä_A"]
+    assert await names(service, f"q={ada.user.sub[:6]}", limit) == ["A_a"]
+    assert await names(service, "q=zz_", limit) == []
 
 
 @pytest.mark.parametrize("limit", [1, 100])
