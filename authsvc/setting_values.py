@@ -40,7 +40,7 @@ _PATTERNS = {
 
 
 def _path(value: object) -> object:
-    """Refuse an empty path, which would mean the current directory, and one that is no text."""
+    """Refuse a path that is no text, and an empty path: it would mean the current directory."""
     if isinstance(value, str) and not (value and value.isprintable()):
         raise ValueError("must be a path of printable characters")
     return value

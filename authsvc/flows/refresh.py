@@ -51,8 +51,8 @@ async def _refuse_too_weak(deps: Deps, caller: Caller, found: Found) -> None:
     session, user, client = found.session, found.user, found.client
     if user is None or client is None:
         return
-    me = Active(found.handle, session.granted, session.exp, session, user, client, current=True)
-    if is_too_weak(deps, me):
+    if is_too_weak(deps, session, user, client):
+        me = Active(found.handle, session.granted, session.exp, session, user, client, current=True)
         raise await demand_factor(deps, caller, me)
 
 

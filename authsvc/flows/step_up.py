@@ -1,12 +1,14 @@
 """Proving something again in a running session, and the calls that take a recent login."""
 
 from authsvc.core.authentication import AAL2
+from authsvc.core.client import Client
 from authsvc.core.event import Event
 from authsvc.core.factors import Account
-from authsvc.core.session import Active, Epochs
+from authsvc.core.session import Active, Epochs, Session
 from authsvc.core.step import ENROL
 from authsvc.core.strength import PASSWORD as PWD
 from authsvc.core.strength import must_have_factor
+from authsvc.core.user import User
 from authsvc.errors import (
     AccessDenied,
     InsufficientAuthorization,
@@ -23,18 +25,18 @@ from authsvc.flows.steps import PASSWORD, Needed, Prove, begin, methods_for
 _EVENTS = AttemptEvents(Event.FACTOR_FAILED, Event.FACTOR_THROTTLED)
 
 
-def is_too_weak(deps: Deps, me: Active) -> bool:
+def is_too_weak(deps: Deps, session: Session, user: User, client: Client) -> bool:
     """Whether the policy demands a second factor of this user at this client, and the session has none.
 
     Such a session gets no new tokens, and no power over others, until the user has enrolled a factor.
     """
-    demanded = must_have_factor(me.user, me.client, deps.settings.require_factor_for)
-    return demanded and not me.session.authentication(me.client).reaches(AAL2)
+    demanded = must_have_factor(user, client, deps.settings.require_factor_for)
+    return demanded and not session.authentication(client).reaches(AAL2)
 
 
 def require_strong(deps: Deps, me: Active) -> None:
     """Raise InsufficientUserAuthentication for a session that the policy finds too weak."""
-    if is_too_weak(deps, me):
+    if is_too_weak(deps, me.session, me.user, me.client):
         raise InsufficientUserAuthentication(AAL2, deps.settings.recent_login_s)
 
 
@@ -59,9 +61,8 @@ async def methods_of(deps: Deps, me: Active) -> tuple[str, ...]:
 def _methods(deps: Deps, me: Active, account: Account) -> tuple[str, ...]:
     if account.has_factor:
         return methods_for(deps, account.factors)
-    if is_too_weak(deps, me) and me.session.authentication(me.client).is_recent(
-        deps.settings.recent_login_s, deps.clock()
-    ):
+    recent = me.session.authentication(me.client).is_recent(deps.settings.recent_login_s, deps.clock())
+    if recent and is_too_weak(deps, me.session, me.user, me.client):
         return (ENROL,)
     return _password_of(me, account)
 
@@ -118,8 +119,8 @@ async def require_recent(deps: Deps, me: Active, *, always: bool = False, enrols
     """Raise InsufficientUserAuthentication unless the user has proven enough a short time ago.
 
     That takes a factor where the account has one, or the policy demands one.
-    always: also of accounts without a factor, who prove the password. enrols: the same, and the policy has to be kept
-    afterwards only: the user may be about to add the factor that it demands.
+    always: accounts without a factor have to prove the password recently, too. enrols: the same, but the policy demands
+    nothing yet. The user may be about to add the factor.
     """
     if not enrols:
         require_strong(deps, me)

@@ -296,10 +296,9 @@ async def _demand_factor(
     deps: Deps, caller: Caller, client: Client, step: Step, account: Account, proven: tuple[str, ...]
 ) -> None:
     """Raise InsufficientAuthorization if the user of a step-up has to have a factor, and has proven a password only."""
-    demanded = must_have_factor(account.user, client, deps.settings.require_factor_for)
-    if demanded and not account.has_factor and step.methods != (ENROL,):
-        asked = Asked(step.scope, step.device, step.cookie)
-        needed, session = Needed((ENROL,)), step.session
+    needed = None if account.has_factor else missing(deps, client, None, account)
+    if needed is not None and needed.methods != step.methods:
+        asked, session = Asked(step.scope, step.device, step.cookie), step.session
         raise await begin(deps, caller, account, client, step.epochs, needed, asked, proven=proven, session=session)
 
 

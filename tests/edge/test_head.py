@@ -46,7 +46,7 @@ def requests(service: Service, token: bytes, host: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("fast", [True, False])
 async def test_what_a_host_may_be(service: Service, fast: bool) -> None:
-    """A name, an address or nothing, with or without a port, is taken, on the fast path as well."""
+    """A name, an address and an empty value are taken. A port may follow. The fast path takes the same."""
     await service.user()
     token = (await service.login())["access_token"].encode()
     served = Served(service, fast=fast)

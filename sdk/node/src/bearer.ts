@@ -27,8 +27,8 @@ export interface Demands {
 /**
  * The token of a request with these `Authorization` headers and this session cookie. Undefined: there is no token.
  *
- * An undefined header is absent. Headers of other schemes than Bearer carry no token. Throws Refused (400) for more than one token and for a malformed
- * Bearer header (RFC 6750 section 3.1).
+ * An undefined header is absent. Headers of other schemes than Bearer carry no token. Throws Refused (400) for more than
+ * one token and for a malformed Bearer header (RFC 6750 section 3.1).
  */
 export function tokenIn(authorization: readonly (string | undefined)[], cookie?: string): string | undefined {
   const [header = "", ...others] = authorization.filter((value) => value !== undefined);
