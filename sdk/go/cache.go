@@ -255,9 +255,8 @@ func (c *cache) keep(token string, user *Active, mark uint64, until, exp float64
 	for len(part.entries) >= part.size {
 		c.makeRoom(part)
 	}
-	digest := sha256.Sum256([]byte(token))
 	until = min(until, now()+part.maxAge)
-	one := &entry{user: user, digest: digest, keys: keys, until: until, exp: exp, wake: func() {}}
+	one := &entry{user: user, digest: sha256.Sum256([]byte(token)), keys: keys, until: until, exp: exp, wake: func() {}}
 	part.entries[one.digest] = one
 	c.index(one)
 }

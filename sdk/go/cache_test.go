@@ -65,7 +65,7 @@ func TestStaleAnswers(t *testing.T) {
 	auth.cache.forgetAll()
 	auth.cache.confirm(1000)
 	keepFor(auth.cache, token, &Active{Sub: "ada", ClientID: "app"})
-	*clock += 30
+	clock.forward(30)
 	if user, err := auth.Introspect(context.Background(), token); err != nil || user.Sub != "ada" {
 		t.Error(err)
 	}
@@ -75,7 +75,7 @@ func TestStaleAnswers(t *testing.T) {
 		t.Error(err)
 	}
 	s.says(503, "")
-	*clock += 31
+	clock.forward(31)
 	if _, err := auth.Introspect(context.Background(), token); !errors.As(err, &failure) {
 		t.Error(err)
 	}

@@ -66,13 +66,12 @@ func (f *feed) apply(name, data string) error {
 // nothing.
 func (f *feed) hear(data string, heartbeat bool) error {
 	var said *struct{ At *float64 }
-	if json.Unmarshal([]byte(data), &said) != nil || said == nil {
+	switch {
+	case json.Unmarshal([]byte(data), &said) != nil || said == nil:
 		return errors.New("not an event of the service")
-	}
-	if said.At == nil {
+	case said.At == nil:
 		return nil
-	}
-	if *said.At < 0 || *said.At > maxAtMs {
+	case *said.At < 0 || *said.At > maxAtMs:
 		return errors.New("not a time of the service")
 	}
 	at := *said.At / 1000
@@ -85,9 +84,8 @@ func (f *feed) hear(data string, heartbeat bool) error {
 	arrived := now()
 	// An event cannot arrive before it was sent, so this corrects the offset where the sender's clock is faster.
 	f.offset = min(f.offset, arrived-at)
-	sent := at + f.offset
-	f.cache.confirm(sent)
-	return f.checkDelay(arrived, arrived-sent)
+	f.cache.confirm(at + f.offset)
+	return f.checkDelay(arrived, arrived-at-f.offset)
 }
 
 // checkDelay ends a stream that stays late. The delay grows if the sender's clock runs slower than ours, or if a queue

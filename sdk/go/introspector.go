@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync"
 )
 
 // Introspector tells whom a token speaks for. Make one per process and share it. Any goroutine may use it.
@@ -39,15 +40,17 @@ func New(url, clientID, secret string, options ...Option) (*Introspector, error)
 		ended:    make(chan struct{}),
 	}
 	i.ctx, i.cancel = context.WithCancel(context.Background())
-	i.lookups = &lookups{fetch: i.fetch, patience: settings.Timeout, waiting: map[string]*question{}}
+	i.lookups = &lookups{fetch: i.fetch, patience: settings.Timeout, waiting: map[string]*question{}, idle: sync.NewCond(&sync.Mutex{})}
 	go i.follow()
 	return i, nil
 }
 
-// Close ends the feed of changes and all requests to the service. Later checks get an Unavailable.
+// Close ends the feed of changes and all requests to the service, and returns when they have ended. Later checks get an
+// Unavailable.
 func (i *Introspector) Close() {
 	i.cancel()
 	<-i.ended
+	i.lookups.wait()
 	i.wire.http.CloseIdleConnections()
 }
 

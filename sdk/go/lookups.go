@@ -18,7 +18,7 @@ type lookups struct {
 	fetch    func(batch []*question) // sets all answers
 	patience time.Duration           // of all callers
 
-	mu       sync.Mutex
+	idle     *sync.Cond // no batch is in flight; its lock guards what follows
 	waiting  map[string]*question
 	queue    []*question // the same, in the order in which they were asked first
 	inFlight int
@@ -50,8 +50,8 @@ func (l *lookups) ask(ctx context.Context, token string) answer {
 }
 
 func (l *lookups) join(token string) *question {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.idle.L.Lock()
+	defer l.idle.L.Unlock()
 	asked := l.waiting[token]
 	if asked == nil {
 		asked = &question{token: token, done: make(chan struct{})}
@@ -79,8 +79,8 @@ func (l *lookups) work() {
 // next takes the next batch. If there is none, the caller is no longer in flight. A question that nobody waits for is
 // not asked: in an outage such questions would pile up, and hold up the others after it.
 func (l *lookups) next() (batch []*question) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.idle.L.Lock()
+	defer l.idle.L.Unlock()
 	for len(l.queue) > 0 && len(batch) < maxBatch {
 		asked := l.queue[0]
 		l.queue = l.queue[1:]
@@ -91,6 +91,16 @@ func (l *lookups) next() (batch []*question) {
 	}
 	if len(batch) == 0 {
 		l.inFlight--
+		l.idle.Broadcast()
 	}
 	return batch
+}
+
+// wait returns when no batch is in flight.
+func (l *lookups) wait() {
+	l.idle.L.Lock()
+	defer l.idle.L.Unlock()
+	for l.inFlight > 0 {
+		l.idle.Wait()
+	}
 }

@@ -280,10 +280,41 @@ func TestTheTimeLimit(t *testing.T) {
 	if batch := auth.lookups.next(); len(batch) > 0 || len(auth.lookups.waiting) > 0 {
 		t.Error("a question is asked for nobody")
 	}
+	auth.lookups.inFlight = 0
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := auth.Introspect(gone, token); !errors.Is(err, context.Canceled) || !errors.As(err, &failure) {
 		t.Error(err)
+	}
+}
+
+// After Close, nothing of the introspector runs on, also if an answer was on its way.
+func TestCloseWaits(t *testing.T) {
+	for range 50 {
+		s := newService(t, activeAnswer)
+		release := s.holdAnswers(t)
+		auth := open(t, s.URL)
+		asked := make(chan error)
+		go func() {
+			_, err := auth.Introspect(context.Background(), token)
+			asked <- err
+		}()
+		until(t, func() bool { return s.requests() == 1 })
+		auth.Close()
+		auth.lookups.idle.L.Lock()
+		if auth.lookups.inFlight != 0 {
+			t.Error("a request runs on")
+		}
+		auth.lookups.idle.L.Unlock()
+		var failure *Unavailable
+		if err := <-asked; !errors.As(err, &failure) {
+			t.Error(err)
+		}
+		if _, err := auth.Introspect(context.Background(), token); !errors.As(err, &failure) {
+			t.Error(err)
+		}
+		auth.Close() // as often as one likes
+		release()
 	}
 }
 
@@ -297,7 +328,7 @@ func TestTheLog(t *testing.T) {
 		status, lines int
 		forward       float64
 	}{{503, 1, 0}, {500, 1, 59}, {401, 2, 0}, {403, 2, 0}, {503, 3, 1}, {403, 4, 60}} {
-		*clock += one.forward
+		clock.forward(one.forward)
 		s.says(one.status, "")
 		_, _ = auth.Introspect(context.Background(), token)
 		if lines := strings.Count(written.String(), "\n"); lines != one.lines {
@@ -309,9 +340,9 @@ func TestTheLog(t *testing.T) {
 			t.Errorf("no %s in %s", word, written.String())
 		}
 	}
-	auth.lookups.mu.Lock()
+	auth.lookups.idle.L.Lock()
 	auth.lookups.waiting[token] = &question{token: token}
-	auth.lookups.mu.Unlock()
+	auth.lookups.idle.L.Unlock()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%q"} {
 		fmt.Fprintf(&written, verb, auth)
 	}

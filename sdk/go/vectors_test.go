@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"sort"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -30,13 +31,35 @@ func vectors[T any](t *testing.T, name string) (read T) {
 	return read
 }
 
+// testClock is a clock that a test moves. Any goroutine may read it.
+type testClock struct{ bits atomic.Uint64 }
+
+func (c *testClock) at() float64        { return math.Float64frombits(c.bits.Load()) }
+func (c *testClock) move(at float64)    { c.bits.Store(math.Float64bits(at)) }
+func (c *testClock) forward(by float64) { c.move(c.at() + by) }
+
+// moved is the clock of the test that runs, or nil for the clock of the machine.
+var moved atomic.Pointer[testClock]
+
+// The SDK gets its clock once, because a goroutine of an earlier test may still read it.
+func init() {
+	machine := now
+	now = func() float64 {
+		if clock := moved.Load(); clock != nil {
+			return clock.at()
+		}
+		return machine()
+	}
+}
+
 // moveClock lets the test say what time it is. No introspector with a cache may be open.
-func moveClock(t *testing.T, start float64) *float64 {
+func moveClock(t *testing.T, start float64) *testClock {
 	t.Helper()
-	at, before := start, now
-	now = func() float64 { return at }
-	t.Cleanup(func() { now = before })
-	return &at
+	clock := &testClock{}
+	clock.move(start)
+	moved.Store(clock)
+	t.Cleanup(func() { moved.Store(nil) })
+	return clock
 }
 
 type expectedRefusal struct {
@@ -203,14 +226,14 @@ func TestVectorsOfTheFeed(t *testing.T) {
 
 type transcript struct {
 	t     *testing.T
-	clock *float64
+	clock *testClock
 	cache *cache
 	feed  *feed
 	marks map[string][]uint64
 }
 
 func (p *transcript) step(at int, step feedStep) {
-	*p.clock = step.At
+	p.clock.move(step.At)
 	switch step.Do {
 	case "open":
 		p.feed = &feed{cache: p.cache, requestedAt: step.At}

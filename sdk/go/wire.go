@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -35,24 +36,20 @@ func newWire(settings Settings) *wire {
 	if config != nil {
 		config.NextProtos = nil // see TLSNextProto
 	}
-	return &wire{
-		settings: settings,
-		http: &http.Client{
-			Transport: &http.Transport{
-				Proxy:               http.ProxyFromEnvironment,
-				DialContext:         (&net.Dialer{Timeout: timeout}).DialContext,
-				TLSClientConfig:     config,
-				TLSHandshakeTimeout: timeout,
-				// HTTP/1.1 only. With HTTP/2 a retry would take the connection that has just failed.
-				TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},
-				MaxIdleConnsPerHost: maxInFlight,
-				IdleConnTimeout:     4 * time.Second, // servers close idle connections after five seconds, or later
-				DisableCompression:  true,
-			},
-			// A redirect would take our secret and the token to another place.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+	transport := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: timeout}).DialContext,
+		TLSClientConfig:     config,
+		TLSHandshakeTimeout: timeout,
+		// HTTP/1.1 only. With HTTP/2 a retry would take the connection that has just failed.
+		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},
+		MaxIdleConnsPerHost: maxInFlight,
+		IdleConnTimeout:     4 * time.Second, // servers close idle connections after five seconds, or later
+		DisableCompression:  true,
 	}
+	// A redirect would take our secret and the token to another place.
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &wire{settings, &http.Client{Transport: transport, CheckRedirect: stay}}
 }
 
 // introspection is the service's answers, in the order of the tokens.
@@ -136,11 +133,8 @@ func (w *wire) events(ctx context.Context, silence time.Duration, receive func(f
 	for {
 		read, ended := response.Body.Read(chunk)
 		end.Reset(silence)
-		if err := receive(sentAt.Load().(float64), chunk[:read]); err != nil {
+		if err := errors.Join(receive(sentAt.Load().(float64), chunk[:read]), ended); err != nil {
 			return err
-		}
-		if ended != nil {
-			return ended
 		}
 	}
 }
@@ -160,11 +154,10 @@ func failureOf(response *http.Response) *Unavailable {
 // answersIn returns one document for each of the tokens. A small compressed body can become a very large one, so the SDK
 // asks for none.
 func answersIn(response *http.Response, tokens int) (answers []json.RawMessage, failure *Unavailable) {
-	if encoding := response.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return nil, &Unavailable{Reason: "the service's answer is compressed, though the SDK asked for plain JSON"}
-	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxResponse+1))
 	switch {
+	case !slices.Contains([]string{"", "identity"}, response.Header.Get("Content-Encoding")):
+		return nil, &Unavailable{Reason: "the service's answer is compressed, though the SDK asked for plain JSON"}
 	case err != nil:
 		return nil, &Unavailable{Reason: "the answer ended too early: " + err.Error(), lost: true, cause: err}
 	case len(body) > maxResponse:

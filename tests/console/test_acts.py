@@ -300,7 +300,7 @@ async def test_the_list_of_users(deps: Deps, browser: Browser, ada: User) -> Non
     await make_user(deps, "bob")
     await browser.submit(await browser.get(f"/users/{ada.sub}/suspend"), "/suspend")
     for query, names in {
-        "?q=ad": {"ada", "adam"},
+        "?q=ada": {"ada", "adam"},
         "?status=suspended": {"ada"},
         "?role=admin": {"root"},
         "?q=zzz": set(),
