@@ -21,6 +21,7 @@ from authsvc.flows.exchange import exchange
 from authsvc.flows.grants import Grant
 from tests.conftest import PASSWORD, Clock
 from tests.flows.conftest import HERE, World, caught, without_swap
+from tests.flows.rounds import Rounds
 from tests.flows.test_races import ACTS, Case, Pausing
 from tests.selection import one_in
 
@@ -181,8 +182,8 @@ async def test_hundreds_of_rounds_at_random_moments(workers: list[World], what: 
     """
     rng = random.Random(what)
     it = await begun(workers, 0)
-    overtaken = 0
-    for _ in range(ROUNDS):
+    rounds = Rounds(ROUNDS, enough=ROUNDS // 5)
+    for _ in rounds:
         it.case.victim = await it.case.login(1)
         it.client = await workers[0].deps.store.clients.get(it.client.client_id)
         parties = await it.parties(workers[0])
@@ -204,11 +205,10 @@ async def test_hundreds_of_rounds_at_random_moments(workers: list[World], what: 
             assert isinstance(got, Grant | InvalidRequest | TooManyChanges), got
             if isinstance(got, Grant):
                 dead = what != "the token" or got is second or got.access_token == child
-                overtaken += dead
+                rounds.met += dead
                 assert await workers[0].active(got.access_token) is not dead
         alive = isinstance(refreshed, Grant) and await workers[0].active(refreshed.access_token)
         assert alive is (what != "the session"), "the session ends only with itself"
-    assert overtaken > ROUNDS // 5, "the rounds hardly ever met in the middle"
 
 
 async def late(rng: random.Random, work: Awaitable[Any], settle: Callable[[Awaitable[Any]], Awaitable[Any]]) -> Any:

@@ -116,6 +116,21 @@ def test_a_check_that_does_not_end_is_ended() -> None:
     assert cost._KILLED_AFTER_S < 4 * MAX_CHECK_S + 1
 
 
+@pytest.mark.parametrize("took", [0.1, 1.6, 1.9, 2.5, 5.0])
+def test_no_other_round_begins_that_could_be_killed(took: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second round can take twice as long as the first one, on a busy machine."""
+    at, next_takes = 0.4, took
+
+    def check(hash_: object, password: str) -> None:
+        nonlocal at, next_takes
+        at, next_takes = at + next_takes, 1.9 * took
+
+    monkeypatch.setattr(cost, "verify", check)
+    monkeypatch.setattr(time, "process_time", lambda: at)
+    assert cost._seconds_of(specimen(Form.parse("bcrypt cost=14")), "x") == pytest.approx(took)
+    assert at < cost._KILLED_AFTER_S
+
+
 def test_forms_that_another_one_covers_are_left_out() -> None:
     """The list keeps the costliest forms of an algorithm, whatever the order in which they come."""
     texts = ["bcrypt cost=10", "bcrypt cost=12", "scrypt n=16,r=8,p=1,l=64", "scrypt n=8,r=8,p=5,l=64"]
