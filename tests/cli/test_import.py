@@ -62,7 +62,7 @@ def counted(started: Cli, *arguments: str, stdin: str = "") -> dict[str, Any]:
     [
         (["users.jsonl"], {"mary": "active", "nina": "suspended", None: "active"}),
         (["users.csv"], {"olga": "active", "petra": "active"}),
-        (["--accept-weak-hashes", "ldap.jsonl"], {"sue": "active"}),
+        slow(["--accept-weak-hashes", "ldap.jsonl"], {"sue": "active"}),
         slow(
             ["--from", "django", "django.jsonl"],
             {"ada": "active", "bea": "active", "cyn": "suspended", "dora": "active", "eve": "active"},
@@ -73,7 +73,7 @@ def counted(started: Cli, *arguments: str, stdin: str = "") -> dict[str, Any]:
             ["--from", "firebase", "--firebase-parameters", "firebase-parameters.json", "firebase.json"],
             {"mia@example.org": "active", "noa@example.org": "suspended"},
         ),
-        (["--from", "keycloak", "keycloak.json"], {"jane": "active", "kate": "active", "lena": "suspended"}),
+        slow(["--from", "keycloak", "keycloak.json"], {"jane": "active", "kate": "active", "lena": "suspended"}),
     ],
 )
 def test_the_examples_of_the_docs(started: Cli, options: list[str], names: dict[str | None, str]) -> None:

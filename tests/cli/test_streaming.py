@@ -93,6 +93,7 @@ def test_memory_does_not_grow_with_what_is_listed(
     assert [sub for sub in subs if sub] == [f"sub{number:09d}" for number in reversed(range(MANY))]
 
 
+@pytest.mark.slow
 def test_distinct_texts_take_little_memory() -> None:
     """Names of records take a fifth of what a set of them takes, and come once and in order."""
     names = [f"user:{{{(number * 7919) % 200_000:012d}}}" for number in range(400_000)]

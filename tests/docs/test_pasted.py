@@ -7,7 +7,6 @@ import pytest
 
 from tests.docs.test_blocks import BLOCKS, PAGES
 from tests.docs.walk import PageServer, walk
-from tests.selection import slow
 
 PASTED = [block for block in BLOCKS if block.language == "sh" and block.shown and "file" not in block.options]
 _QUOTED = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.""", re.DOTALL)
@@ -37,7 +36,8 @@ def test_no_command_is_for_bash_only(pattern: str) -> None:
     assert found == [], DIFFERENT[pattern]
 
 
-@pytest.mark.parametrize("name", ["README.md", slow("docs/start.md"), slow("docs/guides/second-factor.md")])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["README.md", "docs/start.md", "docs/guides/second-factor.md"])
 def test_the_commands_of_a_page_succeed_in_zsh(name: str, page_server: PageServer) -> None:
     """All commands of a page succeed in an interactive zsh too."""
     if shutil.which("zsh") is None or shutil.which("curl") is None:

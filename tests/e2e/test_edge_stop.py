@@ -201,12 +201,13 @@ def test_sighup_reads_the_files_of_settings_again(new_server: NewServer, tmp_pat
     assert told() == "https://new.example"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "why"),
     [
         (lambda url: url.replace("s3cret", "wr0ng"), "wrong password"),
-        slow(lambda url: re.sub(":[0-9]+/", f":{free_port()}/", url), "connection refused"),
-        slow(lambda url: f"{url.removesuffix('/0')}/1", "holds no service record"),
+        (lambda url: re.sub(":[0-9]+/", f":{free_port()}/", url), "connection refused"),
+        (lambda url: f"{url.removesuffix('/0')}/1", "holds no service record"),
     ],
     ids=["password", "port", "database"],
 )

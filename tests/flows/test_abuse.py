@@ -42,9 +42,9 @@ async def test_the_trail_has_a_bound(service: Service, valkey: "redis.Redis") ->
     audit = service.deps.store.audit
     audit._max_events = 100
     await service.user()
-    for _ in range(400):
+    for _ in range(150):  # each writes two events; Valkey drops whole nodes of a hundred
         await service.http.post("/logout", headers=bearer((await service.login())["access_token"]))
-    assert valkey.xlen("audit") < 400
+    assert valkey.xlen("audit") < 250
 
 
 async def test_an_issued_token_does_not_become_an_admins(service: Service) -> None:

@@ -132,7 +132,7 @@ async def test_an_act_between_any_two_calls_of_an_exchange(workers: list[World],
         assert got_one or what in ("delete", "revoke the session"), "the act was never overtaken"
 
 
-@pytest.mark.parametrize("what", ALL_ACTS)
+@pytest.mark.parametrize("what", one_in(2, ALL_ACTS))
 async def test_an_act_that_is_held_up_by_an_exchange(workers: list[World], clock: Clock, what: str) -> None:
     """A whole exchange falls between any two store calls of the act. Nothing of it is active after the answer."""
     at = 0

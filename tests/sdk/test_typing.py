@@ -37,6 +37,7 @@ def test_the_example_of_an_exchange(tmp_path: Path) -> None:
     assert faults(tmp_path, "\n".join(["import httpx", "to_billing = httpx.AsyncClient()", *shown])) == []
 
 
+@pytest.mark.slow
 def test_settings(tmp_path: Path) -> None:
     """A type checker finds a setting that does not exist, and one of a wrong type."""
     found = faults(tmp_path, SETTINGS)

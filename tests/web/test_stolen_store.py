@@ -18,6 +18,7 @@ from tests.authenticators import Authenticator
 from tests.canaries import SECOND, Canaries, run_through_everything
 from tests.conftest import Service, bearer
 from tests.flows.contents import texts
+from tests.selection import quick
 
 BOB = {"username": "bob", "password": SECOND}
 _WORD = re.compile(r"[A-Za-z0-9+/=_.-]{6,}")
@@ -35,8 +36,10 @@ class Loot:
             self.presented |= set(_tokens_of(found))
         self.presented |= self.words
 
-    def of_kind(self, kind: Kind) -> set[str]:
-        return {text for text in self.presented if text.startswith(kind)} | self.words
+    def of_kind(self, kind: Kind) -> list[str]:
+        """What a thief presents as such a token. `make test` takes a fifth of it."""
+        found = sorted({text for text in self.presented if text.startswith(kind)} | self.words)
+        return found[:: 5 if quick() else 1]
 
 
 def _tokens_of(words: set[str]) -> list[str]:
