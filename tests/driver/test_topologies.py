@@ -30,7 +30,7 @@ from tests.topologies import Cluster, ServerProcess
 
 
 @asynccontextmanager
-async def service_on(url: str, timeouts: Timeouts = Timeouts(), **settings: Any) -> AsyncIterator[Service]:
+async def service_on(url: str, timeouts: Timeouts = PATIENT, **settings: Any) -> AsyncIterator[Service]:
     async with open_deps(Settings(**CHEAP, **settings), url, timeouts=timeouts) as deps:
         await bootstrap.first_start(deps)
         client, secret = await clients.create(
@@ -166,7 +166,7 @@ async def test_tls_to_one_side_only(tmp_path: Path, encrypted: str) -> None:
 async def test_sentinels_fail_over(tmp_path: Path) -> None:
     """After the primary is killed, calls are 503 until the sentinels fail over. Revoked tokens stay revoked."""
     with topologies.sentinels(tmp_path) as watched:
-        async with service_on(watched.url, durability="replica") as service:
+        async with service_on(watched.url, Timeouts(), durability="replica") as service:
             await service.user()
             kept, revoked = await service.login(), await service.login()
             assert await revoke(service, revoked["access_token"]) == 200
@@ -193,7 +193,7 @@ async def test_sentinels_fail_over(tmp_path: Path) -> None:
 async def test_a_replaced_primary_is_not_read_from(tmp_path: Path) -> None:
     """An old primary that resumes still claims to be the primary. The service soon stops reading from it."""
     with topologies.sentinels(tmp_path) as watched:
-        async with service_on(watched.url) as service:
+        async with service_on(watched.url, Timeouts()) as service:
             await service.user()
             token = (await service.login())["access_token"]
             assert await service.active(token)
@@ -252,7 +252,7 @@ async def not_vouched_for(service: Service) -> bool:
 async def test_an_old_primary_that_is_cut_off_with_us_is_not_read_from(tmp_path: Path) -> None:
     """An old primary is not read when neither sentinels nor replicas can be reached with it."""
     with topologies.sentinels(tmp_path, replicas=1) as watched:
-        async with service_on(watched.url, durability="replica") as service:
+        async with service_on(watched.url, Timeouts(), durability="replica") as service:
             await service.user()
             token = (await service.login())["access_token"]
             assert await service.active(token)
@@ -366,7 +366,7 @@ async def pages(service: Service, limit: int) -> tuple[list[str], list[str]]:
 async def test_one_node_of_a_cluster_dies(tmp_path: Path) -> None:
     """Records on the other nodes are read without delay. When a replica takes over, all records are."""
     with topologies.cluster(tmp_path, "cluster-require-full-coverage no", replicas=1) as cluster:
-        async with service_on(cluster.url) as service:
+        async with service_on(cluster.url, Timeouts()) as service:
             dead = await one_that_is_not_vital(service, cluster)
             gone = await token_of(service, cluster, lambda homes: homes[0] is dead)
             others = [await token_of(service, cluster, lambda homes: dead not in homes) for _ in range(3)]
@@ -406,7 +406,7 @@ async def test_a_cluster_that_is_down(tmp_path: Path) -> None:
     """CLUSTERDOWN is 503 within the bound, until the cluster is whole again."""
     # With `everysec`, the default, a server that is killed while its disk syncs loses acknowledged writes.
     with topologies.cluster(tmp_path, "appendonly yes", "appendfsync always") as cluster:
-        async with service_on(cluster.url) as service:
+        async with service_on(cluster.url, Timeouts()) as service:
             await service.user()
             session = await service.login()
             dead = next(node for node in cluster.primaries() if node is not cluster.primary_of(keys.SERVICE))

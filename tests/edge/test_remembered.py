@@ -14,6 +14,7 @@ import pytest
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
 from authsvc.driver.breaker import MIN_FAILURES
+from authsvc.driver.timeouts import Timeouts
 from authsvc.store.memory import Memory
 from tests import topologies
 from tests.conftest import Clock, Service
@@ -53,7 +54,7 @@ async def often(connection: Connection, *requests: bytes) -> None:
 async def test_without_the_store_nothing_is_answered(tmp_path: Path, fault: str) -> None:
     """A store that hangs or is dead gives 503, and so does an open breaker. No remembered answer is given."""
     with topologies.standalone(tmp_path) as server:
-        async with service_on(server.url) as service:
+        async with service_on(server.url, Timeouts()) as service:
             await service.user()
             token = (await service.login())["access_token"]
             requests = introspection(service.admin, token), batch(service.admin, token), verification(token)
@@ -76,7 +77,7 @@ async def test_while_the_store_loads_nothing_is_answered() -> None:
     with running_store() as store:
         with store.connect() as client:
             client.config_set("save", "")
-        async with service_on(store.url) as service:
+        async with service_on(store.url, Timeouts()) as service:
             await service.user()
             token = (await service.login())["access_token"]
             requests = introspection(service.admin, token), batch(service.admin, token), verification(token)
