@@ -21,8 +21,8 @@ from tools.versions import versions
 
 ROOT = Path(__file__).parents[2]
 DISTRIBUTION = ROOT / "sdk" / "python"
-# Modules that only serve frameworks: they find the token of a request, and refuse requests.
-AROUND = {*FRAMEWORKS, "asgi", "admission", "bearer"}
+# Modules that only serve frameworks: they find the token of a request, refuse requests, and check what frameworks need.
+AROUND = {*FRAMEWORKS, "asgi", "admission", "bearer", "requirements"}
 
 
 def lines_of_code(path: Path) -> int:

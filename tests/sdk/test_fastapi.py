@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from authsvc_sdk import Active, AsyncIntrospector
+from authsvc_sdk import Active, AsyncIntrospector, Refused
 from authsvc_sdk.fastapi import BearerAuth
-from fastapi import Depends, FastAPI, Request, WebSocket
+from fastapi import Depends, FastAPI, Request, Response, WebSocket
 
 from authsvc.core import token as tokens
 from authsvc.core.token import Kind
@@ -153,15 +153,54 @@ async def test_a_websocket_needs_an_active_token(world: World, app: FastAPI) -> 
     assert [message.get("text") for message in sent] == [None, "ada", None]
 
 
-async def test_without_the_handlers_nobody_passes(world: World) -> None:
-    """An application that forgets the handlers answers 500: it lets nobody in."""
+async def test_without_the_handlers(world: World) -> None:
+    """An application that was not given the handlers answers like any other, also inside of one that has them."""
     auth = BearerAuth(AsyncIntrospector(world.server.url, *world.client))
-    app = FastAPI()
+    inner, alone = FastAPI(), FastAPI()
+    outer = FastAPI(lifespan=auth.lifespan, exception_handlers=auth.exception_handlers)
+    world.user()
+    token = world.token()
 
-    @app.get("/notes")
-    async def notes(user: Annotated[Active, Depends(auth)]) -> str:
+    @inner.get("/notes")
+    @alone.get("/inner/notes")
+    async def notes(user: Annotated[Active, Depends(auth.require(role="editor"))]) -> str:
         return user.sub
 
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as http:
-        assert (await http.get("/notes")).status_code == 500
+    @inner.websocket("/echo")
+    async def echo(socket: WebSocket, user: Annotated[Active, Depends(auth)]) -> None:
+        await socket.accept()
+
+    outer.mount("/inner", inner)
+    for app in (outer, alone):
+        async with caller(app) as http:
+            without = await http.get("/inner/notes")
+            assert (without.status_code, without.headers["www-authenticate"]) == (401, 'Bearer realm="api"')
+            assert (await http.get("/inner/notes", headers=bearer(token))).status_code == 403
+            assert (await http.get("/inner/notes", headers=bearer("tok_x"))).json()["error"] == "invalid_token"
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/inner/echo", "query_string": b"", "headers": [], "scheme": "ws"}
+    await outer(scope, receive, send)
+    assert [(message["type"], message["code"]) for message in sent] == [("websocket.close", 1008)]
+
+
+async def test_an_application_keeps_its_own_handler(world: World) -> None:
+    """A handler of the application's own for a refusal stays."""
+    auth = BearerAuth(AsyncIntrospector(world.server.url, *world.client))
+
+    async def own(request: Request, error: Exception) -> Response:
+        return Response("own", 418)
+
+    app = FastAPI(exception_handlers={Refused: own})
+
+    @app.get("/notes", dependencies=[Depends(auth)])
+    async def notes() -> None: ...
+
+    async with caller(app) as http:
+        assert (await http.get("/notes")).status_code == 418

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from math import inf, nan
 from typing import get_type_hints
 
+import httpx
 import pytest
 from authsvc_sdk import INACTIVE, Active, AsyncIntrospector, Introspector, Misconfigured, Unavailable
 from authsvc_sdk.config import Config, Settings
@@ -220,6 +221,57 @@ async def test_a_refusal_is_logged_once_a_minute(
     assert wrong not in caplog.text
 
 
+async def test_a_wrong_secret_is_said_once(
+    world: World, now: Callable[[float], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The feed and the checks share one line, which has the id of the client and not the secret."""
+    wrong = tokens.new(Kind.SECRET).text
+    async with AsyncIntrospector(world.server.url, world.client[0], wrong, cache=True) as ask:
+        await asyncio.to_thread(until, lambda: caplog.records)
+        for _ in range(3):
+            with pytest.raises(Misconfigured):
+                await ask.introspect(tokens.new(Kind.ACCESS).text)
+    (record,) = caplog.records
+    text = record.getMessage()
+    assert f"authsvc at {world.server.url}, client {world.client[0]!r}: the service refused us with 401" in text
+    assert text.endswith("until then nothing is cached, and requests with a token may get a 503")
+    assert wrong not in text
+
+
+async def test_the_end_of_an_outage_is_logged(
+    world: World, now: Callable[[float], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the service answers again, the log says so once for each outage that it has."""
+    world.user()
+    token = world.token()
+    url = f"http://me:pa55w0rd@127.0.0.1:{world.server.port}"
+    async with AsyncIntrospector(url, *world.client, timeout_s=10) as ask:
+        assert isinstance(await ask.introspect(token), Active)
+        assert not caplog.records
+        (store,) = processes_on(world.server.data_dir)
+        for _ in range(2):  # the second outage comes within a minute, so the log has neither it nor its end
+            os.kill(store, signal.SIGSTOP)
+            try:
+                with pytest.raises(Unavailable):
+                    await ask.introspect(token)
+            finally:
+                os.kill(store, signal.SIGCONT)
+            await asyncio.to_thread(until, lambda: httpx.get(f"{world.server.url}/readyz", timeout=5).is_success)
+            for _ in range(2):
+                assert isinstance(await ask.introspect(token), Active)
+    assert [record.levelname for record in caplog.records if record.name == "authsvc_sdk"] == ["WARNING", "WARNING"]
+    assert caplog.records[-1].getMessage() == f"authsvc at http://127.0.0.1:{world.server.port} answers again"
+
+
+async def test_https_to_a_port_without_tls(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says that the service may speak http."""
+    async with AsyncIntrospector(world.server.url.replace("http:", "https:"), *world.client) as ask:
+        with pytest.raises(Unavailable):
+            await ask.introspect(tokens.new(Kind.ACCESS).text)
+    (record,) = caplog.records
+    assert "Check that the service speaks https at this address, and not http" in record.getMessage()
+
+
 async def test_a_store_outage(world: World, ask: AsyncIntrospector) -> None:
     """During an outage of the store the answer is Unavailable, with the service's `Retry-After`."""
     world.user()
@@ -336,6 +388,56 @@ def test_settings_that_make_no_sense(settings: dict[str, object]) -> None:
     given: dict[str, object] = {"url": "http://auth", "client_id": "a", "client_secret": "b"}
     with pytest.raises(ValueError, match=":"):
         AsyncIntrospector(**given | settings)  # type: ignore[arg-type]  # that is the point
+
+
+AN_ID = "the id of a client, without a colon, and not its secret"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"cach": True}, "TypeError cach: not a setting, did you mean cache?"),
+        ({"timeout": 3}, "TypeError timeout: not a setting, did you mean timeout_s?"),
+        ({"client_id": ""}, f"ValueError client_id: has to be {AN_ID}; given: ''"),
+        ({"client_id": "a:b"}, f"ValueError client_id: has to be {AN_ID}; given: 'a:b'"),
+        ({"client_id": "sec_x"}, f"ValueError client_id: has to be {AN_ID}"),
+        ({"client_secret": ""}, "ValueError client_secret: has to be text that is not empty"),
+        ({"client_secret": b"sesame"}, "TypeError client_secret: has to be text that is not empty"),
+        ({"timeout_s": 0}, "ValueError timeout_s: has to be a finite number above 0; given: 0"),
+        ({"timeout_s": inf}, "ValueError timeout_s: has to be a finite number above 0; given: inf"),
+        ({"timeout_s": "3"}, "TypeError timeout_s: has to be a finite number above 0; given: '3'"),
+        ({"cache_size": -1}, "ValueError cache_size: has to be a whole number above 0; given: -1"),
+        ({"cache_max_age_s": 0}, "ValueError cache_max_age_s: has to be a number above 0; given: 0"),
+        ({"feed_silence_s": 1}, "ValueError feed_silence_s: has to be a number above 1; given: 1"),
+        ({"serve_stale_for_s": -1}, "ValueError serve_stale_for_s: has to be a number, 0 or more; given: -1"),
+        ({"serve_stale_for_s": 60}, "ValueError serve_stale_for_s: needs cache=True"),
+        ({"audience": ["a"]}, "TypeError audience: has to be None, or text that is not empty; given: ['a']"),
+        ({"audience": ""}, "ValueError audience: has to be None, or text that is not empty; given: ''"),
+        ({"tls": False}, "TypeError tls: has to be an ssl.SSLContext, or None; given: False"),
+        ({"cache": "off"}, "TypeError cache: has to be True or False; given: 'off'"),
+        (
+            {"foreign_key_prefixes": ("sk_live_", 1)},
+            "ValueError foreign_key_prefixes: has to be a tuple of texts that are not empty; given: ('sk_live_', 1)",
+        ),
+        (
+            {"url": b"http://me:pa55@auth"},
+            "TypeError url: has to be http:// or https://, a host, perhaps a port and a path; given: b'http://auth'",
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_said_about_a_setting(settings: dict[str, object], told: str) -> None:
+    """The message names one setting, in plain words, with the value. It never has the secret."""
+    given: dict[str, object] = {"url": "http://auth", "client_id": "a", "client_secret": "b"}
+    with pytest.raises((TypeError, ValueError)) as caught:
+        Introspector(**given | settings)  # type: ignore[arg-type]  # that is the point
+    assert f"{type(caught.value).__name__} {caught.value}" == told
+
+
+def test_a_setting_like_no_other() -> None:
+    """A setting whose name is like no other gets the list of all."""
+    with pytest.raises(TypeError, match=r"^colour: not a setting, did you mean timeout_s or audience or .*stale_for_s"):
+        AsyncIntrospector("http://auth", "a", "b", colour=1)  # type: ignore[call-arg]  # that is the point
 
 
 WRONG_TYPES: list[dict[str, object]] = [

@@ -320,7 +320,7 @@ async def test_an_application_that_fails_midway(world: World, ask: AsyncIntrospe
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        authorized(scope, role="nobody has it")
+        authorized(scope, role="nobody-has-it")
 
     sent = await through(AuthMiddleware(app, ask), connection("http", bearer(world.token())), fails=True)
     assert [message["type"] for message in sent] == ["http.response.start"]
@@ -355,7 +355,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     assert isinstance(scope["user"], Active | Anonymous)
     await receive()
     if "strict" in scope:
-        authorized(scope, role="nobody has it")
+        authorized(scope, role="nobody-has-it")
     await send({"type": "websocket.accept"})
     authorized(scope)
 

@@ -10,6 +10,7 @@ from authsvc_sdk.async_introspector import AsyncIntrospector
 from authsvc_sdk.bearer import cookie_in, demand, refusal_of, token_in
 from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.refused import Refused
+from authsvc_sdk.requirements import check_introspector
 from authsvc_sdk.streams import user_of
 
 Scope = MutableMapping[str, Any]
@@ -42,6 +43,7 @@ class RefusalMiddleware:
     """Answers if the application raises Refused or Unavailable (503). Opens and closes the introspector with it."""
 
     def __init__(self, app: App, introspector: AsyncIntrospector) -> None:
+        check_introspector(introspector, AsyncIntrospector)
         self._app = app
         self._introspector = introspector
 

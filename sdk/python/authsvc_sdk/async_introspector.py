@@ -9,7 +9,7 @@ from typing import Self, Unpack
 from authsvc_sdk import exchange, forks
 from authsvc_sdk.answers import INACTIVE, Active, Inactive, read
 from authsvc_sdk.cache import Cache
-from authsvc_sdk.config import Config, Settings
+from authsvc_sdk.config import Config, Settings, refuse_unknown
 from authsvc_sdk.errors import Misconfigured, Unavailable
 from authsvc_sdk.exchange import Exchanged
 from authsvc_sdk.lookups import LookupResult, Lookups
@@ -29,9 +29,10 @@ class AsyncIntrospector:
     """
 
     def __init__(self, url: str, client_id: str, client_secret: str, **settings: Unpack[Settings]) -> None:
+        refuse_unknown(settings)
         self._config = Config(url=url, client_id=client_id, client_secret=client_secret, **settings)
         self._reset()
-        self._outages = Outages(self._config.url)
+        self._outages = Outages(self._config.url, client_id)
         forks.watch(self)
 
     def _reset(self) -> None:
@@ -70,7 +71,7 @@ class AsyncIntrospector:
         self._loop = loop
         self._wire = Wire(config.url, (config.client_id, config.client_secret), config.timeout_s, config.tls)
         if self._cache is not None:
-            self._subscription = loop.create_task(follow(self._wire, self._cache, config.feed_silence_s))
+            self._subscription = loop.create_task(follow(self._wire, self._cache, config.feed_silence_s, self._outages))
 
     async def aclose(self) -> None:
         """Close all connections. The next use opens new ones."""
@@ -99,10 +100,9 @@ class AsyncIntrospector:
         try:
             async with asyncio.timeout(self._config.timeout_s):
                 return await self._lookups.ask(token)
-        except TimeoutError:
-            failure = Unavailable(f"no answer within {self._config.timeout_s:g} s")
-        except Unavailable as error:
-            failure = error
+        except (TimeoutError, Unavailable) as error:
+            late = Unavailable(f"no answer within {self._config.timeout_s:g} s")
+            failure = error if isinstance(error, Unavailable) else late
         self._outages.log(failure)
         # If the service refused us, that is no outage, and a stale answer would be wrong.
         if self._cache is None or isinstance(failure, Misconfigured) or (stale := self._cache.get_stale(token)) is None:
@@ -123,7 +123,7 @@ class AsyncIntrospector:
         try:
             return exchange.read(await self._wire.exchange(exchange.form(token, audience, scope)), scope, audience)
         except Unavailable as error:
-            self._outages.log(error, "requests that exchange a token")
+            self._outages.log(error, "requests that exchange a token get a 503")
             raise
 
     @asynccontextmanager
@@ -146,6 +146,7 @@ class AsyncIntrospector:
             raise Unavailable("closed")
         mark = self._cache.mark() if self._cache is not None else 0
         response = await self._wire.introspect(tokens)
+        self._outages.over()
         if response.date is not None:
             self._server_clock.observe(response.date, response.received_at)
         return [self._taken(token, body, mark, response) for token, body in zip(tokens, response.answers, strict=True)]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from authsvc_sdk.answers import Active
 from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.refused import Refused
+from authsvc_sdk.requirements import check_demands
 
 # RFC 6750 section 2.1. Servers have removed white space around a header's value; a direct caller may not have.
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
@@ -59,7 +60,9 @@ def demand(
     acr: how strong the login has to be. A login at `aal2` satisfies `aal1` too.
     max_age_s: the longest time since the login, by this machine's clock. A token that was issued without a login
     (`auth_time` is None) never satisfies it.
+    Raises TypeError and ValueError for a demand that nobody can meet, as `require` does when it is called.
     """
+    check_demands(scope=scope, role=role, acr=acr, max_age_s=max_age_s)
     if not isinstance(user, Active):
         raise Refused.without_token()
     if not user.has_scope(*filter(None, scope.split(" "))):

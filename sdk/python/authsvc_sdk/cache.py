@@ -65,12 +65,10 @@ class Cache:
         # By key (digest): the answers that depend on it, as digests of their tokens, and the streams that wait.
         self._dependents: dict[str, set[bytes | asyncio.Event]] = {}
         self._streams: set[asyncio.Event] = set()
-        self._fresh_until = 0.0
         # Changes are numbered. A request from before `_complete_since` may have missed a change.
-        self._changes = 0
-        self._complete_since = 1
+        self._changes, self._complete_since = 0, 1
         self._changed_keys: dict[str, int] = {}
-        self._connected = False
+        self._fresh_until, self._connected = 0.0, False
 
     def get(self, token: str) -> Active | Inactive | None:
         """The answer if it is known to hold at this moment. None: the caller has to ask the service."""

@@ -18,6 +18,7 @@ from authsvc_sdk.bearer import demand, refusal_of
 from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.introspector import Introspector
 from authsvc_sdk.refused import Refused
+from authsvc_sdk.requirements import check_demands
 
 _OF_THE_MIDDLEWARE = ("optional", "cookie")
 
@@ -25,6 +26,9 @@ _OF_THE_MIDDLEWARE = ("optional", "cookie")
 @cache
 def introspector() -> Introspector:
     """The introspector of this project. The cache is on unless the settings say otherwise."""
+    if not isinstance(settings.AUTHSVC, dict):
+        kind = type(settings.AUTHSVC).__name__
+        raise TypeError(f"AUTHSVC: has to be a dict with url, client_id and client_secret, not {kind}")
     given = {name: value for name, value in settings.AUTHSVC.items() if name not in _OF_THE_MIDDLEWARE}
     return Introspector(**{"cache": True, **given})
 
@@ -48,6 +52,7 @@ class AuthMiddleware:
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        introspector()  # a mistake in the settings fails here, and not at each request
         self._get_response = get_response
         self._optional = settings.AUTHSVC.get("optional", False)
         self._cookie = settings.AUTHSVC.get("cookie")
@@ -72,6 +77,7 @@ def require(
     *, scope: str = "", role: str | None = None, acr: str | None = None, max_age_s: int | None = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a decorator of views that demands more of the user. The arguments are those of `demand`."""
+    check_demands(scope=scope, role=role, acr=acr, max_age_s=max_age_s)
 
     def decorator(view: Callable[..., Any]) -> Callable[..., Any]:
         def check(request: HttpRequest) -> None:

@@ -14,6 +14,7 @@ from authsvc_sdk.answers import Active
 from authsvc_sdk.bearer import demand
 from authsvc_sdk.django import user_of
 from authsvc_sdk.refused import Refused
+from authsvc_sdk.requirements import check_demands
 
 
 class Refusal(APIException):
@@ -61,6 +62,7 @@ def require(
     *, scope: str = "", role: str | None = None, acr: str | None = None, max_age_s: int | None = None
 ) -> type[BasePermission]:
     """Make a permission class that demands more of the user. The arguments are those of `demand`."""
+    check_demands(scope=scope, role=role, acr=acr, max_age_s=max_age_s)
 
     class Demanded(BasePermission):
         def has_permission(self, request: Any, view: Any) -> bool:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from authsvc_sdk.errors import Misconfigured, Unavailable
 from authsvc_sdk.refused import Refused
 
+_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
+_KIND = "urn:ietf:params:oauth:token-type:access_token"
 # The command replaces the list of audiences.
 _REMEDIES = {"invalid_target": ", {0!r}: `authsvc client update ID --exchange-audience NAME`, with its other audiences"}
 
@@ -20,13 +22,8 @@ class Exchanged:
 
 def form(token: str | None, audience: str, scope: str) -> dict[str, str]:
     """The fields of the request. The service takes an empty field for none."""
-    return {
-        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-        "subject_token": token or "",
-        "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
-        "audience": audience,
-        "scope": scope,
-    }
+    subject = {"subject_token": token or "", "subject_token_type": _KIND}
+    return {"grant_type": _GRANT, **subject, "audience": audience, "scope": scope}
 
 
 def read(body: object, scope: str, audience: str = "") -> Exchanged:

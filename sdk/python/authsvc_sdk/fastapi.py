@@ -19,15 +19,18 @@ from authsvc_sdk.async_introspector import AsyncIntrospector
 from authsvc_sdk.bearer import demand, refusal_of, token_in
 from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.refused import Refused
+from authsvc_sdk.requirements import check_demands, check_introspector
 
 
 class BearerAuth(SecurityBase):
     """The bearer tokens of an application. Routes that depend on it need an active token, and all others need none.
 
-    Give `lifespan` and `exception_handlers` to `FastAPI`. Without the handlers a refused request gets a 500.
+    Give `lifespan` and `exception_handlers` to `FastAPI`. An application without the handlers, such as a mounted one,
+    gets them with the first request to a route that depends on this.
     """
 
     def __init__(self, introspector: AsyncIntrospector) -> None:
+        check_introspector(introspector, AsyncIntrospector)
         self._introspector = introspector
         # The names that FastAPI reads for the contract of the application.
         self.model = HTTPBearer(description="An access token (`tok_…`).")
@@ -39,6 +42,7 @@ class BearerAuth(SecurityBase):
 
     async def __call__(self, connection: HTTPConnection) -> Active:
         """The user of a request: `Depends(auth)`. Raises Refused."""
+        self._see_to_handlers(connection)
         token = token_in(connection.headers.getlist("authorization"))
         if token is None:
             raise Refused.without_token()
@@ -48,11 +52,18 @@ class BearerAuth(SecurityBase):
         self, *, scope: str = "", role: str | None = None, acr: str | None = None, max_age_s: int | None = None
     ) -> Callable[..., Awaitable[Active]]:
         """Make a dependency that returns the user and demands more. The arguments are those of `demand`."""
+        check_demands(scope=scope, role=role, acr=acr, max_age_s=max_age_s)
 
         async def dependency(user: Annotated[Active, Depends(self)]) -> Active:
             return demand(user, scope=scope, role=role, acr=acr, max_age_s=max_age_s)
 
         return dependency
+
+    def _see_to_handlers(self, connection: HTTPConnection) -> None:
+        # Where Starlette looks for the handlers of this application. Without ours, a refusal would become a 500.
+        handlers, _ = connection.scope.get("starlette.exception_handlers", ({}, {}))
+        for error, handler in self.exception_handlers.items():
+            handlers.setdefault(error, handler)
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:

@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from authsvc_sdk.asgi import RefusalMiddleware
 from authsvc_sdk.async_introspector import AsyncIntrospector
 from authsvc_sdk.mcp import fields_of, user_or_none
+from authsvc_sdk.requirements import check_introspector, check_scopes
 
 
 class BearerAuth(RemoteAuthProvider):
@@ -26,6 +27,8 @@ class BearerAuth(RemoteAuthProvider):
         base_url: str,
         required_scopes: list[str] | None = None,
     ) -> None:
+        check_introspector(introspector, AsyncIntrospector)
+        check_scopes(required_scopes)
         verifier = _Verifier(introspector, required_scopes)
         super().__init__(verifier, authorization_servers=[AnyHttpUrl(issuer_url)], base_url=base_url)
         self._introspector = introspector

@@ -11,6 +11,7 @@ from authsvc_sdk.bearer import demand, refusal_of
 from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.introspector import Introspector
 from authsvc_sdk.refused import Refused
+from authsvc_sdk.requirements import check_demands, check_introspector
 
 
 class Auth:
@@ -24,6 +25,7 @@ class Auth:
     def __init__(
         self, app: Flask, introspector: Introspector, *, optional: bool = False, cookie: str | None = None
     ) -> None:
+        check_introspector(introspector, Introspector)
         self._introspector = introspector
         self._optional = optional
         self._cookie = cookie
@@ -43,6 +45,7 @@ def require(
     *, scope: str = "", role: str | None = None, acr: str | None = None, max_age_s: int | None = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a decorator of views that demands more of the user. The arguments are those of `demand`."""
+    check_demands(scope=scope, role=role, acr=acr, max_age_s=max_age_s)
 
     def decorator(view: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(view)

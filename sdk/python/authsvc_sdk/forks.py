@@ -2,21 +2,15 @@
 
 import os
 import weakref
-from typing import Protocol
-
-
-class Forkable(Protocol):
-    def after_fork(self) -> None:
-        """Start anew in the child, and leave connections to the parent."""
-
+from typing import Any
 
 # Objects that forked children inherited. Collecting them would close connections that the parent still uses.
 abandoned: list[object] = []
-_watched: "weakref.WeakSet[Forkable]" = weakref.WeakSet()
+_watched: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
-def watch(forkable: Forkable) -> None:
-    """Call `after_fork` of this object in every forked child."""
+def watch(forkable: Any) -> None:
+    """Call `after_fork` of this object in every forked child. It starts anew, and leaves connections to the parent."""
     _watched.add(forkable)
 
 

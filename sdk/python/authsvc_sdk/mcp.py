@@ -8,6 +8,7 @@ from authsvc_sdk.answers import Active
 from authsvc_sdk.async_introspector import AsyncIntrospector
 from authsvc_sdk.errors import Unavailable
 from authsvc_sdk.refused import Refused
+from authsvc_sdk.requirements import check_introspector, check_scopes
 
 
 class BearerVerifier:
@@ -18,6 +19,7 @@ class BearerVerifier:
     """
 
     def __init__(self, introspector: AsyncIntrospector) -> None:
+        check_introspector(introspector, AsyncIntrospector)
         self._introspector = introspector
 
     async def verify_token(self, token: str) -> AccessToken | None:
@@ -31,6 +33,7 @@ class BearerVerifier:
         issuer_url: the service, as MCP clients reach it. resource_url: the server, as MCP clients reach it. To refuse
         tokens for other servers, give the introspector an `audience`.
         """
+        check_scopes(required_scopes)
         return AuthSettings(
             issuer_url=AnyHttpUrl(issuer_url),
             resource_server_url=AnyHttpUrl(resource_url),

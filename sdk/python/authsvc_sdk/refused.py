@@ -16,11 +16,8 @@ class Refused(Exception):
         super().__init__(description)
         self.status = status
         self.body = json.dumps({"error": error, "error_description": description}).encode()
-        self.headers = {
-            "Content-Type": "application/json",
-            "Cache-Control": "no-store",
-            **{name.replace("_", "-"): value for name, value in headers.items()},
-        }
+        self.headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+        self.headers |= {name.replace("_", "-"): value for name, value in headers.items()}
 
     @classmethod
     def without_token(cls) -> Self:

@@ -24,9 +24,8 @@ class EventParser:
         self._at_start = True
         self._line = b""  # the beginning of a line that has no end yet
         self._after_cr = False  # a line feed that comes next belongs to this CR
-        self._name = ""
         self._data: list[str] = []
-        self._data_bytes = 0
+        self._name, self._data_bytes = "", 0
 
     def feed(self, chunk: bytes) -> Iterator[tuple[str, str]]:
         """Return the events that this chunk completes, as pairs of name and data.

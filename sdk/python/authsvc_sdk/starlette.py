@@ -6,6 +6,7 @@ from starlette.requests import HTTPConnection
 
 from authsvc_sdk.answers import Active
 from authsvc_sdk.asgi import authorized
+from authsvc_sdk.requirements import check_demands
 
 
 def require(
@@ -16,6 +17,7 @@ def require(
     In Starlette: `user = await require(role="admin")(request)`. The arguments are those of `demand`. The application
     needs the AuthMiddleware, which answers for the dependency when it refuses a request.
     """
+    check_demands(scope=scope, role=role, acr=acr, max_age_s=max_age_s)
 
     async def dependency(connection: HTTPConnection) -> Active:
         return authorized(connection, scope=scope, role=role, acr=acr, max_age_s=max_age_s)

@@ -9,6 +9,7 @@ import httpx
 from authsvc_sdk.cache import Cache
 from authsvc_sdk.errors import Misconfigured, Unavailable
 from authsvc_sdk.feed import BrokenFeed, Feed
+from authsvc_sdk.outages import Outages
 from authsvc_sdk.wire import Wire
 
 _log = logging.getLogger("authsvc_sdk")
@@ -16,9 +17,9 @@ _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 
 
-async def follow(wire: Wire, cache: Cache, silence_s: float) -> None:
+async def follow(wire: Wire, cache: Cache, silence_s: float, outages: Outages) -> None:
     """Read one stream of changes after the other, until cancelled."""
-    pause, refused = _FIRST_PAUSE_S, False
+    pause = _FIRST_PAUSE_S
     while True:
         received = False
         try:
@@ -26,11 +27,9 @@ async def follow(wire: Wire, cache: Cache, silence_s: float) -> None:
                 feed = Feed(cache, requested_at, silence_s)
                 async for chunk in chunks:
                     feed.receive(chunk)
-                    received, refused = True, False
+                    received = True
         except Misconfigured as error:
-            if not refused:  # once is enough
-                _log.warning("the feed of changes is refused, so nothing is cached: %s", error)
-            refused = True
+            outages.log(error, "nothing is cached, and requests with a token may get a 503")
         except (httpx.HTTPError, Unavailable, BrokenFeed) as error:
             _log.debug("the feed of changes ended: %s", type(error).__name__)
         except Exception:  # whatever the cause, the next stream starts with an empty cache
