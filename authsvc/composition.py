@@ -12,6 +12,7 @@ from authsvc.driver.timeouts import Timeouts
 from authsvc.flows.deps import Deps
 from authsvc.hashing.hasher import Hasher
 from authsvc.metrics import Metrics
+from authsvc.ops.data_dir import is_embedded
 from authsvc.ops.fitness import Fitness
 from authsvc.ops.rights import needed
 from authsvc.settings import Settings
@@ -36,7 +37,8 @@ async def open_deps(
     """
     metrics = metrics or Metrics(CALLS)
     durability = Durability(settings.durability, settings.durability_timeout_ms, settings.durability_replicas)
-    connection = Connection(redis_url, durability, metrics, span, timeouts)
+    embedded = is_embedded(redis_url, settings.data_dir)
+    connection = Connection(redis_url, durability, metrics, span, timeouts, embedded=embedded)
     store = Store(
         connection,
         audit_retention_s=settings.audit_retention_s,

@@ -40,7 +40,7 @@ AuthError
 │   ├── NewerFormat        found, understood
 │   └── FormatNotAllowed   needed, allowed
 ├── NotReady               reasons
-└── StartupError           setting
+└── StartupError           setting, todo
 """
 
 
@@ -150,7 +150,9 @@ class CrossSite(AuthError):
 class InvalidClient(AuthError):
     """The calling client is unknown or its secret is wrong."""
 
-    def __init__(self, message: str = "client authentication failed") -> None:
+    def __init__(
+        self, message: str = "no client has this id and secret: check both; a rotated secret ends after its overlap"
+    ) -> None:
         super().__init__(message)
 
 
@@ -281,8 +283,11 @@ class StartupError(AuthError):
     """The service cannot start; the text tells the operator what to do.
 
     setting: the variable whose value is the reason, if it is one. The text then begins with the variable.
+    what, todo: the text without the remedy, and the remedy. Without `todo`, `what` says all that is known.
     """
 
-    def __init__(self, message: str, setting: str | None = None) -> None:
-        super().__init__(message if setting is None else f"{setting}: {message}")
+    def __init__(self, message: str, setting: str | None = None, todo: str | None = None) -> None:
+        self.what = message if setting is None else f"{setting}: {message}"
+        self.todo = todo
+        super().__init__(self.what if todo is None else f"{self.what}: {todo}")
         self.setting = setting

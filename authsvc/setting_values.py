@@ -9,13 +9,17 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from authsvc.core.address import network_of, origin_of
+from authsvc.core.address import is_loopback, network_of, origin_of
 from authsvc.core.factor_key import MIN_CHARACTERS
 from authsvc.core.token import FOREIGN_PREFIX
 from authsvc.core.user import ROLE
 
 _NO_SUCH_NUMBER = {"int_parsing", "int_parsing_size", "float_parsing", "greater_than_equal", "less_than_equal"}
 _HARMLESS = re.compile(r"[+-]?[0-9][0-9./]{0,20}")
+# What is shown of the value of a number or a choice. Other text may be the secret of another setting.
+_SHORT = re.compile(r"[\w .,+-]{0,20}")
+# A host without its scheme. A password or a token does not look like this.
+_BARE_HOST = re.compile(r"(?=.{1,64}$)(localhost|([0-9a-z-]+\.)+[a-z]{2,24}|[0-9]{1,3}(\.[0-9]{1,3}){3})(:[0-9]{1,5})?")
 _ONE_ROLE = "must be one role: 1 to 64 of A-Z a-z 0-9 . _ : / -"
 _A_HOST = "must be an address, or the name of a host; 0.0.0.0 for all addresses of this machine"
 _PATTERNS = {
@@ -37,6 +41,8 @@ _PATTERNS = {
     "require_factor_for": "must be roles: 1 to 64 of A-Z a-z 0-9 . _ : / - each",
     "allowed_origins": "must be whole origins such as https://app.example.org, without a wildcard or null",
 }
+# Settings of URLs with a scheme and a host.
+_WITH_SCHEME = frozenset({"issuer", "allowed_origins", "passkey_origins"})
 
 
 def _path(value: object) -> object:
@@ -145,20 +151,32 @@ def problem(name: str, field: FieldInfo, error: ErrorDetails) -> str:
     if kind in ("string_pattern_mismatch", "string_unicode") and name in _PATTERNS:
         if name == "allowed_origins" and re.fullmatch(_ORIGIN, origin := given.rstrip("/")):
             return f"{given} is more than an origin: write {origin}, without the slash"
+        if name in _WITH_SCHEME and _BARE_HOST.fullmatch(given):
+            return f"{_PATTERNS[name]}: {given} lacks the scheme, write {_scheme_of(given)}://{given}"
         return _PATTERNS[name]
     if kind == "string_unicode":
         return "must be text in UTF-8"
     if kind == "literal_error":
-        return f"must be {error['ctx']['expected']}".replace("'", "")
+        return f"must be {error['ctx']['expected']}".replace("'", "") + _but_is(given, short=True)
     if kind == "bool_parsing":
-        return "must be true or false"
+        return f"must be true or false{_but_is(given, short=True)}"
     if kind in _NO_SUCH_NUMBER:
         least, most = (getattr(part, word) for word in ("ge", "le") for part in field.metadata if hasattr(part, word))
         whole = "" if field.annotation is float else "whole "
-        return f"must be a {whole}number from {least} to {most}{_but_is(given)}"
+        return f"must be a {whole}number from {least} to {most}{_but_is(given, short=True)}"
     return error["msg"].removeprefix("Value error, ")
 
 
-def _but_is(given: str) -> str:
-    """The end of an error with the value, if that is a number or an address: other text may be a secret."""
-    return f", not {given}" if _HARMLESS.fullmatch(given) else ""
+def _but_is(given: str, *, short: bool = False) -> str:
+    """The end of an error with the value, if that is a number or an address: other text may be a secret.
+
+    short: other short text is shown too. For settings in which nobody keeps a secret.
+    """
+    if _HARMLESS.fullmatch(given):
+        return f", not {given}"
+    return f", not {given!r}" if short and _SHORT.fullmatch(given) else ""
+
+
+def _scheme_of(host: str) -> str:
+    """The scheme with which pages of this host are most likely served."""
+    return "http" if is_loopback(host.partition(":")[0]) else "https"

@@ -4,7 +4,6 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +33,7 @@ from authsvc.core.throttle import LIMITS, Limits
 from authsvc.core.token import KEY_WORD
 from authsvc.core.user import ADMIN_ROLE
 from authsvc.errors import StartupError
+from authsvc.setting_names import near
 from authsvc.setting_values import (
     TEN_YEARS_S,
     AppOrigins,
@@ -256,7 +256,7 @@ class Settings(BaseModel):
         None, description="TOML file with texts of the account pages, for another language; missing ones are English"
     )
     metrics_port: int | None = Field(
-        None, ge=1, le=65535, description="port where Prometheus reads the metrics; by default there is none"
+        None, ge=0, le=65535, description="port where Prometheus reads the metrics; by default none; 0: none"
     )
     metrics_host: Host = Field(
         "127.0.0.1",
@@ -308,6 +308,8 @@ class Settings(BaseModel):
         found: dict[str, str] = {}
         for name, value in environment.items():
             if not name.startswith(PREFIX):
+                if name.upper().startswith(PREFIX):
+                    raise StartupError(f"{name}: the names of settings are in upper case: write {name.upper()}")
                 continue
             field = name.removeprefix(PREFIX).lower()
             if field.endswith("_file") and field not in cls.model_fields:
@@ -437,8 +439,13 @@ def _problem(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     if name in Settings.model_fields:
         return problem(name, Settings.model_fields[name], error)
-    near = get_close_matches(name, Settings.model_fields, n=1)
-    return f"there is no such setting{f', did you mean {PREFIX}{near[0].upper()}?' if near else ''}"
+    return f"there is no such setting{_question(name)}; `authsvc serve --settings` lists all settings"
+
+
+def _question(name: str) -> str:
+    """A question about the settings whose names are like this one, or an empty text."""
+    found = [f"{PREFIX}{one.upper()}" for one in near(name, Settings.model_fields)]
+    return f", did you mean {', '.join(found[:-1])}{' or ' if found[1:] else ''}{found[-1]}?" if found else ""
 
 
 def _read(name: str, path: str) -> str:
@@ -448,7 +455,8 @@ def _read(name: str, path: str) -> str:
             raw = file.read(_MOST_BYTES + 1)
         text = raw.decode().strip()
     except OSError as error:
-        raise StartupError(f"{name}: {error.strerror}: {path}") from None
+        todo = f"correct the path, let the service read the file, or unset {name}"
+        raise StartupError(f"{name}: {error.strerror}: {path}: {todo}") from None
     except UnicodeDecodeError:
         raise StartupError(f"{name}: {path} is not text in UTF-8: write the value as plain text") from None
     if not text:

@@ -17,6 +17,12 @@ def refused(**settings: str) -> str:
     return str(error.value)
 
 
+@pytest.mark.parametrize("name", ["console_port", "metrics_port"])
+def test_no_port(name: str) -> None:
+    """0 means that there is none, for the console and for the metrics."""
+    assert getattr(Settings.from_environment({f"{PREFIX}{name.upper()}": "0"}), name) == 0
+
+
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", ["", "abc", "-1", "1e400", "nan", "9" * 30, "9" * 30 + "." + "9" * 30])
 def test_a_number_has_a_range(name: str, value: str) -> None:
@@ -90,7 +96,7 @@ def test_every_wrong_setting_is_named() -> None:
     """Two wrong settings have a problem each."""
     told = refused(port="http", workers="0")
     assert told == (
-        "AUTHSVC_PORT: must be a whole number from 0 to 65535; "
+        "AUTHSVC_PORT: must be a whole number from 0 to 65535, not 'http'; "
         "AUTHSVC_WORKERS: must be a whole number from 1 to 256, not 0"
     )
 
@@ -107,8 +113,76 @@ def test_argon2_needs_memory_for_each_lane() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["redis_url", "factor_key", "allowed_origins", "issuer", "github_keys", "port", "durability", "trusted_proxies"],
+    ["redis_url", "factor_key", "allowed_origins", "issuer", "github_keys", "trusted_proxies"],
 )
 def test_what_may_hold_a_secret_is_not_shown(name: str) -> None:
     """A password may stand in a URL, or in the variable of another setting."""
-    assert "hunter2" not in refused(**{name: "hunter2"})
+    for value in ("hunter2", "https://ada:hunter2@", "ada:hunter2@auth.example.org"):
+        assert "hunter2" not in refused(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["port", "access_log_share", "durability", "log_format", "account_pages"])
+def test_the_value_of_a_number_or_a_choice_is_shown(name: str) -> None:
+    """A short value is in the message. A longer one, or one with the signs of a URL, may be a secret."""
+    assert refused(**{name: "80a"}).endswith(", not '80a'")
+    for value in ("hunter2" * 4, "redis://:hunter2@r", "hunter2\x1b[2J"):
+        assert "hunter2" not in refused(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "written"),
+    [
+        ("issuer", "auth.example.org", "https://auth.example.org"),
+        ("issuer", "localhost:8000", "http://localhost:8000"),
+        ("allowed_origins", "localhost:3000", "http://localhost:3000"),
+        ("allowed_origins", "https://a.example app.example.org", "https://app.example.org"),
+        ("passkey_origins", "10.0.0.1:8443", "https://10.0.0.1:8443"),
+    ],
+)
+def test_a_host_without_its_scheme(name: str, value: str, written: str) -> None:
+    """The message says that the scheme is missing, and what to write."""
+    host = written.partition("//")[2]
+    assert refused(**{name: value}).endswith(f": {host} lacks the scheme, write {written}")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("prot", "PORT"),
+        ("consol_port", "CONSOLE_PORT"),
+        ("redis", "REDIS_URL"),
+        ("origins", "ALLOWED_ORIGINS PASSKEY_ORIGINS"),
+        ("cors_origin", "ALLOWED_ORIGINS PASSKEY_ORIGINS"),
+        ("log_level", "LOG_FORMAT"),
+        ("access_ttl_s", ""),
+        ("nonsense", ""),
+        ("s", ""),
+        ("", ""),
+    ],
+)
+def test_a_setting_that_does_not_exist(name: str, near: str) -> None:
+    """The message names the settings with the same words or a typing error less, and where all of them are listed."""
+    told = refused(**{name: "1"})
+    named = [f"{PREFIX}{one}" for one in near.split()]
+    question = f", did you mean {' or '.join(named)}?" if named else ""
+    assert told == (
+        f"{PREFIX}{name.upper()}: there is no such setting{question}; `authsvc serve --settings` lists all settings"
+    )
+
+
+@pytest.mark.parametrize("name", ["authsvc_port", "Authsvc_Port"])
+def test_a_name_in_lower_case_is_refused(name: str) -> None:
+    """It would be ignored otherwise."""
+    with pytest.raises(StartupError) as error:
+        Settings.from_environment({name: "8000"})
+    assert str(error.value) == f"{name}: the names of settings are in upper case: write AUTHSVC_PORT"
+
+
+def test_a_file_that_is_missing_comes_with_its_remedy() -> None:
+    """The message names the variable, the file, and what to do."""
+    with pytest.raises(StartupError) as error:
+        Settings.from_environment({"AUTHSVC_FACTOR_KEY_FILE": "/nope"})
+    assert str(error.value) == (
+        "AUTHSVC_FACTOR_KEY_FILE: No such file or directory: /nope: "
+        "correct the path, let the service read the file, or unset AUTHSVC_FACTOR_KEY_FILE"
+    )

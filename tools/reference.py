@@ -56,8 +56,9 @@ nothing else configures the service.
 - Each may have `_FILE` at the end of its name, and is then read from the file that its value names: for secrets that
   are mounted. Both at once are refused, and so is an empty file.
 - Lists are words with spaces or commas between.
-- What is unknown or wrong ends the start with one line that names the variable. Only a value that can be
-  no secret is named: an origin with a slash after it.
+- What is unknown or wrong ends the start with one line that names the variable. The line shows a value only where it
+  can be no secret: a short value of a number or a choice, a network, and the host or origin of a web page.
+- `authsvc serve --settings` prints this list.
 - `authsvc check` says what of the settings is not as it should be.
 
 | variable | takes | default | |

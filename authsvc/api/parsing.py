@@ -30,6 +30,15 @@ JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
 _SHOULD = re.compile(r"^[A-Z][a-z]+ should ")
+# Errors of pydantic for which we have words of our own.
+_RULES = {
+    "missing": "required",
+    "string_type": "must be a string",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "list_type": "must be an array",
+    "dict_type": "must be an object",
+}
 _NO_JSON = "the body is not JSON in UTF-8, or has repeated keys or numbers too large"
 
 # A JSON body that begins like a form.
@@ -78,10 +87,12 @@ def load_form(body: bytes) -> dict[str, str]:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FORM_FIELDS)
     except ValueError:
         raise InvalidRequest("the form is not urlencoded UTF-8, or has too many fields") from None
-    if any(count > 1 for count in Counter(name for name, _ in pairs).values()):
-        raise InvalidRequest("a field is given twice")
-    if any("\0" in value for _, value in pairs):
-        raise InvalidRequest("a field contains NUL")
+    for name, count in Counter(name for name, _ in pairs).items():
+        if count > 1:
+            raise InvalidRequest(f"{_named(name)} is given twice")
+    for name, value in pairs:
+        if "\0" in value:
+            raise InvalidRequest(f"{_named(name)} contains NUL")
     return {name: value for name, value in pairs if value}
 
 
@@ -98,12 +109,16 @@ def _checked(make: Callable[[], M], model: type[M], no_json: str = _NO_JSON) -> 
     try:
         return make()
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
+        errors = error.errors(include_url=False, include_input=False)
+        first = errors[0]
+        unknown = next((one for one in errors if one["type"] == "extra_forbidden"), None)
+        name = ".".join(str(part) for part in first["loc"]) or "the body"
         if first["type"] == "json_invalid":
             raise InvalidRequest(no_json) from None
-        if first["type"] == "extra_forbidden":
-            message = _unknown(str(first["loc"][-1]), model)
+        if first is unknown:
+            message = _unknown(first, model)
+        elif unknown and first["type"] == "missing":  # perhaps under another name
+            message = f"{name}: {_rule(first)}; {_unknown(unknown, model)}"
         else:
             message = f"{name}: {_rule(first)}"
         raise InvalidRequest(plain(message)) from None
@@ -111,17 +126,24 @@ def _checked(make: Callable[[], M], model: type[M], no_json: str = _NO_JSON) -> 
 
 def _rule(error: ErrorDetails) -> str:
     """What the value of a field must be."""
+    if error["type"] in _RULES:
+        return _RULES[error["type"]]
     if error["type"] == "string_pattern_mismatch":
         return MEANINGS[error["ctx"]["pattern"]]
     # pydantic says "Input should be …", "String should have …" and, of a list, "… after validation, not 65".
     return _SHOULD.sub("must ", error["msg"]).replace(" after validation", "")
 
 
-def _unknown(name: str, model: type[BaseModel]) -> str:
+def _unknown(error: ErrorDetails, model: type[BaseModel]) -> str:
+    name = str(error["loc"][-1])
     known = [field.alias or name for name, field in model.model_fields.items()]
     near = get_close_matches(name[:64].lower(), known, n=1)
     shown = f"{name}: an unknown field" if _FIELD.fullmatch(name) else "an unknown field"
     return f"{shown}{f', did you mean {near[0]}?' if near else ''}; known are {', '.join(known)}"
+
+
+def _named(name: str) -> str:
+    return name if _FIELD.fullmatch(name) else "a field"
 
 
 def plain(text: str) -> str:

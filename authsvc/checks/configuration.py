@@ -36,7 +36,8 @@ def issuer(facts: Facts) -> Verdict:
 def cookie(facts: Facts) -> Verdict:
     if _https(facts):
         return passed("browsers keep __Host-session")
-    return warned("browsers keep __Host-session over https only, and on localhost", "serve over https")
+    todo = "serve over https before browsers of other machines use the service"
+    return warned("without https, only browsers on this machine keep __Host-session, at localhost", todo)
 
 
 def hsts(facts: Facts) -> Verdict:

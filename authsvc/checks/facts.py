@@ -19,8 +19,9 @@ from authsvc.flows.bootstrap import refuse_wrong_factor_key
 from authsvc.flows.deps import Deps
 from authsvc.flows.store_format import refuse_newer_format
 from authsvc.hashing.cost import cost_of
-from authsvc.ops.data_dir import foreign_part, free_bytes, running_url
+from authsvc.ops.data_dir import foreign_part, free_bytes, is_embedded
 from authsvc.ops.inspection import Denied, Inspection, denied, inspect
+from authsvc.ops.location import location
 from authsvc.settings import Settings, given_in_files
 
 # How many keys of a user are looked at in a step.
@@ -88,7 +89,8 @@ class Facts:
 
     todo: what to do about the problem, if that is known. hash_ms: how long a password hash takes; None: not measured.
     denied: None where our rights could not be tried.
-    address: None for the embedded store. data_mode: permissions of its directory, None where there is none.
+    where: the store in words. address: None for the embedded store.
+    data_mode: permissions of its directory, None where there is none.
     data_fault: what others can change in this directory. free_bytes: on its disk.
     """
 
@@ -96,6 +98,7 @@ class Facts:
     now: float
     hash_ms: float | None = None
     in_files: frozenset[str] = frozenset()
+    where: str = "the store"
     address: Address | None = None
     data_mode: int | None = None
     data_fault: str | None = None
@@ -119,12 +122,13 @@ class Seen:
 def facts_of(configured: Settings, seen: Seen, now: float, **more: Any) -> Facts:
     """The facts about these settings, and what was seen of their store. more: further fields. Blocks."""
     url = configured.redis_url
-    if url is not None and url == running_url(configured.data_dir):  # a worker knows the URL of the embedded store
+    if url is not None and is_embedded(url, configured.data_dir):  # a worker knows the URL of the embedded store
         url = None
     return Facts(
         settings=configured,
         now=now,
         in_files=given_in_files(),
+        where=location(url, configured.data_dir),
         address=None if url is None else Address.of(url),
         data_mode=_mode(configured) if url is None else None,
         data_fault=_fault(configured) if url is None else None,

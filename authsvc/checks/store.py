@@ -18,6 +18,9 @@ _SURVIVES = {
     "replica": "a revocation answered with 200 is on a replica too, and survives the loss of the primary",
     "disk": "a revocation answered with 200 is on the primary's disk, and survives a loss of power",
 }
+# The share of its limit from which a store counts as nearly full.
+NEARLY_FULL = 0.9
+_MORE_MEMORY = "raise maxmemory there, and make sure that its machine has as much"
 
 
 def of_each(judge: Callable[[Facts, Inspection], Verdict]) -> Callable[[Facts], Verdict]:
@@ -37,15 +40,21 @@ _SILENT = "the store does not say"
 
 def reachable(facts: Facts) -> Verdict:
     if facts.problem is not None:
-        return failed(facts.problem, facts.todo or "start the store, or correct AUTHSVC_REDIS_URL")
-    return passed(f"{len(facts.servers)} primaries answer" if len(facts.servers) > 1 else "it answers")
+        ours = f"look at valkey.log in {facts.settings.data_dir}"
+        default = ours if facts.address is None else "start the store, or correct AUTHSVC_REDIS_URL"
+        return failed(facts.problem, facts.todo or default)
+    answering = f"{len(facts.servers)} primaries answer" if len(facts.servers) > 1 else "it answers"
+    return passed(f"{answering}: {facts.where}")
 
 
 def used(facts: Facts) -> Verdict:
     if facts.records is None:
         return _UNASKED
     if not facts.records.used:
-        return failed("no service record: nothing can be known", "`authsvc serve` makes one; or restore the backup")
+        return failed(
+            f"no service record in {facts.where}: nothing can be known",
+            "look whether this is the right store; `authsvc serve` makes a record; or restore the backup",
+        )
     if facts.records.newer_format is not None:
         return refused(facts.records.newer_format)
     return passed("there is one")
@@ -90,14 +99,19 @@ def eviction(facts: Facts, found: Inspection) -> Verdict:
 
 @of_each
 def memory(facts: Facts, found: Inspection) -> Verdict:
-    limit = found.server.config.get("maxmemory") or found.server.info.get("maxmemory")
+    server, limit = found.server, found.server.memory_limit
     if limit is None:
         return unknown(_SILENT)
-    if limit != "0":
-        return passed(f"{int(limit) // 2**20} MiB; when full, nothing is issued and revoking still works")
-    if facts.address is None:
+    if limit == 0 and facts.address is None:
         return not_applicable("no limit; the embedded store shares this machine's memory")
-    return warned("no limit: when memory runs out the system kills it", "set maxmemory below what it has")
+    if limit == 0:
+        return warned("no limit: when memory runs out the system kills it", "set maxmemory below what it has")
+    if server.is_full:
+        return failed(f"full: {server.memory}; nothing is issued, and revoking still works", _MORE_MEMORY)
+    then = "when full, nothing is issued and revoking still works"
+    if server.memory_share >= NEARLY_FULL:
+        return warned(f"nearly full: {server.memory}; {then}", _MORE_MEMORY)
+    return passed(f"{server.memory}; {then}")
 
 
 @of_each

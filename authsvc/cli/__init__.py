@@ -15,7 +15,7 @@ from click.shell_completion import get_completion_class
 from authsvc import __version__
 from authsvc.cli import groups
 from authsvc.cli.completing import client_names, user_names
-from authsvc.cli.options import as_json, duration, event, events, exact_times, on_store, url
+from authsvc.cli.options import Number, as_json, duration, event, events, exact_times, on_store, url
 from authsvc.cli.output import printable_lines, say
 from authsvc.cli.statuses import INACTIVE, INTERRUPTED, REFUSED, UNAVAILABLE, WrongSettings, status_of
 from authsvc.errors import AuthError, StartupError, StoreUnavailable
@@ -84,7 +84,7 @@ def _shortly() -> Iterator[None]:
         yield
     except click.ClickException as error:
         told = error.format_message()
-        shown = printable_lines(told)
+        shown = printable_lines(told.replace("\t", "  "))
         if len(shown) > _MOST_SHOWN:
             shown = f"{shown[:100]}…{shown[100 - _MOST_SHOWN :]}"  # the end says what would be right
         if shown == told:
@@ -109,15 +109,23 @@ for group in (groups.user, groups.client, groups.key, groups.session, groups.tok
 # A command imports what it needs when it runs, so that help and completion do not wait for a web framework.
 @cli.command(short_help="Serve HTTP.")
 @click.option("--host", help="Address to listen on; by default AUTHSVC_HOST, or 127.0.0.1.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; by default AUTHSVC_PORT, or 8000.")
-@click.option("--workers", type=click.IntRange(1, 256), help="Server processes; by default AUTHSVC_WORKERS, or 1.")
+@click.option("--port", type=Number(0, 65535), help="Port to listen on; by default AUTHSVC_PORT, or 8000.")
+@click.option("--workers", type=Number(1, 256), help="Server processes; by default AUTHSVC_WORKERS, or 1.")
 @click.option(
     "--dev",
     is_flag=True,
     help="For development on this machine: allow pages on localhost, log text, give an embedded store a user `demo`.",
 )
-def serve(dev: bool, **given: Any) -> None:
+@click.option(
+    "--settings", "listed", is_flag=True, help="Print every AUTHSVC_ variable with its default, and serve nothing."
+)
+def serve(dev: bool, listed: bool, **given: Any) -> None:
     """Serve HTTP, on an embedded Valkey unless AUTHSVC_REDIS_URL is set."""
+    if listed:
+        from authsvc.cli.setting_list import show_settings
+
+        show_settings()
+        return
     # Python ignores a KeyboardInterrupt in the locks of its imports. There is nothing to clean up yet.
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     from authsvc.cli.state import settings
@@ -158,7 +166,7 @@ def patterns(scanner: str | None) -> None:
 
 
 @cli.command()
-@click.option("--limit", type=click.IntRange(1), help="At most this many events; by default 50, or 10 with --follow.")
+@click.option("--limit", type=Number(1), help="At most this many events; by default 50, or 10 with --follow.")
 @click.option(
     "--event",
     callback=event,

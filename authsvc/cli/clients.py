@@ -11,7 +11,7 @@ from authsvc.cli.ending import end_of_client, ended_of, in_words
 from authsvc.cli.finding import find_client, named_client
 from authsvc.cli.groups import client as group
 from authsvc.cli.layout import Columns
-from authsvc.cli.options import CLIENT, as_json, exact_times, ttl, yes
+from authsvc.cli.options import CLIENT, Number, as_json, exact_times, ttl, yes
 from authsvc.cli.output import in_units, say, show, show_list
 from authsvc.cli.places import comment, operator
 from authsvc.cli.prompts import confirm
@@ -71,9 +71,17 @@ def create(name: str, public: bool, as_json: bool, **options: Any) -> None:
     """Register a client and print its secret, this once."""
     body = validated(requests.NewClient, {"name": name, "public": public} | _given(options))
     fields = body.fields()
-    client, secret = run(lambda deps: clients.create(deps, operator(), **fields))
+
+    async def work(deps: Deps) -> tuple[Client, str | None, list[str]]:
+        client, secret = await clients.create(deps, operator(), **fields)
+        others = {one.client_id async for one in deps.store.listing.every_client() if one.name == client.name}
+        return client, secret, sorted(others - {client.client_id})
+
+    client, secret, others = run(work)
     _show_with_secret(client, secret, as_json=as_json)
     say(f"registered {named_client(client)}")
+    if others:
+        say(f"Another client has this name, too: {', '.join(others)}. Commands take the id in place of the name.")
 
 
 @group.command("list")
@@ -156,7 +164,7 @@ def update(
 @CLIENT
 @click.option(
     "--overlap-s",
-    type=click.IntRange(0, 30 * 86400),
+    type=Number(0, 30 * 86400),
     help="How long the last secret stays valid; by default AUTHSVC_SECRET_OVERLAP_S, a day.",
 )
 @as_json

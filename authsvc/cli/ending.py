@@ -1,4 +1,4 @@
-"""Ends sessions for several commands, and says how many they were.
+"""Ends and counts what users and clients have, for several commands, and says what was done.
 
 Ending never depends on counting: a damaged record costs the number only.
 """
@@ -9,7 +9,7 @@ from authsvc.cli.places import operator
 from authsvc.core.client import Client
 from authsvc.core.record import Service
 from authsvc.errors import CorruptRecord, NewerFormat, StoreUnavailable
-from authsvc.flows import all_sessions, revoke, sessions
+from authsvc.flows import all_sessions, factors, revoke, sessions
 from authsvc.flows.all_sessions import Asked, Count
 from authsvc.flows.deps import Deps
 
@@ -62,6 +62,25 @@ async def _counted(deps: Deps, asked: Asked) -> Count | None:
         return await all_sessions.count(deps, asked)
     except StoreUnavailable:  # what was to end has ended, and a failure would say that it may not have
         return None
+
+
+async def factor_count(deps: Deps, sub: str) -> int | None:
+    """How many second factors a user has. None: a record is damaged, so their number is not known."""
+    try:
+        found = await factors.find(deps, sub)
+    except (CorruptRecord, NewerFormat):
+        return None
+    return len(found.passkeys) + len(found.apps)
+
+
+def suspended(user: str, live: str) -> str:
+    """What to say about a suspension. user, live: in words."""
+    return f"suspended {user}, and ended {live}"
+
+
+def already(status: str, user: str) -> str:
+    """What to say about a user who has the wanted status. user: in words."""
+    return f"{user} is {status} already"
 
 
 def in_words(count: Count | None) -> str:

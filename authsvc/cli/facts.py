@@ -34,8 +34,10 @@ def gather(also: Callable[[Deps], Awaitable[None]] | None = None) -> Facts:
         run(work, unused=True)
     except WrongSettings:
         raise
-    except (StoreUnavailable, StartupError) as error:
-        problem, todo = str(error), error.todo if isinstance(error, StoreUnavailable) else None
+    except StoreUnavailable as error:
+        problem, todo = str(error), error.todo
+    except StartupError as error:
+        problem, todo = error.what, error.todo
     hash_ms = asyncio.run(_hash_ms(configured))
     return facts_of(configured, seen, time.time(), hash_ms=hash_ms, problem=problem, todo=todo)
 

@@ -1,39 +1,32 @@
 """Finds users and clients by what a person types, and the names to show beside ids."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import suppress
-from difflib import get_close_matches
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from authsvc.core import token as tokens
 from authsvc.core.client import Client
-from authsvc.core.user import User, check_sub
-from authsvc.core.username import MAX_LENGTH, normalise
-from authsvc.errors import InvalidRequest, NotFound
+from authsvc.core.user import User
+from authsvc.errors import NotFound
+from authsvc.flows import finding
 from authsvc.flows.deps import Deps
+from authsvc.flows.finding import did_you_mean
 
 # How many users are looked at for a name like the one that was typed, and in how many steps.
 _PAGE, _MOST_PAGES = 1000, 10
-_LONGEST_QUOTED = 64
 # How many names are remembered at a time.
 _MOST_NAMES = 10_000
 
 
 async def find_user(deps: Deps, who: str) -> User:
-    """The user with this sub or name. Raises NotFound, and InvalidRequest if it is one's sub and another's name."""
-    by_sub = by_name = None
-    with suppress(InvalidRequest):  # no sub looks like this
-        by_sub = await deps.store.users.find(check_sub(who))
-    with suppress(InvalidRequest):  # nobody is called this
-        by_name = await deps.store.users.find_by_name(normalise(who))
-    named = by_name[0] if by_name else None
-    if by_sub is not None and named is not None and by_sub.sub != named.sub:
-        raise InvalidRequest(f"{quoted(who)} is one user's sub and another's name: for the latter say {named.sub}")
-    found = by_sub or named
-    if found is None:
-        near = did_you_mean(who, [user.username async for user in some_users(deps) if user.username])
-        raise NotFound(f"no user has the sub or name {quoted(who)}{near}: `authsvc user list` shows all")
-    return found
+    """As `flows.finding` does it. The error for a user that is not there names similar ones."""
+    try:
+        return await finding.find_user(deps, who)
+    except NotFound as error:
+        raise NotFound(f"{error}{await near_users(deps, who)}: `authsvc user list` shows all") from None
+
+
+async def near_users(deps: Deps, who: str) -> str:
+    """A question about the users whose names are like this one, or an empty text."""
+    return did_you_mean(who, [user.username async for user in some_users(deps) if user.username])
 
 
 async def some_users(deps: Deps) -> AsyncIterator[User]:
@@ -48,34 +41,12 @@ async def some_users(deps: Deps) -> AsyncIterator[User]:
 
 
 async def find_client(deps: Deps, who: str) -> Client:
-    """The client with this id, or else with this name. Raises NotFound, and InvalidRequest if several have the name."""
-    if who.isascii():  # what is not ASCII can't be sent
-        found = await deps.store.clients.find(who)
-        if found is not None:
-            return found
-    clients = {client.client_id: client async for client in deps.store.listing.every_client()}
-    named = [client for client in clients.values() if client.name == who]
-    if len(named) > 1:
-        ids = ", ".join(sorted(client.client_id for client in named))
-        raise InvalidRequest(f"several clients have the name {quoted(who)}: say which of the ids {ids}")
-    if not named:
-        near = did_you_mean(who, [client.name for client in clients.values()])
-        raise NotFound(f"no client has the id or name {quoted(who)}{near}: `authsvc client list` shows all")
-    return named[0]
-
-
-def did_you_mean(typed: str, names: Iterable[str]) -> str:
-    """A question about up to three names like the one that was typed, or an empty text."""
-    if len(typed) > MAX_LENGTH:
-        return ""
-    folded = {name.casefold(): name for name in names}
-    near = [folded[name] for name in get_close_matches(typed.casefold(), folded, n=3, cutoff=0.7)]
-    return f" (did you mean {', '.join(near[:-1])}{' or ' if near[1:] else ''}{near[-1]}?)" if near else ""
-
-
-def quoted(typed: str) -> str:
-    """What was typed, for a message. Tokens and long texts are not repeated."""
-    return "that was given" if tokens.PREFIX.search(typed) or len(typed) > _LONGEST_QUOTED else repr(typed)
+    """As `flows.finding` does it. The error for a client that is not there names similar ones."""
+    try:
+        return await finding.find_client(deps, who)
+    except NotFound as error:
+        near = did_you_mean(who, [client.name async for client in deps.store.listing.every_client()])
+        raise NotFound(f"{error}{near}: `authsvc client list` shows all") from None
 
 
 def named_user(user: User) -> str:

@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from authsvc.cli.completing import client_names, user_names
+from authsvc.cli.layout import wrapped
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts; of a list, one object a line.")
 exact_times = click.option("--exact-times", is_flag=True, help="At a terminal, too, print times with date and second.")
@@ -39,6 +40,17 @@ class FilePath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Number(click.IntRange):
+    """A whole number within bounds, with one message for what is no number and for what is out of bounds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            to = f"from {self.min} to {self.max}" if self.max is not None else f"of {self.min} or more"
+            self.fail(f"must be a whole number {to}, not {value!r}", param, ctx)
+
+
 @contextmanager
 def new_file(path: Path) -> Iterator[TextIO]:
     """Make a file that only its owner reads. Raises UsageError if it exists, and FileError.
@@ -60,6 +72,8 @@ def new_file(path: Path) -> Iterator[TextIO]:
             raise
 
 
+# The width of a list in a message.
+_LINE = 76
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -79,7 +93,12 @@ def event(_context: click.Context, _option: click.Parameter, value: str | None) 
 
     if value is None or value in _kinds() or value in set(Event):
         return value
-    raise click.BadParameter(f"no such event. The kinds: {', '.join(_kinds())}. The events: {', '.join(Event)}")
+    from authsvc.flows.finding import did_you_mean
+
+    groups = (wrapped(" ".join(one for one in Event if one.startswith(f"{kind}.")), _LINE) for kind in _kinds())
+    listed = "\n".join(f"  {line}" for group in groups for line in group)
+    near = did_you_mean(value, (*_kinds(), *Event))
+    raise click.BadParameter(f"no such event{near}.\nGive one of these events, or the word before its dot:\n{listed}")
 
 
 def events(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:

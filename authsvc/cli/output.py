@@ -187,14 +187,15 @@ def cell(name: str, value: Any) -> str:
 
 def ago(at: float, now: float) -> str:
     """A time in the past as people say it: `2 min ago`."""
-    return f"{_span(now - at)} ago"
+    return f"{span(now - at)} ago"
 
 
 def _said(name: str, at: float, now: float) -> str:
-    return f"in {_span(at - now)}" if name in _COMING and at > now else ago(at, now)
+    return f"in {span(at - now)}" if name in _COMING and at > now else ago(at, now)
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A length of time in its largest unit: `3 h`."""
     whole = max(0, int(seconds))
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if whole >= size:

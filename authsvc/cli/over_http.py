@@ -8,15 +8,16 @@ from typing import Any
 import click
 
 from authsvc.cli.claims import claims_of
-from authsvc.cli.finding import quoted
+from authsvc.cli.ending import already, suspended
 from authsvc.cli.output import counted, listing, say, show
 from authsvc.cli.places import why
 from authsvc.cli.prompts import confirm, new_password, session_id_of
 from authsvc.cli.remote import Json, Remote, segment
-from authsvc.cli.tables import SESSION_COLUMNS, TRAIL_COLUMNS, USER_COLUMNS
+from authsvc.cli.tables import SESSION_COLUMNS, TRAIL_COLUMNS, USER_COLUMNS, session_for_people
 from authsvc.cli.trail import details_for_people
 from authsvc.core.user import check_sub
 from authsvc.errors import InvalidRequest, NotFound
+from authsvc.flows.finding import quoted
 
 
 def user_of(service: Remote, who: str) -> Json:
@@ -86,20 +87,22 @@ def user_list(service: Remote, *, exact_times: bool, as_json: bool, **asked: Any
 
 
 def user_show(service: Remote, *, who: str, as_json: bool) -> None:
-    show(user_of(service, who), as_json=as_json)
+    user = user_of(service, who)
+    show(user | {"sessions": len(service.items(_path(user, "/sessions")))}, as_json=as_json)
 
 
 def user_suspend(service: Remote, *, who: str, as_json: bool) -> None:
     user = user_of(service, who)
     live = _live(service, user)
     show(service.post(_path(user, "/suspend"), {"comment": why()}), as_json=as_json)
-    say(f"suspended {_named(user)}, and ended {live}")
+    say(already("suspended", _named(user)) if user["status"] == "suspended" else suspended(_named(user), live))
 
 
 def user_reinstate(service: Remote, *, who: str, as_json: bool) -> None:
     user = user_of(service, who)
     show(service.post(_path(user, "/reinstate"), {"comment": why()}), as_json=as_json)
-    say(f"{_named(user)} may log in again")
+    active = user["status"] == "active"
+    say(already("active", _named(user)) if active else f"{_named(user)} may log in again")
 
 
 def user_unlock(service: Remote, *, who: str, as_json: bool) -> None:
@@ -167,7 +170,8 @@ def session_list(
             for one in service.items(_path(of, "/sessions"))[:limit]
             if client_id in (None, one["client_id"])
         )
-    _show(found, SESSION_COLUMNS, as_json=as_json, exact_times=exact_times, nothing="no live sessions")
+    rows = found if as_json else map(session_for_people, found)
+    _show(rows, SESSION_COLUMNS, as_json=as_json, exact_times=exact_times, nothing="no live sessions")
 
 
 def session_end(service: Remote, *, session_ids: tuple[str, ...], user: str | None, client: str | None) -> None:

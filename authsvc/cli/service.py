@@ -19,7 +19,7 @@ from authsvc.flows.totp import forget_lost_keys
 @yes
 @comment
 def cut_off(yes: bool) -> None:
-    """End every session there is, as after restoring a stolen or an old backup."""
+    """End every session there is: after a backup was restored, or if the store or a backup may be stolen."""
     confirm("End every session of every user?", yes=yes)
 
     async def work(deps: Deps) -> Count | None:

@@ -10,13 +10,13 @@ from authsvc.cli.completing import client_names, user_names
 from authsvc.cli.ending import end_of_both, end_of_client, end_of_user
 from authsvc.cli.finding import Names, find_client, find_user, named_client, named_user
 from authsvc.cli.groups import session as group
-from authsvc.cli.options import as_json, exact_times
+from authsvc.cli.options import Number, as_json, exact_times
 from authsvc.cli.output import counted, say, show_list
 from authsvc.cli.places import comment, operator, or_over_http
 from authsvc.cli.progress import Update, progress
 from authsvc.cli.prompts import session_id_of
 from authsvc.cli.state import run
-from authsvc.cli.tables import SESSION_COLUMNS
+from authsvc.cli.tables import SESSION_COLUMNS, session_for_people
 from authsvc.errors import NotFound
 from authsvc.flows import all_sessions, revoke
 from authsvc.flows import sessions as of_users
@@ -29,9 +29,7 @@ from authsvc.flows.deps import Deps
 @click.option(
     "--client", metavar="ID_OR_NAME", shell_complete=client_names, help="Only sessions opened through this client."
 )
-@click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most this many sessions."
-)
+@click.option("--limit", type=Number(1, 10_000), default=50, show_default=True, help="At most this many sessions.")
 @exact_times
 @as_json
 @or_over_http(over_http.session_list)
@@ -54,7 +52,8 @@ def show_live(user: str | None, client: str | None, *, limit: int, exact_times: 
             return [await names.beside(_view(one)) for one in found.sessions], found.live, of
 
         rows, live, of = run(work)
-    show_list(rows, SESSION_COLUMNS, as_json=as_json, exact_times=exact_times)
+    shown = rows if as_json else map(session_for_people, rows)
+    show_list(shown, SESSION_COLUMNS, as_json=as_json, exact_times=exact_times)
     if not live:
         say(f"no live sessions{of}")
     elif live > len(rows):

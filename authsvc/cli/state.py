@@ -102,12 +102,13 @@ def _refuse_to_make_one(data_dir: Path) -> None:
     """Raise StartupError unless a store may run here: a mistyped directory must not look like an empty store."""
     if not (data_dir / "appendonlydir").is_dir():
         raise StartupError(
-            f"there is no store in {data_dir}: start one with `authsvc serve`, go to the folder in which the service "
-            "was started, or set AUTHSVC_DATA_DIR or AUTHSVC_REDIS_URL"
+            f"there is no store in {data_dir}",
+            todo="start one with `authsvc serve`, go to the folder in which the service was started, or set "
+            "AUTHSVC_DATA_DIR or AUTHSVC_REDIS_URL",
         )
     # Root could run the store, and would leave files that the service can't read.
     if (owner := data_dir.stat().st_uid) != os.geteuid():
-        raise StartupError(f"{data_dir} belongs to the user with id {owner}: run this as that user")
+        raise StartupError(f"{data_dir} belongs to the user with id {owner}", todo="run this as that user")
 
 
 async def _on(configured: Settings, url: str, work: Callable[[Deps], Awaitable[T]], unused: bool) -> T:
@@ -160,7 +161,7 @@ def _log_to_stderr() -> None:
     plain = logging.StreamHandler(sys.stderr)
     plain.setFormatter(_Printable("authsvc: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[plain])
-    for module in ("connection", "failures"):  # the command prints these failures itself
+    for module in ("connection", "failures", "redis_py"):  # the command prints these failures itself
         logging.getLogger(f"authsvc.driver.{module}").setLevel(logging.ERROR)
     trail = logging.getLogger("authsvc.audit")
     trail.setLevel(logging.INFO)

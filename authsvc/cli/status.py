@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,14 +13,15 @@ from authsvc.checks.facts import Facts
 from authsvc.checks.table import judge
 from authsvc.cli.facts import gather
 from authsvc.cli.finding import Names
-from authsvc.cli.output import counted, say, show, show_list
+from authsvc.cli.output import counted, say, show, show_list, span
 from authsvc.cli.tables import TRAIL_COLUMNS
 from authsvc.cli.trail import row, view
 from authsvc.core.address import in_url
-from authsvc.errors import StoreUnavailable
+from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows import all_sessions
 from authsvc.flows.all_sessions import Count
 from authsvc.flows.deps import Deps
+from authsvc.ops.data_dir import running_url
 from authsvc.settings import Settings
 
 _EVENTS = 5
@@ -94,7 +96,7 @@ def ask(settings: Settings) -> Answer:
         told = json.loads(response.read(65536))
     except OSError as error:
         what = error.strerror or type(error).__name__
-        return Answer(address, False, f"{what}; start it, or set AUTHSVC_HOST and AUTHSVC_PORT as it has them")
+        return Answer(address, False, f"{what}; {_todo(settings)}")
     except (HTTPException, ValueError):
         return Answer(address, False, "something else answers there; AUTHSVC_HOST and AUTHSVC_PORT may be another's")
     finally:
@@ -105,11 +107,28 @@ def ask(settings: Settings) -> Answer:
     return Answer(address, False, str(why or f"it answers {response.status}"))
 
 
+def _todo(settings: Settings) -> str:
+    """What to do when nobody answers at the address of the settings."""
+    default = Settings()
+    asked = "this is the default address; " if (settings.host, settings.port) == (default.host, default.port) else ""
+    todo = "set AUTHSVC_HOST and AUTHSVC_PORT as the service has them"
+    if settings.redis_url is None and _is_running(settings.data_dir):
+        return f"{asked}a service runs on {settings.data_dir.resolve()} and is starting or listens elsewhere: {todo}"
+    return f"{asked}start the service, or {todo}"
+
+
+def _is_running(data_dir: Path) -> bool:
+    try:
+        return running_url(data_dir) is not None
+    except StartupError:
+        return False
+
+
 def _screen(answer: Answer, facts: Facts, seen: Seen, results: Counter[Any]) -> dict[str, Any]:
     found = ", ".join(f"{results[name]} {name}" for name in _ATTENTION if results[name])
     return {
         "service": str(answer),
-        "store": _problem(facts) or "; ".join(_servers(facts)) or "it answers",
+        "store": _problem(facts) or "; ".join([*(_servers(facts) or ["it answers"]), facts.where]),
         "sessions": None if facts.problem else _live(seen.sessions),
         "check": f"{found}: `authsvc check` shows them" if found else "all rows pass",
     }
@@ -126,14 +145,15 @@ def _live(count: Count | None) -> str:
 
 
 def _servers(facts: Facts) -> list[str]:
-    """Each primary: product, version, and for how long it runs."""
+    """Each primary: product, version, for how long it runs, and its memory."""
     told = []
     for found in facts.servers:
-        version = ".".join(map(str, found.server.version or ()))
-        days, memory = found.server.info.get("uptime_in_days"), found.server.info.get("used_memory_human")
-        parts = [f"{found.server.product} {version}".strip()]
-        parts += [f"up for {days} d"] if days else []
-        parts += [f"{memory} of memory"] if memory else []
+        server = found.server
+        version, up_s = ".".join(map(str, server.version or ())), server.info.get("uptime_in_seconds")
+        parts = [f"{server.product} {version}".strip()]
+        parts += [f"up for {span(int(up_s))}"] if up_s else []
+        if server.memory is not None:
+            parts.append(f"full: {server.memory}" if server.is_full else f"{server.memory} of memory")
         told.append(", ".join(parts))
     return told
 
@@ -142,7 +162,12 @@ def _document(answer: Answer, facts: Facts, seen: Seen, results: Counter[Any]) -
     live = seen.sessions
     return {
         "service": {"address": answer.address, "ready": answer.ready, "why": answer.why},
-        "store": {"answers": facts.problem is None, "why": facts.problem, "servers": _servers(facts)},
+        "store": {
+            "where": facts.where,
+            "answers": facts.problem is None,
+            "why": facts.problem,
+            "servers": _servers(facts),
+        },
         "sessions": None if live is None else {"live": live.sessions, "complete": live.whole},
         "check": dict(results),
         "events": seen.events,

@@ -7,14 +7,14 @@ import click
 from authsvc.api.parsing import validated
 from authsvc.api.schemas import answers, requests
 from authsvc.cli.completing import client_names, user_names
-from authsvc.cli.finding import Names, find_client, find_user, named_client
+from authsvc.cli.finding import Names, find_client, named_client, near_users
 from authsvc.cli.groups import token as group
 from authsvc.cli.options import as_json
 from authsvc.cli.output import in_units, say, show, show_list
 from authsvc.cli.prompts import token_or_session
 from authsvc.cli.state import run
 from authsvc.cli.statuses import INACTIVE
-from authsvc.cli.tables import TRAIL_COLUMNS
+from authsvc.cli.tables import TRAIL_COLUMNS, session_for_people
 from authsvc.cli.trail import row, view
 from authsvc.errors import InvalidRequest, NotFound
 from authsvc.flows import issue as issuing
@@ -22,6 +22,7 @@ from authsvc.flows import revoke as revoking
 from authsvc.flows.deps import OPERATOR, Deps
 from authsvc.flows.explain import Explanation, token_of_session
 from authsvc.flows.explain import explain as explain_token
+from authsvc.flows.finding import any_user
 from authsvc.flows.grants import Grant
 
 # The names that people read for fields of the record. The list of sessions uses the same names.
@@ -52,15 +53,17 @@ def issue(client_id: str, sub: str, scope: str, expires_in: int | None, roles: t
     """Print a token for a subject; without --json nothing else is on stdout."""
     body = validated(requests.Issue, {"sub": sub, "scope": scope, "expires_in": expires_in})
 
-    async def work(deps: Deps) -> tuple[Grant, str]:
+    async def work(deps: Deps) -> tuple[Grant, str, str | None]:
         client = await find_client(deps, client_id)
-        speaks_for = await _sub_of(deps, body.sub)
+        speaks_for, made = await _sub_of(deps, body.sub)
         grant = await issuing.issue(
             deps, OPERATOR, client, sub=speaks_for, scope=body.scope, expires_in=body.expires_in, roles=roles or None
         )
-        return grant, f"for {await Names(deps).user_beside(speaks_for)} through {named_client(client)}"
+        return grant, f"for {await Names(deps).user_beside(speaks_for)} through {named_client(client)}", made
 
-    grant, whose = run(work)
+    grant, whose, made = run(work)
+    if made is not None:
+        say(made)
     if as_json:
         show(answers.Tokens.of(grant).model_dump(exclude_none=True), as_json=True)
         return
@@ -69,12 +72,15 @@ def issue(client_id: str, sub: str, scope: str, expires_in: int | None, roles: t
     say("The token is shown this once.")
 
 
-async def _sub_of(deps: Deps, who: str) -> str:
-    """The sub of the user with this sub or name, or else a new sub. Raises InvalidRequest if two users fit."""
-    try:
-        return (await find_user(deps, who)).sub
-    except NotFound:
-        return who
+async def _sub_of(deps: Deps, who: str) -> tuple[str, str | None]:
+    """The sub of the user with this sub or name. If there is none, a new sub, and what to say about the new user.
+
+    Raises InvalidRequest if two users fit.
+    """
+    found = await any_user(deps, who)
+    if found is not None:
+        return found.sub, None
+    return who, f"made the user {who}: no other user has this sub or name{await near_users(deps, who)}"
 
 
 @group.command(short_help="Say whether a token is active, and why not.")
@@ -101,6 +107,7 @@ def explain(ctx: click.Context, session_id: str | None, as_json: bool) -> None:
     else:
         known |= leaked
         session.pop("created_ms", None)
+        session = session_for_people(session)
         show(known | {_LABELS.get(name, name): value for name, value in session.items()}, as_json=False)
         if trail:
             click.echo()

@@ -19,7 +19,7 @@ from authsvc.cli.imports.reader import Reader
 from authsvc.cli.imports.role_names import RoleNames
 from authsvc.cli.imports.rows import Format, format_of, rows
 from authsvc.cli.imports.systems import SYSTEMS, system_of
-from authsvc.cli.options import FilePath, as_json, new_file
+from authsvc.cli.options import FilePath, Number, as_json, new_file
 from authsvc.cli.output import say
 from authsvc.cli.progress import progress
 from authsvc.cli.state import run
@@ -73,7 +73,7 @@ _AGAIN = "Start it again with the same file: it passes over users who exist alre
 @click.option("--report", type=FilePath(allow_dash=True), help="A new file, with a line of JSON for each row refused.")
 @click.option(
     "--concurrency",
-    type=click.IntRange(1, 32),
+    type=Number(1, 32),
     default=4,
     show_default=True,
     help=f"Batches of {BATCH} under way at a time.",

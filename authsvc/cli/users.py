@@ -10,10 +10,10 @@ from authsvc.api.schemas import answers
 from authsvc.cli import over_http
 from authsvc.cli.claims import claims_of
 from authsvc.cli.completing import user_names
-from authsvc.cli.ending import end_of_user, in_words, live_of
+from authsvc.cli.ending import already, end_of_user, factor_count, in_words, live_of, suspended
 from authsvc.cli.finding import find_user, named_user
 from authsvc.cli.groups import user as group
-from authsvc.cli.options import WHO, as_json, exact_times, yes
+from authsvc.cli.options import WHO, Number, as_json, exact_times, yes
 from authsvc.cli.output import counted, in_units, listing, say, show
 from authsvc.cli.places import comment, operator, or_over_http
 from authsvc.cli.progress import progress
@@ -30,7 +30,7 @@ from authsvc.flows.deps import Deps
 
 _expires_in = click.option(
     "--expires-in",
-    type=click.IntRange(60, 7 * 86400),
+    type=Number(60, 7 * 86400),
     metavar="SECONDS",
     help="How long the code is valid, up to a week; by default AUTHSVC_RESET_CODE_TTL_S.",
 )
@@ -45,7 +45,7 @@ _ALL_SESSIONS = 1_000_000
 @click.option("--claims", metavar="JSON", default="{}", help="An object that introspection shows.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin, one line.")
 @click.option("--reset-code", is_flag=True, help="Set none; print a one-time code with which the user sets it.")
-@click.option("--no-password", is_flag=True, help="Set none and print no code: for a service, for which keys speak.")
+@click.option("--no-password", is_flag=True, help="Set none and print no code: for a program, which has keys instead.")
 @_expires_in
 @as_json
 @comment
@@ -128,13 +128,21 @@ async def _found(deps: Deps, asked: directory.Asked) -> AsyncIterator[User]:
         say("the index of users is not filled yet, so users may be missing: a service fills it when it starts")
 
 
-@group.command("show")
+@group.command("show", short_help="Show a user.")
 @WHO
 @as_json
 @or_over_http(over_http.user_show)
 def show_(who: str, as_json: bool) -> None:
-    """Show a user."""
-    show(_view(run(lambda deps: find_user(deps, who))), as_json=as_json)
+    """Show a user, with the last login, the lock, the live sessions and the second factors."""
+
+    async def work(deps: Deps) -> dict[str, Any]:
+        user = await find_user(deps, who)
+        state = answers.UserStateView.of_state(await directory.state(deps, user)).model_dump()
+        live = await live_of(deps, user.sub)
+        factors = await factor_count(deps, user.sub)
+        return state | {"sessions": live.sessions if live else None, "second_factors": factors}
+
+    show(run(work), as_json=as_json)
 
 
 @group.command()
@@ -145,14 +153,14 @@ def show_(who: str, as_json: bool) -> None:
 def suspend(who: str, as_json: bool) -> None:
     """Let a user in no more, and end every session now."""
 
-    async def work(deps: Deps) -> tuple[User, Count | None]:
-        sub = (await find_user(deps, who)).sub
-        live = await live_of(deps, sub)
-        return await users.update(deps, operator(), sub, status="suspended"), live
+    async def work(deps: Deps) -> tuple[User, Status, Count | None]:
+        before = await find_user(deps, who)
+        live = await live_of(deps, before.sub)
+        return await users.suspend(deps, operator(), before.sub), before.status, live
 
-    user, live = run(work)
+    user, before, live = run(work)
     show(_view(user), as_json=as_json)
-    say(f"suspended {named_user(user)}, and ended {in_words(live)}")
+    say(already(before, named_user(user)) if before == "suspended" else suspended(named_user(user), in_words(live)))
 
 
 @group.command(short_help="Let a suspended user log in again.")
@@ -162,9 +170,14 @@ def suspend(who: str, as_json: bool) -> None:
 @or_over_http(over_http.user_reinstate)
 def reinstate(who: str, as_json: bool) -> None:
     """Let a suspended user log in again; no earlier session comes back."""
-    user = _update(who, status="active")
+
+    async def work(deps: Deps) -> tuple[User, Status]:
+        before = await find_user(deps, who)
+        return await users.reinstate(deps, operator(), before.sub), before.status
+
+    user, before = run(work)
     show(_view(user), as_json=as_json)
-    say(f"{named_user(user)} may log in again")
+    say(already(before, named_user(user)) if before == "active" else f"{named_user(user)} may log in again")
 
 
 @group.command()
@@ -283,16 +296,20 @@ def reset_code(who: str, expires_in: int | None, as_json: bool) -> None:
     _say_about_code(life_s)
 
 
-@group.command("require-reset", short_help="Make passwords good for nothing.")
+@group.command("require-reset", short_help="Make users set a new password.")
 @click.argument("who", metavar="[SUB_OR_NAME]...", nargs=-1, shell_complete=user_names)
-@click.option("--all", "everybody", is_flag=True, help="All users, as when it is not known whose passwords are stale.")
+@click.option("--all", "everybody", is_flag=True, help="All users: if you don't know whose passwords are in danger.")
 @yes
 @comment
 def require_reset(who: tuple[str, ...], everybody: bool, yes: bool) -> None:
-    """Make passwords good for nothing, and end the users' sessions: they need a reset code to set a new one."""
+    """Make users set a new password. Their present passwords stop working, and their sessions end.
+
+    Each user needs a reset code to set the new password.
+    """
     if everybody == bool(who):
         raise click.UsageError("name the users, or --all")
-    confirm(f"Make the password{'s of all users' if everybody else ''} good for nothing?", yes=yes)
+    whose = "all users" if everybody else "these users"
+    confirm(f"Stop the passwords of {whose} from working, and end their sessions?", yes=yes)
 
     async def work(deps: Deps) -> int:
         done = 0

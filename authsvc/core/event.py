@@ -85,6 +85,9 @@ class Event(StrEnum):
         return _ENDS.get(self)
 
 
+# The first words of events. Each stands for all events that begin with it.
+KINDS: Final = tuple(sorted({event.partition(".")[0] for event in Event}))
+
 _ENDS: dict[str, Ends] = {
     Event.SESSION_ENDED: "session",
     Event.KEY_REVOKED: "session",

@@ -21,8 +21,8 @@ def parse(text: str) -> str:
             "a scope is words of printable ASCII, without quotes and backslashes, with single spaces between"
         )
     words = dict.fromkeys(text.split(" "))
-    if RESERVED & words.keys():
-        raise InvalidScope("this scope is reserved")
+    if reserved := RESERVED & words.keys():
+        raise InvalidScope(f"this scope is reserved: {' '.join(reserved)}")
     return " ".join(words)
 
 
@@ -35,7 +35,8 @@ def within(requested: str, granted: str | None) -> str:
     """The requested scope, if all of it is granted (None grants any). Raises InvalidScope."""
     scope = parse(requested)
     if granted is not None and not set(scope.split()) <= set(granted.split()):
-        raise InvalidScope("the requested scope exceeds what may be granted")
+        beyond = " ".join(word for word in scope.split(" ") if word not in granted.split(" "))
+        raise InvalidScope(f"the requested scope exceeds what may be granted: {beyond}")
     return scope
 
 

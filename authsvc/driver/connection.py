@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -34,6 +35,7 @@ class Connection:
 
     span: a context manager with a name that is entered around each wait for the store.
     clustered, numbered: whether the URL names a cluster, and whether it names another database than 0.
+    embedded: whether the store is the embedded one.
     """
 
     def __init__(
@@ -43,19 +45,30 @@ class Connection:
         metrics: Metrics | None = None,
         span: Span = nullcontext,
         timeouts: Timeouts = Timeouts(),
+        *,
+        embedded: bool = False,
     ) -> None:
         self.metrics = metrics or Metrics()
         self.timeouts = timeouts
         self._span = span
         self._durability = durability
-        parsed = StoreUrl.parse(url)
-        self.clustered, self.numbered = parsed.shape == "cluster", bool(parsed.options.get("db"))
-        self._topology = _topology(parsed, durability, self.metrics, timeouts)
+        self._url = replace(StoreUrl.parse(url), embedded=embedded)
+        self.clustered, self.numbered = self._url.shape == "cluster", bool(self._url.options.get("db"))
+        self._topology = _topology(self._url, durability, self.metrics, timeouts)
 
     @property
     def waits(self) -> bool:
         """Whether a change has to be on more than the primary."""
         return self._durability.waits
+
+    @property
+    def where(self) -> str:
+        """The store in words, without credentials."""
+        return self._url.where
+
+    def refuse_unreadable_files(self) -> None:
+        """Raise StartupError if the URL names a file that can't be read. Waiting would not help."""
+        self._url.refuse_unreadable_files()
 
     def store_call(self) -> AbstractAsyncContextManager[None]:
         """Bound the time of a wait for the store. Raises StoreUnavailable."""

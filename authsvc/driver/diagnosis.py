@@ -22,6 +22,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from authsvc.driver.errors import NotPrimary, denied_command, first_word
+from authsvc.driver.urls import unreadable
 
 _URL = "AUTHSVC_REDIS_URL"
 _ATTRIBUTE = "_authsvc_place"
@@ -29,15 +30,22 @@ _UNKNOWN_COMMAND = re.compile(r"unknown command ['`]([a-z|]+)['`]")
 # X509_V_ERR_…, of OpenSSL's x509_vfy.h.
 _EXPIRED, _NOT_YET_VALID = 10, 9
 _OTHER_NAME, _OTHER_ADDRESS = 62, 64
+# What to do about an embedded store that does not answer.
+_RESTARTED = "Wait: its service starts it again. If it does not come back, look at valkey.log in the data directory"
 
 
 class Place(NamedTuple):
-    """The server with which an error happened. name: its address. connecting: whether the connection was new."""
+    """The server with which an error happened. name: its address. connecting: whether the connection was new.
+
+    embedded: whether it is the embedded store. files: the option and the path of each local file of TLS.
+    """
 
     name: str
     tls: bool = False
     socket: bool = False
     connecting: bool = False
+    embedded: bool = False
+    files: tuple[tuple[str, str], ...] = ()
 
 
 class Cause(NamedTuple):
@@ -65,7 +73,7 @@ def diagnose(error: BaseException) -> Cause:
     if right is not None:
         return Cause(f"its ACL forbids {right}", "Grant it, as deploy/valkey/users.acl does")
     for one in _chain(error):
-        found = _of_tls(one) or _of_network(one, place) or _of_server(one)
+        found = _of_tls(one, place) or _of_network(one, place) or _of_server(one)
         if found is not None:
             return found
     return _of_silence(error, place)
@@ -79,7 +87,7 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     return chain
 
 
-def _of_tls(error: BaseException) -> Cause | None:
+def _of_tls(error: BaseException, place: Place) -> Cause | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in (_OTHER_NAME, _OTHER_ADDRESS):
             return Cause("its certificate is for another name", f"Use the name of the certificate in {_URL}")
@@ -88,7 +96,8 @@ def _of_tls(error: BaseException) -> Cause | None:
         return Cause("its certificate is not trusted", f"Name the file of its CA: ssl_ca_certs in {_URL}")
     if isinstance(error, ssl.SSLError):
         if error.library == "X509" or error.library == "PEM":
-            return Cause("a file of the TLS options holds no certificate or key", f"Look at the ssl_ options in {_URL}")
+            files = ", ".join(path for _, path in place.files) or f"the ssl_ options in {_URL}"
+            return Cause("a file of the TLS options holds no certificate or key", f"Look at {files}")
         if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING"):
             return Cause("it does not speak TLS at this port", f"Use the TLS port, or redis:// in {_URL}")
         return Cause("the TLS handshake failed", f"Look at the store's log, and at the ssl_ options in {_URL}")
@@ -102,17 +111,25 @@ def _of_network(error: BaseException, place: Place) -> Cause | None:
     if isinstance(error, socket.gaierror):
         return Cause("no such host", f"Correct the host in {_URL}, or look at the name server")
     if isinstance(error, ConnectionRefusedError):
-        return Cause("connection refused", f"Start the store, or correct the address in {_URL}")
+        return Cause("connection refused", _start(place, f"Start the store, or correct the address in {_URL}"))
     if isinstance(error, FileNotFoundError) and place.socket:
-        return Cause("no such socket", f"Start the store, or correct the path in {_URL}")
+        return Cause("no such socket", _start(place, f"Start the store, or correct the path in {_URL}"))
     if isinstance(error, PermissionError) and place.socket:
         return Cause("this user may not open the socket", "Let the service's user open it")
     if isinstance(error, FileNotFoundError | PermissionError):
-        why = "is missing" if isinstance(error, FileNotFoundError) else "may not be read"
-        return Cause(f"a file of the TLS options {why}", f"Correct ssl_ca_certs and the other ssl_ options in {_URL}")
+        option, why = unreadable(dict(place.files)) or ("an ssl_ option", "it is missing, or may not be read")
+        return Cause(
+            f"the file of {option} can't be read: {why}",
+            f"Put the file there, readable for the service's user, or correct {option} in {_URL}",
+        )
     if isinstance(error, OSError) and error.errno in _UNREACHABLE:
         return Cause("no way to this host", "Look at the network and its firewalls")
     return None
+
+
+def _start(place: Place, configured: str) -> str:
+    """What to do about a store that does not run. configured: about one that the settings name."""
+    return _RESTARTED if place.embedded else configured
 
 
 def _of_server(error: BaseException) -> Cause | None:
@@ -160,10 +177,11 @@ def _of_silence(error: BaseException, place: Place) -> Cause:
     """The cause of an error that names none: the server closed the connection, or did not answer."""
     if isinstance(error, RedisTimeoutError | TimeoutError):
         tls = f". If it does not speak TLS, use redis:// in {_URL}" if place.tls and place.connecting else ""
-        return Cause("no answer in time", f"See whether the store runs, and whether a firewall is between{tls}")
+        todo = f"See whether the store runs, and whether a firewall is between{tls}"
+        return Cause("no answer in time", _start(place, todo))
     if place.connecting and not place.tls and not place.socket:
         return Cause("it closes new connections", f"If it speaks TLS, use rediss:// in {_URL}; else look at its log")
     if isinstance(error, RedisConnectionError | OSError):
-        return Cause("the connection was lost", "See whether the store runs, and look at its log")
+        return Cause("the connection was lost", _start(place, "See whether the store runs, and look at its log"))
     word = first_word(error) if isinstance(error, Exception) else ""
     return Cause(f"{type(error).__name__} {word}".strip(), "Look at the store's log")

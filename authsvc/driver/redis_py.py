@@ -69,6 +69,10 @@ class _Unix(OnPrimary, UnixDomainSocketConnection):
     pass
 
 
+class _Embedded(_Unix):
+    """A connection to the embedded store."""
+
+
 _ON_PRIMARY: dict[type[AbstractConnection], type[OnPrimary]] = {
     Connection: _Tcp,
     SSLConnection: _Tls,
@@ -85,7 +89,8 @@ def connection_class(url: StoreUrl) -> type[AbstractConnection]:
 def pool_of(url: StoreUrl, address: HostPort | None, timeouts: Timeouts) -> BlockingConnectionPool:
     """A pool of connections to the server at this address. None: at the Unix socket of the URL."""
     where = {} if address is None else {"host": address[0], "port": address[1]}
-    return BlockingConnectionPool(**pool_options(url, timeouts, _ON_PRIMARY[connection_class(url)]) | where)
+    made = _Embedded if url.embedded else _ON_PRIMARY[connection_class(url)]
+    return BlockingConnectionPool(**pool_options(url, timeouts, made) | where)
 
 
 def pool_options(url: StoreUrl, timeouts: Timeouts, made: type[OnPrimary]) -> dict[str, Any]:
@@ -147,7 +152,17 @@ def name_of(connection: AbstractConnection) -> str:
 def place(connection: AbstractConnection, *, connecting: bool = False) -> Place:
     """The server's place, for `diagnosis`."""
     tls, socket = isinstance(connection, SSLConnection), isinstance(connection, UnixDomainSocketConnection)
-    return Place(name_of(connection), tls, socket, connecting)
+    files = _files_of(connection) if isinstance(connection, SSLConnection) else ()
+    return Place(name_of(connection), tls, socket, connecting, isinstance(connection, _Embedded), files)
+
+
+def _files_of(connection: SSLConnection) -> tuple[tuple[str, str], ...]:
+    named = (
+        ("ssl_ca_certs", connection.ca_certs),
+        ("ssl_certfile", connection.certfile),
+        ("ssl_keyfile", connection.keyfile),
+    )
+    return tuple((option, path) for option, path in named if path)
 
 
 async def check_role(connection: AbstractConnection) -> None:

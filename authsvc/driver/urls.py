@@ -1,12 +1,14 @@
 """Reads the URL of a store: the servers, the topology, and how to connect."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from redis.asyncio.connection import parse_url
 
+from authsvc.core.address import in_url
 from authsvc.errors import StartupError
 
 Shape = Literal["server", "sentinel", "cluster"]
@@ -18,6 +20,8 @@ SCHEMES = "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
 _PORTS: dict[Shape, int] = {"server": 6379, "sentinel": 26379, "cluster": 6379}
 # redis-py takes more options from a URL: timeouts, retries, pool sizes. The driver chooses these itself.
 _OPTIONS = {"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"}
+# The options that name a file of this machine.
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _SENTINEL_OPTIONS = {"sentinel_username": "username", "sentinel_password": "password"}
 # Whether the sentinels are asked over TLS, if that differs from the store.
 _SENTINEL_TLS = "sentinel_tls"
@@ -31,6 +35,7 @@ class StoreUrl:
     """hosts: the servers or sentinels to ask first; none for a Unix socket. options: redis-py's, for a connection.
 
     sentinel_options: the same for connections to sentinels. service: the name of the primary among the sentinels.
+    embedded: the store is the embedded one, which its service starts again by itself.
     """
 
     shape: Shape
@@ -38,6 +43,7 @@ class StoreUrl:
     options: dict[str, Any] = field(repr=False)
     sentinel_options: dict[str, Any] = field(repr=False)
     service: str
+    embedded: bool = False
 
     @classmethod
     def parse(cls, url: str) -> "StoreUrl":
@@ -47,6 +53,36 @@ class StoreUrl:
         except ValueError as error:
             reason = str(error) if isinstance(error, _Wrong) else f"it is not one of {SCHEMES}"
             raise StartupError(reason, "AUTHSVC_REDIS_URL") from None
+
+    @property
+    def where(self) -> str:
+        """The store in words, without credentials: `127.0.0.1:6379, database 0`."""
+        hosts = ", ".join(f"{in_url(host)}:{port}" for host, port in self.hosts)
+        if self.embedded:
+            return f"the embedded Valkey at {self.options['path']}"
+        if self.shape == "cluster":
+            return f"the cluster of {hosts}"
+        name = f"{self.service} of the sentinels {hosts}" if self.shape == "sentinel" else hosts
+        return f"{name or self.options['path']}, database {self.options.get('db', 0)}"
+
+    def refuse_unreadable_files(self) -> None:
+        """Raise StartupError if a file of the TLS options can't be read."""
+        options = self.options | self.sentinel_options
+        found = unreadable({name: options[name] for name in _FILES if name in options})
+        if found is not None:
+            option, why = found
+            raise StartupError(f"the file of {option} can't be read: {why}", "AUTHSVC_REDIS_URL")
+
+
+def unreadable(files: Mapping[str, str]) -> tuple[str, str] | None:
+    """The first option whose file can't be read, and its path with the reason. files: the paths by their options."""
+    for option, path in files.items():
+        try:
+            with open(path, "rb"):
+                pass
+        except OSError as error:
+            return option, f"{path}: {(error.strerror or 'an error').lower()}"
+    return None
 
 
 class _Wrong(ValueError):

@@ -48,6 +48,7 @@ class Watch:
         self._timeouts = timeouts
         self._in_sync_replicas = in_sync_replicas
         self._looking: asyncio.Task[None] | None = None
+        self._away_since: float | None = None
         self._closed = False
 
     def start(self) -> None:
@@ -67,20 +68,31 @@ class Watch:
         lost = False
         try:
             while not self._closed:  # asked as well, because a timeout inside can swallow a cancellation
+                began = time.monotonic()
                 try:
                     async with asyncio.timeout(self._longest_look_s):
                         await self._look(connection)
                     if lost:  # the other connections may lead to another server than this one
                         await self._drop()
                     lost = False
+                    self._log_return(connection)
                 except NotPrimary:
+                    self._away_since = self._away_since or began
                     await self._drop()
                 except DRIVER_ERRORS:
+                    self._away_since = self._away_since or began
                     await connection.disconnect(nowait=True)
                     lost = True
                 await asyncio.sleep(self._timeouts.watch_s)
         finally:
             await connection.disconnect(nowait=True)
+
+    def _log_return(self, connection: AbstractConnection) -> None:
+        """Tell the end of an outage: each failure of a call was a warning, and then the warnings just end."""
+        if self._away_since is not None:
+            away_s = time.monotonic() - self._away_since
+            log.info("store available again: %s, after %.0f s", name_of(connection), away_s)
+            self._away_since = None
 
     async def _look(self, connection: AbstractConnection) -> None:
         if not connection.is_connected:

@@ -19,6 +19,7 @@ from authsvc.store.throttle import Window
 _AUDIENCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
 # Each exchanged token holds the name of one, in the record of its session.
 _MOST_OF_EXCHANGE = 40
+_UNPROVEN = "no public client has this id, and no secret was sent: any other client sends its secret too"
 
 
 class Parties(NamedTuple):
@@ -57,7 +58,7 @@ async def authenticated(deps: Deps, caller: Caller, client_id: str, secret: str 
         await deps.store.throttle.settle(attempt, right=False)
         about = About(client_id=client.client_id if client else None)
         await audit(deps, caller, Event.CLIENT_REFUSED, about, outcome="failure", kept=client is not None)
-    raise InvalidClient
+    raise InvalidClient if secret is not None else InvalidClient(_UNPROVEN)
 
 
 async def create(

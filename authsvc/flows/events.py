@@ -22,7 +22,7 @@ async def listen(deps: Deps, caller: Caller, client_id: str, secret: str | None)
     """
     client = await clients.authenticate(deps, caller, client_id, secret)
     if not client.may("introspect"):
-        raise UnauthorizedClient("this client may not introspect")
+        raise UnauthorizedClient("this client may not introspect: it takes the permission introspect")
     if secret is None:
         raise InvalidClient
     return Listener(deps, client_id, digest(secret))

@@ -21,6 +21,20 @@ _SHOWN = ("token_use", "sub", "client_id", "scope", "networks", "created_ms", "e
 _OF_NO_SESSION = (Kind.LOGIN, Kind.RESET, Kind.DEVICE)
 _BEGINNINGS = (Event.LOGIN_SUCCEEDED, Event.TOKEN_ISSUED, Event.KEY_CREATED)
 _CUT_OFFS = (Reason.USER_CUT_OFF, Reason.KEYS_CUT_OFF, Reason.CLIENT_CUT_OFF, Reason.SERVICE_CUT_OFF)
+# What ended a session that has no record any more, in words.
+_ENDINGS: dict[str, str] = {
+    Event.PASSWORD_CHANGED: "the password was changed",
+    Event.PASSWORD_RESET: "the password was set with a reset code",
+    Event.PASSWORD_RESET_REQUIRED: "the password was taken away",
+    Event.TOKEN_REUSED: "a spent refresh token was presented",
+    Event.USER_CUT_OFF: "every session of the user was ended",
+    Event.USER_DELETED: "the user was deleted",
+    Event.USER_SUSPENDED: "the user was suspended",
+    Event.USER_KEYS_CUT_OFF: "every key of the user was ended",
+    Event.CLIENT_CUT_OFF: "every session of the client was ended",
+    Event.CLIENT_DELETED: "the client was deleted",
+    Event.SERVICE_CUT_OFF: "every session of everybody was ended",
+}
 # The clocks of workers differ a little, so the times in the trail are not quite in its order.
 _SKEW_S = 60
 
@@ -77,7 +91,8 @@ def _known(session: Session) -> dict[str, Any]:
     """What the record says. A member that says nothing is None or an empty tuple."""
     known = {name: getattr(session, name) for name in _SHOWN}
     known |= {"audience": session.aud, "seen": last_used_at(session), "idle_s": session.idle_s or None}
-    return known | ({"name": session.device} if session.origin == KEY else {})
+    named = {"name": session.device} if session.origin == KEY else {"device": session.device}
+    return known | named | {"ip": session.ip, "user_agent": session.user_agent}
 
 
 async def _reported(deps: Deps, token: Token) -> StoredEntry | None:
@@ -100,7 +115,7 @@ def token_of_session(deps: Deps, presented: str) -> Token | None:
     """The access token, refresh token or key; None for the id of a session. Raises InvalidRequest for anything else."""
     token = tokens.parse(presented, foreign=deps.settings.foreign_key_prefixes)
     if token is None and not tokens.is_handle(presented):
-        raise InvalidRequest("neither a token (its check digits may not match) nor a session's id")
+        raise InvalidRequest("this is no token and no session's id: a character may be missing or wrong")
     if token is not None and token.kind not in OF_SESSION:
         raise InvalidRequest("only access tokens, refresh tokens and keys belong to a session")
     return token
@@ -136,9 +151,7 @@ def _from_trail(trail: list[StoredEntry], handle: str, now: float) -> str:
             return f"ended: {entry.reason}, by {entry.actor}"
         if entry.event == Event.TOKEN_LEAKED:
             return _leaked_by(stored)
-        if entry.event == Event.TOKEN_REUSED:
-            return f"ended: a spent refresh token was presented, by {entry.actor}"
-        return f"ended: {entry.event}, by {entry.actor}"
+        return f"ended: {_ENDINGS[entry.event]}, by {entry.actor}"
     for stored in trail:
         end = (stored.entry.details or {}).get("end")
         if isinstance(end, int | float) and now >= end:
@@ -154,7 +167,7 @@ def _ends(stored: StoredEntry) -> bool:
 
 def _by(trail: list[StoredEntry]) -> str:
     cut_offs = [stored.entry for stored in trail if (stored.entry.details or {}).get("epoch") is not None]
-    return f", by {cut_offs[-1].actor} ({cut_offs[-1].event})" if cut_offs else ""
+    return f", by {cut_offs[-1].actor} ({_ENDINGS.get(cut_offs[-1].event, cut_offs[-1].event)})" if cut_offs else ""
 
 
 async def _trail(deps: Deps, handle: str, found: Found | None) -> list[StoredEntry]:

@@ -49,7 +49,7 @@ async def issue(
     demands a second factor that the client does not vouch for.
     """
     if not client.may("issue"):
-        raise UnauthorizedClient("this client may not issue tokens")
+        raise UnauthorizedClient("this client may not issue tokens: it takes the permission issue")
     vouched = _vouched(client, amr, acr, auth_time, now=int(deps.clock()))
     granted = scopes.within(scope, client.widest_scope(deps.settings.app_scope))
     lifetimes = _lifetimes(client, expires_in, refresh=refresh)

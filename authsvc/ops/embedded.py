@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self, TextIO
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from authsvc.errors import StartupError
 from authsvc.ops.binary import find_binary
@@ -27,6 +27,7 @@ from authsvc.ops.data_dir import (
     private,
     refuse_lost_manifest,
     socket_path,
+    url_of,
 )
 from authsvc.waiting import until
 
@@ -49,7 +50,7 @@ class Embedded:
         self._dir = data_dir.resolve()
         self._log = self._dir / "valkey.log"
         self._socket = socket_path(self._dir)
-        self.url = "unix://" + quote(str(self._socket))
+        self.url = url_of(self._dir)
         self.pid = 0
         self._locks = ExitStack()
         self._valkey_lock = -1
@@ -83,7 +84,8 @@ class Embedded:
                 raise
         except OSError as error:
             raise StartupError(
-                f"cannot run {self._binary} in {self._dir}: {error.strerror}: {error.filename}"
+                f"cannot run {self._binary} in {self._dir}: {error.strerror}: {error.filename}",
+                todo="let this user write there, or choose another directory with AUTHSVC_DATA_DIR",
             ) from error
 
     def stop(self) -> None:
@@ -109,9 +111,14 @@ class Embedded:
             self._thread.join()
 
     def _take_directory(self) -> None:
-        self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            todo = "set AUTHSVC_DATA_DIR to a directory that this user can make"
+            raise StartupError(f"cannot make the data directory {self._dir}: {error.strerror}: {todo}") from error
         if (fault := foreign_part(self._dir, os.geteuid())) is not None:
-            raise StartupError(f"the data directory is not safe: {fault}")
+            what, _, todo = fault.partition(": ")
+            raise StartupError(f"the data directory is not safe: {what}", todo=todo)
         if self._socket.parent != self._dir:
             make_private(self._socket.parent)
         with ExitStack() as locks:

@@ -24,6 +24,7 @@ OLDEST = {"redis": (7, 0), "valkey": (7, 2)}
 # The first release with WAITAOF, for both products.
 WAITAOF_SINCE = (7, 2)
 
+_MIB = 2**20
 _INFO: Command = ("INFO",)
 # With a pattern, because Redis before 7 takes one name only; and one by one, because each may be refused.
 _APPENDS: Command = ("CONFIG", "GET", "append*")
@@ -50,7 +51,11 @@ NO_WAITAOF = Fault(
 TOO_FEW_REPLICAS = Fault(
     "too_few_replicas", "AUTHSVC_DURABILITY=replica takes AUTHSVC_DURABILITY_REPLICAS that keep up"
 )
-NOT_SET_UP = Fault("not_set_up", "the store holds no service record: it was emptied, or never used")
+NOT_SET_UP = Fault(
+    "not_set_up",
+    "the store holds no service record, because it was emptied or never used: restore its backup, or point the "
+    "service at the right store and database",
+)
 NEWER_FORMAT = Fault(
     "newer_format", "an operator raised the store's format above what this version understands: run a newer version"
 )
@@ -102,6 +107,39 @@ class Server:
     @property
     def eviction(self) -> str | None:
         return self.config.get("maxmemory-policy") or self.info.get("maxmemory_policy")
+
+    @property
+    def memory_limit(self) -> int | None:
+        """The bytes that it may use; 0: without a limit."""
+        limit = self.config.get("maxmemory") or self.info.get("maxmemory")
+        return None if limit is None else int(limit)
+
+    @property
+    def memory_used(self) -> int | None:
+        """The bytes that count for its limit. It refuses writes when they are more than that."""
+        if "used_memory" not in self.info:
+            return None
+        # The buffers for replicas and for the append-only file do not count.
+        return int(self.info["used_memory"]) - int(self.info.get("mem_not_counted_for_evict", 0))
+
+    @property
+    def memory_share(self) -> float:
+        """The part of its limit that it uses; 0.0 where it has none, or does not say."""
+        return (self.memory_used or 0) / self.memory_limit if self.memory_limit else 0.0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it refuses all writes but those that free memory."""
+        return self.memory_share >= 1
+
+    @property
+    def memory(self) -> str | None:
+        """How much memory it uses, and of how much if it has a limit: `1.8 of 1.0 MiB`. None: it does not say."""
+        used = None if self.memory_used is None else f"{self.memory_used / _MIB:.1f}"
+        limit = f"{self.memory_limit / _MIB:.1f}" if self.memory_limit else None
+        if used is None and limit is None:
+            return None
+        return f"{' of '.join(filter(None, (used, limit)))} MiB"
 
     @property
     def appends(self) -> bool | None:

@@ -15,13 +15,14 @@ from authsvc.flows.hash_forms import count_forms
 from authsvc.flows.indexes import fill_admins, fill_lists
 from authsvc.flows.left_out import record_left_out
 from authsvc.flows.operator_log import log_operator
-from authsvc.flows.ready import ready
+from authsvc.flows.ready import faults
+from authsvc.ops.fitness import Fault
 
 log = logging.getLogger(__name__)
 
 # How often a worker looks whether its parent process still runs.
 PARENT_CHECK_S = 0.5
-# How often a worker asks whether the store is fit, for the metrics.
+# How often a worker asks whether the store is fit, for the metrics and the log.
 READINESS_S = 5
 # How often a worker looks for new forms of imported hashes, to measure them before a login waits for that.
 HASH_FORMS_S = 15
@@ -46,25 +47,37 @@ async def end_with_parent(deps: Deps) -> None:
 
 
 async def watch_readiness(deps: Deps) -> None:
-    """Keep the metric of readiness up to date."""
+    """Keep the metric of readiness up to date, and log each change. The driver logs that a store does not answer."""
+    known: list[Fault] = []
     while True:
         try:
-            await ready(deps)
-            deps.metrics.ready.set(1)
+            found = await faults(deps)
         except AuthError:
             deps.metrics.ready.set(0)
+        else:
+            deps.metrics.ready.set(0 if found else 1)
+            for fault in found:
+                if fault not in known:
+                    log.warning("not ready: %s", fault.text)
+            if known and not found:
+                log.info("ready again")
+            known = found
         await asyncio.sleep(READINESS_S)
 
 
 async def watch_hash_forms(deps: Deps) -> None:
     """Keep the list of the forms of imported hashes up to date. One worker of the installation counts."""
+    failed = False
     while True:
         try:
             await count_forms(deps)
             service = await deps.store.service.find()
             await deps.hasher.learn(service.hash_forms if service else ())
+            failed = False
         except AuthError as error:  # the next attempt comes soon enough: logins add what the list lacks
-            log.warning("the forms of imported hashes were not counted: %s", error)
+            if not failed:  # during an outage every attempt fails
+                log.warning("the forms of imported hashes were not counted: %s", error)
+            failed = True
         await asyncio.sleep(HASH_FORMS_S)
 
 
@@ -75,7 +88,7 @@ TASKS: tuple[BackgroundTask, ...] = (
     BackgroundTask("fill_lists", fill_lists, lambda _: True),
     BackgroundTask("log_operator", log_operator, lambda _: True),
     BackgroundTask("record_left_out", record_left_out, lambda _: True),
-    BackgroundTask("watch_readiness", watch_readiness, lambda deps: deps.settings.metrics_port is not None),
+    BackgroundTask("watch_readiness", watch_readiness, lambda _: True),
 )
 
 

@@ -4,12 +4,13 @@ import shlex
 
 from authsvc import __version__
 from authsvc.core.address import in_url
+from authsvc.ops.location import location
 from authsvc.settings import Settings
 
 
 def banner(settings: Settings) -> str:
     """One line: which version serves where, and where its state is."""
-    state = "the configured store" if settings.redis_url else f"an embedded Valkey in {settings.data_dir.resolve()}"
+    state = location(settings.redis_url, settings.data_dir)
     public = f" ({settings.base_url} to others)" if settings.issuer else ""
     # A browser sends the cookie only to the name that set it, and developers load their pages from localhost.
     pages = f", for pages in a browser {settings.browser_url}" if settings.browser_url != settings.base_url else ""

@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
@@ -19,17 +19,19 @@ DEFAULT_PORT = 8001
 
 
 @contextmanager
-def console_socket(settings: Settings) -> Iterator[socket.socket | None]:
+def console_socket(
+    settings: Settings, refused: Callable[[str], None] = lambda _: None
+) -> Iterator[socket.socket | None]:
     """The socket of the console; None if it has none.
 
     Raises StartupError if the settings ask for a port that can't be had. A port that is only the default may be taken:
-    the service starts without a console then, and says so.
+    the service starts without a console then, logs it, and calls `refused` with the reason.
     """
     wanted = settings.console_port
     by_default = wanted is None
     if wanted is None:
         wanted = DEFAULT_PORT if settings.redis_url is None and settings.is_local else 0
-    found = _opened(settings.console_host, wanted, by_default=by_default) if wanted else None
+    found = _opened(settings.console_host, wanted, refused, by_default=by_default) if wanted else None
     if found is None:
         yield None
         return
@@ -37,7 +39,7 @@ def console_socket(settings: Settings) -> Iterator[socket.socket | None]:
         yield found
 
 
-def _opened(host: str, port: int, *, by_default: bool) -> socket.socket | None:
+def _opened(host: str, port: int, refused: Callable[[str], None], *, by_default: bool) -> socket.socket | None:
     if find_spec("jinja2") is None:
         if by_default:
             return None
@@ -48,6 +50,7 @@ def _opened(host: str, port: int, *, by_default: bool) -> socket.socket | None:
         if not by_default:
             raise
         log.warning("there is no console: %s", error)
+        refused(str(error))
         return None
 
 

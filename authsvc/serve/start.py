@@ -24,7 +24,6 @@ from authsvc.errors import StartupError, StoreUnavailable
 from authsvc.flows.bootstrap import first_start
 from authsvc.flows.demo_user import DEMO
 from authsvc.flows.deps import Deps
-from authsvc.flows.ready import faults
 from authsvc.logs import log_to_stderr
 from authsvc.metrics.exposition import exposed
 from authsvc.metrics.registry import WorkerRegistry
@@ -32,12 +31,14 @@ from authsvc.ops.data_dir import running_url
 from authsvc.ops.embedded import LOCK_WAIT_S, Embedded
 from authsvc.ops.factor_key_file import read_key, read_or_make_key
 from authsvc.ops.inspection import MAX_CLOCK_DIFFERENCE_S, clock_ahead, loses_at_restart
+from authsvc.ops.location import location
 from authsvc.serve.banner import banner, first_steps
 from authsvc.serve.console import console_address, console_socket, port_of
 from authsvc.serve.dev import demo_user, for_development
 from authsvc.serve.first_admin import write_admin
+from authsvc.serve.interruptions import Interruptions, waiting_interruptions
 from authsvc.serve.listening import METRICS_PORT, SERVICE_PORT, listen
-from authsvc.serve.readiness import once_it_answers
+from authsvc.serve.readiness import founded_at, once_it_answers
 from authsvc.serve.worker_app import make_worker_app
 from authsvc.settings import Settings
 from authsvc.waiting import until
@@ -64,32 +65,37 @@ def serve(settings: Settings, *, dev: bool = False) -> None:
     if settings.redis_url is None:
         _refuse_what_an_embedded_store_cannot_do(settings)
     registry = WorkerRegistry(CALLS)
+    refusals: list[str] = []
     # The socket comes before the store: a start that fails must leave the Valkey of a running service alone.
     with (
         listen(settings.host, settings.port, SERVICE_PORT) as listening,
-        console_socket(settings) as console,
+        console_socket(settings, refusals.append) as console,
         _metrics(settings, registry),
         _store_url(settings) as url,
     ):
         ports = {"port": listening.getsockname()[1], "console_port": port_of(console)}
         settings = _with_factor_key(settings.but(**ports), read_key)
-        admin = uvloop.run(_first_start(settings, url))
+        # The secret comes before all that can fail or be interrupted: no later start shows it again.
+        with waiting_interruptions() as interruptions:
+            admin, founded = uvloop.run(_first_start(settings, url, interruptions))
+            _print(banner(settings))
+            if admin is not None:
+                _hand_out(settings, *admin)
         # A start that is refused because its key is missing must not leave a wrong one in its place.
         settings = _with_factor_key(settings, read_or_make_key)
-        _print(banner(settings))
         if console is not None:
             _print(uvloop.run(console_address(settings, url)))
-        if admin is not None:
-            _hand_out(settings, *admin)
-        if dev and settings.redis_url is None and (password := uvloop.run(demo_user(settings, url))) is not None:
-            _print(f"For development: log in as {DEMO} with the password {password}, which is shown this once.")
-        _run(settings, url, [listening, *filter(None, [console])], registry)
+        elif refusals:
+            _print(f"There is no console for admins: {refusals[0]}.")
+        if dev and settings.redis_url is None:
+            _make_demo_user(settings, url)
+        _run(settings, url, founded, [listening, *filter(None, [console])], registry)
     log.info("stopped")
 
 
 def _metrics(settings: Settings, registry: WorkerRegistry) -> AbstractContextManager[None]:
     """Serve the metrics, if they have a port. Raises StartupError."""
-    if settings.metrics_port is None:
+    if not settings.metrics_port:
         return nullcontext()
     return exposed(registry, listen(settings.metrics_host, settings.metrics_port, METRICS_PORT))
 
@@ -103,21 +109,32 @@ def _hand_out(settings: Settings, client_id: str, secret: str) -> None:
         log.error("nobody has the secret of the admin client %s: make one with authsvc client rotate-secret", client_id)
 
 
-def _run(settings: Settings, url: str, sockets: list[socket.socket], registry: WorkerRegistry) -> None:
+def _make_demo_user(settings: Settings, url: str) -> None:
+    with waiting_interruptions():
+        password = uvloop.run(demo_user(settings, url))
+        if password is not None:
+            _print(f"For development: log in as {DEMO} with the password {password}, which is shown this once.")
+
+
+def _run(
+    settings: Settings, url: str, founded: int | None, sockets: list[socket.socket], registry: WorkerRegistry
+) -> None:
     fixed: dict[str, object] = {"port": settings.port, "console_port": settings.console_port}
     if settings.redis_url is None:
         fixed |= {"redis_url": url, "factor_key": settings.factor_key}
     # A process gets its settings through a pipe. Its environment would show them to others, and with them a password
     # that was mounted as a file.
-    make_app = partial(make_worker_app, settings.but(**fixed))
+    make_app = partial(make_worker_app, settings.but(**fixed), founded)
     config = _config(settings, make_app)
     if settings.workers == 1:
         config.app = partial(make_app, registry.add_worker())
         Server(config).run(sockets=sockets)
     else:
-        Workers(
-            config, sockets, registry, lambda: partial(make_worker_app, Settings.from_environment().but(**fixed))
-        ).run()
+
+        def reread() -> MakeApp:
+            return partial(make_worker_app, Settings.from_environment().but(**fixed), founded)
+
+        Workers(config, sockets, registry, reread).run()
 
 
 def _config(settings: Settings, make_app: MakeApp) -> uvicorn.Config:
@@ -155,19 +172,35 @@ def _with_factor_key(settings: Settings, obtain: Callable[[Path], str | None]) -
     return settings.but(factor_key=obtain(settings.data_dir) or ())
 
 
-async def _first_start(settings: Settings, url: str) -> tuple[str, str] | None:
-    """Set up an empty store. Returns the id and the secret of the admin client that this start made, if it did."""
+async def _first_start(
+    settings: Settings, url: str, interruptions: Interruptions
+) -> tuple[tuple[str, str] | None, int | None]:
+    """Set up an empty store.
+
+    Returns the id and the secret of the admin client that this start made, if it did, and when the service of this
+    store was set up, if that is known.
+    interruptions: wait from the making of the secret on. Before that, a start that waits for its store can be ended.
+    """
+
+    async def attempt(deps: Deps) -> tuple[str, str] | None:
+        interruptions.let_in()
+        return await first_start(deps)
+
     async with open_deps(settings, url) as deps:
         build(deps)  # pages that cannot be made stop the start here, and not each worker
-        admin = await once_it_answers(deps, first_start)
-        await _warn_of_faults(deps)
-        return admin
+        admin = await once_it_answers(deps, attempt)
+        if admin is not None:
+            log.info("first start: set up an empty store, %s", location(settings.redis_url, settings.data_dir))
+        await _warn(deps)
+        founded = None
+        with suppress(StoreUnavailable):
+            founded = await founded_at(deps)
+        return admin, founded
 
 
-async def _warn_of_faults(deps: Deps) -> None:
+async def _warn(deps: Deps) -> None:
+    """Log what an operator should mend, besides the faults that each worker logs."""
     with suppress(StoreUnavailable):  # the start goes on: only it can show the secret of the admin
-        for fault in await faults(deps):
-            log.warning("not ready: %s", fault.text)
         if await loses_at_restart(deps.store.connection):
             log.warning("a restart of the store loses users and revocations: authsvc check says what to do")
         ahead_s = await clock_ahead(deps.store.connection)

@@ -18,7 +18,7 @@ from authsvc.logs import log_to_stderr
 from authsvc.metrics import Metrics
 from authsvc.metrics.registry import SharedArray, values_in
 from authsvc.serve.background import background
-from authsvc.serve.readiness import refuse_unfit_store
+from authsvc.serve.readiness import refuse_wrong_store
 from authsvc.settings import Settings, traces_wanted
 from authsvc.web.middleware.last_resort import LastResort
 
@@ -28,20 +28,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def make_worker_app(settings: Settings, values: SharedArray, *, successor: bool = False) -> "WorkerApp":
+def make_worker_app(
+    settings: Settings, founded: int | None, values: SharedArray, *, successor: bool = False
+) -> "WorkerApp":
     """The application of this process, which counts in `values`. uvicorn calls this in each worker process.
 
-    successor: the worker takes the place of one that serves, so it starts only on a store on which it can serve.
+    founded: when the service was set up (`readiness.founded_at`).
+    successor: the worker takes the place of one that serves, so it starts only on a store of the same service, on
+    which it can serve.
     """
     log_to_stderr(settings.log_format, settings.foreign_key_prefixes)
-    return WorkerApp(settings, Metrics(CALLS, values_in(values)), successor=successor)
+    return WorkerApp(settings, founded, Metrics(CALLS, values_in(values)), successor=successor)
 
 
 class WorkerApp:
     """Opens the parts of the service when the worker starts, and closes them when it stops."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, *, successor: bool) -> None:
+    def __init__(self, settings: Settings, founded: int | None, metrics: Metrics, *, successor: bool) -> None:
         self._settings = settings
+        self._founded = founded
         self._metrics = metrics
         self._successor = successor
         self._app: ASGIApp
@@ -67,7 +72,7 @@ class WorkerApp:
         async with open_deps(self._settings, self._settings.redis_url or "", metrics=self._metrics, span=span) as deps:
             app = build(deps)
             if self._successor:
-                await refuse_unfit_store(deps)
+                await refuse_wrong_store(deps, self._founded)
             self._app = LastResort(tracing.around(app) if tracing else app, self._metrics)
             if self._settings.console_port:
                 scope["state"]["console"] = LastResort(_console(deps), self._metrics)

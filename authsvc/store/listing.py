@@ -46,6 +46,11 @@ class Listing:
         async for client in self._every(Client, keys.CLIENT_PREFIX):
             yield client
 
+    async def clients_within(self, most_steps: int | None) -> tuple[list[Client], bool]:
+        """The clients that a walk of so many steps finds, each once, and whether they are all. None: the whole walk."""
+        names, whole = await self._names(keys.CLIENT_PREFIX, most_steps)
+        return [client for batch in _batches(names) for client in await self._load(Client, batch)], whole
+
     async def every_credentials(self) -> AsyncIterator[Credentials]:
         """All credentials, each once."""
         async for credentials in self._every(Credentials, keys.CREDENTIALS_PREFIX):

@@ -39,6 +39,7 @@ FOR_OTHERS = "the audience of this token lacks the URL of this service"
 _NO_CREDENTIALS = "no client credentials were sent: send client_id and client_secret by HTTP Basic (curl -u)"
 _OR_FORM = "or as fields of the form; a public client sends client_id only"
 _NO_TOKEN = "no access token was sent: log in, and send the token as Authorization: Bearer, or the cookie"  # noqa: S105
+_NOT_BEARER = "Authorization: not a bearer token: write Bearer and a space before the token, and nothing after it"
 _NO_ADMIN = "no credentials were sent: a client sends its id and secret by HTTP Basic (curl -u), an admin a token"
 
 # Where a token is read. None: in either of the two, and both are one too many.
@@ -194,7 +195,7 @@ def _user_token(ctx: RequestContext, method: str | None, source: Source) -> tupl
     if header is not None:
         match = _BEARER.fullmatch(header)
         if match is None:
-            raise InvalidRequest("Authorization: not a bearer token")
+            raise InvalidRequest(_NOT_BEARER)
         return match[1], False
     if cookie is None:
         raise MissingToken(_NO_TOKEN)
@@ -211,7 +212,8 @@ async def admin_of(ctx: RequestContext, permission: Permission = "admin") -> Adm
     principal = await client_or_admin_of(ctx)
     client = principal.client
     if client is not None and not (client.may("admin") or client.may(permission)):
-        raise UnauthorizedClient("this client may not do that")
+        needed = "admin" if permission == "admin" else f"{permission} or admin"
+        raise UnauthorizedClient(f"this client may not do that: it takes the permission {needed}")
     return principal
 
 

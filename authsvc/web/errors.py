@@ -1,5 +1,7 @@
 """Exceptions as HTTP answers: statuses and codes are those of `api/statuses.py`, headers are added here."""
 
+from typing import Any
+
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -70,7 +72,10 @@ async def answer_http(request: Request, error: Exception) -> Response:
         response.headers["Allow"] = allowed
         return response
     if error.status_code == 404:
-        return problem(404, "not_found", "there is no such path; /openapi.yaml lists those there are")
+        hint = "/openapi.yaml lists those there are"
+        if _is_path_without_slash(request):
+            hint = "leave out the slash at its end"
+        return problem(404, "not_found", f"there is no such path; {hint}")
     return problem(error.status_code, "invalid_request", error.detail)
 
 
@@ -101,8 +106,17 @@ async def busy(scope: Scope, receive: Receive, send: Send) -> None:
 
 def _methods(request: Request) -> set[str]:
     """The methods of all routes with this path (RFC 9110 section 15.5.6). Starlette names the first route's only."""
-    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-    return {method for route in matching for method in route.methods}
+    return {method for route in _matching(request, request.scope) for method in route.methods}
+
+
+def _matching(request: Request, scope: Scope) -> list[Any]:
+    return [route for route in request.app.routes if route.matches(scope)[0] is not Match.NONE]
+
+
+def _is_path_without_slash(request: Request) -> bool:
+    """Whether the path ends with a slash, and is a path of ours without it."""
+    path = request.scope["path"]
+    return path.endswith("/") and bool(_matching(request, {**request.scope, "path": path[:-1]}))
 
 
 def _challenge(error: Exception) -> str | None:

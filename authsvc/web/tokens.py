@@ -127,7 +127,7 @@ async def _introspected(
     answered = await introspection.introspect(ctx.deps, client_id, secret, presented, scope, ip)
     if answered is None:
         await callers.authenticate(ctx, credentials)
-        raise UnauthorizedClient("this client may not introspect")
+        raise UnauthorizedClient("this client may not introspect: it takes the permission introspect")
     return answered
 
 

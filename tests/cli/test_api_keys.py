@@ -59,8 +59,8 @@ def test_why_a_key_is_inactive(started: Cli) -> None:
     started.ok("key", "revoke", "--user", "ada")
     assert [started.why(key)[0] for key in keys] == [INACTIVE] * 2
     assert started.why(keys[0])[1] in (
-        "ended: user.keys_cut_off, by operator",
-        "cut off by the epoch of the user's keys, by operator (user.keys_cut_off)",
+        "ended: every key of the user was ended, by operator",
+        "cut off by the epoch of the user's keys, by operator (every key of the user was ended)",
     )
     assert ada["sub"]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from authsvc.checks.facts import Address, Facts, Records
 from authsvc.checks.table import CHECKS, judge
@@ -155,6 +157,11 @@ CASES: list[tuple[str, str, Facts]] = [
     ("store version", "pass", store({"valkey_version": "9.2.0"})),
     ("eviction", "fail", store({"maxmemory_policy": "allkeys-lru"})),
     ("memory", "warn", store({"maxmemory": "0"})),
+    ("memory", "pass", store({"used_memory": str(2**29)})),
+    ("memory", "pass", store({"used_memory": str(2**30), "mem_not_counted_for_evict": str(2**29)})),
+    ("memory", "warn", store({"used_memory": str(2**30 * 9 // 10 + 1)})),
+    ("memory", "fail", store({"used_memory": str(2**30)})),
+    ("memory", "fail", store({"used_memory": str(2**31)}, {"maxmemory": "2000000000"})),
     ("persistence", "fail", store({"aof_enabled": "0"})),
     ("persistence", "warn", store({"aof_enabled": "0"}, {"save": "3600 1"})),
     ("persistence", "fail", store({"aof_enabled": "0"}, {"save": "3600 1"}, durability="disk")),
@@ -205,6 +212,9 @@ CASES: list[tuple[str, str, Facts]] = [
     ("session lifetimes", "warn", with_clients(client("web", audience=("a",), refresh=False, session_ttl_s=86401))),
     ("session lifetimes", "warn", with_clients(client("idle", audience=("a",), idle_ttl_s=15 * 86400))),
     ("audiences", "warn", with_clients(client("everywhere", permissions=("introspect",)))),
+    ("audiences", "pass", with_clients(client("desk", permissions=("reset",)), client("phones", public=True))),
+    ("audiences", "pass", with_clients(client("root", permissions=("admin", "introspect")))),
+    ("audiences", "n/a", replace(GOOD, records=Records(used=True, clients=(client("desk", permissions=("reset",)),)))),
     ("scopes", "warn", with_clients(client("phones", public=True))),
     ("scopes", "warn", with_clients(client("logins", permissions=("issue",)))),
     ("scopes", "pass", with_clients(client("phones", public=True, scope="read"))),
@@ -345,6 +355,78 @@ def test_a_sound_store_passes() -> None:
         assert checked(store.url, "--strict", **SOUNDLY)[0] == 5
         for name in ("store", "service record", "store role", "store version", "eviction", "persistence", "clocks"):
             assert rows[name]["result"] == "pass", rows[name]
+
+
+def test_a_full_store_fails() -> None:
+    """A login is a 503 then: the row has the figures and the remedy, and `status` says it too."""
+    with running_store(*SYNCED) as store, store.connect() as operator:
+        use(store)
+        operator.config_set("maxmemory", 2**19)
+        with pytest.raises(redis.OutOfMemoryError):
+            operator.set("one", "more")
+        status, rows = checked(store.url, **SOUNDLY)
+        shown = Cli(store.url)("status", **SOUNDLY)
+    assert status == 5
+    assert [row["check"] for row in rows.values() if row["result"] == "fail"] == ["memory"]
+    assert re.match(r"full: [0-9.]+ of 0\.5 MiB; nothing is issued", rows["memory"]["why"])
+    assert "raise maxmemory" in rows["memory"]["todo"]
+    assert re.search(r"^store .* full: [0-9.]+ of 0\.5 MiB", shown.stdout, re.MULTILINE)
+
+
+def test_the_store_is_named() -> None:
+    """Its socket or address, and the number of its database, without the password: `check` and `status` have them."""
+    with running_store(*SYNCED) as store, store.connect() as operator:
+        use(store)
+        operator.config_set("requirepass", "s3cret-pw")
+        for number, row in ((0, "store"), (1, "service record")):
+            url = f"unix://:s3cret-pw@{store.socket}?db={number}"
+            _, rows = checked(url, **SOUNDLY)
+            assert f"{store.socket}, database {number}" in rows[row]["why"]
+            shown = Cli(url)("status", **SOUNDLY)
+            assert f"; {store.socket}, database {number}\n" in shown.stdout
+            assert "s3cret" not in shown.output + json.dumps(rows)
+            told = json.loads(Cli(url)("status", "--json", **SOUNDLY).stdout)
+            assert told["store"]["where"] == f"{store.socket}, database {number}"
+
+
+def test_a_replica_is_told_once(tmp_path: Path) -> None:
+    """The row `store` names it, with the remedy. No other line does."""
+    port = free_port()
+    with running_store(port=port) as store, running_store("--replicaof", f"127.0.0.1 {port}") as replica:
+        use(store)
+        done = run("check", cwd=tmp_path, AUTHSVC_REDIS_URL=replica.url)
+    assert done.returncode != 0
+    assert (done.stdout + done.stderr).count("is a replica") == 1, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o700])
+def test_a_remedy_for_the_embedded_store(tmp_path: Path, mode: int) -> None:
+    """A row about an embedded store that does not run has one remedy, and not that of a configured store."""
+    data_dir = tmp_path / "data"
+    parts = data_dir / "appendonlydir"
+    parts.mkdir(parents=True)
+    (parts / "appendonly.aof.1.incr.aof").write_text("a write")  # without its manifest
+    os.chmod(data_dir, mode)
+    done = run("check", "--json", cwd=tmp_path, AUTHSVC_DATA_DIR=str(data_dir))
+    assert done.returncode != 0
+    (row,) = [row for row in json.loads(done.stdout)["checks"] if row["check"] == "store"]
+    assert row["result"] == "fail"
+    remedy = "chmod go-w it" if mode == 0o777 else "restore the data directory from a backup"
+    assert row["todo"].startswith(remedy), row
+    assert remedy not in row["why"]
+    assert "AUTHSVC_REDIS_URL" not in row["why"] + row["todo"]
+
+
+def test_an_embedded_store_without_a_known_remedy() -> None:
+    """The row names its log."""
+    ((_, verdict),) = [
+        (check, verdict)
+        for check, verdict in judge(replace(GOOD, problem="it ended", address=None, servers=(), records=None))
+        if check.name == "store"
+    ]
+    assert verdict.todo is not None
+    assert "valkey.log" in verdict.todo
+    assert "AUTHSVC_REDIS_URL" not in verdict.todo
 
 
 @pytest.mark.parametrize(

@@ -92,11 +92,18 @@ class Cli:
     def user(self, name: str = "ada", *options: str) -> dict[str, Any]:
         return self.json("user", "create", name, "--password-stdin", *options, stdin=f"{PASSWORD}\n")
 
-    def login(self, name: str = "ada", password: str = PASSWORD, client_id: str = "app", **fields: Any) -> Grant:
+    def login(
+        self,
+        name: str = "ada",
+        password: str = PASSWORD,
+        client_id: str = "app",
+        caller: Caller | None = None,
+        **fields: Any,
+    ) -> Grant:
         async def work(deps: Deps) -> Grant:
             client = await deps.store.clients.get(client_id)
             service = await deps.store.service.get()
-            return await login(deps, Caller(), client, service, username=name, password=password, **fields)
+            return await login(deps, caller or Caller(), client, service, username=name, password=password, **fields)
 
         return self.do(work)
 
@@ -145,7 +152,10 @@ def test_a_created_user_can_log_in_and_is_listed(started: Cli) -> None:
     assert made["roles"] == ["editor", "reader"]
     assert made["claims"] == {"team": ["blue"]}
     grant = started.login("ada")
-    assert started.json("user", "show", "ada") == made == started.json("user", "show", made["sub"])
+    shown = started.json("user", "show", "ada")
+    assert shown == started.json("user", "show", made["sub"])
+    assert shown.pop("last_login_at") == int(started.clock())
+    assert shown == made | {"locked_until": None, "sessions": 1, "second_factors": 0}
     assert started.lines("user", "list") == [made]
     (session,) = started.lines("user", "sessions", "ada")
     assert session["session_id"] == grant.session_id
@@ -548,7 +558,7 @@ def test_a_table_that_is_piped_is_plain_and_whole(started: Cli) -> None:
     assert ", ".join(roles) in row
     assert re.search(r" \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d$", row)
     assert "\x1b" not in out
-    assert started.ok("user", "show", "ada").splitlines()[1] == "username    ada"
+    assert started.ok("user", "show", "ada").splitlines()[1] == "username        ada"
 
 
 @pytest.mark.parametrize("width", [40, 100])

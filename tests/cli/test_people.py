@@ -36,6 +36,45 @@ def test_an_unknown_event_lists_the_events(started: Cli) -> None:
     assert (none.exit_code, none.stdout, none.stderr) == (OK, "", "no such events\n")
 
 
+def test_an_event_that_is_almost_right(started: Cli) -> None:
+    """The message names the event that is meant, and lists the events, one kind a line, within 80 columns."""
+    message = started("audit", "--event", "user.change").stderr
+    assert "no such event (did you mean user.changed?)." in message
+    assert "\n  session.ended session.stepped_up\n" in message
+    assert max(map(len, message.splitlines())) <= 80
+
+
+def test_a_token_for_a_name_that_is_almost_right(started: Cli) -> None:
+    """A user who is made for a token is said, with the users who may be meant. For a known user nothing is said."""
+    started.user("lea")
+    started.ok("client", "create", "issuer", "--permission", "issue")
+    issue = ("token", "issue", "--client", "issuer", "--sub", "leaa")
+    made = "made the user leaa: no other user has this sub or name (did you mean lea?)\n"
+    first = started(*issue)
+    assert first.stderr.startswith(made)
+    assert first.stdout.startswith("tok_")
+    assert "made the user" not in started(*issue).stderr
+    assert started("token", "issue", "--json", "--client", "issuer", "--sub", "leb").stderr.startswith("made the user")
+
+
+def test_a_second_client_of_a_name(started: Cli) -> None:
+    """It is registered, and the command says that another one has the name."""
+    first = started("client", "create", "orders", "--json")
+    assert "Another client" not in first.stderr
+    second = started("client", "create", "orders").stderr
+    assert f"\nAnother client has this name, too: {json.loads(first.stdout)['client_id']}. " in second
+
+
+def test_a_user_with_all_that_the_console_shows(started: Cli) -> None:
+    """`user show` has the last login, the live sessions and the second factors."""
+    started.user("ada")
+    started.login()
+    shown = started.ok("user", "show", "ada")
+    assert re.search(r"^last_login_at +20", shown, re.MULTILINE)
+    assert re.search(r"^sessions +1$", shown, re.MULTILINE)
+    assert re.search(r"^second_factors +0$", shown, re.MULTILINE)
+
+
 def test_a_token_is_issued_for_a_name(started: Cli) -> None:
     """--sub takes the name of a user and makes no second user. What fits two users is refused."""
     ada = started.user("ada")

@@ -1,6 +1,7 @@
 """`authsvc session …`, and the numbers of sessions that commands say they ended."""
 
 import re
+from pathlib import Path
 
 import pytest
 import redis
@@ -10,9 +11,10 @@ from authsvc.core import token as tokens
 from authsvc.flows import all_sessions
 from authsvc.flows.client_token import issue_to_client
 from authsvc.flows.clients import Parties
-from authsvc.flows.deps import OPERATOR, Deps
+from authsvc.flows.deps import OPERATOR, Caller, Deps
 from authsvc.flows.grants import Grant
 from tests.cli.test_cli import Cli
+from tests.cli.test_terminal import at_a_terminal
 
 
 def ids(started: Cli, *options: str) -> list[str]:
@@ -159,11 +161,14 @@ def test_a_token_is_no_session_id(started: Cli) -> None:
 def test_names_that_are_almost_right(started: Cli) -> None:
     """A mistyped name of a user or a client gets the names that are like it. A long text or a token is not repeated."""
     started.user("grace.hopper")
+    started.user("lea")
     started.ok("client", "create", "orders")
     for arguments, near in (
         (("user", "show", "grace.hoper"), "grace.hopper"),
         (("session", "list", "--client", "order"), "orders"),
         (("audit", "--sub", "Grace.Hoppers"), "grace.hopper"),
+        (("user", "show", "lae"), "lea"),
+        (("session", "list", "--user", "Ela"), "lea"),
     ):
         result = started(*arguments)
         assert result.exit_code == NOT_FOUND
@@ -174,6 +179,57 @@ def test_names_that_are_almost_right(started: Cli) -> None:
         result = started("user", "show", text)
         assert result.exit_code == NOT_FOUND
         assert text not in result.stderr
+
+
+def test_what_a_user_is_already(started: Cli) -> None:
+    """Suspending a suspended user says so, and so does reinstating an active one."""
+    sub = started.user("ada")["sub"]
+    started.login("ada")
+    assert started("user", "reinstate", "ada").stderr == f"ada ({sub}) is active already\n"
+    assert started("user", "suspend", "ada").stderr == f"suspended ada ({sub}), and ended 1 session\n"
+    assert started("user", "suspend", "ada").stderr == f"ada ({sub}) is suspended already\n"
+    assert started("user", "reinstate", "ada").stderr == f"ada ({sub}) may log in again\n"
+
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0"
+
+
+def two_devices(started: Cli) -> tuple[str, str]:
+    """Ada's sessions: one in a browser, and one on a phone that the login names."""
+    started.user("ada")
+    here = Caller(ip="192.0.2.7", user_agent=FIREFOX)
+    browser = started.login("ada", caller=here).session_id
+    started.clock.forward(1)
+    return browser, started.login("ada", caller=here, device="Ada's phone").session_id
+
+
+@pytest.mark.parametrize("command", [("session", "list"), ("user", "sessions", "ada")])
+def test_a_list_of_sessions_has_their_devices(started: Cli, tmp_path: Path, command: tuple[str, ...]) -> None:
+    """The name that the login gave, or the browser: piped, and at a terminal of 80 columns. JSON has both fields."""
+    two_devices(started)
+    piped = started.ok(*command)
+    seen = at_a_terminal(*command, started=started, cwd=tmp_path, TERM="xterm", COLUMNS="80")
+    for text in (piped, seen):
+        assert "Firefox 142 on Linux" in text
+        assert "Ada's phone" in text
+        assert re.search(r"session_id +user +(sub +)?client", text)
+    assert "last_seen" in seen
+    assert not re.search(r"\bsub\b", seen)
+    assert "user_agent" not in piped
+    (phone, browser) = started.lines(*command)
+    assert (phone["device"], browser["device"]) == ("Ada's phone", None)
+    assert browser["user_agent"] == "Firefox 142 on Linux"
+
+
+def test_an_explanation_has_the_device_and_the_address(started: Cli) -> None:
+    """As the page of the console does."""
+    browser, phone = two_devices(started)
+    told = started.ok("token", "explain", browser)
+    assert re.search(r"^device +Firefox 142 on Linux$", told, re.MULTILINE)
+    assert re.search(r"^ip +192\.0\.2\.7$", told, re.MULTILINE)
+    assert re.search(r"^device +Ada's phone$", started.ok("token", "explain", phone), re.MULTILINE)
+    session = started.json("token", "explain", browser)["session"]
+    assert (session["ip"], session["user_agent"]) == ("192.0.2.7", "Firefox 142 on Linux")
 
 
 def test_a_damaged_record_costs_the_number_only(started: Cli, valkey: "redis.Redis") -> None:

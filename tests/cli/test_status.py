@@ -4,15 +4,26 @@ import json
 import re
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from authsvc.checks.facts import Facts
+from authsvc.cli import cli as program_
+from authsvc.cli.status import Answer, Seen, _screen, ask
 from authsvc.cli.statuses import INACTIVE, OK, UNAVAILABLE
+from authsvc.flows.bootstrap import first_start
+from authsvc.ops.embedded import Embedded
+from authsvc.ops.fitness import Server
+from authsvc.ops.inspection import Inspection
+from authsvc.settings import Settings
 from authsvc.waiting import until
-from tests.cli.test_cli import Cli, program
+from tests.cli.test_cli import CHEAPLY, Cli, program
 
 
 def free_port() -> int:
@@ -61,6 +72,41 @@ def test_a_service_that_is_not_there(started: Cli) -> None:
     assert "not ready at http://127.0.0.1:" in first
     assert "AUTHSVC_PORT" in first
     assert "sessions  0 live sessions" in others
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(59, "59 s"), (3599, "59 min"), (7200, "2 h"), (86399, "23 h"), (90000, "1 d")]
+)
+def test_how_long_the_store_runs(seconds: int, told: str) -> None:
+    """Also in its first day."""
+    server = Server({"uptime_in_seconds": str(seconds), "uptime_in_days": str(seconds // 86400)})
+    screen = _screen(
+        Answer("a", ready=True), Facts(Settings(), now=0, servers=(Inspection(server),)), Seen(), Counter()
+    )
+    assert f"up for {told};" in screen["store"]
+
+
+def test_a_service_that_listens_elsewhere(tmp_path: Path) -> None:
+    """A service runs on the data directory, and does not answer at the default address: the screen says both."""
+    directory = tmp_path / "data"
+    with Embedded(directory) as embedded:
+        cli = Cli(embedded.url)
+        cli.do(first_start)
+        env: dict[str, str | None] = {**CHEAPLY, "AUTHSVC_REDIS_URL": None, "AUTHSVC_DATA_DIR": str(directory)}
+        told = CliRunner().invoke(program_, ["status"], env=env | {"AUTHSVC_PORT": str(free_port())}).stdout
+    assert f"a service runs on {directory} and is starting or listens elsewhere: set AUTHSVC_HOST and " in told
+
+
+def test_the_default_address_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without AUTHSVC_HOST and AUTHSVC_PORT, the command may have asked the wrong address."""
+
+    def refuse(*_: object) -> None:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(HTTPConnection, "request", refuse)
+    remote = {"redis_url": "redis://127.0.0.1"}
+    assert "; this is the default address; start the service, or set AUTHSVC_" in str(ask(Settings(**remote)))
+    assert "default" not in str(ask(Settings(port=8300, **remote)))
 
 
 @contextmanager

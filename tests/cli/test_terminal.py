@@ -210,6 +210,13 @@ def test_every_shell_is_given_a_script_that_it_reads(started: Cli, shell: str) -
     subprocess.run([shell, "-n", "/dev/stdin"], input=script, text=True, check=True, timeout=10)
 
 
+def test_a_missing_shell_is_told_in_lines(started: Cli) -> None:
+    """The shells stand below each other, without an escaped tab."""
+    told = started("completion").stderr
+    assert "\n  bash,\n  zsh,\n  fish" in told
+    assert "\\t" not in told
+
+
 def completed(started: Cli, tmp_path: Path, typed: str, *, url: str | None = None) -> set[str]:
     """What bash offers for a line. url: of another store."""
     if shutil.which("bash") is None:

@@ -4,7 +4,10 @@ import asyncio
 import logging
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
 
 import pytest
 import trustme
@@ -76,13 +79,13 @@ CAUSES = [
     ),
     (
         "rediss://localhost:{tls}?ssl_ca_certs={files}/none.pem",
-        "localhost:{tls}: a file of the TLS options is missing",
-        "Correct ssl_ca_certs",
+        "localhost:{tls}: the file of ssl_ca_certs can't be read: {files}/none.pem: no such file or directory",
+        "correct ssl_ca_certs",
     ),
     (
         "rediss://localhost:{tls}?ssl_ca_certs={files}/empty.pem",
         "localhost:{tls}: a file of the TLS options holds no certificate or key",
-        "ssl_ options",
+        "/empty.pem",
     ),
     ("redis://localhost:{tls}", "localhost:{tls}: it closes new connections", "use rediss://"),
     ("rediss://localhost:{plain}", "localhost:{plain}: no answer in time", "use redis://"),
@@ -120,6 +123,35 @@ async def test_an_error_tells_where_what_and_what_to_do(
     assert todo in (told.todo or "")
     assert f"store unavailable: {told}. {told.todo}" in caplog.messages
     assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("state", ["no socket", "nobody listens", "silent", "closing"])
+async def test_the_embedded_store_starts_again_by_itself(tmp_path: Path, state: str) -> None:
+    """The remedy for an embedded store names its log, and not the setting of another store."""
+    path = tmp_path / "valkey.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        if state != "no socket":
+            listening.bind(str(path))
+        if state in ("silent", "closing"):
+            listening.listen()
+        timeouts = replace(PATIENT, reply_s=0.1, connect_s=0.1, call_s=0.5) if state == "silent" else PATIENT
+        connection = Connection(f"unix://{path}", timeouts=timeouts, embedded=True)
+
+        def close_each() -> None:
+            with suppress(OSError):  # the end of the test
+                while True:
+                    listening.accept()[0].close()
+
+        if state == "closing":
+            Thread(target=close_each, daemon=True).start()
+        try:
+            told = await failure_of(connection, "call")
+        finally:
+            await connection.close()
+    assert told is not None
+    assert str(told).startswith(f"{path}: ")
+    assert "valkey.log" in (told.todo or "")
+    assert "AUTHSVC_REDIS_URL" not in (told.todo or "")
 
 
 async def failure_of(connection: Connection, by: str) -> StoreUnavailable | None:

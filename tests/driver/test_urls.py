@@ -8,6 +8,26 @@ from authsvc.errors import StartupError
 from authsvc.settings import Settings
 
 
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("redis://ada:s3cret@store.test", "store.test:6379, database 0"),
+        ("redis://:s3cret@127.0.0.1:6420/1", "127.0.0.1:6420, database 1"),
+        ("rediss://:s3cret@[::1]:6420?db=2", "[::1]:6420, database 2"),
+        ("unix://:s3cret@/run/store.sock", "/run/store.sock, database 0"),
+        ("unix:///run/store.sock?db=3", "/run/store.sock, database 3"),
+        (
+            "redis+sentinel://:s3cret@a,b:7/main/4?sentinel_password=s3cret",
+            "main of the sentinels a:26379, b:7, database 4",
+        ),
+        ("redis+cluster://:s3cret@a,b:7", "the cluster of a:6379, b:7"),
+    ],
+)
+def test_where_the_store_is(url: str, where: str) -> None:
+    """In words: the servers and the number of the database, without credentials."""
+    assert StoreUrl.parse(url).where == where
+
+
 def test_one_server() -> None:
     """A URL has an address, a database and credentials, which may be percent-encoded."""
     url = StoreUrl.parse("redis://ada:s%2F3@store.test:7000/2")

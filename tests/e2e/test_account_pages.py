@@ -214,6 +214,17 @@ def test_a_passkey_that_does_not_answer(account: Account) -> None:
     assert not account.page.run("document.querySelector('form[data-passkey] button').disabled")
 
 
+def test_no_passkey_at_an_address(account: Account) -> None:
+    """At an IP address, browsers have no passkeys. No page offers one there, and a page about passkeys says why."""
+    account.page.add_authenticator()
+    for host, offered in (("localhost", True), ("127.0.0.1", False)):
+        account.page.open(f"{account.origin.replace('localhost', host)}/account/login")
+        assert ("Log in with a passkey" in account.text) == offered
+        account.submit("Log in", username="ada", password=PASSWORD)
+        account.page.open(f"{account.origin.replace('localhost', host)}/account/security/passkey")
+        assert ("a host with a name: localhost, not 127.0.0.1" in account.text) == (not offered)
+
+
 def test_hostile_names_run_nothing(account: Account) -> None:
     """Devices and user agents are text, whatever they hold, and no page is wider than its window."""
     login_elsewhere(account.server, NAME.replace("\u202e", ""), "Mozilla/5.0 <b>" + "x" * 4096)

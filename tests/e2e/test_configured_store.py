@@ -54,6 +54,9 @@ def test_a_configured_store_is_used(store: str, new_server: Callable[..., Server
     server = new_server(AUTHSVC_REDIS_URL=store).start()
     assert not server.data_dir.exists()
     assert "s3cret" not in server.output + server.log
+    where = f"{store.rpartition('@')[2].removesuffix('/0')}, database 0"
+    assert f", state in {where}\n" in server.output
+    assert server.log.count(f"first start: set up an empty store, {where}") == 1
     with server.http() as http, redis.Redis.from_url(store) as client:
         ada = {"username": "ada", "password": PASSWORD}
         created = http.post("/admin/users", json={**ada, "roles": ["editor"]}, auth=server.admin)

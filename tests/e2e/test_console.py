@@ -192,6 +192,41 @@ def test_comfort(console: Console) -> None:
     assert complaints(console.page) == []
 
 
+# The distance in pixels between two elements, of which the second stands below the first.
+_BELOW = "((one, other) => other.getBoundingClientRect().top - one.getBoundingClientRect().bottom)"
+# The elements whose text does not fit into their line, or which stand outside of the window.
+_CUT = """
+[...document.querySelectorAll('.menu a, .cards th')].filter(one => {
+  const box = one.getBoundingClientRect(), line = parseFloat(getComputedStyle(one).lineHeight);
+  const text = document.createRange();
+  text.selectNodeContents(one);
+  return box.width && (box.left < 0 || box.right > innerWidth || text.getBoundingClientRect().height > 1.5 * line);
+}).map(one => one.textContent)
+"""
+
+
+def test_nothing_is_cut_or_too_small(console: Console) -> None:
+    """Tabs and heads of tables are whole, sentences keep a distance, and labels can be read, also on a phone."""
+    run = console.page.run
+    for scheme, width in (("light", 1280), ("dark", 1280), ("light", 390)):
+        console.page.prefer(scheme)
+        console.page.resize(width, phone=width == 390)
+        console.open("/")
+        link = "document.querySelector('a[href=\"/cut-off\"]').parentElement"
+        note = "[...document.querySelectorAll('p')].find(one => one.textContent.startsWith('On the machine'))"
+        for one in (link, note):
+            assert run(f"{_BELOW}({one}.previousElementSibling, {one})") >= 8, (one, width)
+        labels = "document.querySelector('.chart + p').children"
+        assert run(f"[...{labels}].every(one => parseFloat(getComputedStyle(one).fontSize) >= 12)")
+        shown = run("getComputedStyle(document.querySelector('.search kbd')).display !== 'none'")
+        assert shown == (width == 1280)
+        for path in (f"/audit?sub={console.ada}", "/token"):
+            console.open(path)
+            run("for (const one of document.querySelectorAll('td details')) one.open = true")
+            assert run(_CUT) == [], (path, width)
+            assert not run("document.documentElement.scrollWidth > innerWidth"), path
+
+
 _ADD_PASSKEY = """
 (async () => {
   const post = async (path, body) => {

@@ -1,5 +1,6 @@
 """Going: what has begun is answered, everything has ended in time, and replacing workers costs no request."""
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 
 from tests import topologies
 from tests.e2e.conftest import PASSWORD, Server, free_port
@@ -201,18 +203,27 @@ def test_sighup_reads_the_files_of_settings_again(new_server: NewServer, tmp_pat
     assert told() == "https://new.example"
 
 
+def _set_up_another_service(url: str) -> None:
+    """Copy the records of the service into database 1, as of a service that was set up a minute earlier."""
+    with redis.Redis.from_url(url) as one, redis.Redis.from_url(f"{url.removesuffix('/0')}/1") as other:
+        other.set("service", one.get("service") or b"")
+        client = json.loads(one.get("client:app") or b"")
+        other.set("client:app", json.dumps(client | {"created_at": client["created_at"] - 60}))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("change", "why", "another"),
     [
-        (lambda url: url.replace("s3cret", "wr0ng"), "wrong password"),
-        (lambda url: re.sub(":[0-9]+/", f":{free_port()}/", url), "connection refused"),
-        (lambda url: f"{url.removesuffix('/0')}/1", "holds no service record"),
+        (lambda url: url.replace("s3cret", "wr0ng"), "wrong password", False),
+        (lambda url: re.sub(":[0-9]+/", f":{free_port()}/", url), "connection refused", False),
+        (lambda url: f"{url.removesuffix('/0')}/1", "database 1: the store holds no service record", False),
+        (lambda url: f"{url.removesuffix('/0')}/1", "database 1: this is the store of another service", True),
     ],
-    ids=["password", "port", "database"],
+    ids=["password", "port", "database", "service"],
 )
 def test_sighup_with_a_wrong_store(
-    new_server: NewServer, tmp_path: Path, change: Callable[[str], str], why: str
+    new_server: NewServer, tmp_path: Path, change: Callable[[str], str], why: str, another: bool
 ) -> None:
     """With a store on which no service can start, all workers stay, and the log says why.
 
@@ -225,6 +236,8 @@ def test_sighup_with_a_wrong_store(
         assert server.process is not None
         until(lambda: len(workers_of(server)) == 2)
         kept = set(workers_of(server))
+        if another:
+            _set_up_another_service(store.url)
         secret.write_text(change(store.url))
         server.process.send_signal(signal.SIGHUP)
         until(lambda: "a new worker ended before it was ready" in server.log or "all workers are new" in server.log)

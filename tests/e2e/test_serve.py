@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,8 @@ import httpx
 import pytest
 
 from authsvc import __version__
-from authsvc.cli.statuses import MISUSED, UNAVAILABLE
+from authsvc.cli.statuses import INTERRUPTED, MISUSED, UNAVAILABLE
+from authsvc.settings import Settings
 from tests.e2e.conftest import AUTHSVC, PASSWORD, START_WITHIN_S, Server, clean, free_port, run
 from tests.processes import in_time, processes_on, until
 from tests.selection import one_in, slow
@@ -202,25 +204,114 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "shown"),
     one_in(
         4,
         [
-            ("AUTHSVC_REDIS_URL", "nonsense"),
-            ("AUTHSVC_PORT", "abc"),
-            ("AUTHSVC_FOO", "1"),
-            ("AUTHSVC_MAX_SESSIONS", "0"),
+            ("AUTHSVC_REDIS_URL", "nonsense", False),
+            ("AUTHSVC_PORT", "abc", True),
+            ("AUTHSVC_FOO", "hunter2", False),
+            ("AUTHSVC_MAX_SESSIONS", "0", True),
         ],
     ),
 )
-def test_wrong_settings_are_one_line(tmp_path: Path, name: str, value: str) -> None:
-    """It names the variable, and not what was in it: that may be a secret."""
+def test_wrong_settings_are_one_line(tmp_path: Path, name: str, value: str, shown: bool) -> None:
+    """It names the variable, and what was in it only if that can be no secret."""
     result = run("serve", cwd=tmp_path, **{name: value})
     assert result.returncode == MISUSED
     assert result.stderr.count("\n") == 1, result.stderr
     assert name in result.stderr
-    assert value == "1" or value == "0" or value not in result.stderr
+    assert (value in result.stderr) == shown
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(("option", "range_"), [("--port", "from 0 to 65535"), ("--workers", "from 1 to 256")])
+@pytest.mark.parametrize("value", ["8x", "70000"])
+def test_a_wrong_option_is_told_with_its_range(tmp_path: Path, option: str, range_: str, value: str) -> None:
+    """In plain English, for what is no number and for what is too large."""
+    result = run("serve", option, value, cwd=tmp_path)
+    assert result.returncode == MISUSED
+    assert f"Invalid value for '{option}': must be a whole number {range_}, not '{value}'" in result.stderr
+
+
+def test_all_settings_are_listed(tmp_path: Path) -> None:
+    """`serve --settings` has each variable with its default, also while one is wrong, and starts nothing."""
+    result = run("serve", "--settings", cwd=tmp_path, AUTHSVC_PORT="abc")
+    assert (result.returncode, result.stderr) == (0, "")
+    names = [line.partition("=")[0] for line in result.stdout.splitlines() if not line.startswith(" ")]
+    assert names == [f"AUTHSVC_{name.upper()}" for name in Settings.model_fields]
+    assert "\nAUTHSVC_PORT=8000\n    port to listen on\n" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc, where even root makes no directory")
+def test_a_data_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    """The message names the setting, and not the binary of the store."""
+    result = run("serve", cwd=tmp_path, AUTHSVC_PORT="0", AUTHSVC_DATA_DIR="/proc/nope")
+    assert result.returncode == UNAVAILABLE
+    assert result.stderr == (
+        "authsvc: cannot make the data directory /proc/nope: No such file or directory: "
+        "set AUTHSVC_DATA_DIR to a directory that this user can make\n"
+    )
+
+
+# Runs `authsvc serve` after a change to the program.
+_CHANGED = """
+import os, signal, sys
+from authsvc.serve import console, start
+{change}
+from authsvc.program import main
+sys.argv = ["authsvc", "serve"]
+main()
+"""
+_INTERRUPT = """
+before = start.{where}
+def interrupted(*given):
+    os.kill(os.getpid(), signal.{signal})
+    return before(*given)
+start.{where} = interrupted
+"""
+
+
+def run_changed(change: str, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    settings = clean({"AUTHSVC_PORT": "0", "AUTHSVC_DATA_DIR": str(cwd / "data")} | environment)
+    program = [sys.executable, "-c", _CHANGED.format(change=change)]
+    return subprocess.run(program, cwd=cwd, env=settings, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("where", ["console_address", slow("_warn_of_faults"), slow("banner"), slow("first_steps")])
+@pytest.mark.parametrize("name", ["SIGINT", slow("SIGTERM")])
+def test_an_interrupted_first_start_shows_its_secret(tmp_path: Path, where: str, name: str) -> None:
+    """Whatever interrupts the start after it has made the secret: no later start shows it, so this one does."""
+    console = {"AUTHSVC_CONSOLE_PORT": str(free_port())}
+    result = run_changed(_INTERRUPT.format(where=where, signal=name), tmp_path, **console)
+    assert result.returncode == (INTERRUPTED if name == "SIGINT" else 0), result.stderr
+    assert re.search(r"client_secret +sec_", result.stdout), result.stdout
+    assert processes_on(tmp_path / "data") == []
+
+
+def test_a_start_that_waits_for_its_store_can_be_interrupted(tmp_path: Path) -> None:
+    """There is no secret yet that could be lost."""
+    store = {"AUTHSVC_REDIS_URL": f"redis://127.0.0.1:{free_port()}", "AUTHSVC_STORE_WAIT_S": "600"}
+    result = run_changed(_INTERRUPT.format(where="build", signal="SIGINT"), tmp_path, **store)
+    assert result.returncode == INTERRUPTED, result.stderr
+    assert "client_secret" not in result.stdout
+
+
+def test_a_console_that_cannot_listen_is_said_on_the_screen(tmp_path: Path) -> None:
+    """Without AUTHSVC_CONSOLE_PORT, the start goes on without a console, and prints why and which setting helps."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        change = f"console.DEFAULT_PORT = {port}; start._run = lambda *_: None"
+        environment = clean({"AUTHSVC_PORT": "0", "AUTHSVC_DATA_DIR": str(tmp_path / "data")})
+        del environment["AUTHSVC_CONSOLE_PORT"]
+        program = [sys.executable, "-c", _CHANGED.format(change=change)]
+        result = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert (
+        f"There is no console for admins: can't listen on 127.0.0.1, port {port}: address already in use; "
+        "choose another port with AUTHSVC_CONSOLE_PORT."
+    ) in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ import pytest
 import redis
 
 from authsvc.core import token as tokens
+from authsvc.core.event import Event
 from authsvc.core.token import Kind
 from authsvc.errors import InvalidRequest
 from authsvc.flows import clients, leaked, revoke, sessions, users
 from authsvc.flows.deps import OPERATOR, Caller
-from authsvc.flows.explain import explain
+from authsvc.flows.explain import _ENDINGS, explain
 from authsvc.flows.grants import Grant
 from authsvc.flows.password import change_password, new_reset_code
 from authsvc.store.audit import StoredEntry
@@ -138,10 +139,18 @@ async def test_cut_off_by_which_epoch(world: World, clock: Clock) -> None:
     through, grant = await world.login(client=client), await world.login()
     clock.forward(1)
     await revoke.revoke_client(world.deps, ROOT, client.client_id)
-    assert await why(world, through.access_token) == "cut off by the client's epoch, by user:root (client.cut_off)"
+    by_client = "cut off by the client's epoch, by user:root (every session of the client was ended)"
+    assert await why(world, through.access_token) == by_client
     assert await why(world, grant.access_token) == "active"
     await revoke.revoke_all(world.deps, ROOT)
-    assert await why(world, grant.access_token) == "cut off by the service's epoch, by user:root (service.cut_off)"
+    by_service = "cut off by the service's epoch, by user:root (every session of everybody was ended)"
+    assert await why(world, grant.access_token) == by_service
+
+
+@pytest.mark.parametrize("event", [event for event in Event if event.ends not in (None, "session")])
+def test_every_end_of_many_sessions_has_words(event: Event) -> None:
+    """No reason has the name of an event, which people may not know."""
+    assert event in _ENDINGS
 
 
 async def test_the_first_end_is_the_reason(world: World, grant: Grant, clock: Clock) -> None:
@@ -226,7 +235,7 @@ async def test_cut_off_by_the_users_epoch(
     clock.forward(1)
     await revoke.revoke_user(world.deps, ROOT, user.sub)
     reason = await why(world, grant.access_token)
-    assert "user.cut_off" in reason
+    assert "every session of the user was ended" in reason
     assert "by user:root" in reason
 
 
@@ -235,7 +244,7 @@ async def test_a_password_change(world: World, grant: Grant, clock: Clock) -> No
     other = await world.login()
     clock.forward(1)
     fresh = await change_password(world.deps, HERE, await world.me(grant), PASSWORD, NEW)
-    assert "password.changed" in await why(world, other.access_token)
+    assert "the password was changed" in await why(world, other.access_token)
     assert await why(world, fresh.access_token) == "active"
     assert await why(world, grant.session_id) == "active"
 

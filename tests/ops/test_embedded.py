@@ -23,7 +23,7 @@ import redis
 from authsvc.errors import StartupError
 from authsvc.ops import embedded
 from authsvc.ops.binary import find_binary
-from authsvc.ops.data_dir import acquire, open_lock, running_url
+from authsvc.ops.data_dir import acquire, foreign_part, open_lock, running_url
 from authsvc.ops.embedded import Embedded
 from tests.processes import alive, in_time, processes_on, until
 
@@ -432,6 +432,23 @@ def test_no_link_is_opened(data_dir: Path, tmp_path: Path) -> None:
         running_url(data_dir)
     with pytest.raises(OSError, match="symbolic"):
         open_lock(data_dir / "lock")
+
+
+def test_no_remedy_removes_what_may_hold_all_users(data_dir: Path, tmp_path: Path) -> None:
+    """What is not safe is to be changed or copied, or another directory is to be chosen."""
+    data_dir.mkdir(mode=0o700)
+    others = foreign_part(data_dir, os.geteuid() + 1)
+    (data_dir / "real").touch()
+    told = [others]
+    for link in (Path.symlink_to, Path.hardlink_to):
+        link(data_dir / "link", data_dir / "real")
+        told.append(foreign_part(data_dir, os.geteuid()))
+        (data_dir / "link").unlink()
+    assert None not in told
+    assert len(set(told)) == 3
+    assert not [text for text in told if "remove it" in (text or "")]
+    assert "chown" in (others or "")
+    assert "AUTHSVC_DATA_DIR" in (others or "")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")

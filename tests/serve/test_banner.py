@@ -7,7 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from authsvc.serve.banner import first_steps
+from authsvc.serve.banner import banner, first_steps
+from authsvc.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("redis://ada:s3cret@127.0.0.1:6420/1", "127.0.0.1:6420, database 1"),
+        (None, "an embedded Valkey in /srv/data"),
+    ],
+)
+def test_the_banner_names_the_store(url: str | None, where: str) -> None:
+    """The line of a start has host, port and database, and no credentials: a wrong database is a new installation."""
+    assert banner(Settings(redis_url=url, data_dir=Path("/srv/data"))).endswith(f", state in {where}")
 
 
 @pytest.mark.parametrize("shell", [["bash", "-e"], ["zsh", "-f", "-i", "-s", "-e"]], ids=["bash", "zsh"])

@@ -377,6 +377,14 @@ async def test_a_refresh_token_is_no_cookie(service: Service) -> None:
     assert_problem(await service.http.get("/me", headers=cookie(refresh)), 401, "invalid_token")
 
 
+async def test_without_allowed_origins_there_are_no_preflights(service: Service) -> None:
+    """A service without AUTHSVC_ALLOWED_ORIGINS answers a preflight like any method that a path does not take."""
+    asks = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
+    refused = await service.http.options("/login", headers=asks)
+    assert_problem(refused, 405, "method_not_allowed")
+    assert "access-control-allow-origin" not in refused.headers
+
+
 class TestOtherOrigins:
     """Pages of allowed origins, and only of those, may call the service from a browser."""
 

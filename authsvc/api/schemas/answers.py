@@ -26,7 +26,7 @@ class Problem(Answer):
     error_description: str = Field(
         description="for developers; holds no value of the request",
         json_schema_extra={"pattern": r"^[\x20-\x21\x23-\x5b\x5d-\x7e]*$"},
-        examples=["username: Field required"],
+        examples=["username: required"],
     )
     auth_session: str | None = Field(
         None, description="of `insufficient_authorization`: names the login in progress in its next step", repr=False
