@@ -84,6 +84,7 @@ def _device(user_agent: str | None) -> Markup:
 _FILTERS: dict[str, Callable[..., Any]] = {
     "ago": _ago,
     "counted": words.counted,
+    "detail": words.detail,
     "device": _device,
     "named": _named,
     "segment": partial(quote, safe=""),

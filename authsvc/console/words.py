@@ -1,7 +1,9 @@
 """What a program knows, as people say it: times, durations, numbers, devices, and text that others have chosen."""
 
+import json
 import unicodedata
 from datetime import UTC, datetime
+from typing import Any
 
 from authsvc.core import device
 
@@ -23,6 +25,20 @@ def counted(number: int, noun: str, *, at_least: bool = False) -> str:
 
 def plural(noun: str) -> str:
     return f"{noun[:-1]}ies" if noun.endswith("y") and not noun.endswith(("ay", "ey", "oy")) else f"{noun}s"
+
+
+def sentence(text: str) -> str:
+    """The text of an error as a sentence."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def detail(value: Any) -> str:
+    """A value of JSON as people read it: a list with commas between, and `yes` for true."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(detail(one) for one in value) or "none"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
 
 
 def duration(seconds: float) -> str:

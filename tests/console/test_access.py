@@ -51,6 +51,11 @@ async def test_only_admins_get_in(deps: Deps, new_browser: NewBrowser) -> None:
     assert page.status == 403
     assert "not an admin" in page.text
     assert "live sessions" not in page.text
+    assert "There is no admin yet. Open the link that the start of the service printed" in page.text
+    await make_user(deps, "root", "admin")
+    page = await new_browser().log_in("ada")
+    assert "Ask an admin for the role" in page.text
+    assert "There is no admin yet" not in page.text
 
 
 async def test_a_role_counts_at_once(deps: Deps, browser: Browser) -> None:

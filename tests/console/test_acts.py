@@ -110,9 +110,24 @@ async def test_roles(deps: Deps, browser: Browser, ada: User) -> None:
     assert asked.form("/roles").fields["roles"] == "editor"
     wrong = await browser.submit(asked, "/roles", roles="editor no{brace")
     assert wrong.status == 400
-    done = await browser.submit(wrong, "/roles", roles="editor  billing")
+    assert "'no{brace' can be no role: a role has 1 to 64 of" in wrong.text
+    assert wrong.form("/roles").fields["roles"] == "editor no{brace", "what was typed can be mended"
+    done = await browser.submit(wrong, "/roles", roles="editor , billing,")
     assert "ada has 2 roles now" in done.text
+    assert "admin now" not in done.text
     assert (await deps.store.users.get(ada.sub)).roles == ("editor", "billing")
+
+
+async def test_making_an_admin_is_said(deps: Deps, browser: Browser, ada: User) -> None:
+    """The role that gives power over everything gets a sentence of its own, when it comes and when it goes."""
+    for roles, said in (
+        ("editor admin", "ada is an admin now. ada has 2 roles now"),
+        ("admin", "ada has 1 role now"),
+        ("", "ada is no admin now. ada has 0 roles now"),
+    ):
+        done = await browser.submit(await browser.get(f"/users/{ada.sub}/roles"), "/roles", roles=roles)
+        assert said in done.text
+        assert ("admin now" in done.text) == ("admin now" in said)
 
 
 async def test_reset_code_is_shown_once(deps: Deps, browser: Browser, ada: User) -> None:
@@ -175,11 +190,14 @@ async def test_a_new_user(deps: Deps, browser: Browser) -> None:
     asked = await browser.get("/users/new")
     taken = await browser.submit(asked, "/users/new", username="root")
     assert taken.status == 409
-    shown = await browser.submit(taken, "/users/new", username="grace", roles="editor")
+    wrong = await browser.submit(taken, "/users/new", username="grace", roles="editor ü")
+    assert wrong.status == 400
+    assert "'ü' can be no role" in wrong.text
+    shown = await browser.submit(wrong, "/users/new", username="grace", roles="editor, billing")
     assert "grace is registered" in shown.text
     account = await deps.store.users.find_by_name("grace")
     assert account is not None
-    assert account.user.roles == ("editor",)
+    assert account.user.roles == ("editor", "billing")
 
 
 async def test_the_life_of_a_client(deps: Deps, browser: Browser, clock: Clock) -> None:
@@ -260,6 +278,15 @@ async def test_a_token_is_explained(deps: Deps, browser: Browser, ada: User) -> 
         refused = await browser.submit(page, "/token", token=wrong)
         assert refused.status == 400
         assert wrong not in refused.answer.text
+
+
+async def test_why_a_session_ended_stands_there_in_words(deps: Deps, browser: Browser, ada: User) -> None:
+    """An end of all sessions is told in words, and not by the name of its event."""
+    grant = await log_in(deps, "ada")
+    await browser.submit(await browser.get(f"/users/{ada.sub}/suspend"), "/suspend")
+    await deps.store.sessions.finish()
+    shown = await browser.submit(await browser.get("/token"), "/token", token=grant.access_token)
+    assert "ended: the user was suspended, by user root" in shown.text
 
 
 async def test_a_token_of_a_program_is_explained(deps: Deps, browser: Browser, ada: User) -> None:

@@ -26,6 +26,13 @@ def test_bars_fit() -> None:
     assert 0 <= made[2].bad_y < made[2].good_y < BASE
 
 
+async def test_the_labels_of_the_chart_are_text(browser: Browser) -> None:
+    """Text in the picture would shrink with it on a phone."""
+    page = await browser.get("/")
+    assert "24 hours ago now" in page.text
+    assert "<text" not in page.answer.text
+
+
 async def test_findings_stand_there_with_their_remedy(browser: Browser, valkey: "redis.Redis") -> None:
     """What `authsvc check` finds about settings and store stands on the overview, until it is mended."""
     page = await browser.get("/")

@@ -30,6 +30,18 @@ def test_numbers() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (["roles", "status"], "roles, status"), ([], "none"), (True, "yes"), (False, "no"), ([True, 2], "yes, 2"),
+        (3, "3"), ("a", "a"), ({"ü": [1]}, '{"ü": [1]}'),
+    ],
+)  # fmt: skip
+def test_details(value: object, text: str) -> None:
+    """Details of an event are no Python."""
+    assert words.detail(value) == text
+
+
+@pytest.mark.parametrize(
     ("user_agent", "text"),
     [
         (CHROME, "Chrome on Windows"),

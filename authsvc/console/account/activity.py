@@ -8,6 +8,7 @@ from authsvc.flows import activity as flow
 from authsvc.store.audit import StoredEntry, is_cursor
 
 PER_PAGE = 25
+_BY = {"user": "activity.by_admin", "operator": "activity.by_admin", "client": "activity.by_app"}
 
 
 async def activity(ctx: PageContext) -> Response:
@@ -31,13 +32,17 @@ async def activity(ctx: PageContext) -> Response:
 
 
 def _view(stored: StoredEntry) -> dict[str, object]:
-    """An event as the page shows it. by_other: another person did it, such as an admin, and the address is hidden."""
+    """An event as the page shows it. by: the text for somebody else who did it, whose address is hidden."""
     entry = stored.entry
-    by_other = entry.actor not in (f"user:{entry.sub}", "anonymous", "service")
+    by = None
+    if entry.actor not in (f"user:{entry.sub}", "anonymous", "service"):
+        # A user who does something to another account is an admin.
+        kind = entry.actor.partition(":")[0]
+        by = _BY.get(kind, "activity.by_other")
     return {
         "at": stored.at,
         "name": entry.event,
-        "by_other": by_other,
-        "ip": None if by_other else entry.ip,
-        "user_agent": None if by_other else entry.user_agent,
+        "by": by,
+        "ip": None if by else entry.ip,
+        "user_agent": None if by else entry.user_agent,
     }

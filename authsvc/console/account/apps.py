@@ -47,7 +47,7 @@ async def add_app(ctx: PageContext) -> Response:
     """Begin with a new key, or confirm with the first code. Only the first answer shows the key."""
     me = await owner(ctx)
     guard, frame = factors.by_session(me.active), Frame(_OWN, SECURITY, me.active.user)
-    if "factor" not in ctx.form:
+    if begins(ctx):
         enrolment = await totp.enrol(ctx.deps, guard, me.active.user, given_name(ctx))
         return show_key(ctx, frame, enrolment)
     factor, code = ctx.form["factor"], first_code(ctx)
@@ -58,6 +58,11 @@ async def add_app(ctx: PageContext) -> Response:
     if confirmed.recovery_codes:
         return show(ctx, "codes.html", codes=confirmed.recovery_codes, replaced=False, to=SECURITY)
     return go(ctx, SECURITY, "security.factor_added", name=name_of(ctx, confirmed.app))
+
+
+def begins(ctx: PageContext) -> bool:
+    """Whether the form asks for a new key: at first, or again after the key was typed wrongly."""
+    return "factor" not in ctx.form or "anew" in ctx.form
 
 
 def given_name(ctx: PageContext) -> str | None:
@@ -78,7 +83,7 @@ def show_key(ctx: PageContext, frame: Frame, enrolment: Enrolment) -> Response:
 
 
 def ask_again(ctx: PageContext, frame: Frame, factor: str, error: AuthError) -> Response:
-    """The page after a wrong code, without the key: the app has it."""
+    """The page after a wrong code, without the key: it is shown once. A new key can be made there."""
     return _page(ctx, frame, factor, error)
 
 
@@ -99,5 +104,6 @@ def _page(
         key=key,
         frame=frame,
         me=frame.user,
+        name=ctx.form.get("name"),
         next=wanted(ctx),
     )

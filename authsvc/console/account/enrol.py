@@ -4,7 +4,7 @@ from functools import partial
 
 from starlette.responses import Response
 
-from authsvc.console.account.apps import Frame, ask_again, first_code, given_name, show_key
+from authsvc.console.account.apps import Frame, ask_again, begins, first_code, given_name, show_key
 from authsvc.console.account.frame import LOGIN, STEP, show, wanted
 from authsvc.console.account.passkeys import answer_of
 from authsvc.console.account.problems import CORRECTABLE
@@ -36,14 +36,14 @@ async def enrol(ctx: PageContext) -> Response:
         if "credential" in ctx.form:
             register = partial(passkeys.register, ctx.deps, ctx.caller, guard, progress.token.handle, answer_of(ctx))
             proof = ProofByRegistration(register)
-        elif "factor" in ctx.form:
+        elif not begins(ctx):
             proof = ProofByFirstCode(ctx.deps, ctx.caller, guard, ctx.form["factor"], first_code(ctx))
         else:
             account = await steps.alive(ctx.deps, client, progress, ENROL)
             return show_key(ctx, frame, await totp.enrol(ctx.deps, guard, account.user, given_name(ctx)))
         done = await steps.answer(ctx.deps, ctx.caller, client, progress, ENROL, proof)
     except CORRECTABLE as error:
-        if "factor" in ctx.form:
+        if not begins(ctx):
             return ask_again(ctx, frame, ctx.form["factor"], error)
         return await show_step(ctx, progress, error)
     return await begun(ctx, done, show(ctx, "codes.html", codes=proof.recovery_codes, replaced=False, to=wanted(ctx)))

@@ -26,9 +26,11 @@ from authsvc.errors import (
     InsufficientUserAuthentication,
     InvalidToken,
     MissingToken,
+    StoreUnavailable,
 )
 from authsvc.flows.console_client import CONSOLE
 from authsvc.flows.deps import Caller
+from authsvc.flows.first_admin import has_admin
 from authsvc.flows.introspect import look_up, note_use
 from authsvc.flows.step_up import require_recent, require_strong
 
@@ -123,8 +125,16 @@ async def problem(ctx: PageContext, error: AuthError) -> Response | None:
     if isinstance(error, InsufficientUserAuthentication):
         return redirect(ctx, f"/confirm?next={quote(_asked_for(ctx), safe='')}")
     if isinstance(error, InsufficientRole) and ctx.me is None:
-        return render(ctx, "admin/no_admin.html", 403)
+        return render(ctx, "admin/no_admin.html", 403, first=await _lacks_admin(ctx))
     return None
+
+
+async def _lacks_admin(ctx: PageContext) -> bool:
+    """Whether no admin can log in yet. False if the store does not say so."""
+    try:
+        return not await has_admin(ctx.deps)
+    except StoreUnavailable:
+        return False
 
 
 def _asked_for(ctx: PageContext) -> str:

@@ -9,14 +9,14 @@ from starlette.responses import Response
 from authsvc.console.admin.access import Admin, page, safe_path
 from authsvc.console.admin.dialogs import Dialog
 from authsvc.console.admin.secrets import show_reset_code
-from authsvc.console.admin.users import MOST_KEYS, name_of, path_of
+from authsvc.console.admin.users import MOST_KEYS, name_of, path_of, roles_in
 from authsvc.console.context import PageContext
 from authsvc.console.flash import Message, redirect
 from authsvc.console.page import Page
 from authsvc.console.words import counted, duration
 from authsvc.core.factors import Factors
 from authsvc.core.powers import Level
-from authsvc.core.user import User
+from authsvc.core.user import ADMIN_ROLE, User
 from authsvc.errors import NotDurable, NotFound
 from authsvc.flows import api_keys, factors, password, revoke, sessions, users
 from authsvc.web.users import sub_of
@@ -96,9 +96,12 @@ async def _end_keys(ctx: PageContext, me: Admin, target: Target) -> str:
 
 
 async def _set_roles(ctx: PageContext, me: Admin, target: Target) -> str:
-    wanted = tuple(dict.fromkeys(filter(None, ctx.form.get("roles", "").replace(",", " ").split(" "))))
+    wanted = roles_in(ctx.form.get("roles", ""))
     await users.update(ctx.deps, me.caller, target.user.sub, roles=wanted)
-    return f"{target.name} has {counted(len(wanted), 'role')} now, in every session."
+    done = f"{target.name} has {counted(len(wanted), 'role')} now, in every session."
+    if (ADMIN_ROLE in wanted) == (ADMIN_ROLE in target.user.roles):
+        return done
+    return f"{target.name} is {'an' if ADMIN_ROLE in wanted else 'no'} admin now. {done}"
 
 
 async def _reset_code(ctx: PageContext, me: Admin, target: Target) -> Response:
@@ -199,7 +202,7 @@ async def _target(ctx: PageContext) -> Target:
     return Target(user, len(live), len(keys), more is not None, held)
 
 
-def _dialog(act: Act, target: Target) -> Dialog:
+def _dialog(ctx: PageContext, act: Act, target: Target) -> Dialog:
     return Dialog(
         title=act.title.format(target.name),
         consequences=act.consequences(target),
@@ -207,18 +210,19 @@ def _dialog(act: Act, target: Target) -> Dialog:
         danger=act.danger,
         back=path_of(target.user.sub),
         fields=act.fields,
-        context={"user": target.user},
+        # What was typed comes again after a mistake.
+        context={"roles": ctx.form.get("roles", " ".join(target.user.roles))},
     )
 
 
 async def _ask(act: Act, ctx: PageContext, me: Admin) -> Response:
-    return _dialog(act, await _target(ctx)).ask(ctx)
+    return _dialog(ctx, act, await _target(ctx)).ask(ctx)
 
 
 async def _act(act: Act, ctx: PageContext, me: Admin) -> Response:
     target = await _target(ctx)
     then = "/users" if act.removes else None
-    return await _dialog(act, target).do(ctx, lambda: act.do(ctx, me, target), then=then)
+    return await _dialog(ctx, act, target).do(ctx, lambda: act.do(ctx, me, target), then=then)
 
 
 async def end_session(ctx: PageContext, me: Admin) -> Response:

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 
 from authsvc.console.admin import access
 from authsvc.console.admin.table import PAGES
-from authsvc.console.admin.words_of_events import in_words
+from authsvc.console.admin.words_of_events import what_happened
 from authsvc.console.context import PageContext, Site
 from authsvc.console.page import routes
 from authsvc.console.rendering import environment, render
@@ -37,7 +37,7 @@ def build_console(deps: Deps) -> ASGIApp:
         cookie_prefix="console",
         session_id=access.session_id,
         problem=access.problem,
-        context={"menu": MENU, "in_words": in_words},
+        context={"menu": MENU, "what_happened": what_happened},
     )
     environment()  # made now, so that no request waits for it
 

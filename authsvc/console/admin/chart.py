@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-WIDTH, HEIGHT, BASE = 480, 120, 100
+WIDTH, BASE = 480, 100
 _GAP = 2
 
 

@@ -10,6 +10,7 @@ from authsvc.api.statuses import STATUSES
 from authsvc.console.context import PageContext
 from authsvc.console.flash import Message, redirect
 from authsvc.console.rendering import render
+from authsvc.console.words import sentence
 from authsvc.errors import (
     AccessDenied,
     InvalidRequest,
@@ -60,10 +61,5 @@ class Dialog:
         except NotDurable:
             return self.ask(ctx, 503, _NOT_DURABLE, again=True)
         except _TOLD as error:
-            return self.ask(ctx, STATUSES[type(error)][0], _sentence(error))
+            return self.ask(ctx, STATUSES[type(error)][0], sentence(str(error)))
         return done if isinstance(done, Response) else redirect(ctx, then or self.back, Message(done))
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from authsvc.console.admin.access import Admin
 from authsvc.console.context import PageContext
 from authsvc.console.rendering import render
+from authsvc.console.words import sentence
 from authsvc.core import token as tokens
 from authsvc.core.api_key import last_used_at
 from authsvc.errors import InvalidRequest
@@ -31,7 +32,7 @@ async def explained(ctx: PageContext, presented: str) -> Response:
     try:
         return await _explained(ctx, presented)
     except InvalidRequest as error:
-        return _form(ctx, 400, f"{str(error)[:1].upper()}{str(error)[1:]}.")
+        return _form(ctx, 400, sentence(str(error)))
 
 
 def _form(ctx: PageContext, status: int = 200, fault: str | None = None) -> Response:

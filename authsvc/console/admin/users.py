@@ -13,7 +13,8 @@ from authsvc.console.rendering import render
 from authsvc.console.words import duration
 from authsvc.core import api_key
 from authsvc.core.factors import Factors
-from authsvc.core.user import User
+from authsvc.core.user import ROLE, User
+from authsvc.errors import InvalidRequest
 from authsvc.flows import api_keys, directory, sessions, trail, users
 from authsvc.flows.directory import UserState
 from authsvc.web.users import sub_of
@@ -82,6 +83,15 @@ def name_of(user: User) -> str:
     return user.username or user.sub
 
 
+def roles_in(text: str) -> tuple[str, ...]:
+    """The roles in a field, with spaces or commas between. Raises InvalidRequest, which names the word that is none."""
+    words = tuple(dict.fromkeys(filter(None, text.replace(",", " ").split(" "))))
+    for word in words:
+        if not ROLE.fullmatch(word):
+            raise InvalidRequest(f"{word[:64]!r} can be no role: a role has 1 to 64 of A-Z a-z 0-9 . _ : / -")
+    return words
+
+
 async def show_user(ctx: PageContext, me: Admin) -> Response:
     deps = ctx.deps
     user = await deps.store.users.get(sub_of(ctx.request))
@@ -127,7 +137,7 @@ async def create_user(ctx: PageContext, me: Admin) -> Response:
             ctx.deps,
             me.caller,
             username=form["username"],
-            roles=tuple(form["roles"].split(" ")) if form["roles"] else (),
+            roles=roles_in(form["roles"]),
         )
         life = duration(ctx.deps.settings.reset_code_ttl_s)
         return show_reset_code(

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from authsvc.core.event import Event
+from authsvc.console.words import detail
+from authsvc.core.event import Entry, Event
 
 # Of events that a person may not know by their names. `user.created` and the like say it themselves.
 WORDS: Final[dict[str, str]] = {
@@ -47,9 +48,19 @@ REFUSALS: Final[dict[str, str]] = {
 }
 
 
+# The events that may change one thing or another. Their details name the fields.
+_CHANGES: Final = (Event.USER_CHANGED, Event.CLIENT_CHANGED)
+
+
 def in_words(event: str) -> str:
     """The event as a sentence without a full stop: `User suspended`."""
     return WORDS.get(event) or event.replace(".", " ").replace("_", " ").capitalize()
+
+
+def what_happened(entry: Entry) -> str:
+    """The event in words, with the fields that were changed: `User changed: roles`."""
+    fields = (entry.details or {}).get("fields") if entry.event in _CHANGES else None
+    return f"{in_words(entry.event)}: {detail(fields)}" if fields else in_words(entry.event)
 
 
 def refuses(event: str, outcome: str) -> bool:

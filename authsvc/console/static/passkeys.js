@@ -1,9 +1,10 @@
 // Passkeys in forms. A form with data-passkey asks the authenticator before it is sent: it fetches the options, puts the
-// answer into the field `credential`, and is sent as any other form. Without this file, or in a browser without passkeys,
-// such a form stays hidden.
+// answer into the field `credential`, and is sent as any other form. Without this file, in a browser without passkeys, or at
+// an IP address, such a form stays hidden: passkeys belong to a domain (WebAuthn section 5.1.3).
 "use strict";
 
-const known = "PublicKeyCredential" in window && "parseRequestOptionsFromJSON" in PublicKeyCredential;
+const named = !/^[\d.]+$|^\[/.test(location.hostname);
+const known = named && "PublicKeyCredential" in window && "parseRequestOptionsFromJSON" in PublicKeyCredential;
 
 async function post(path, body) {
   const answer = await fetch(path, {

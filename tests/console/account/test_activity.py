@@ -42,7 +42,10 @@ async def test_the_page(service: Service, person: Person, clock: Clock) -> None:
     admin = Caller("user:somebody-else", ip="203.0.113.9", user_agent="the browser of an admin")
     await users.update(service.deps, admin, user.sub, roles=("editor",))
     await person.open("/account/activity")
-    assert "Your account was changed not by you" in person.text
+    assert "Your account was changed by an admin" in person.text
+    await users.update(service.deps, Caller("client:shop", ip="203.0.113.9"), user.sub, roles=())
+    await person.open("/account/activity")
+    assert "Your account was changed by an app" in person.text
     assert "203.0.113.9" not in person.text
     assert "the browser of an admin" not in person.answer.text
 

@@ -1,5 +1,7 @@
 """Password, passkeys, authenticator apps and recovery codes on the account pages."""
 
+import re
+
 import pytest
 
 from authsvc.flows.deps import OPERATOR
@@ -25,6 +27,7 @@ class TestApp:
         assert f"otpauth://totp/Example%3Aada?secret={key}&amp;issuer=Example" in person.answer.text
         await person.submit("/security/app", code="000000")
         assert (person.answer.status_code, key in person.answer.text) == (400, False)
+        assert "If you typed the key wrongly, start again" in person.text
         await person.submit("/security/app", code=code_of(key, clock))
         shown = recovery_codes_on(person)
         assert len(shown) == 10
@@ -34,6 +37,23 @@ class TestApp:
         clock.forward(60)
         await person.log_in()
         assert person.path == "/account/login/step"
+
+    async def test_starting_again(self, service: Service, person: Person, clock: Clock) -> None:
+        """Whoever typed the key wrongly gets a new key, for an app with the same name."""
+        await service.user()
+        await person.log_in()
+        await person.open("/account/security/app")
+        await person.submit("/security/app", name="my phone")
+        key = key_on(person)
+        assert "Start again" not in person.text
+        await person.submit("/security/app", code="000000")
+        await person.submit("/security/app", anew="yes")
+        assert person.answer.status_code == 200
+        assert key_on(person) != key
+        await person.submit("/security/app", code=code_of(key_on(person), clock))
+        assert len(recovery_codes_on(person)) == 10
+        await person.open("/account/security")
+        assert "my phone" in person.text
 
     async def test_a_second_one(self, service: Service, person: Person, clock: Clock) -> None:
         """Another app brings no new recovery codes. A name is not needed."""
@@ -126,18 +146,43 @@ class TestPassword:
         await person.log_in()
         before = person.http.cookies[NAME]
         await person.open("/account/password")
-        assert "All other devices are logged out: 1." in person.text
+        assert "This logs out all other devices: 1." in person.text
         await person.submit("/account/password", current=PASSWORD, new=NEW)
-        assert (person.path, "Your password is changed." in person.text) == ("/account/security", True)
+        assert person.path == "/account/security"
+        assert "Your password is changed. All other devices are logged out: 1." in person.text
         assert person.http.cookies[NAME] != before
         assert not await service.active(phone["access_token"])
         assert await service.login(password=NEW)
+
+    async def test_on_the_only_device(self, service: Service, person: Person) -> None:
+        """Where no other device is logged in, the page speaks of none."""
+        await service.user()
+        await person.log_in()
+        await person.open("/account/password")
+        assert "other devices" not in person.text
+        await person.submit("/account/password", current=PASSWORD, new=NEW)
+        assert "Your password is changed." in person.text
+        assert "other devices" not in person.text
+
+    @pytest.mark.parametrize(
+        ("current", "new", "cursor"),
+        [("not the password at all", NEW, "current"), (PASSWORD, "short", "new"), (PASSWORD, PASSWORD, "new")],
+    )
+    async def test_the_cursor(self, service: Service, person: Person, current: str, new: str, cursor: str) -> None:
+        """The cursor stands in the field that did not fit."""
+        await service.user()
+        await person.log_in()
+        await person.open("/account/password")
+        assert focused(person) == ["current"]
+        await person.submit("/account/password", current=current, new=new)
+        assert focused(person) == [cursor]
 
     @pytest.mark.parametrize(
         ("current", "new", "said"),
         [
             ("not the password at all", NEW, "The current password is wrong."),
             (PASSWORD, "short", "at least 15 characters"),
+            (PASSWORD, PASSWORD, "The new password is the current one."),
             (PASSWORD, "", "Please fill in all fields."),
         ],
     )
@@ -162,6 +207,11 @@ class TestPassword:
         assert person.path == "/account"
 
 
+def focused(person: Person) -> list[str]:
+    """The ids of the fields in which the page puts the cursor."""
+    return re.findall(r'<input id="(\w+)"[^>]* autofocus>', person.answer.text)
+
+
 class TestReset:
     async def test_a_reset_code(self, service: Service, person: Person) -> None:
         """A code sets the password once, ends every session, and logs nobody in."""
@@ -172,10 +222,25 @@ class TestReset:
         await person.submit("/account/reset", code=code, new="short")
         assert (person.answer.status_code, person.form("/account/reset").fields["code"]) == (400, code)
         await person.submit("/account/reset", code=f" {code} ", new=NEW)
-        assert (person.path, "Your password is set." in person.text) == ("/account/login", True)
+        assert (person.path, "Your password is set." in person.text) == ("/account/login?again=1", True)
         assert NAME not in person.http.cookies
         assert not await service.active(phone["access_token"])
         assert await service.login(password=NEW)
         await person.open("/account/reset")
         await person.submit("/account/reset", code=code, new=NEW)
         assert "The reset code is not valid." in person.text
+
+    async def test_where_somebody_else_is_logged_in(self, service: Service, person: Person) -> None:
+        """The login page follows, which names nobody. The session of the other user goes on."""
+        await service.user("lea")
+        ada = await service.user()
+        await person.log_in("lea")
+        code, _ = await new_reset_code(service.deps, OPERATOR, ada.sub)
+        await person.open("/account/reset")
+        await person.submit("/account/reset", code=code, new=NEW)
+        assert "Your password is set. Log in with it." in person.text
+        assert person.form("/account/login")
+        assert "lea" not in person.text
+        assert (await person.http.get("/me")).json()["username"] == "lea"
+        await person.submit("/account/login", username="ada", password=NEW)
+        assert (await person.http.get("/me")).json()["username"] == "ada"

@@ -121,6 +121,9 @@ class TestEnrol:
         key = key_on(person)
         await person.submit("/login/enrol", code="000000")
         assert (person.answer.status_code, key in person.answer.text) == (400, False)
+        await person.submit("/login/enrol", anew="yes")
+        former, key = key, key_on(person)
+        assert key != former
         await person.submit("/login/enrol", code=code_of(key, clock))
         assert len(recovery_codes_on(person)) == 10
         assert '<a class="button primary block" href="/account/security">' in person.answer.text
