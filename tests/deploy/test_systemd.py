@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from authsvc.settings import Settings
 from tests.deploy import unit
 from tests.deploy.walk import walk
 from tests.e2e.conftest import AUTHSVC, Server
@@ -70,6 +71,16 @@ def test_the_unit_runs_the_installed_program() -> None:
     (command,) = unit.lines(unit.UNIT.read_text(), "ExecStart")
     assert command == "/opt/authsvc/bin/authsvc serve"
     assert "python3 -m venv /opt/authsvc" in (unit.UNIT.parents[2] / "docs" / "deploy.md").read_text()
+
+
+def test_the_unit_opens_no_console(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no console with the unit alone. The file of the operator's settings comes later, so it can open one."""
+    text = unit.UNIT.read_text()
+    unit.prepare(text, tmp_path)
+    for name, value in unit.environment(text, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    assert Settings.from_environment().console_port == 0
+    assert text.index("\nEnvironment=") < text.index("\nEnvironmentFile=-/etc/authsvc/authsvc.env\n")
 
 
 def test_systemd_waits_longer_than_the_service_takes_to_end() -> None:

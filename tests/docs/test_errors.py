@@ -29,6 +29,16 @@ def test_the_page_has_every_error_once() -> None:
     assert sorted(rows()) == sorted([*expected, *OTHERS])
 
 
+def test_the_page_has_every_reason_of_a_denied_access() -> None:
+    """The table of `access_denied` has the beginning of each description in the code, and no other."""
+    section = PAGE.partition("### Why access is denied")[2].partition("\n## ")[0]
+    known = re.findall(r"^\| `(.+?)` \|", section, re.MULTILINE)
+    code = "".join(path.read_text() for path in sorted((ROOT / "authsvc").rglob("*.py")))
+    said = re.findall(r'raise AccessDenied\(f?"([^"]+)"', code)
+    assert said
+    assert {next((one for one in known if text.startswith(one)), text) for text in said} == set(known)
+
+
 def test_every_row_says_what_to_do() -> None:
     """Each row has a meaning and a remedy."""
     for line in PAGE.splitlines():

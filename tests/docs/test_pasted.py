@@ -2,9 +2,11 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
+from tests.docs.blocks import documented
 from tests.docs.test_blocks import BLOCKS, PAGES
 from tests.docs.walk import PageServer, walk
 
@@ -34,6 +36,12 @@ def test_no_command_is_for_bash_only(pattern: str) -> None:
         for hit in re.finditer(pattern, unquoted(block.code), re.M)
     ]
     assert found == [], DIFFERENT[pattern]
+
+
+@pytest.mark.parametrize("page", documented(), ids=lambda page: page.name)
+def test_a_placeholder_is_no_variable_of_the_shell(page: Path) -> None:
+    """`PATH/authsvc` for the clone could be taken for the variable, so pages write /path/to/authsvc."""
+    assert re.findall(r".*(?<![$\w{])PATH/.*", page.read_text()) == []
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from authsvc.serve.banner import first_steps
 from tests.docs.blocks import ROOT, documented
 
 README = (ROOT / "README.md").read_text()
@@ -28,8 +29,8 @@ def measured(row: str, figure: str = r"([\d,.]+)") -> float:
     ("claim", "found"),
     [
         (r"HTTP \| ([\d,]+) a second", measured(r"2 \| authsvc /introspect .*?\| ", r"([\d,]+) \(")),
-        (r"([\d.]+) times, \d+ times slower", measured(r"4 \|", r"row 2 is ([\d.]+) times")),
-        (r"times, (\d+) times slower", measured(r"5 \|", r"row 2 is ([\d.]+) times")),
+        (r"oidc-provider \| ([\d.]+) times slower", measured(r"4 \|", r"row 2 is ([\d.]+) times")),
+        (r"django-oauth-toolkit \| (\d+) times slower", measured(r"5 \|", r"row 2 is ([\d.]+) times")),
     ],
 )
 def test_rates_are_not_above_the_measured_ones(claim: str, found: float) -> None:
@@ -49,6 +50,13 @@ def test_rates_are_not_above_the_measured_ones(claim: str, found: float) -> None
 def test_costs_are_not_below_the_measured_ones(claim: str, found: float) -> None:
     """A duration or a size of the README is at least the measured one, as rounded there, and not much more."""
     assert found <= said(claim) <= found * 1.25
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
+def test_the_start_prints_the_line_from_which_a_page_takes_a_value(page: str) -> None:
+    """The pages take one value from the lines that the first start prints, and set all other variables themselves."""
+    (name,) = re.findall(r"printed line `(\w+)=…`", " ".join((ROOT / page).read_text().split()))
+    assert f"\n  {name}=an_id:a_secret\n" in first_steps("http://127.0.0.1:8000", "an_id", "a_secret")
 
 
 def test_the_readme_is_short() -> None:

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,18 @@ from tests.processes import until
 NEW_PASSWORD = "seven quiet herons wading"
 RUNBOOK = (Path(__file__).parents[2] / "docs" / "restore.md").read_text()
 NAMES = ("ada", "bob", "eve", "kim")
+USERS = ("user", "list", "--store", "--json")
 
 
 @dataclass
 class Past:
-    """Everything that was alive at the backup: tokens by their kind, and the secret of the client `orders`."""
+    """Everything that was alive at the backup: tokens by their kind, and the secret of the client `orders`.
+
+    at: the time of the backup, as the log writes it.
+    """
 
     backup: Path
+    at: str
     access: dict[str, str]
     refresh: dict[str, str]
     cookie: str
@@ -81,6 +87,7 @@ def past(server: Server) -> Past:
     assert cookie
     found = Past(
         backup=server.directory / "backup",
+        at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         access={name: grant["access_token"] for name, grant in grants.items()},
         refresh={name: grant["refresh_token"] for name, grant in grants.items()},
         cookie=cookie[1],
@@ -115,6 +122,7 @@ def take_away(server: Server, past: Past) -> None:
     assert log_in(server, "kim").status_code == 401
     assert log_in(server, "eve").status_code == 401
     assert call(server, "POST", "/introspect", data={"token": "x"}, auth=past.orders).status_code == 401
+    assert call(server, "POST", "/admin/users", json={"username": "new"}, auth=admin).status_code == 201
     command(server, "user", "suspend", "bob")
     until(lambda: suspended(server) == {past.subs["eve"], past.subs["bob"]})
 
@@ -126,8 +134,8 @@ def suspended(server: Server) -> set[str]:
 
 
 def put_back(server: Server, past: Past) -> None:
-    """Steps 1 and 2: the service is stopped, and the backup takes the place of its data."""
-    shutil.rmtree(server.data_dir)
+    """Step 2: the backup takes the place of the data."""
+    server.data_dir.rename(server.directory / "old-data")
     shutil.copytree(past.backup, server.data_dir)
 
 
@@ -157,6 +165,9 @@ def test_the_runbook_takes_it_away_again(server: Server, past: Past) -> None:
     assert changed == {past.subs["kim"]}, "the log tells whose passwords are stale"
     gone = suspended(server)
     assert gone == {past.subs["eve"], past.subs["bob"]}, "also whom a command suspended"
+    created = [e["sub"] for e in events if e["message"] == "user.created" and e["at"] >= past.at[:23]]
+    names = {one["sub"]: one["username"] for one in map(json.loads, command(server, *USERS).splitlines())}
+    assert [names[sub] for sub in created] == ["new"], "the log tells who is new, and the list of step 1 the name"
     put_back(server, past)
     command(server, "service", "cut-off", "--yes")
     command(server, "user", "require-reset", *changed, "--yes")
