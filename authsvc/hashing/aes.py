@@ -14,5 +14,5 @@ def keystream(key: bytes, size: int) -> bytes:
     try:
         from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
     except ImportError:
-        raise NoAes("AES needs cryptography: pip install 'PATH/authsvc[firebase]' (docs/install.md)") from None
+        raise NoAes("AES needs cryptography: pip install '/path/to/authsvc[firebase]' (docs/install.md)") from None
     return Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor().update(bytes(size))

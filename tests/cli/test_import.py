@@ -472,7 +472,7 @@ def test_a_realm_needs_the_extra_import(started: Cli, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "ijson", None)
     done = started("user", "import", "--from", "keycloak", "-", stdin='{"users": []}')
     assert done.exit_code == REFUSED
-    assert "pip install 'PATH/authsvc[import]'" in done.stderr
+    assert "pip install '/path/to/authsvc[import]'" in done.stderr
     assert started.code("user", "import", "-", stdin='{"username": "ada"}') == OK
 
 

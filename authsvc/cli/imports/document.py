@@ -32,7 +32,7 @@ def _ijson() -> ModuleType:
         return import_module("ijson")
     except ModuleNotFoundError:
         raise InvalidRequest(
-            "one JSON document needs ijson: pip install 'PATH/authsvc[import]' (docs/install.md)"
+            "one JSON document needs ijson: pip install '/path/to/authsvc[import]' (docs/install.md)"
         ) from None
 
 
