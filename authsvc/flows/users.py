@@ -72,8 +72,6 @@ async def update(
 ) -> User:
     """Change the given fields. Suspending ends every session, and reinstating revives none.
 
-    A status that the user has already, without other fields, changes nothing and is no event.
-
     Raises NotFound, UsernameTaken, LastAdmin, InvalidRequest.
     """
     check_claims(claims)
@@ -81,21 +79,14 @@ async def update(
     now = deps.clock()
     wanted = {"status": status, "roles": None if roles is None else check_roles(roles), "claims": claims}
     changes: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
-    user = await deps.store.users.get(sub)
-    only_status = username is None and set(changes) == {"status"}
-    has_it = only_status and user.status == status
-    replaced: User | None = None
 
     def change(user: User) -> User:
-        nonlocal replaced
-        replaced = user
         require_power_over(deps, caller, user)
-        if has_it and user.status == status:
-            return user
         if status == "suspended" and user.status == "active":
             return user.cut_off(now, **changes)
         return user.changed(**changes)
 
+    user = await deps.store.users.get(sub)
     removes = user.is_admin and not change(user).is_admin
     async with removing_admin(deps, f"user:{sub}") if removes else nullcontext():
         if username is not None and username != user.username:
@@ -106,8 +97,6 @@ async def update(
         else:
             updated = await deps.store.users.change(sub, change, first=True)
     await deps.store.directory.move(user, updated)
-    if updated is replaced:
-        return updated
     if updated.status == "suspended":
         deps.store.sessions.delete_cut_off(updated)
     if status == "active":

@@ -127,27 +127,9 @@ async def test_suspending_and_reinstating(world: World) -> None:
         await world.login()
     again = await users.update(world.deps, OPERATOR, user.sub, status="suspended")
     assert again.epoch == suspended.epoch
-    assert again.version == suspended.version
     await users.update(world.deps, OPERATOR, user.sub, status="active")
     assert not await world.alive(grant)
     assert await world.alive(await world.login())
-
-
-@pytest.mark.parametrize("act", ["suspend", "reinstate"])
-async def test_a_status_that_a_user_has_already(service: Service, act: str) -> None:
-    """The answer is 200 with the user as it is. The record stays as it is, and there is no event."""
-    user = await service.user("ada")
-    url = f"{ADA}/{user.sub}/{act}"
-    if act == "suspend":
-        assert (await service.http.post(url, auth=service.admin)).status_code == 200
-    events = [one.entry.event async for one in service.deps.store.audit.backwards()]
-    before = await service.deps.store.users.get(user.sub)
-    answer = await service.http.post(url, auth=service.admin)
-    assert (answer.status_code, answer.json()["version"]) == (200, before.version)
-    assert await service.deps.store.users.get(user.sub) == before
-    assert [one.entry.event async for one in service.deps.store.audit.backwards()] == events
-    both = await users.update(service.deps, OPERATOR, user.sub, status=before.status, roles=("dev",))
-    assert (both.roles, both.version) == (("dev",), before.version + 1)
 
 
 async def test_a_change_leaves_the_rest(world: World) -> None:
