@@ -280,7 +280,7 @@ def run_changed(change: str, cwd: Path, **environment: str) -> "subprocess.Compl
     return subprocess.run(program, cwd=cwd, env=settings, capture_output=True, text=True, timeout=120, check=False)
 
 
-@pytest.mark.parametrize("where", ["console_address", slow("_warn_of_faults"), slow("banner"), slow("first_steps")])
+@pytest.mark.parametrize("where", ["console_address", slow("_warn"), slow("banner"), slow("first_steps")])
 @pytest.mark.parametrize("name", ["SIGINT", slow("SIGTERM")])
 def test_an_interrupted_first_start_shows_its_secret(tmp_path: Path, where: str, name: str) -> None:
     """Whatever interrupts the start after it has made the secret: no later start shows it, so this one does."""
