@@ -456,7 +456,7 @@ def _read(name: str, path: str) -> str:
         text = raw.decode().strip()
     except OSError as error:
         todo = f"correct the path, let the service read the file, or unset {name}"
-        raise StartupError(f"{name}: {error.strerror}: {path}: {todo}") from None
+        raise StartupError(f"{name}: {error.strerror}: {path}", todo=todo) from None
     except UnicodeDecodeError:
         raise StartupError(f"{name}: {path} is not text in UTF-8: write the value as plain text") from None
     if not text:

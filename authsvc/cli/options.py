@@ -89,29 +89,23 @@ def duration(_context: click.Context, _option: click.Parameter, value: str | Non
 
 def event(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     """An event of the audit trail, or the word before its dot."""
-    from authsvc.core.event import Event  # help needs no events
+    from authsvc.core.event import KINDS, Event  # help needs no events
 
-    if value is None or value in _kinds() or value in set(Event):
+    if value is None or value in KINDS or value in set(Event):
         return value
     from authsvc.flows.finding import did_you_mean
 
-    groups = (wrapped(" ".join(one for one in Event if one.startswith(f"{kind}.")), _LINE) for kind in _kinds())
+    groups = (wrapped(" ".join(one for one in Event if one.startswith(f"{kind}.")), _LINE) for kind in KINDS)
     listed = "\n".join(f"  {line}" for group in groups for line in group)
-    near = did_you_mean(value, (*_kinds(), *Event))
+    near = did_you_mean(value, (*KINDS, *Event))
     raise click.BadParameter(f"no such event{near}.\nGive one of these events, or the word before its dot:\n{listed}")
 
 
 def events(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """The kinds of events, and the events, that begin with what was typed."""
-    from authsvc.core.event import Event
+    from authsvc.core.event import KINDS, Event
 
-    return [CompletionItem(name) for name in (*_kinds(), *Event) if name.startswith(incomplete)]
-
-
-def _kinds() -> list[str]:
-    from authsvc.core.event import Event
-
-    return sorted({name.partition(".")[0] for name in Event})
+    return [CompletionItem(name) for name in (*KINDS, *Event) if name.startswith(incomplete)]
 
 
 def ttl(_context: click.Context, _option: click.Parameter, value: str | None) -> int | str | None:

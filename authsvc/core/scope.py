@@ -34,9 +34,9 @@ def covers(granted: str, wanted: str) -> bool:
 def within(requested: str, granted: str | None) -> str:
     """The requested scope, if all of it is granted (None grants any). Raises InvalidScope."""
     scope = parse(requested)
-    if granted is not None and not set(scope.split()) <= set(granted.split()):
-        beyond = " ".join(word for word in scope.split(" ") if word not in granted.split(" "))
-        raise InvalidScope(f"the requested scope exceeds what may be granted: {beyond}")
+    beyond = [] if granted is None else [word for word in scope.split() if word not in granted.split()]
+    if beyond:
+        raise InvalidScope(f"the requested scope exceeds what may be granted: {' '.join(beyond)}")
     return scope
 
 

@@ -128,7 +128,7 @@ def _of_network(error: BaseException, place: Place) -> Cause | None:
 
 
 def _start(place: Place, configured: str) -> str:
-    """What to do about a store that does not run. configured: about one that the settings name."""
+    """The remedy for a store that does not run. configured: the remedy if the settings name the store."""
     return _RESTARTED if place.embedded else configured
 
 

@@ -58,7 +58,7 @@ async def find_client(deps: Deps, who: str, *, most_steps: int | None = None) ->
 
 
 def did_you_mean(typed: str, names: Iterable[str]) -> str:
-    """A question about up to three names like the one that was typed, or an empty text."""
+    """A question with up to three names that are similar to `typed`. Empty if there are none."""
     if len(typed) > MAX_LENGTH:
         return ""
     folded, wanted = {name.casefold(): name for name in names}, typed.casefold()
@@ -69,7 +69,7 @@ def did_you_mean(typed: str, names: Iterable[str]) -> str:
 
 
 def _close(wanted: str, names: Iterable[str]) -> list[str]:
-    """The names that are like this one, the nearest first, without those that are much less so than the nearest."""
+    """The names that are similar to `wanted`, the nearest first. Names that are far behind the nearest are left out."""
     found = get_close_matches(wanted, names, n=3, cutoff=0.7)
     alike = [SequenceMatcher(None, name, wanted).ratio() for name in found]
     return [name for name, ratio in zip(found, alike, strict=True) if ratio >= _NEAR_BEST * alike[0]]

@@ -118,9 +118,9 @@ def proof_by_password(deps: Deps, caller: Caller, password: str) -> Prove:
 async def require_recent(deps: Deps, me: Active, *, always: bool = False, enrols: bool = False) -> None:
     """Raise InsufficientUserAuthentication unless the user has proven enough a short time ago.
 
-    That takes a factor where the account has one, or the policy demands one.
-    always: accounts without a factor have to prove the password recently, too. enrols: the same, but the policy demands
-    nothing yet. The user may be about to add the factor.
+    An account that has a factor proves it. So does every account of which the policy demands one.
+    always: an account without a factor proves its password. enrols: the same, and the policy demands nothing yet,
+    because the user may be about to add the factor.
     """
     if not enrols:
         require_strong(deps, me)

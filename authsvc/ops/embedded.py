@@ -114,8 +114,10 @@ class Embedded:
         try:
             self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            todo = "set AUTHSVC_DATA_DIR to a directory that this user can make"
-            raise StartupError(f"cannot make the data directory {self._dir}: {error.strerror}: {todo}") from error
+            raise StartupError(
+                f"cannot make the data directory {self._dir}: {error.strerror}",
+                todo="set AUTHSVC_DATA_DIR to a directory that this user can make",
+            ) from error
         if (fault := foreign_part(self._dir, os.geteuid())) is not None:
             what, _, todo = fault.partition(": ")
             raise StartupError(f"the data directory is not safe: {what}", todo=todo)

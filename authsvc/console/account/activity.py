@@ -36,7 +36,7 @@ def _view(stored: StoredEntry) -> dict[str, object]:
     entry = stored.entry
     by = None
     if entry.actor not in (f"user:{entry.sub}", "anonymous", "service"):
-        # A user who does something to another account is an admin.
+        # Only admins change the accounts of others.
         kind = entry.actor.partition(":")[0]
         by = _BY.get(kind, "activity.by_other")
     return {

@@ -210,7 +210,7 @@ def _dialog(ctx: PageContext, act: Act, target: Target) -> Dialog:
         danger=act.danger,
         back=path_of(target.user.sub),
         fields=act.fields,
-        # What was typed comes again after a mistake.
+        # After a mistake, the form shows again what was typed.
         context={"roles": ctx.form.get("roles", " ".join(target.user.roles))},
     )
 

@@ -68,7 +68,7 @@ async def _page(
 
 
 async def _typed(ctx: PageContext, query: dict[str, str]) -> dict[str, str]:
-    """What the fields show: of users their names. Several clients may have one name, so a client keeps its id."""
+    """The values of the fields, with names of users. Several clients may have one name, so a client keeps its id."""
     sub, (kind, _, actor) = query.get("sub", ""), query.get("actor", "").partition(":")
     subs = [one for one in (sub, actor if kind == "user" else "") if SUB.fullmatch(one)]
     users = await ctx.deps.store.users.find_all(subs)
