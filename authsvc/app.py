@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from authsvc.api import openapi
 from authsvc.api.route import Route
 from authsvc.api.routes import ROUTES
 from authsvc.core.token import HANDLE_LENGTH
@@ -58,7 +57,6 @@ def build(deps: Deps) -> ASGIApp:
         exception_handlers={AuthError: answer, HTTPException: answer_http, Exception: answer_unexpected},
     )
     app.router.redirect_slashes = False
-    openapi.text()  # made now, so that no request waits for it
     app.state.metrics = deps.metrics
     inner: ASGIApp = app
     if deps.settings.allowed_origins:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import yaml
@@ -24,14 +25,22 @@ _OF_EVERY_CALL = (e.HeadTooLarge, e.Busy)
 _OF_A_BODY = (e.InvalidRequest, e.TooLarge, e.UnsupportedMediaType)
 
 
-@cache
+_one_writer = Lock()
+
+
 def text() -> str:
-    """The document as YAML."""
+    """The document as YAML. The first call takes half a second, and calls meanwhile wait for it."""
+    with _one_writer:
+        return _text()
+
+
+@cache
+def _text() -> str:
     dumped: str = yaml.dump(document(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
     return dumped
 
 
-# Each start writes the document. libyaml does it in a sixth of the time, but PyYAML may be built without libyaml.
+# libyaml writes the document in a sixth of the time, but PyYAML may be built without libyaml.
 _SafeDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 

@@ -1,11 +1,12 @@
 """The metrics of one process: plain numbers in memory, which another process serves to Prometheus."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from authsvc.core.event import Event
 from authsvc.metrics.event_counts import counts_of
 from authsvc.metrics.families import Call, Family, families, reason_of, result_of
-from authsvc.metrics.values import Counter, Gauge, Histogram, Values, new_values, offsets
+from authsvc.metrics.values import Counter, Gauge, Histogram, Offsets, Values, new_values, offsets
 
 
 class Metrics:
@@ -21,9 +22,8 @@ class Metrics:
     """
 
     def __init__(self, calls: Sequence[Call] = (), values: Values | None = None) -> None:
-        all_families = families(calls)
+        all_families, self._offsets = _layout(tuple(calls))
         self._values = new_values(all_families) if values is None else values
-        self._offsets = offsets(all_families)
         self._families = {family.name: family for family in all_families}
         self._counters: dict[str, Counter] = {}
         self.requests = self._counter("requests")
@@ -76,6 +76,13 @@ class Metrics:
 
     def _histogram(self, name: str) -> Histogram:
         return Histogram(self._values, self._offsets[name], self._families[name].buckets)
+
+
+@cache
+def _layout(calls: tuple[Call, ...]) -> tuple[tuple[Family, ...], dict[str, Offsets]]:
+    """The families for these routes and where their cells are. Nobody changes either."""
+    all_families = families(calls)
+    return all_families, offsets(all_families)
 
 
 __all__ = ["Call", "Family", "Metrics", "Values", "families", "new_values", "reason_of", "result_of"]

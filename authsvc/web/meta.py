@@ -1,5 +1,7 @@
 """Routes about the service itself: metadata, health, the contract."""
 
+from asyncio import to_thread
+
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from authsvc.api import openapi
@@ -47,4 +49,5 @@ async def readyz(ctx: RequestContext) -> Response:
 
 
 async def contract(ctx: RequestContext) -> Response:
-    return Response(openapi.text(), media_type=YAML.type)
+    # In a thread: other requests are answered while the first call writes the document.
+    return Response(await to_thread(openapi.text), media_type=YAML.type)

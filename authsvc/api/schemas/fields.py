@@ -37,7 +37,7 @@ LEFT_OUT: Any = None
 class Body(BaseModel):
     """JSON in: types are taken as they are written, unlisted fields are refused."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, strict=True, extra="forbid", hide_input_in_errors=True)
 
     def fields(self) -> dict[str, Any]:
         """Every field with its value or its default, lists as tuples."""
@@ -92,19 +92,19 @@ class Change(Act):
 class Form(BaseModel):
     """A form or a query in: text."""
 
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, extra="ignore", hide_input_in_errors=True)
 
 
 class Query(Form):
     """A query in. A mistyped filter must not count as no filter, so unlisted parameters are refused."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(defer_build=True, extra="forbid")
 
 
 class Answer(BaseModel):
     """JSON out."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", hide_input_in_errors=True)
 
 
 def _digits(text: object) -> object:

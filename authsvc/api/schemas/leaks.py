@@ -33,7 +33,7 @@ class Accepted(Answer):
 class GithubFind(BaseModel):
     """One find of GitHub's secret scanning. Members that GitHub may add are ignored."""
 
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, extra="ignore", hide_input_in_errors=True)
 
     token: str = Field(repr=False)
     type: str

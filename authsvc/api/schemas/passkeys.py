@@ -37,7 +37,7 @@ _CREDENTIAL_ID = _at_most(1023)
 class FromBrowser(BaseModel):
     """A part of a credential. Browsers send more than is needed, and newer browsers send more than today's."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, strict=True, extra="ignore", hide_input_in_errors=True)
 
 
 class AttestationResponse(FromBrowser):
