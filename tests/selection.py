@@ -50,4 +50,6 @@ def one_in(number: int, values: Iterable[object]) -> list[object]:
 
 
 def _slow_row(value: object) -> ParameterSet:
+    if isinstance(value, ParameterSet):
+        return pytest.param(*value.values, marks=[*value.marks, pytest.mark.slow], id=value.id)
     return slow(*value) if isinstance(value, tuple) else slow(value)

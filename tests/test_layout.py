@@ -3,12 +3,13 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from tests.selection import slow
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "authsvc"
@@ -77,14 +78,17 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports_of(path: Path) -> Iterator[str]:
+@cache
+def imports_of(path: Path) -> list[str]:
+    found = []
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
             # `from authsvc import errors` names a module of ours as well.
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
 
 
 def test_imports_point_inward() -> None:
@@ -156,7 +160,7 @@ def test_the_sdk_stands_alone(path: Path) -> None:
 COMMANDS = [module_of(path) for path in MODULES if part_of(path) == "cli" and path.stem != "__main__"]
 
 
-@pytest.mark.parametrize("modules", [["authsvc.api.openapi"], ["authsvc.composition"], COMMANDS])
+@pytest.mark.parametrize("modules", [slow(["authsvc.api.openapi"]), slow(["authsvc.composition"]), COMMANDS])
 def test_the_command_line_needs_no_web_framework(modules: list[str]) -> None:
     """The commands, the contract and the parts of the service import neither starlette nor uvicorn."""
     program = f"import sys, {', '.join(modules)}; print(*{{'starlette', 'uvicorn'}} & set(sys.modules))"
@@ -164,6 +168,7 @@ def test_the_command_line_needs_no_web_framework(modules: list[str]) -> None:
     assert ran.stdout.split() == []
 
 
+@pytest.mark.slow
 def test_the_contract_is_printed_without_a_web_framework() -> None:
     """`authsvc openapi` runs to its end without starlette."""
     program = (

@@ -22,8 +22,7 @@ ROWS = [
 
 @cache
 def functions_of(path: Path) -> set[str]:
-    defined = (ast.FunctionDef, ast.AsyncFunctionDef)
-    return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, defined)}
+    return set(re.findall(r"^ *(?:async )?def (\w+)", path.read_text(), re.MULTILINE))
 
 
 def test_every_test_that_is_named_exists() -> None:

@@ -7,8 +7,9 @@ import redis
 from redis.exceptions import AskError
 
 from tests.processes import until
-from tests.selection import slow
 from tests.topologies import cluster, replicated, sentinels, standalone
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_killed_server_comes_back_with_what_it_kept(tmp_path: Path) -> None:
@@ -37,7 +38,7 @@ def test_frozen_replication_loses_what_was_written_meanwhile(tmp_path: Path) -> 
         assert store.fail_over().call("GET", "a") == "new"
 
 
-@pytest.mark.parametrize("password", [slow(None), "s3cret"])
+@pytest.mark.parametrize("password", [None, "s3cret"])
 def test_sentinels_replace_a_dead_primary(tmp_path: Path, password: str | None) -> None:
     """Sentinels fail over on demand, and when the primary dies. The old primary comes back as a replica."""
     with sentinels(tmp_path, password=password, sentinel_password=password) as store:

@@ -16,6 +16,8 @@ from bench import processor, wrk
 from bench.wrk import Target
 from tests.processes import in_time
 
+pytestmark = pytest.mark.slow
+
 needs_wrk = pytest.mark.skipif(
     not (shutil.which("wrk") and shutil.which("taskset") and len(os.sched_getaffinity(0)) > 1),
     reason="needs wrk, taskset and two cores",

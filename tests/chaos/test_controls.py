@@ -52,6 +52,7 @@ def test_every_experiment_has_a_control() -> None:
     assert not [experiment.name for experiment in ALL if not experiment.controls]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("experiment", "control"),
     [pytest.param(e, c, id=f"{e.name}: {c.what}") for e, c in CONTROLS if c.variation.patches],

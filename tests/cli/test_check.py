@@ -21,6 +21,7 @@ from authsvc.ops.inspection import Denied, Inspection
 from authsvc.settings import Settings
 from tests.cli.test_cli import Cli
 from tests.e2e.conftest import PASSWORD, Server, free_port, run
+from tests.selection import slow
 from tests.stores import StoreProcess, debian_redis, is_redis_7_0, rights_of_the_service, running_store
 
 NOW = 1_800_000_000.0
@@ -389,6 +390,7 @@ def test_the_store_is_named() -> None:
             assert told["store"]["where"] == f"{store.socket}, database {number}"
 
 
+@pytest.mark.slow
 def test_a_replica_is_told_once(tmp_path: Path) -> None:
     """The row `store` names it, with the remedy. No other line does."""
     port = free_port()
@@ -399,7 +401,7 @@ def test_a_replica_is_told_once(tmp_path: Path) -> None:
     assert (done.stdout + done.stderr).count("is a replica") == 1, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o700])
+@pytest.mark.parametrize("mode", [0o777, slow(0o700)])
 def test_a_remedy_for_the_embedded_store(tmp_path: Path, mode: int) -> None:
     """A row about an embedded store that does not run has one remedy, and not that of a configured store."""
     data_dir = tmp_path / "data"
@@ -434,9 +436,9 @@ def test_an_embedded_store_without_a_known_remedy() -> None:
     [
         (["--maxmemory-policy", "allkeys-lru"], "local", "eviction"),
         (["--appendonly", "no"], "disk", "persistence"),
-        (["--appendonly", "no"], "local", "persistence"),
-        (["--appendfsync", "everysec"], "disk", "sync to disk"),
-        ([], "replica", "replicas"),
+        slow(["--appendonly", "no"], "local", "persistence"),
+        slow(["--appendfsync", "everysec"], "disk", "sync to disk"),
+        slow([], "replica", "replicas"),
     ],
 )
 def test_a_badly_configured_store_fails(options: list[str], durability: str, name: str) -> None:
@@ -463,7 +465,7 @@ def test_a_user_of_least_privilege() -> None:
         assert rows["sync to disk"]["result"] == "unknown"  # CONFIG is forbidden
 
 
-@pytest.mark.parametrize("right", ["+eval", "+client|tracking", "+scan", "~code:*"])
+@pytest.mark.parametrize("right", ["+eval", slow("+client|tracking"), slow("+scan"), slow("~code:*")])
 def test_a_user_without_a_needed_right(right: str) -> None:
     """5, and the row names the right."""
     with running_store(*SYNCED) as store, store.connect() as operator:
@@ -539,7 +541,7 @@ def test_a_redis_that_would_lose_transactions_at_a_restart() -> None:
     ("record", "name", "why"),
     [
         ({"factor_keys": ["abcd1234"]}, "second factors", "the ids abcd1234"),
-        ({"store_format": 99}, "service record", "format 99"),
+        slow({"store_format": 99}, "service record", "format 99"),
     ],
 )
 def test_a_store_on_which_no_service_starts(record: dict[str, Any], name: str, why: str, tmp_path: Path) -> None:
@@ -614,6 +616,7 @@ def test_a_wrong_setting_is_a_wrong_setting(tmp_path: Path) -> None:
     assert run("check", cwd=tmp_path, AUTHSVC_WORKERS="many").returncode == 2
 
 
+@pytest.mark.slow
 def test_a_password_in_a_file(tmp_path: Path) -> None:
     """AUTHSVC_REDIS_URL_FILE is read, and the check sees that the password is not in the environment."""
     with running_store(*SYNCED) as store, store.connect() as operator:

@@ -48,6 +48,7 @@ from authsvc.settings import Settings
 from authsvc.store.users import Users
 from authsvc.waiting import until
 from tests.conftest import CHEAP, PASSWORD, PATIENT, Clock
+from tests.selection import slow
 
 T = TypeVar("T")
 
@@ -829,7 +830,7 @@ def test_at_a_terminal_the_password_is_asked_for_without_echo(tmp_path: Path, da
     assert PASSWORD not in seen + out
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, INTERRUPTED), slow(signal.SIGTERM, 143)])
 def test_an_interrupted_command_ends_quietly(tmp_path: Path, data_dir: Path, number: int, status: int) -> None:
     """Ctrl-C, and SIGTERM, end a command in order (a store of its own is stopped) and without a traceback."""
     with _asking(tmp_path, data_dir) as (process, screen):
@@ -869,6 +870,7 @@ def test_help_waits_for_nothing_it_does_not_need() -> None:
     assert not {"redis", "pydantic", "starlette", "rich"} & set(loaded.splitlines()[-1].split())
 
 
+@pytest.mark.slow
 def test_a_command_runs_without_the_web_framework(started: Cli) -> None:
     """A command that works on the store imports neither starlette nor uvicorn."""
     code = "import sys; from authsvc.cli import cli; cli(['user', 'list'], standalone_mode=False); print(*sys.modules)"

@@ -153,6 +153,7 @@ def test_an_import_without_cryptography_says_what_to_install(
     assert INSTALL in next(iter(counts["reasons"]))
 
 
+@pytest.mark.slow
 def test_a_service_without_cryptography_says_what_to_install(
     started: Cli,
     parameters: Path,

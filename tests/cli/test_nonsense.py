@@ -80,7 +80,7 @@ def quiet(started: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     return started
 
 
-@pytest.mark.parametrize("words", one_in(3, (" ".join(one.words) for one in ALL)))
+@pytest.mark.parametrize("words", one_in(8, (" ".join(one.words) for one in ALL)))
 def test_every_parameter_of_every_command(quiet: Cli, words: str) -> None:
     """A command says in a few lines what is wrong, for any text in the place of an argument or a value."""
     (found,) = [one for one in ALL if " ".join(one.words) == words]
@@ -115,7 +115,7 @@ CONTENTS = {
 }
 
 
-@pytest.mark.parametrize("setting", one_in(3, Settings.model_fields))
+@pytest.mark.parametrize("setting", one_in(8, Settings.model_fields))
 def test_every_setting_from_every_file(quiet: Cli, tmp_path: Path, setting: str) -> None:
     """A file that holds no value, a directory and a missing file are named in one line, with the variable."""
     name = f"{PREFIX}{setting.upper()}_FILE"
@@ -140,7 +140,7 @@ def assert_named(name: str, path: Path, what: str) -> None:
     assert str(path) in result.stderr
 
 
-@pytest.mark.parametrize("setting", one_in(3, Settings.model_fields))
+@pytest.mark.parametrize("setting", one_in(8, Settings.model_fields))
 def test_every_setting_with_every_value(quiet: Cli, setting: str) -> None:
     """Nonsense in a variable is named in one line, or does no harm to a command that needs no such setting."""
     name = f"{PREFIX}{setting.upper()}"

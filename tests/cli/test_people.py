@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from authsvc.checks.table import CHECKS
 from authsvc.cli.output import ago
 from authsvc.cli.statuses import MISUSED, NOT_FOUND, OK, REFUSED
@@ -122,6 +124,7 @@ def test_times_as_people_say_them() -> None:
     assert seen == ["0 s ago", "59 s ago", "1 min ago", "2 h ago", "2 d ago"]
 
 
+@pytest.mark.slow
 def test_the_trail_at_a_terminal(started: Cli, tmp_path: Path) -> None:
     """The terminal shows the name beside the sub."""
     sub = started.user("ada")["sub"]

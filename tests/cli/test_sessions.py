@@ -15,6 +15,7 @@ from authsvc.flows.deps import OPERATOR, Caller, Deps
 from authsvc.flows.grants import Grant
 from tests.cli.test_cli import Cli
 from tests.cli.test_terminal import at_a_terminal
+from tests.selection import slow
 
 
 def ids(started: Cli, *options: str) -> list[str]:
@@ -203,7 +204,7 @@ def two_devices(started: Cli) -> tuple[str, str]:
     return browser, started.login("ada", caller=here, device="Ada's phone").session_id
 
 
-@pytest.mark.parametrize("command", [("session", "list"), ("user", "sessions", "ada")])
+@pytest.mark.parametrize("command", [("session", "list"), slow(("user", "sessions", "ada"))])
 def test_a_list_of_sessions_has_their_devices(started: Cli, tmp_path: Path, command: tuple[str, ...]) -> None:
     """The name that the login gave, or the browser: piped, and at a terminal of 80 columns. JSON has both fields."""
     two_devices(started)

@@ -83,6 +83,7 @@ def test_the_trail_can_be_asked_for_by_client(started: Cli) -> None:
     assert event["event"] == "client.created"
 
 
+@pytest.mark.slow
 def test_for_people_an_event_is_a_line(started: Cli, tmp_path: Path) -> None:
     """When, what, and what else is known, without anything that steers the terminal."""
     started.user("ada")
@@ -187,6 +188,7 @@ def test_progress_is_for_terminals(started: Cli, file: Path, tmp_path: Path) -> 
     assert len(piped.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_no_color_is_honoured(started: Cli, file: Path, tmp_path: Path) -> None:
     """A terminal is sent colours, and none with NO_COLOR."""
     colour = re.compile("\x1b\\[[0-9;]*3[0-9]")

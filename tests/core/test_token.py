@@ -30,6 +30,7 @@ from authsvc.core.token import (
     stored_form,
     successor,
 )
+from tests.selection import slow
 
 kinds = st.sampled_from(Kind)
 handles = st.text(ALPHABET, min_size=HANDLE_LENGTH, max_size=HANDLE_LENGTH)
@@ -184,6 +185,7 @@ def test_a_foreign_prefix_opens_no_other_kind() -> None:
         assert parse(text[:-1] + ("0" if text[-1] != "0" else "1"), foreign=(f"{kind}_",)) is None
 
 
+@pytest.mark.slow
 def test_handles_do_not_repeat() -> None:
     """Many handles are all different. A token contains its handle, so as many tokens are different too."""
     assert len({tokens.new_handle() for _ in range(100_000)}) == 100_000
@@ -225,7 +227,7 @@ def _seeds(count: int) -> list[str]:
     return [tokens.new_seed() for _ in range(count)]
 
 
-@pytest.mark.parametrize("sample", [_drawn, _derived, _seeds])
+@pytest.mark.parametrize("sample", [_drawn, slow(_derived), slow(_seeds)])
 def test_uniform_alphabet(sample: Callable[[int], list[str]]) -> None:
     """Every character is equally likely at every place, in random tokens, derived tokens and seeds."""
     texts = sample(12_000)

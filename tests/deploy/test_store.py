@@ -188,6 +188,7 @@ def test_authsvc_check_accepts_the_store(
         assert {name: result for name, result in found.items() if result not in ("pass", "n/a")} == others
 
 
+@pytest.mark.slow
 def test_a_password_is_changed_without_a_gap(store: StoreProcess, secrets: Secrets, operator: "redis.Redis") -> None:
     """A new password works before the old one is removed, and the store saves it to its file."""
     operator.execute_command("ACL", "SETUSER", "authsvc", ">new", ">newer")

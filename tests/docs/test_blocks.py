@@ -105,6 +105,7 @@ def test_data_parses(block: Block) -> None:
             tomllib.loads(block.code)
 
 
+@pytest.mark.slow
 @of("js")
 def test_scripts_parse(block: Block, tmp_path: Path) -> None:
     node = shutil.which("node")

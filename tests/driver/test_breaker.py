@@ -73,6 +73,7 @@ async def test_a_server_that_hangs(tmp_path: Path) -> None:
         await connection.close()
 
 
+@pytest.mark.slow
 async def test_shared_lookups_have_the_breaker_of_reads(tmp_path: Path) -> None:
     """When lookups hang, other reads are refused as well."""
     with topologies.standalone(tmp_path) as server:
@@ -115,6 +116,7 @@ async def test_a_refused_connection_does_not_open_the_breaker(tmp_path: Path) ->
         await connection.close()
 
 
+@pytest.mark.slow
 async def test_each_node_of_a_cluster_has_its_own_breaker(tmp_path: Path) -> None:
     """While a node hangs, only calls to that node are refused."""
     with topologies.cluster(tmp_path, "cluster-require-full-coverage no", "cluster-node-timeout 15000") as cluster:

@@ -114,7 +114,7 @@ ACTS: list[Act] = [
     end_the_session, change_password, take_a_role, rotate_secret, delete_client, new_reset_code, report_leaked,
 ]  # fmt: skip
 # One of each kind is enough for `make test`: a deletion, a cut-off, and a swap of credentials.
-QUICK = {revoke_token, suspend, change_password, report_leaked}
+QUICK = {revoke_token, suspend}
 # These acts end the session of their own caller, so the caller cannot repeat them after a 503.
 ONCE = {log_out, log_out_everywhere, end_the_session, change_password}
 
@@ -203,6 +203,7 @@ async def test_a_change_that_is_already_there_becomes_durable(tmp_path: Path) ->
             assert await service.deps.store.users.get(user.sub) == user
 
 
+@pytest.mark.slow
 async def test_a_revoked_token_stays_dead_through_a_failover(tmp_path: Path) -> None:
     """A revocation is 200 only once a replica has it, so the token is still dead when the primary is killed."""
     with topologies.sentinels(tmp_path) as store:

@@ -89,7 +89,7 @@ def tls_binary() -> str:
     return found
 
 
-@pytest.mark.parametrize("shape", ["server", "sentinel", slow("cluster"), slow("tls")])
+@pytest.mark.parametrize("shape", ["server", slow("sentinel"), slow("cluster"), slow("tls")])
 async def test_every_kind_of_call(tmp_path: Path, shape: str) -> None:
     """Every kind of call, from creating a user to ending all sessions, works on every topology."""
     with store(shape, tmp_path) as url:
@@ -163,6 +163,7 @@ async def test_tls_to_one_side_only(tmp_path: Path, encrypted: str) -> None:
             assert await revoke(service, token) == 200
 
 
+@pytest.mark.slow
 async def test_sentinels_fail_over(tmp_path: Path) -> None:
     """After the primary is killed, calls are 503 until the sentinels fail over. Revoked tokens stay revoked."""
     with topologies.sentinels(tmp_path) as watched:
@@ -363,6 +364,7 @@ async def pages(service: Service, limit: int) -> tuple[list[str], list[str]]:
     return cursors, names
 
 
+@pytest.mark.slow
 async def test_one_node_of_a_cluster_dies(tmp_path: Path) -> None:
     """Records on the other nodes are read without delay. When a replica takes over, all records are."""
     with topologies.cluster(tmp_path, "cluster-require-full-coverage no", replicas=1) as cluster:

@@ -18,6 +18,8 @@ with warnings.catch_warnings():
 
 from tests.e2e.conftest import PASSWORD, Server
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Backend:

@@ -98,6 +98,7 @@ def test_a_configured_store_is_used(store: str, new_server: Callable[..., Server
         assert client.exists("service"), "it is not ours to stop"
 
 
+@pytest.mark.slow
 def test_a_promise_that_nobody_could_keep(tmp_path: Path) -> None:
     """The embedded store has no replica, so the service does not start on the promise that one has everything."""
     ended = run("serve", cwd=tmp_path, AUTHSVC_DURABILITY="replica")
@@ -131,6 +132,7 @@ def test_a_start_waits_for_its_store(tmp_path: Path, new_server: Callable[..., S
             assert http.get("/readyz").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_start_gives_up(tmp_path: Path) -> None:
     """With 0 a start fails at once if the store is away, and names the setting."""
     url = f"unix://{tmp_path}/nothing.sock"

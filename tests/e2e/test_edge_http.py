@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.e2e.conftest import Server, free_port
 from tests.e2e.wire import Wire, assert_in_step, assert_refused, probes
 from tests.processes import resident_kib
-from tests.selection import examples
+from tests.selection import examples, one_in, slow
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
 POST = b"POST /introspect HTTP/1.1\r\nHost: a\r\n"
@@ -104,8 +104,8 @@ UPGRADED = {
 }
 
 
-@pytest.mark.parametrize("pieces", [1, 0])
-@pytest.mark.parametrize("name", UPGRADED)
+@pytest.mark.parametrize("pieces", [1, slow(0)])
+@pytest.mark.parametrize("name", one_in(4, UPGRADED))
 def test_upgrade_is_ignored(edge: Server, name: str, pieces: int) -> None:
     """The request is answered as HTTP/1.1 with its body, in one piece or byte by byte; the next one is in step."""
     with Wire(edge.port) as wire:
@@ -157,7 +157,7 @@ def test_malformed_is_400_and_the_end(edge: Server, name: str) -> None:
         assert wire.answer() is None
 
 
-@pytest.mark.parametrize("name", MALFORMED)
+@pytest.mark.parametrize("name", one_in(3, MALFORMED))
 def test_malformed_in_pieces(edge: Server, name: str) -> None:
     """The same, byte by byte: no piece of it looks better than the whole."""
     with Wire(edge.port) as wire:

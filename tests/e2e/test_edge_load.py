@@ -67,6 +67,7 @@ def test_requests_beyond_the_limit(new_server: NewServer) -> None:
     until(lambda: "above the limits" in server.log)
 
 
+@pytest.mark.slow
 def test_connections_beyond_the_limit(new_server: NewServer) -> None:
     """One connection too many is told 503 before it asks; when others go, the next one is served."""
     server = new_server(AUTHSVC_MAX_CONNECTIONS="5").start()

@@ -13,6 +13,8 @@ from tests.e2e.conftest import Server, free_port
 from tests.e2e.wire import WITHIN_S, Wire, probes
 from tests.processes import until
 
+pytestmark = pytest.mark.slow
+
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "edge.md"
 MAIN = """\
 daemon off;

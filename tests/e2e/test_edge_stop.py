@@ -19,7 +19,8 @@ from tests import topologies
 from tests.e2e.conftest import PASSWORD, Server, free_port
 from tests.e2e.wire import Wire
 from tests.processes import alive, in_time, processes_on, until
-from tests.selection import slow
+
+pytestmark = pytest.mark.slow
 
 NewServer = Callable[..., Server]
 READY = b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -37,7 +38,7 @@ def workers_of(server: Server) -> list[int]:
     return [pid for pid in children if alive(pid) and b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-@pytest.mark.parametrize("workers", ["1", slow("2")])
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigterm_answers_what_crosses_with_it(new_server: NewServer, workers: str) -> None:
     """After SIGTERM the server accepts no connection, answers what has begun or crosses with it, and exits with 0.
 
@@ -74,7 +75,6 @@ def test_sigterm_answers_what_crosses_with_it(new_server: NewServer, workers: st
     assert "Traceback" not in server.log
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigterm_is_bounded(new_server: NewServer, workers: str) -> None:
     """The server ends in time with a hanging store, an unfinished request and a client that takes no answer."""
@@ -99,7 +99,6 @@ def test_sigterm_is_bounded(new_server: NewServer, workers: str) -> None:
     assert processes_on(server.data_dir) == []
 
 
-@pytest.mark.slow
 def test_a_terminal_that_goes_away(server: Server) -> None:
     """SIGHUP to the one process ends it as SIGTERM does, and its Valkey with it."""
     assert server.stop(signal.SIGHUP) == 0
@@ -121,7 +120,6 @@ def test_a_killed_worker_is_replaced(new_server: NewServer) -> None:
         assert httpx.get(f"{server.url}/readyz").status_code == 200
 
 
-@pytest.mark.slow
 def test_one_that_dies_while_it_is_asked_is_replaced(new_server: NewServer) -> None:
     """Its supervisor does not wait for an answer that can't come any more."""
     server = new_server(AUTHSVC_WORKERS="2").start()
@@ -135,7 +133,6 @@ def test_one_that_dies_while_it_is_asked_is_replaced(new_server: NewServer) -> N
     until(lambda: len(workers_of(server)) == 2 and victim not in workers_of(server))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_sighup_loses_no_request(new_server: NewServer, times: int) -> None:
     """Every POST over connections that stay open is answered while all workers are replaced."""
@@ -171,7 +168,6 @@ def test_sighup_loses_no_request(new_server: NewServer, times: int) -> None:
     assert "Traceback" not in server.log
 
 
-@pytest.mark.slow
 def test_sighup_reads_the_files_of_settings_again(new_server: NewServer, tmp_path: Path) -> None:
     """After SIGHUP a setting from a file has its new value. With a wrong one the workers stay, and the log says so."""
     issuer, cap = tmp_path / "issuer", tmp_path / "cap"
@@ -210,7 +206,6 @@ def _set_up_another_service(url: str) -> None:
         other.set("client:app", json.dumps(client | {"created_at": client["created_at"] - 60}))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "why", "another"),
     [
@@ -255,7 +250,6 @@ def test_sighup_with_a_wrong_store(
         assert httpx.get(f"{server.url}/readyz").status_code == 200
 
 
-@pytest.mark.slow
 def test_sighup_while_the_store_is_away(new_server: NewServer, tmp_path: Path) -> None:
     """The old workers stay, and serve when the store is back."""
     with topologies.standalone(tmp_path, "appendonly yes", "appendfsync always") as store:
@@ -273,7 +267,6 @@ def test_sighup_while_the_store_is_away(new_server: NewServer, tmp_path: Path) -
         assert set(workers_of(server)) == kept
 
 
-@pytest.mark.slow
 def test_a_password_from_a_file_is_in_no_environment(new_server: NewServer, tmp_path: Path) -> None:
     """A value from a setting's file is in no process's environment or arguments, which others may read."""
     with topologies.standalone(tmp_path, password="s3cret") as store:
@@ -289,7 +282,6 @@ def test_a_password_from_a_file_is_in_no_environment(new_server: NewServer, tmp_
             assert b"s3cret" not in seen + Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-@pytest.mark.slow
 def test_sigterm_while_workers_are_replaced(new_server: NewServer) -> None:
     """The way out is open all the time."""
     server = new_server(AUTHSVC_WORKERS="2").start()

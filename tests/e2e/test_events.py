@@ -20,8 +20,9 @@ import pytest
 from tests.e2e.conftest import Server
 from tests.e2e.test_edge_stop import workers_of
 from tests.processes import in_time, processes_on, until
-from tests.selection import slow
 from tests.streams import Told, named, parse
+
+pytestmark = pytest.mark.slow
 
 log = logging.getLogger(__name__)  # the figures: pytest -o log_cli=true -o log_cli_level=INFO
 
@@ -170,7 +171,6 @@ def change_many(server: Server, count: int) -> None:
                 pipeline.execute()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_stop_does_not_wait_for_streams(new_server: Callable[..., Server], workers: str) -> None:
     """SIGTERM ends every stream at once and in order, and one whose reader does not read holds nothing up."""
@@ -193,7 +193,7 @@ async def test_a_stop_does_not_wait_for_streams(new_server: Callable[..., Server
     await close(streams)
 
 
-@pytest.mark.parametrize("workers", ["1", slow("2")])
+@pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_stop_does_not_wait_for_streams_that_come_back(new_server: Callable[..., Server], workers: str) -> None:
     """A stream that begins while the server stops ends at once: the stop takes no longer, and logs no error."""
     server = new_server(AUTHSVC_WORKERS=workers)
@@ -207,7 +207,6 @@ async def test_a_stop_does_not_wait_for_streams_that_come_back(new_server: Calla
     assert errors_in(server) == []
 
 
-@pytest.mark.slow
 async def test_a_replacement_does_not_wait_for_streams_that_come_back(new_server: Callable[..., Server]) -> None:
     """After SIGHUP no old worker waits for a stream that began while it stopped, until it is cut off with an error."""
     server = new_server(AUTHSVC_WORKERS="2")
@@ -245,7 +244,6 @@ async def test_every_worker_hears_of_every_change(new_server: Callable[..., Serv
     await close(streams)
 
 
-@pytest.mark.slow
 async def test_a_store_that_is_killed(server: Server) -> None:
     """After a kill -9 of the store its successor is followed: `everything` comes before the next heartbeat."""
     (stream,) = await opened(server, 1)
@@ -266,7 +264,6 @@ async def test_a_store_that_is_killed(server: Server) -> None:
     await stream.close()
 
 
-@pytest.mark.slow
 async def test_a_crowd(server: Server) -> None:
     """A thousand subscribers of one worker hear of a change within a second; each costs some tens of kilobytes."""
     assert server.process is not None
@@ -289,7 +286,6 @@ async def test_a_crowd(server: Server) -> None:
         await asyncio.to_thread(until, lambda: "authsvc-events" not in [c["name"] for c in valkey.client_list()])
 
 
-@pytest.mark.slow
 async def test_readers_who_do_not_read(server: Server) -> None:
     """While 200,000 keys change, 20 connections that take nothing cost no more than their buffers; others hear all."""
     assert server.process is not None

@@ -16,6 +16,8 @@ from tests.e2e import gateways
 from tests.e2e.conftest import PASSWORD, Server, free_port
 from tests.e2e.wire import Answer, Wire
 
+pytestmark = pytest.mark.slow
+
 ECHO = Path(__file__).parent / "applications" / "websocket.py"
 HANDSHAKE = [
     ("Upgrade", "websocket"),

@@ -40,6 +40,7 @@ def introspections(url: str) -> float:
     return read(url)["authsvc_requests_total", ("route", "/introspect"), ("status", "200")]
 
 
+@pytest.mark.slow
 def test_every_request_is_counted_once(served: tuple[Server, str]) -> None:
     """All workers count their requests and durations, on the fast path too."""
     server, url = served
@@ -122,6 +123,7 @@ def test_what_goes_wrong_is_seen(new_server: Serve) -> None:
     until(lambda: read(url)["authsvc_workers_ready"] == 1)
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
     """The service does not start without the metrics that it was told to serve, and says why."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -9,6 +9,7 @@ import pytest
 from authsvc.cli.statuses import OK, REFUSED
 from tests.e2e.conftest import AUTHSVC, Server, clean
 from tests.processes import until
+from tests.selection import slow
 
 FULL = Path("/dev/full")
 on_linux = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
@@ -27,6 +28,7 @@ def shell(line: str, directory: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.slow
 @on_linux
 @pytest.mark.parametrize("command", ["openapi", "--help", "check", "patterns"])
 def test_a_full_disk_is_told_in_one_line(tmp_path: Path, command: str) -> None:
@@ -36,7 +38,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path, command: str) -> None:
     assert ended.stderr == "authsvc: can't write the output: no space left on device\n"
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", [">&-", slow("2>&-"), slow("<&-"), slow("<&- >&- 2>&-")])
 def test_a_closed_stream_takes_what_is_printed(tmp_path: Path, closed: str) -> None:
     """The program works as if the stream were /dev/null."""
     ended = shell(f"authsvc openapi {closed}", tmp_path)
@@ -45,6 +47,7 @@ def test_a_closed_stream_takes_what_is_printed(tmp_path: Path, closed: str) -> N
     assert ended.stdout.startswith("openapi: ") == (">&-" not in closed.split())
 
 
+@pytest.mark.slow
 @on_linux
 def test_a_first_admin_that_nobody_saw(new_server: Callable[..., Server]) -> None:
     """The service serves, and its log says which secret is lost and what to do."""

@@ -150,6 +150,7 @@ def test_a_second_server_on_the_same_directory_is_refused(server: Server) -> Non
     assert len(processes_on(server.data_dir)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 on this machine")
 def test_an_ipv6_address(new_server: Callable[..., Server]) -> None:
     """Every URL has the address in brackets, and the metrics are on IPv6 too."""
@@ -165,8 +166,9 @@ def test_an_ipv6_address(new_server: Callable[..., Server]) -> None:
     assert "authsvc_requests_total" in httpx.get(f"http://[::1]:{port}/metrics").text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (_has_ipv6() and socket.has_dualstack_ipv6()), reason="no IPv6, or no socket for both")
-@pytest.mark.parametrize("workers", ["1", slow("2")])
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_every_address_of_both_kinds(new_server: Callable[..., Server], workers: str) -> None:
     """With `::`, each port takes clients of IPv6 and of IPv4, whose addresses are those of IPv4."""
     console, metrics = free_port(), free_port()
@@ -245,6 +247,7 @@ def test_all_settings_are_listed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc, where even root makes no directory")
 def test_a_data_directory_that_cannot_be_made(tmp_path: Path) -> None:
     """The message names the setting, and not the binary of the store."""
@@ -291,6 +294,7 @@ def test_an_interrupted_first_start_shows_its_secret(tmp_path: Path, where: str,
     assert processes_on(tmp_path / "data") == []
 
 
+@pytest.mark.slow
 def test_a_start_that_waits_for_its_store_can_be_interrupted(tmp_path: Path) -> None:
     """There is no secret yet that could be lost."""
     store = {"AUTHSVC_REDIS_URL": f"redis://127.0.0.1:{free_port()}", "AUTHSVC_STORE_WAIT_S": "600"}
@@ -299,6 +303,7 @@ def test_a_start_that_waits_for_its_store_can_be_interrupted(tmp_path: Path) -> 
     assert "client_secret" not in result.stdout
 
 
+@pytest.mark.slow
 def test_a_console_that_cannot_listen_is_said_on_the_screen(tmp_path: Path) -> None:
     """Without AUTHSVC_CONSOLE_PORT, the start goes on without a console, and prints why and which setting helps."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -314,12 +319,13 @@ def test_a_console_that_cannot_listen_is_said_on_the_screen(tmp_path: Path) -> N
     ) in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "remedy"),
     [
         ("AUTHSVC_PROT", "1", "did you mean AUTHSVC_PORT?"),
-        slow("AUTHSVC_ISSUER", "auth.example.org", "such as https://auth.example.org"),
-        slow("AUTHSVC_ISSUER", "ftp://auth.example.org", "such as https://auth.example.org"),
+        ("AUTHSVC_ISSUER", "auth.example.org", "such as https://auth.example.org"),
+        ("AUTHSVC_ISSUER", "ftp://auth.example.org", "such as https://auth.example.org"),
     ],
 )
 def test_a_wrong_setting_comes_with_its_remedy(tmp_path: Path, name: str, value: str, remedy: str) -> None:
@@ -364,6 +370,7 @@ def test_the_first_admin_goes_into_a_file(new_server: NewServer, tmp_path: Path)
     assert file.read_text() == f"{client_id}:{secret}\n"
 
 
+@pytest.mark.slow
 def test_a_first_admin_without_a_file_is_printed(new_server: NewServer, tmp_path: Path) -> None:
     """A file that can't be written loses no secret: the start prints it, and the log says why."""
     server = new_server(AUTHSVC_FIRST_ADMIN_OUT=str(tmp_path / "nowhere" / "first-admin")).start()
@@ -371,12 +378,14 @@ def test_a_first_admin_without_a_file_is_printed(new_server: NewServer, tmp_path
     assert "the first admin is not in" in server.log
 
 
+@pytest.mark.slow
 def test_the_banner_tells_where_it_listens(new_server: NewServer) -> None:
     """With an issuer, the banner has both addresses."""
     server = new_server(AUTHSVC_ISSUER="https://auth.example.org").start()
     assert f"on {server.url} (https://auth.example.org to others)" in server.output
 
 
+@pytest.mark.slow
 def test_a_directory_that_others_can_look_into_is_a_warning(new_server: NewServer) -> None:
     """The start goes on: the files in the directory are private."""
     server = new_server()
@@ -386,6 +395,7 @@ def test_a_directory_that_others_can_look_into_is_a_warning(new_server: NewServe
     assert "(0755): chmod 700 it" in server.log
 
 
+@pytest.mark.slow
 def test_development(new_server: NewServer) -> None:
     """--dev: pages on localhost may call, and the user that it prints can log in. The next start prints no password."""
     server = new_server()
@@ -418,6 +428,7 @@ def test_development_makes_no_user_in_a_configured_store(new_server: NewServer) 
         server.stop()
 
 
+@pytest.mark.slow
 def test_development_is_for_this_machine(tmp_path: Path) -> None:
     """--dev refuses an address that others can reach."""
     result = run("serve", "--dev", cwd=tmp_path, AUTHSVC_HOST="0.0.0.0")  # noqa: S104 - it refuses that

@@ -69,6 +69,7 @@ def enrolled(fleet: Fleet, username: str, *https: httpx.Client) -> App:
     return App(username, begun["secret"], confirmed["recovery_codes"])
 
 
+@pytest.mark.slow
 def test_each_call_at_another_server(fleet: Fleet) -> None:
     """Enrolling, both steps, a trusted device, a step-up and a passkey: each call goes on where the last one ended."""
     one, other = [server.http() for server in fleet.servers]

@@ -10,6 +10,7 @@ from authsvc.driver.connection import Connection
 from authsvc.errors import StoreUnavailable
 from tests.conftest import PATIENT
 from tests.e2e.conftest import free_port
+from tests.selection import slow
 from tests.stores import SHIPPED, Secrets, debian_redis, running_store
 
 
@@ -33,8 +34,8 @@ def certificate(directory: Path, name: str, host: str) -> Path:
     [
         ("own", "localhost", True),
         ("other", "localhost", False),
-        (None, "localhost", False),
-        ("own", "elsewhere", False),
+        slow(None, "localhost", False),
+        slow("own", "elsewhere", False),
     ],
 )
 async def test_the_certificate_of_the_store_is_verified(

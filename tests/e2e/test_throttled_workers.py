@@ -15,6 +15,8 @@ from authsvc.core.token import Kind
 from tests.e2e.conftest import PASSWORD, Server
 from tests.flows.test_throttling import WRONG
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def workers(new_server: Callable[..., Server]) -> Server:
@@ -110,7 +112,6 @@ async def test_a_hundred_guesses_at_two_workers_get_no_further_than_five(workers
     assert owner.status_code == 200
 
 
-@pytest.mark.slow
 async def test_thirty_logins_at_two_workers_all_succeed(workers: Server) -> None:
     """Right ones are not kept from each other by the counting of attempts under way."""
     answers = await of_both(workers, lambda: login(workers))
@@ -120,7 +121,6 @@ async def test_thirty_logins_at_two_workers_all_succeed(workers: Server) -> None
     assert statuses(await at_once(workers, [login(workers)])) == {200: 1}
 
 
-@pytest.mark.slow
 async def test_a_locked_accounts_sessions_go_on(workers: Server) -> None:
     """A hundred wrong guesses from twenty networks close the account for strangers' passwords, and for nothing else."""
     (grant,) = await at_once(workers, [login(workers)])
@@ -140,7 +140,6 @@ async def test_a_locked_accounts_sessions_go_on(workers: Server) -> None:
     assert still.status_code == 429, "a refresh opens no lock"
 
 
-@pytest.mark.slow
 async def test_nobody_is_locked_out_by_guessing_at_a_client(workers: Server) -> None:
     """Of 100 wrong secrets at once, 10 at most are told so; the right one is heard all the while, from anywhere."""
     wrong = [

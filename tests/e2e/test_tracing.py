@@ -48,6 +48,7 @@ def collector() -> Iterator[Collector]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_real_service_exports(new_server: Callable[..., Server], collector: Collector) -> None:
     """Told where, it sends the spans of requests with a context, introspections too, in its own name; at the latest
     when it ends. An introspection without one takes the fast path, and has none."""

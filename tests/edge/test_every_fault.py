@@ -17,7 +17,8 @@ from authsvc.web.middleware.last_resort import LastResort
 from tests.conftest import PASSWORD, Service
 from tests.edge.faults import Site, fault_at, name, recorded
 from tests.edge.served import FORM, Connection, Served, basic, request_of, turns
-from tests.selection import slow
+
+pytestmark = pytest.mark.slow
 
 # The longest time for an answer. Most take a millisecond; a login hashes, and another test may hold the core.
 WITHIN_S = 60.0
@@ -101,7 +102,7 @@ def _get(path: bytes, *fields: tuple[bytes, bytes]) -> bytes:
 
 # A generator whose end got the fault is collected in another context.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("every", [8, slow(1)])
+@pytest.mark.parametrize("every", [8, 1])
 async def test_a_fault_at_any_call_is_answered_and_tells_nothing(
     world: World, caplog: pytest.LogCaptureFixture, every: int
 ) -> None:

@@ -17,7 +17,6 @@ from authsvc.edge.fast_requests import fast_calls
 from authsvc.web.cookies import NAME
 from tests.conftest import Clock, Service
 from tests.edge.served import Served
-from tests.selection import slow
 from tests.web.conftest import StoreCalls, login_by_cookie
 
 SAFE = (b"X-Original-Method", b"GET")
@@ -148,7 +147,8 @@ SPACES = (b"", b" ", b"  ", b"\t", b" \t", b"\xa0", b"\x85")
 
 
 # `make test` has one case in five; five divides none of the numbers of values.
-@pytest.mark.parametrize("every", [5, slow(1)])
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [5, 1])
 async def test_spaces_in_the_authorization_field(service: Service, held: Tokens, every: int) -> None:
     """Fast path, general way and SDK take the same bearer tokens, however many spaces stand where (RFC 9110 11.4)."""
     fast, general = Served(service), Served(service, fast=False)
@@ -244,6 +244,7 @@ async def test_an_allowed_field_changes_no_answer(service: Service, held: Tokens
                 assert await connection.ask(asked([bearer(held.live), (field, value)])) == expected, field
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", [b"", b"?from=cookie", b"?from=bearer", b"?role=editor"])
 async def test_an_empty_field_is_there(service: Service, held: Tokens, query: bytes) -> None:
     """A field that is empty or all spaces gets the answer of the general way, beside each credential or none."""

@@ -21,6 +21,7 @@ from tests.conftest import Clock, Service
 from tests.driver.test_topologies import eventually, service_on
 from tests.edge.served import FORM, Connection, Served, basic, request_of, turns
 from tests.flows.contents import Commands
+from tests.selection import slow
 from tests.stores import running_store
 
 
@@ -50,7 +51,7 @@ async def often(connection: Connection, *requests: bytes) -> None:
             assert (await connection.ask(request))[0] == 200
 
 
-@pytest.mark.parametrize("fault", ["hangs", "is dead", "breaker"])
+@pytest.mark.parametrize("fault", ["hangs", slow("is dead"), slow("breaker")])
 async def test_without_the_store_nothing_is_answered(tmp_path: Path, fault: str) -> None:
     """A store that hangs or is dead gives 503, and so does an open breaker. No remembered answer is given."""
     with topologies.standalone(tmp_path) as server:

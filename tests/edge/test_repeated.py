@@ -22,6 +22,7 @@ from authsvc.web.middleware.access_log import AccessLog
 from tests.conftest import Service
 from tests.edge.served import FORM, Served, basic, request_of, turns
 from tests.edge.test_protocol import eventually
+from tests.selection import one_in
 
 LAST = b"GET /healthz HTTP/1.1\r\nHost: auth.test\r\nX-Request-ID: the-last-one\r\n\r\n"
 MALFORMED = b"what is this\r\n\r\n"
@@ -205,7 +206,7 @@ CASES: dict[str, Case] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", one_in(4, CASES))
 async def test_the_same_bytes_as_without_a_memory(
     service: Service, requests: Requests, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:

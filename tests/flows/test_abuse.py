@@ -37,6 +37,7 @@ async def test_invented_clients_leave_nothing_behind(service: Service, valkey: "
     assert valkey.dbsize() <= before[1] + 1
 
 
+@pytest.mark.slow
 async def test_the_trail_has_a_bound(service: Service, valkey: "redis.Redis") -> None:
     """The stream keeps no more events than it may, however many are written."""
     audit = service.deps.store.audit

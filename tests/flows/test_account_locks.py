@@ -17,6 +17,7 @@ from tests.conftest import CHEAP, PASSWORD, Clock, Service
 from tests.flows.conftest import World
 from tests.flows.contents import Commands
 from tests.flows.test_throttling import WRONG, guess
+from tests.selection import one_in, slow
 
 HOME, ELSEWHERE = "192.0.2.1", "203.0.113.9"
 
@@ -39,7 +40,9 @@ ONE_48 = [f"2001:db8:1:{n * 0x101:x}::1" for n in range(64)]
 ONE_24 = [f"198.51.100.{n}" for n in range(64)]
 
 
-@pytest.mark.parametrize("source", [ONE_56, ONE_48, ONE_24], ids=["an IPv6 /56", "an IPv6 /48", "an IPv4 /24"])
+@pytest.mark.parametrize(
+    "source", [ONE_56, slow(ONE_48), slow(ONE_24)], ids=["an IPv6 /56", "an IPv6 /48", "an IPv4 /24"]
+)
 async def test_one_source_locks_no_account(world: World, source: list[str]) -> None:
     """Of all guesses from one source twenty are checked. The owner logs in from a network that is not known yet."""
     await world.user()
@@ -103,6 +106,7 @@ async def test_the_last_eight_networks_pass_the_lock(world: World, clock: Clock)
         assert (await guess(world, ip=home, password=PASSWORD)).access_token
 
 
+@pytest.mark.slow
 async def test_parallel_logins_make_all_their_networks_known(world: World) -> None:
     """Logins at once from several networks lose none of them."""
     await world.user()
@@ -150,6 +154,7 @@ async def test_a_wrong_password_makes_no_network_known(world: World) -> None:
     assert await guess(world, ip=HOME, password=PASSWORD) == 60
 
 
+@pytest.mark.slow
 async def test_a_reset_makes_the_network_known(world: World) -> None:
     """After a reset the user can log in where the reset happened. The lock elsewhere does not tell of the reset."""
     user = await world.user()
@@ -232,18 +237,19 @@ async def watch(service: Service, clock: Clock, kind: str) -> list[Any]:
     return stranger.seen
 
 
-async def test_a_lock_tells_nobody_whether_an_account_is_active(service: Service, clock: Clock) -> None:
+@pytest.mark.parametrize("kind", one_in(4, KINDS[1:]))
+async def test_a_lock_tells_nobody_whether_an_account_is_active(service: Service, clock: Clock, kind: str) -> None:
     """A stranger sees one sequence of answers for active, suspended, passwordless, unknown and impossible names.
 
     The owner of the active account logs in meanwhile, also next to the stranger.
     """
     first = await watch(service, clock, "active")
     assert {status for status, _, _ in first} == {401, 429}
-    for kind in KINDS[1:]:
-        clock.forward(3 * 86400)  # the addresses have all their guesses again
-        assert await watch(service, clock, kind) == first, kind
+    clock.forward(3 * 86400)  # the addresses have all their guesses again
+    assert await watch(service, clock, kind) == first
 
 
+@pytest.mark.slow
 async def test_the_right_password_of_a_suspended_user_is_a_wrong_one(service: Service, clock: Clock) -> None:
     """Whoever has the password of a suspended user sees the same as with a wrong one, and as for an unknown name."""
     sequences = []

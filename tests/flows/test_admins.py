@@ -241,6 +241,7 @@ async def power_taken(service: Service, name: str) -> list[int]:
     return statuses
 
 
+@pytest.mark.slow
 async def test_taking_power_away_needs_no_walk(service: Service, valkey: "redis.Redis", commands: Commands) -> None:
     """No admin is protected by the number of keys: with many keys, each change costs the same few commands."""
     await service.deps.store.admins.fill(service.deps.clock())

@@ -20,6 +20,7 @@ from authsvc.settings import Settings
 from authsvc.store import keys
 from tests.conftest import APP_SCOPE, CHEAP, PASSWORD, Clock, Service, bearer
 from tests.flows.contents import Commands, texts
+from tests.selection import one_in
 
 NEW = "four herons at dawn"
 DAY = 86400
@@ -261,7 +262,7 @@ FATAL = (
 Ways = Callable[[Ending], Awaitable[httpx.Response]]
 
 
-@pytest.mark.parametrize("way", [*SURVIVED, *FATAL], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", one_in(3, [*SURVIVED, *FATAL]), ids=lambda way: way.__name__)
 async def test_what_ends_a_key(service: Service, ada: Owner, clock: Clock, valkey: "redis.Redis", way: Ways) -> None:
     """A key survives the logout, the end of other sessions and a new password. Everything else ends it at once.
 

@@ -28,6 +28,7 @@ from authsvc.flows.left_out import write_left_out
 from authsvc.settings import Settings
 from tests.conftest import CHEAP, PASSWORD, Clock, Service
 from tests.flows.conftest import HERE, World
+from tests.selection import slow
 
 ADMIN = Caller(actor="client:admin", ip="192.0.2.9", user_agent="curl", request_id="r-7")
 NEW = "seven quiet herons wading"
@@ -343,7 +344,8 @@ async def issue_a_token(world: World, grant: Grant) -> None:
 
 
 @pytest.mark.parametrize(
-    "flood", [end_the_others, wrong_password, refresh_and_repeat, invent_a_reset_code, issue_a_token]
+    "flood",
+    [end_the_others, slow(wrong_password), slow(refresh_and_repeat), slow(invent_a_reset_code), slow(issue_a_token)],
 )
 async def test_no_flood_washes_out_the_trail(
     world: World, clock: Clock, flood: Callable[[World, Grant], Awaitable[None]]

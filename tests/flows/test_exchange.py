@@ -18,6 +18,7 @@ from authsvc.store import keys
 from tests.conftest import PASSWORD, Clock, Service, bearer
 from tests.flows.contents import Commands
 from tests.flows.test_client_token import issued as client_token
+from tests.selection import one_in
 
 Credentials = tuple[str, str]
 
@@ -216,7 +217,7 @@ async def test_at_most_sixteen(service: Service, orders: Credentials, token: str
 ENDS = ["time", "logout", "session_id", "token", "user", "suspended", "all", "client", "exchanger", "reuse", "deleted"]
 
 
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("end", one_in(3, ENDS))
 async def test_it_ends_with_its_session_and_its_client(
     service: Service, orders: Credentials, login: dict[str, Any], clock: Clock, end: str
 ) -> None:

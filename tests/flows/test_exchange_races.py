@@ -23,7 +23,8 @@ from tests.conftest import PASSWORD, Clock
 from tests.flows.conftest import HERE, World, caught, without_swap
 from tests.flows.rounds import Rounds
 from tests.flows.test_races import ACTS, Case, Pausing
-from tests.selection import one_in
+
+pytestmark = pytest.mark.slow
 
 ROUNDS = 100
 AT_ONCE = 50
@@ -132,7 +133,7 @@ async def test_an_act_between_any_two_calls_of_an_exchange(workers: list[World],
         assert got_one or what in ("delete", "revoke the session"), "the act was never overtaken"
 
 
-@pytest.mark.parametrize("what", one_in(2, ALL_ACTS))
+@pytest.mark.parametrize("what", ALL_ACTS)
 async def test_an_act_that_is_held_up_by_an_exchange(workers: list[World], clock: Clock, what: str) -> None:
     """A whole exchange falls between any two store calls of the act. Nothing of it is active after the answer."""
     at = 0
@@ -174,7 +175,7 @@ async def end_of(what: str, it: Exchanges, child: str) -> None:
         await revoke_exchanger(it)
 
 
-@pytest.mark.parametrize("what", one_in(3, KINDS))
+@pytest.mark.parametrize("what", KINDS)
 async def test_hundreds_of_rounds_at_random_moments(workers: list[World], what: str) -> None:
     """From the answer on, no worker finds the token active: not in a lookup, nor in what a repeated exchange gives.
 

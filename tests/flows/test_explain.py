@@ -198,6 +198,7 @@ async def test_explaining_reads_back_to_the_login_only(
     assert len(pages) == (2 if ended else 1)
 
 
+@pytest.mark.slow
 async def test_a_long_trail_is_not_kept_in_memory(world: World, valkey: "redis.Redis", clock: Clock) -> None:
     """Memory holds one page of the trail and the entries that concern the session."""
     await world.user()

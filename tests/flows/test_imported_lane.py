@@ -21,6 +21,7 @@ from tests.conftest import Clock
 from tests.flows.conftest import HERE, World, world_of
 from tests.flows.test_imported_login import imported as import_user
 from tests.hashes import PASSWORD, SAMPLES
+from tests.selection import slow
 
 B64 = "A" * 43
 SLOW, ANOTHER = SAMPLES["devise"], SAMPLES["passlib pbkdf2"]
@@ -89,6 +90,7 @@ async def test_a_stored_hash_over_the_bounds_is_a_wrong_password(world: World, t
     assert service.hash_forms == ()  # nobody has to wait for a hash that is never checked
 
 
+@pytest.mark.slow
 async def test_all_refusals_wait_for_the_slowest_form_in_use(world: World) -> None:
     """Unknown, suspended and without a password; a hash of this service, an older one of it, and imported ones."""
     await import_user(world, SLOW, "slow")
@@ -161,7 +163,7 @@ async def test_a_full_lane_answers_all_guesses_alike(world: World, gate: threadi
     await asyncio.gather(*fillers)
 
 
-@pytest.mark.parametrize("name", ["slow", "own", "nobody"])
+@pytest.mark.parametrize("name", ["slow", slow("own"), slow("nobody")])
 async def test_one_guess_at_a_time_for_each_name(world: World, name: str) -> None:
     """Concurrent guesses at one name get the same answers, whether the name has a slow hash, another one or none."""
     await import_user(world, SLOW, "slow")

@@ -9,6 +9,7 @@ from authsvc.flows import clients, revoke, users
 from authsvc.flows.deps import OPERATOR
 from authsvc.flows.explain import explain
 from tests.conftest import PASSWORD, Clock, Service, bearer
+from tests.selection import one_in
 
 SUB = "google-oauth2|1234"
 
@@ -107,25 +108,28 @@ async def test_who_may_issue(service: Service) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [
-        {"sub": ""},
-        {"sub": "a b"},
-        {"sub": "{x}"},
-        {"sub": "x" * 256},
-        {"expires_in": 0},
-        {"expires_in": -1},
-        {"expires_in": "60"},
-        {"expires_in": True},
-        {"expires_in": 1.5},
-        {"expires_in": 2**63},
-        {"expires_in": 30 * 86400 + 1},
-        {"roles": ["a b"]},
-        {"roles": "ops"},
-        {"roles": ["r"] * 65},
-        {"role": ["ops"]},
-        {"scope": "admin"},
-        {"scope": "a  b"},
-    ],
+    one_in(
+        3,
+        [
+            {"sub": ""},
+            {"sub": "a b"},
+            {"sub": "{x}"},
+            {"sub": "x" * 256},
+            {"expires_in": 0},
+            {"expires_in": -1},
+            {"expires_in": "60"},
+            {"expires_in": True},
+            {"expires_in": 1.5},
+            {"expires_in": 2**63},
+            {"expires_in": 30 * 86400 + 1},
+            {"roles": ["a b"]},
+            {"roles": "ops"},
+            {"roles": ["r"] * 65},
+            {"role": ["ops"]},
+            {"scope": "admin"},
+            {"scope": "a  b"},
+        ],
+    ),
 )
 async def test_what_is_refused(service: Service, issuer: tuple[str, str], body: dict[str, Any]) -> None:
     """Ill-formed input is a 400 that makes no user."""

@@ -17,6 +17,8 @@ from tests.conftest import CHEAP, Clock
 from tests.flows.conftest import HERE, World, caught, without_swap
 from tests.flows.test_races import ACTS, SPARING, Act, Case, Pausing
 
+pytestmark = pytest.mark.slow
+
 # Rounds at random moments. They add to the tests that go through all interleavings of two acts one by one.
 ROUNDS = 100
 DAY = 86400

@@ -120,6 +120,7 @@ async def test_a_report_that_falls_into_a_refresh(workers: list[World]) -> None:
         assert not await other.alive(grant)
 
 
+@pytest.mark.slow
 async def test_introspection_after_the_answer(workers: list[World]) -> None:
     """From the answer on, no worker finds the token active, although each one remembers the answer about it."""
     await workers[0].user()

@@ -19,7 +19,8 @@ from tests.flows.conftest import HERE, World, caught, without_swap
 from tests.flows.test_races import Case, Pausing
 from tests.flows.test_step_races import ALL_ACTS, ROUNDS, USES, touched
 from tests.flows.test_steps import first_step
-from tests.selection import one_in
+
+pytestmark = pytest.mark.slow
 
 ASKED = Asked("", None, cookie=False)
 # After these a login that begins later finds no passkey, or no user who may log in.
@@ -75,7 +76,6 @@ async def test_one_answer_counts_once(workers: list[World], synced: bool) -> Non
         assert {type(one) for one in found if not isinstance(one, refused)} == set()
 
 
-@pytest.mark.slow
 async def test_the_control_without_the_swap(workers: list[World], monkeypatch: pytest.MonkeyPatch) -> None:
     """Without compare-and-swap one answer counts many times, so the test above can fail."""
     _, device = await prepared(workers[0], workers[1], 0)
@@ -83,7 +83,7 @@ async def test_the_control_without_the_swap(workers: list[World], monkeypatch: p
     assert sum(isinstance(one, Grant) for one in await all_at_once(workers, device)) > 1
 
 
-@pytest.mark.parametrize("what", one_in(3, ALL_ACTS))
+@pytest.mark.parametrize("what", ALL_ACTS)
 async def test_an_act_between_any_two_calls_of_a_login(workers: list[World], clock: Clock, what: str) -> None:
     """The act falls between any two store calls of a login by passkey alone.
 

@@ -18,7 +18,7 @@ from authsvc.settings import Settings
 from tests.conftest import CHEAP, PASSWORD, Clock
 from tests.flows.conftest import HERE, World
 from tests.flows.rounds import Rounds
-from tests.selection import slow
+from tests.selection import one_in, slow
 
 NEW = "seven quiet herons wading"
 PRESENTERS = 50
@@ -56,6 +56,7 @@ class TestStrict:
     def settings(self) -> Settings:
         return Settings(**CHEAP | {"refresh_grace_s": 0})
 
+    @pytest.mark.slow
     async def test_exactly_one_of_fifty_presenters_wins(self, workers: list[World]) -> None:
         """All others get invalid_grant. As that is reuse, the session ends with the tokens of the winner."""
         world = workers[0]
@@ -222,7 +223,7 @@ async def check_nothing_older_is_active(
 
 
 @pytest.mark.parametrize("least", [ROUNDS // 4, slow(ROUNDS)])
-@pytest.mark.parametrize("what", ACTS)
+@pytest.mark.parametrize("what", one_in(3, ACTS))
 async def test_acts_against_logins_and_refreshes_in_flight(
     workers: list[World], clock: Clock, what: str, least: int
 ) -> None:
@@ -252,7 +253,7 @@ async def test_acts_against_logins_and_refreshes_in_flight(
         rounds.met += await check_nothing_older_is_active(case, what, login, refreshes)
 
 
-@pytest.mark.parametrize("what", ACTS)
+@pytest.mark.parametrize("what", one_in(3, ACTS))
 async def test_an_act_that_is_held_up_anywhere(workers: list[World], clock: Clock, what: str) -> None:
     """A whole login and a whole refresh fall between any two store calls of the act."""
     at = 0
@@ -338,7 +339,7 @@ class Pausing:
 
 
 @pytest.mark.parametrize("kind", ["login", "refresh", "issue"])
-@pytest.mark.parametrize("what", ACTS)
+@pytest.mark.parametrize("what", one_in(5, ACTS))
 async def test_every_interleaving(workers: list[World], clock: Clock, what: str, kind: str) -> None:
     """The act falls between any two store calls of a login, a refresh or an issuance.
 

@@ -56,6 +56,7 @@ async def eventually(http: httpx.AsyncClient, condition: Callable[[httpx.Respons
     return answer
 
 
+@pytest.mark.slow
 async def test_an_evicting_store() -> None:
     """A store that may drop records is unfit. It is fit again a second after the setting is corrected."""
     with running_store("--maxmemory-policy", "allkeys-lru") as store, store.connect() as client:
@@ -99,6 +100,7 @@ async def test_a_store_without_waitaof_at_level_disk() -> None:
             assert_not_ready(await http.get("/readyz"), "no_waitaof")
 
 
+@pytest.mark.slow
 async def test_a_store_without_a_replica_at_level_replica() -> None:
     """Level `replica` needs a connected replica, and notices when it disconnects."""
     port = free_port()

@@ -178,6 +178,7 @@ def histories(draw: st.DrawFn) -> tuple[Records, float, Records, float, Token, s
 _TOKENS = st.sampled_from([CURRENT, CURRENT, PREVIOUS, FORGED])
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(1000))
 @given(histories())
 def test_a_remembered_answer_equals_a_new_one(history: tuple[Records, float, Records, float, Token, str]) -> None:

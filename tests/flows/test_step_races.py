@@ -27,7 +27,8 @@ from tests.conftest import APP_SCOPE, CHEAP, Clock
 from tests.flows.conftest import HERE, World, caught, without_swap
 from tests.flows.test_races import ACTS, Case, Pausing
 from tests.flows.test_steps import Phone, by_code, by_recovery, enrolled, first_step
-from tests.selection import one_in
+
+pytestmark = pytest.mark.slow
 
 USES = 200
 ROUNDS = 5
@@ -101,7 +102,6 @@ async def answers(workers: list[World], phone: Phone, auth_session: str) -> list
     return await asyncio.gather(*map(one, range(USES)), return_exceptions=True)
 
 
-@pytest.mark.slow
 async def test_one_login_is_completed_once(workers: list[World], clock: Clock) -> None:
     """Five factors prove one login in progress at the same time, 200 times in all. One session begins."""
     phone = await enrolled(workers[0], clock)
@@ -146,7 +146,7 @@ async def prepared(workers: list[World], clock: Clock, at: int) -> tuple[Case, P
     return case, phone
 
 
-@pytest.mark.parametrize("what", one_in(4, ["remove the factor", *ALL_ACTS]))
+@pytest.mark.parametrize("what", ["remove the factor", *ALL_ACTS])
 async def test_an_act_between_any_two_calls_of_a_step(workers: list[World], clock: Clock, what: str) -> None:
     """The act falls between any two store calls of the second step. No session of this login is active afterwards."""
     mine, at, opened = workers[0], 0, []
@@ -208,7 +208,7 @@ async def test_a_change_of_the_factors_between_any_two_calls_of_a_step(
     assert {*completed} == {True, False}, "the change came before and after the use"
 
 
-@pytest.mark.parametrize("what", one_in(2, ALL_ACTS))
+@pytest.mark.parametrize("what", ALL_ACTS)
 async def test_an_act_that_is_held_up_by_a_step(workers: list[World], clock: Clock, what: str) -> None:
     """A whole second step falls between any two store calls of the act."""
     at = 0
@@ -247,7 +247,7 @@ async def _acted(act: Awaitable[None]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("what", one_in(3, ALL_ACTS))
+@pytest.mark.parametrize("what", ALL_ACTS)
 async def test_an_act_between_any_two_calls_of_a_step_up(workers: list[World], clock: Clock, what: str) -> None:
     """The act falls between any two store calls of a step-up of the session that acts.
 

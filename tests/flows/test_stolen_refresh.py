@@ -28,6 +28,7 @@ from authsvc.store import keys
 from tests.conftest import CHEAP, PASSWORD, PATIENT, Clock, Service
 from tests.flows.conftest import HERE, World, world_of
 from tests.flows.contents import expire, texts
+from tests.selection import slow
 
 GRACE_S = 10
 THIEF = Caller(ip="203.0.113.66", user_agent="the thief", request_id="r-2")
@@ -45,7 +46,7 @@ async def rotated(world: World, grant: Grant, times: int) -> Grant:
     return grant
 
 
-@pytest.mark.parametrize("rotations", [1, 32, 33, 34, 100, 1000])
+@pytest.mark.parametrize("rotations", [1, 32, 33, 34, slow(100), slow(1000)])
 async def test_the_owner_s_token_ends_the_session_of_a_thief(world: World, clock: Clock, rotations: int) -> None:
     """However often a thief refreshes, the owner's next refresh is reuse and ends the session of both."""
     await world.user()

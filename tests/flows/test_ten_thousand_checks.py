@@ -10,6 +10,7 @@ from tests.conftest import Clock, Service, bearer
 from tests.flows.contents import Commands
 from tests.flows.test_client_token import issued as client_token
 from tests.flows.test_exchange import exchanged
+from tests.selection import slow
 
 # The time passes in steps, each with so many checks of each kind.
 STEPS, IN_BATCH, ALONE, AT_GATEWAYS = 10, 960, 20, 20
@@ -48,7 +49,7 @@ async def exchanged_token(service: Service) -> Checked:
     return Checked(await exchanged(service, auth, token, audience="billing"))
 
 
-@pytest.mark.parametrize("make", [session, key, service_token, exchanged_token])
+@pytest.mark.parametrize("make", [session, slow(key), slow(service_token), slow(exchanged_token)])
 async def test_checks_write_nothing_but_the_last_use(
     service: Service,
     clock: Clock,

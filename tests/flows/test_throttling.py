@@ -28,6 +28,7 @@ from authsvc.store.throttle import Window
 from tests.conftest import CHEAP, PASSWORD, Clock, Service, use_idle_scheduling
 from tests.flows.conftest import HERE, Hashes, World
 from tests.flows.contents import Commands
+from tests.selection import one_in, slow
 
 WRONG = "a walk by the sea shore"
 OTHER_PASSWORD = "seven quiet herons wading"
@@ -115,7 +116,7 @@ async def lock(world: World, username: str = "ada") -> None:
     assert await guess(world, username, PASSWORD, ip="10.1.0.1") == 60
 
 
-@pytest.mark.parametrize("username", ["ada", "Ada"])
+@pytest.mark.parametrize("username", ["ada", slow("Ada")])
 async def test_a_reset_opens_a_locked_account(world: World, username: str) -> None:
     """After a reset the user can log in with the new password at once."""
     user = await world.user(username)
@@ -155,6 +156,7 @@ async def test_logins_that_succeed_do_not_count_against_an_address(world: World)
     assert await guess(world, "user21") == 300
 
 
+@pytest.mark.slow
 async def test_an_ipv6_network_allows_two_hundred_guesses(world: World) -> None:
     """The addresses of a /64 count as one. Those of a /48 share 200 guesses."""
     await world.user()
@@ -197,6 +199,7 @@ async def test_parallel_guesses_do_not_disturb_a_login_elsewhere(world: World, h
     assert hashes.verified <= 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", range(3))
 async def test_thirty_parallel_valid_logins_all_succeed(world: World, times: int) -> None:
     """Logins wait for pending attempts. So all apps of one user can start at the same moment."""
@@ -423,7 +426,7 @@ ATTEMPTS: dict[str, Attempt] = {
 }
 
 
-@pytest.mark.parametrize("name", ATTEMPTS)
+@pytest.mark.parametrize("name", one_in(3, ATTEMPTS))
 async def test_wrong_secrets_are_throttled_on_every_endpoint(service: Service, name: str) -> None:
     """A client has ten wrong secrets on all endpoints together, then 429. The right secret works."""
     attempt, (client_id, secret), wrong = ATTEMPTS[name], service.admin, tokens.new(Kind.SECRET).text

@@ -12,6 +12,7 @@ from authsvc.flows.explain import explain
 from authsvc.store import keys
 from tests.conftest import PASSWORD, Clock, Service, bearer
 from tests.flows.test_issue import SUB, granted, issue
+from tests.selection import one_in
 
 AMR = ["pwd", "otp", "mfa"]
 TOLD = {"auth_time", "amr", "acr", "vouched_by"}
@@ -116,35 +117,38 @@ async def test_the_clock_of_a_provider(service: Service, voucher: tuple[str, str
 
 @pytest.mark.parametrize(
     "given",
-    [
-        {"amr": []},
-        {"amr": "pwd"},
-        {"amr": ["a b"]},
-        {"amr": [""]},
-        {"amr": ['"']},
-        {"amr": ["é"]},
-        {"amr": ["x" * 17]},
-        {"amr": ["x"] * 9},
-        {"amr": [1]},
-        {"acr": ""},
-        {"acr": "a b"},
-        {"acr": "x\n"},
-        {"acr": "x" * 65},
-        {"acr": 2},
-        {"auth_time": 0},
-        {"auth_time": -1},
-        {"auth_time": "1"},
-        {"auth_time": 1.5},
-        {"auth_time": True},
-        {"auth_time": 2**63},
-        {"ip": "localhost"},
-        {"ip": "::1%eth0"},
-        {"user_agent": ""},
-        {"user_agent": "a\nb"},
-        {"user_agent": "x" * 1025},
-        {"refresh": 1},
-        {"vouched_by": "me"},
-    ],
+    one_in(
+        3,
+        [
+            {"amr": []},
+            {"amr": "pwd"},
+            {"amr": ["a b"]},
+            {"amr": [""]},
+            {"amr": ['"']},
+            {"amr": ["é"]},
+            {"amr": ["x" * 17]},
+            {"amr": ["x"] * 9},
+            {"amr": [1]},
+            {"acr": ""},
+            {"acr": "a b"},
+            {"acr": "x\n"},
+            {"acr": "x" * 65},
+            {"acr": 2},
+            {"auth_time": 0},
+            {"auth_time": -1},
+            {"auth_time": "1"},
+            {"auth_time": 1.5},
+            {"auth_time": True},
+            {"auth_time": 2**63},
+            {"ip": "localhost"},
+            {"ip": "::1%eth0"},
+            {"user_agent": ""},
+            {"user_agent": "a\nb"},
+            {"user_agent": "x" * 1025},
+            {"refresh": 1},
+            {"vouched_by": "me"},
+        ],
+    ),
 )
 async def test_what_is_refused(service: Service, voucher: tuple[str, str], given: dict[str, Any]) -> None:
     """Ill-formed claims are a 400 that makes no user."""

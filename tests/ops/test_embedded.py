@@ -167,6 +167,7 @@ def test_killed_valkey_comes_back(data_dir: Path, each_binary: str) -> None:
         assert processes_on(data_dir) == [server.pid]
 
 
+@pytest.mark.slow
 def test_a_long_load_is_in_the_log(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -464,6 +465,7 @@ def test_files_of_another_user_are_refused(data_dir: Path) -> None:
     assert not _is_refused(data_dir, data_dir)
 
 
+@pytest.mark.slow
 def test_corrupt_file(data_dir: Path, each_binary: str) -> None:
     """Damage in the middle of the data fails the start at once, with the server's own words; nothing stays behind."""
     with Embedded(data_dir) as server:

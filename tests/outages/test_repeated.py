@@ -37,7 +37,7 @@ def timeouts() -> Timeouts:
     return PATIENT
 
 
-@pytest.mark.parametrize("name", one_in(5, REPEATABLE))
+@pytest.mark.parametrize("name", one_in(20, REPEATABLE))
 async def test_repeating_what_failed_completes_it(world: World, proxy: Proxy, valkey: "redis.Redis", name: str) -> None:
     """After 503 at any command, the repeated call leads to the same state as one call that works."""
     call = BY_NAME[name]

@@ -121,6 +121,7 @@ async def test_an_answer_on_its_way(world: World) -> None:
             assert isinstance(ask.cached(token), Active)
 
 
+@pytest.mark.slow
 async def test_changes_without_pause(world: World, ask: AsyncIntrospector) -> None:
     """Under constant changes and constant requests the cache never keeps an older answer."""
     sub = world.user()
@@ -218,6 +219,7 @@ async def test_stale_bridges_an_outage(world: World) -> None:
             await ask.introspect(unknown)
 
 
+@pytest.mark.slow
 def test_a_forked_child_listens_for_itself(world: World) -> None:
     """A child starts with an empty cache, follows the feed itself, and leaves its parent's feed alone."""
     world.user()

@@ -15,6 +15,8 @@ from tests.e2e.conftest import free_port
 from tests.processes import until
 from tests.sdk.conftest import World
 
+pytestmark = pytest.mark.slow
+
 COOKIE = "__Host-session"
 
 

@@ -90,6 +90,7 @@ def test_fastapi_takes_few_lines() -> None:
     assert len(marked) + 2 < 10  # the call that makes the introspector has two more lines
 
 
+@pytest.mark.slow
 def test_plain_asgi(world: World, start: Start) -> None:
     """Plain ASGI: requests need a token, and one route needs a role."""
     api = start(*UVICORN, "examples.asgi_app:app")

@@ -23,6 +23,7 @@ from tests.e2e.conftest import free_port
 from tests.processes import in_time, processes_on, until
 from tests.sdk.conftest import World
 from tests.sdk.network import Network
+from tests.selection import slow
 
 
 @pytest.fixture
@@ -113,6 +114,7 @@ async def test_an_audience(world: World) -> None:
         assert await ask.introspect(token) is INACTIVE
 
 
+@pytest.mark.slow
 async def test_each_gets_its_own_answer(world: World, ask: AsyncIntrospector) -> None:
     """A hundred concurrent questions about different tokens each get their own answer."""
     subs = {world.user(f"user{number}"): f"user{number}" for number in range(10)}
@@ -159,6 +161,7 @@ async def test_a_cancelled_caller_leaves_the_others_alone(world: World, ask: Asy
     assert all(isinstance(answer, Active) for answer in answers[1::2])
 
 
+@pytest.mark.slow
 async def test_a_question_never_joins_an_older_one(world: World) -> None:
     """A question after an acknowledged revocation is answered `inactive`, even while an older answer is on its way."""
     world.user()
@@ -534,7 +537,7 @@ async def test_a_lost_request_is_repeated(world: World) -> None:
             assert isinstance(await answer, Active)
 
 
-@pytest.mark.parametrize("timeout_s", [0.3, 1.0])
+@pytest.mark.parametrize("timeout_s", [0.3, slow(1.0)])
 async def test_the_time_bound(world: World, timeout_s: float) -> None:
     """In a black hole a caller waits for the time limit and no longer, in threads too."""
     token = tokens.new(Kind.ACCESS).text

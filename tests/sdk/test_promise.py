@@ -28,6 +28,8 @@ from tests.sdk.examples import BROKEN, EXAMPLES
 from tests.sdk.network import Network
 from tests.stores import running_store
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 BOUND_S = 2.0
 # A busy machine adds up to this to a check.
@@ -286,7 +288,6 @@ def test_the_cache_works_after_a_restart(scene: Scene) -> None:
     assert scene.probe.accepted_after(acknowledged) <= SLACK_S
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL], ids=["stopped", "killed"])
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_store_is_gone(world: World, tmp_path: Path, name: str, number: int, bounded: Bounded) -> None:

@@ -12,7 +12,8 @@ from authsvc_sdk import AsyncIntrospector, Refused
 from tests.conftest import bearer
 from tests.sdk.conftest import World
 from tests.sdk.test_examples import Start, start  # noqa: F401 - a fixture
-from tests.selection import one_in
+
+pytestmark = pytest.mark.slow
 
 client = pytest.importorskip("websockets.asyncio.client", reason="the package websockets is missing")
 
@@ -53,7 +54,7 @@ async def connected(api: httpx.Client, token: str) -> AsyncIterator[Any]:
         yield socket
 
 
-@pytest.mark.parametrize("how", one_in(3, WAYS))
+@pytest.mark.parametrize("how", WAYS)
 async def test_a_websocket_ends_with_its_session(world: World, api: httpx.Client, how: str) -> None:
     """The end of a session closes its WebSocket with code 1008, however the session ended, and no other WebSocket."""
     sub, token = world.user(), world.token()
@@ -68,7 +69,7 @@ async def test_a_websocket_ends_with_its_session(world: World, api: httpx.Client
             assert await other.recv() == "still here"
 
 
-@pytest.mark.parametrize("how", one_in(3, WAYS))
+@pytest.mark.parametrize("how", WAYS)
 async def test_a_stream_ends_with_its_session(world: World, api: httpx.Client, how: str) -> None:
     """The end of a session ends its stream of events, and the next request is a 401."""
     sub, token = world.user(), world.token()
@@ -85,7 +86,6 @@ async def test_a_stream_ends_with_its_session(world: World, api: httpx.Client, h
         assert (await http.get("/ticks", headers=bearer(token))).status_code == 401
 
 
-@pytest.mark.slow
 async def test_an_outage_is_no_logout(world: World, api: httpx.Client) -> None:
     """When the service can't tell any more, the WebSocket is closed with code 1013 (try again later)."""
     world.user()

@@ -38,7 +38,7 @@ def test_every_file_is_made() -> None:
 def test_the_readme_explains_every_file() -> None:
     """Each file has a section in the README."""
     text = (DIRECTORY / "README.md").read_text()
-    assert all(f"\n## {name}\n" in text for name in made())
+    assert all(f"\n## {name}\n" in text for name in FILES)
 
 
 def test_the_service_agrees_on_tokens() -> None:

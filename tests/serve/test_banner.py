@@ -9,6 +9,7 @@ import pytest
 
 from authsvc.serve.banner import banner, first_steps
 from authsvc.settings import Settings
+from tests.selection import slow
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ def test_the_banner_names_the_store(url: str | None, where: str) -> None:
 
 
 @pytest.mark.parametrize("shell", [["bash", "-e"], ["zsh", "-f", "-i", "-s", "-e"]], ids=["bash", "zsh"])
-@pytest.mark.parametrize("base", ["http://127.0.0.1:8000", "http://[::1]:8000"])
+@pytest.mark.parametrize("base", ["http://127.0.0.1:8000", slow("http://[::1]:8000")])
 def test_every_line_asks_the_printed_address(shell: list[str], base: str, tmp_path: Path) -> None:
     """Bash and an interactive zsh give curl the address as it is, with the brackets of IPv6."""
     if shutil.which(shell[0]) is None:

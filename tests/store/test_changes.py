@@ -21,7 +21,6 @@ from authsvc.store.changes import MAX_NAMED, Changes
 from authsvc.store.subscription import EVERYTHING, MAX_BACKLOG, Announcement, Subscription
 from tests.conftest import PATIENT
 from tests.outages.test_outage import Valkey
-from tests.selection import slow
 from tests.streams import named
 
 WITHIN_S = 60.0  # a second on an idle machine
@@ -194,6 +193,7 @@ async def test_the_first_is_everything(changes: Changes, valkey: "redis.Redis") 
     await changing
 
 
+@pytest.mark.slow
 async def test_no_connection_before_anybody_listens(changes: Changes, valkey: "redis.Redis") -> None:
     """The worker has a connection to follow the store only while it has a subscriber."""
 
@@ -211,6 +211,7 @@ async def test_no_connection_before_anybody_listens(changes: Changes, valkey: "r
         await other.until(lambda: followers() == 0)
 
 
+@pytest.mark.slow
 async def test_what_was_acknowledged_is_told_before_the_heartbeat(changes: Changes, valkey_url: str) -> None:
     """A change that was acknowledged before the moment in a heartbeat is announced before that heartbeat."""
     listener = Listener(changes.subscribe())
@@ -248,6 +249,7 @@ async def test_what_was_acknowledged_is_told_before_the_heartbeat(changes: Chang
         assert told_at[digest] < next(position for position, beat_at in beats if beat_at > at)
 
 
+@pytest.mark.slow
 async def test_a_heartbeat_waits_for_the_store(fragile: Listener, server: Valkey) -> None:
     """While the store hangs there are no heartbeats. When it goes on, `everything` comes before the next heartbeat."""
     assert server.process is not None
@@ -265,7 +267,8 @@ async def test_a_heartbeat_waits_for_the_store(fragile: Listener, server: Valkey
     await _announces(fragile, server)
 
 
-@pytest.mark.parametrize("pause_s", [slow(0.3), 0.7, slow(0.9), slow(1.2)])
+@pytest.mark.slow
+@pytest.mark.parametrize("pause_s", [0.3, 0.7, 0.9, 1.2])
 async def test_a_store_that_hangs_for_a_moment(fragile: Listener, server: Valkey, pause_s: float) -> None:
     """A change right after a short hang of the store is announced, by name or as `everything`, before a heartbeat."""
     assert server.process is not None
@@ -321,6 +324,7 @@ async def test_a_primary_that_is_demoted(fragile: Listener, server: Valkey) -> N
         assert before[before.index("heartbeat") - 1] == "everything"
 
 
+@pytest.mark.slow
 async def test_a_store_that_refuses_to_track(fragile: Listener, server: Valkey) -> None:
     """If an ACL forbids tracking there are no heartbeats."""
     with redis.Redis.from_url(server.url) as client:
@@ -371,6 +375,7 @@ async def test_changes_of_one_moment_are_few_announcements(listener: Listener, v
     assert max(len(told.digests) for told in announcements) <= 1000
 
 
+@pytest.mark.slow
 async def test_too_many_changes_are_everything(listener: Listener, valkey: "redis.Redis") -> None:
     """Above a number of changes at once, `everything` takes the place of their names."""
     since = len(listener.told)

@@ -14,9 +14,10 @@ from authsvc.errors import StoreUnavailable
 from authsvc.store import keys
 from authsvc.store.changes import Changes
 from tests import topologies
-from tests.selection import slow
 from tests.store.test_changes import Listener
 from tests.topologies import Cluster, ServerProcess
+
+pytestmark = pytest.mark.slow
 
 # All keys that the tests write are on one slot.
 SLOT = "session:{a}"
@@ -96,7 +97,7 @@ def untold(listener: Listener, written: Written) -> list[float]:
     return missed
 
 
-@pytest.mark.parametrize("how", [slow("kill -9"), "SENTINEL FAILOVER"])
+@pytest.mark.parametrize("how", ["kill -9", "SENTINEL FAILOVER"])
 async def test_a_failover_under_sentinels(tmp_path: Path, how: str) -> None:
     """After a failover the worker follows the new primary, and `everything` comes before the next heartbeat."""
     with topologies.sentinels(tmp_path) as watched:
@@ -113,7 +114,6 @@ async def test_a_failover_under_sentinels(tmp_path: Path, how: str) -> None:
             assert untold(listener, written) == []
 
 
-@pytest.mark.slow
 async def test_the_sentinels_name_another_while_the_old_one_lives(tmp_path: Path) -> None:
     """The worker stops to listen to a replaced primary, also if that was cut off and still takes itself for one."""
     with topologies.sentinels(tmp_path) as watched:
@@ -132,7 +132,7 @@ async def test_the_sentinels_name_another_while_the_old_one_lives(tmp_path: Path
             assert untold(listener, written) == []
 
 
-@pytest.mark.parametrize("how", ["kill -9", slow("CLUSTER FAILOVER")])
+@pytest.mark.parametrize("how", ["kill -9", "CLUSTER FAILOVER"])
 async def test_a_failover_in_a_cluster(tmp_path: Path, how: str) -> None:
     """The same for one primary of a cluster, while the other primaries stay."""
     with topologies.cluster(tmp_path, replicas=1) as cluster:
@@ -148,7 +148,6 @@ async def test_a_failover_in_a_cluster(tmp_path: Path, how: str) -> None:
             assert untold(listener, written) == []
 
 
-@pytest.mark.slow
 async def test_a_slot_moves_to_a_known_primary(tmp_path: Path) -> None:
     """Changes before, during and after the move of a slot are announced by name, without an `everything`."""
     with topologies.cluster(tmp_path) as cluster:
@@ -159,7 +158,6 @@ async def test_a_slot_moves_to_a_known_primary(tmp_path: Path) -> None:
             assert untold(listener, written) == []
 
 
-@pytest.mark.slow
 async def test_a_slot_moves_to_a_new_primary(tmp_path: Path) -> None:
     """The worker listens to a node that takes a slot over before a heartbeat covers changes on that node."""
     with topologies.cluster(tmp_path) as cluster:
@@ -171,7 +169,6 @@ async def test_a_slot_moves_to_a_new_primary(tmp_path: Path) -> None:
             assert untold(listener, written) == []
 
 
-@pytest.mark.slow
 async def test_a_slot_is_on_its_way_to_a_new_primary(tmp_path: Path) -> None:
     """The worker listens to a node that takes writes (ASK) before it owns a slot, for as long as that lasts."""
     with topologies.cluster(tmp_path) as cluster:

@@ -58,7 +58,7 @@ def test_the_memory_stays_within_its_bytes() -> None:
     """Many different questions, of which each comes twice, take no more than the memory has."""
     size = remembered(0).size
     memory, one = Memory(1000 * size), remembered(0)
-    for number in range(300_000):
+    for number in range(100_000):
         asked = question(number)
         memory.is_asked_again(asked)
         assert memory.is_asked_again(asked)
@@ -69,6 +69,7 @@ def test_the_memory_stays_within_its_bytes() -> None:
     assert len(memory._asked) == ASKED
 
 
+@pytest.mark.slow
 def test_answers_of_every_size_are_counted() -> None:
     """The count is right after answers took the place of smaller and larger ones, and were dropped for others."""
     memory = Memory(20 * remembered(0).size)

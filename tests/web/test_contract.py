@@ -38,6 +38,8 @@ from authsvc.settings import Settings
 from tests.conftest import CHEAP, PASSWORD, PATIENT, bearer, leaving_streams
 from tests.selection import examples, quick
 
+pytestmark = pytest.mark.slow
+
 CHECKS: list[Any] = [
     schemathesis.checks.not_a_server_error,
     status_code_conformance,

@@ -11,6 +11,7 @@ from authsvc.api.routes import ROUTES
 from authsvc.settings import Settings
 from authsvc.web.cookies import NAME
 from tests.conftest import CHEAP, PASSWORD, Clock, Service, bearer
+from tests.selection import one_in, slow
 from tests.web.conftest import ORIGIN, StoreCalls, assert_problem, cookie, cookie_of, login_by_cookie
 
 LOGIN = {"username": "ada", "password": PASSWORD, "cookie": True}
@@ -92,7 +93,7 @@ async def test_no_token_in_the_body(service: Service) -> None:
     assert "set-cookie" not in without.headers
 
 
-@pytest.mark.parametrize("session_ttl_s", [None, 60, 86400 * 3])
+@pytest.mark.parametrize("session_ttl_s", [None, slow(60), slow(86400 * 3)])
 async def test_max_age_is_the_sessions_own(service: Service, clock: Clock, session_ttl_s: int | None) -> None:
     """Browser and server agree on the end of the session, to the second."""
     await service.user()
@@ -124,7 +125,7 @@ async def test_max_age_after_a_password_change(service: Service, token: str, clo
     assert (await service.http.get("/me", headers=cookie(cookie_of(answer)))).status_code == 200
 
 
-@pytest.mark.parametrize(("method", "path"), CHANGING)
+@pytest.mark.parametrize(("method", "path"), one_in(3, CHANGING))
 async def test_another_site_changes_nothing(
     service: Service, token: str, store_calls: StoreCalls, method: str, path: str
 ) -> None:
@@ -140,7 +141,7 @@ async def test_another_site_changes_nothing(
         assert store_calls.made() == {}, headers
 
 
-@pytest.mark.parametrize("headers", OTHER_SITE, ids=str)
+@pytest.mark.parametrize("headers", one_in(3, OTHER_SITE), ids=str)
 async def test_another_site_logs_nobody_in(service: Service, store_calls: StoreCalls, headers: dict[str, str]) -> None:
     """A login in cookie mode from elsewhere is refused before the password is looked at, and sets no cookie."""
     await service.user()
@@ -209,7 +210,7 @@ async def test_reading_changes_nothing(service: Service, token: str) -> None:
     assert await service.active(token)
 
 
-@pytest.mark.parametrize("headers", OTHER_SITE, ids=str)
+@pytest.mark.parametrize("headers", one_in(3, OTHER_SITE), ids=str)
 async def test_a_bearer_token_needs_no_origin(service: Service, headers: dict[str, str]) -> None:
     """Another site can't make a browser send a bearer token, so nothing is asked about where it comes from."""
     await service.user()

@@ -56,6 +56,7 @@ def test_the_digest_of_a_key() -> None:
     assert keys.digest(b"user:{4fQ0kzPq1LxA}") == "Nj8kEPb0oMSnk0OhWvjqAg"
 
 
+@pytest.mark.slow
 async def test_a_heartbeat_each_second(service: Service) -> None:
     """Signs of life come a second apart, so that a subscriber can tell silence from peace."""
     async with Stream(service.app, service.admin) as stream:
@@ -129,7 +130,7 @@ def changed_between(old: Snapshot, new: Snapshot) -> set[str]:
     return {keys.digest(key) for key in changed if DEPENDED_ON.match(key)}
 
 
-@pytest.mark.parametrize("name", one_in(2, (call.name for call in CALLS if not call.reads or call.later_s)))
+@pytest.mark.parametrize("name", one_in(10, (call.name for call in CALLS if not call.reads or call.later_s)))
 async def test_every_change_is_told(world: World, valkey: "redis.Redis", clock: Clock, name: str) -> None:
     """Each call that changes a record of an answer announces the record's key, promptly and after the change."""
     call = BY_NAME[name]

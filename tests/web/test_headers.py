@@ -11,6 +11,7 @@ from authsvc.app import build
 from authsvc.core.token import HANDLE_LENGTH
 from authsvc.flows.deps import Deps
 from tests.conftest import PASSWORD, Service, bearer
+from tests.selection import one_in
 from tests.web.conftest import assert_problem
 
 PRIVATE = {
@@ -58,7 +59,7 @@ async def test_made_request_ids_differ(service: Service) -> None:
     assert len(ids) == 50
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"])
+@pytest.mark.parametrize("method", one_in(4, ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"]))
 async def test_every_answer_is_private(service: Service, method: str) -> None:
     """Success or error, found or not: every answer has the headers that keep it private, once each."""
     paths = [re.sub(r"\{\w+(:\w+)?\}", "x", route.path) for route in ROUTES]

@@ -375,6 +375,7 @@ async def test_a_scope_beyond_the_client(service: Service) -> None:
     assert_problem(await answered(service, device, await asked(service), scope="admin"), 400, "invalid_scope")
 
 
+@pytest.mark.slow
 async def test_beginnings_are_limited(service: Service) -> None:
     """An address may begin so many logins by passkey alone; the logins of others go on."""
     limit = service.deps.settings.limits.passkey

@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from tests.conftest import Clock, Service, bearer
+from tests.selection import one_in
 from tests.web.conftest import StoreCalls, assert_problem, cookie
 
 USER_CALLS = [
@@ -99,23 +100,26 @@ async def test_the_scheme_is_case_insensitive(service: Service, token: str, sche
 
 @pytest.mark.parametrize(
     "template",
-    [
-        "Bearer\t%s",
-        "Bearer %s,",
-        "Bearer %s, Bearer %s",
-        "Bearer %s %s",
-        'Bearer "%s"',
-        "Bearer",
-        "Bearer ",
-        "%s",
-        "Token %s",
-        "Bearer=%s",
-        "Bearer %sé",
-        "Bearer %s\u00a0",
-        "Bearerx %s",
-        "Bearer token=%s",
-        "Bearer =",
-    ],
+    one_in(
+        3,
+        [
+            "Bearer\t%s",
+            "Bearer %s,",
+            "Bearer %s, Bearer %s",
+            "Bearer %s %s",
+            'Bearer "%s"',
+            "Bearer",
+            "Bearer ",
+            "%s",
+            "Token %s",
+            "Bearer=%s",
+            "Bearer %sé",
+            "Bearer %s\u00a0",
+            "Bearerx %s",
+            "Bearer token=%s",
+            "Bearer =",
+        ],
+    ),
 )
 async def test_what_is_no_bearer_token(service: Service, token: str, store_calls: StoreCalls, template: str) -> None:
     """Other spacing, quotes, commas, other characters: 400, without asking the store."""

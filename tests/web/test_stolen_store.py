@@ -125,6 +125,7 @@ async def held_by_bob(service: Service) -> Any:
     return await service.deps.store.factors.get(found.user.sub)
 
 
+@pytest.mark.slow
 async def test_nothing_in_it_is_a_second_factor(robbed: Service, valkey: "redis.Redis") -> None:
     """No word is a recovery code or a one-time code, and none is the seed of an app."""
     deps, loot = robbed.deps, Loot(valkey)

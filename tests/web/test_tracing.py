@@ -98,6 +98,7 @@ async def test_an_outage_is_an_error(traced: Service, exporter: InMemorySpanExpo
     assert all(not span.events for span in exporter.get_finished_spans())
 
 
+@pytest.mark.slow
 async def test_no_canary_in_a_span(traced: Service, exporter: InMemorySpanExporter) -> None:
     """After a run through every flow no span holds a secret, a name, a subject, a handle or an address."""
     canaries = Canaries()
