@@ -1,6 +1,7 @@
 """The fixtures of all tests: a real Valkey, a clock that tests move, and the service over both."""
 
 import asyncio
+import gc
 import os
 import shutil
 import signal
@@ -98,6 +99,13 @@ SHAPES = ("standalone", "redis", "sentinel", "cluster")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--store", choices=SHAPES, default=SHAPES[0], help="the shape of the store that the tests share")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking at thousands of tests over and over, as a worker does with its code."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture(scope="session")

@@ -69,6 +69,7 @@ def test_a_control_fits_the_package(experiment: Experiment, control: Control, tm
     assert checked.returncode == 0, f"{experiment.name}: {checked.stdout}{checked.stderr}"
 
 
+@pytest.mark.slow
 def test_the_old_driver_has_what_its_control_imports(tmp_path: Path) -> None:
     """The patched package imports from redis-py only names of its version 4.5.3."""
     (variation,) = (control.variation for _, control in CONTROLS if control.variation.redis_py == "4.5.3")

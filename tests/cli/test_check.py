@@ -401,7 +401,8 @@ def test_a_replica_is_told_once(tmp_path: Path) -> None:
     assert (done.stdout + done.stderr).count("is a replica") == 1, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("mode", [0o777, slow(0o700)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [0o777, 0o700])
 def test_a_remedy_for_the_embedded_store(tmp_path: Path, mode: int) -> None:
     """A row about an embedded store that does not run has one remedy, and not that of a configured store."""
     data_dir = tmp_path / "data"
@@ -537,11 +538,12 @@ def test_a_redis_that_would_lose_transactions_at_a_restart() -> None:
         assert checked(url, **SOUNDLY)[1]["file loaded whole"]["result"] == "pass"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("record", "name", "why"),
     [
         ({"factor_keys": ["abcd1234"]}, "second factors", "the ids abcd1234"),
-        slow({"store_format": 99}, "service record", "format 99"),
+        ({"store_format": 99}, "service record", "format 99"),
     ],
 )
 def test_a_store_on_which_no_service_starts(record: dict[str, Any], name: str, why: str, tmp_path: Path) -> None:

@@ -608,6 +608,7 @@ def test_hashes_are_exported_only_with_the_option(started: Cli) -> None:
     assert told == [{"users": 1, "with_hashes": True}, {"users": 1, "with_hashes": False}]
 
 
+@pytest.mark.slow
 def test_nobody_is_exported_twice(started: Cli, many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The walk through the keys may return a user twice."""
     started.ok("user", "import", str(many))

@@ -249,7 +249,7 @@ def completed(started: Cli, tmp_path: Path, typed: str, *, url: str | None = Non
         ("authsvc us", {"user"}),
         slow("authsvc user im", {"import", "import-factors"}),
         slow("authsvc user import --fr", {"--from"}),
-        ("authsvc user import --from k", {"keycloak"}),
+        slow("authsvc user import --from k", {"keycloak"}),
         slow("authsvc completion ", {"bash", "zsh", "fish"}),
         slow("authsvc audit --event user.c", {"user.changed", "user.created", "user.cut_off"}),
         slow("authsvc audit --event sess", {"session", "session.ended", "session.stepped_up"}),

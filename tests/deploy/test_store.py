@@ -18,6 +18,8 @@ from authsvc.ops.inspection import DANGEROUS
 from tests.e2e.conftest import run
 from tests.stores import SHIPPED, Secrets, StoreProcess, debian_redis, rights_of_the_service, running_store
 
+pytestmark = pytest.mark.slow
+
 URL = "redis://127.0.0.1:6379/0"
 
 
@@ -188,7 +190,6 @@ def test_authsvc_check_accepts_the_store(
         assert {name: result for name, result in found.items() if result not in ("pass", "n/a")} == others
 
 
-@pytest.mark.slow
 def test_a_password_is_changed_without_a_gap(store: StoreProcess, secrets: Secrets, operator: "redis.Redis") -> None:
     """A new password works before the old one is removed, and the store saves it to its file."""
     operator.execute_command("ACL", "SETUSER", "authsvc", ">new", ">newer")

@@ -49,7 +49,7 @@ def test_every_route_that_uses_the_store_is_here() -> None:
 
 @pytest.mark.parametrize(
     ("name", "plans"),
-    [*((name, by_turns) for name in list(BY_NAME)[::20]), *(slow(name, every_plan) for name in BY_NAME)],
+    [*((name, by_turns) for name in list(BY_NAME)[::40]), *(slow(name, every_plan) for name in BY_NAME)],
 )
 async def test_broken_at_every_command(
     world: World, proxy: Proxy, valkey: "redis.Redis", name: str, plans: Choice

@@ -310,6 +310,7 @@ async def test_a_connection_that_dies(fragile: Listener, server: Valkey) -> None
             await _announces(fragile, server)
 
 
+@pytest.mark.slow
 async def test_a_primary_that_is_demoted(fragile: Listener, server: Valkey) -> None:
     """While the store is a replica there are no heartbeats. `everything` comes first when it is a primary again."""
     with redis.Redis.from_url(server.url) as client:

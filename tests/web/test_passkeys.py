@@ -430,6 +430,7 @@ class TestWithoutTheLibrary:
         assert (await service.http.get(METADATA)).json()["login_methods_supported"] == ["password", "totp", "recovery"]
 
 
+@pytest.mark.slow
 def test_nothing_else_imports_the_library() -> None:
     """The service and its command line start without `fido2`."""
     script = "import sys; sys.modules['fido2'] = None; import authsvc.app, authsvc.cli, authsvc.serve.start"
