@@ -4,21 +4,20 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher
 from typing import Final
 
+from authsvc.core.suggestion import MOST, NEAR_BEST
+
 # The least share of words that two names have in common, and of characters if one is a typing error of the other.
 _SAME_WORDS: Final = 0.3
 _TYPING_ERROR: Final = 0.75
-# The least likeness, as a share of the likeness of the nearest name.
-_NEAR_BEST: Final = 0.85
-_MOST: Final = 3
 _UNITS: Final = frozenset({"s", "ms"})
 
 
 def near(name: str, names: Iterable[str]) -> list[str]:
     """Up to three names, the nearest first: those with the same words, and those with a typing error less."""
     likeness = {other: _likeness(name, other) for other in names}
-    least = max(_SAME_WORDS, _NEAR_BEST * max(likeness.values(), default=0))
+    least = max(_SAME_WORDS, NEAR_BEST * max(likeness.values(), default=0))
     found = [other for other, value in likeness.items() if value >= least]
-    return sorted(found, key=likeness.__getitem__, reverse=True)[:_MOST]
+    return sorted(found, key=likeness.__getitem__, reverse=True)[:MOST]
 
 
 def _likeness(name: str, other: str) -> float:

@@ -29,6 +29,7 @@ from authsvc.core.factor_key import FactorKey
 from authsvc.core.passkey import RelyingParty, may_use, relying_party
 from authsvc.core.powers import Powers
 from authsvc.core.scope import SCOPE
+from authsvc.core.suggestion import did_you_mean
 from authsvc.core.throttle import LIMITS, Limits
 from authsvc.core.token import KEY_WORD
 from authsvc.core.user import ADMIN_ROLE
@@ -439,13 +440,8 @@ def _problem(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     if name in Settings.model_fields:
         return problem(name, Settings.model_fields[name], error)
-    return f"there is no such setting{_question(name)}; `authsvc serve --settings` lists all settings"
-
-
-def _question(name: str) -> str:
-    """A question about the settings whose names are like this one, or an empty text."""
-    found = [f"{PREFIX}{one.upper()}" for one in near(name, Settings.model_fields)]
-    return f", did you mean {', '.join(found[:-1])}{' or ' if found[1:] else ''}{found[-1]}?" if found else ""
+    question = did_you_mean([f"{PREFIX}{one.upper()}" for one in near(name, Settings.model_fields)])
+    return f"there is no such setting{question and f', {question}'}; `authsvc serve --settings` lists all settings"
 
 
 def _read(name: str, path: str) -> str:

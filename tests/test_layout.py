@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "logs": "",
     "waiting": "",
     "core": "errors",
-    "setting_names": "",
+    "setting_names": "core",
     "setting_values": "core github",
     "settings": "setting_names setting_values core github errors",
     "metrics": "core errors",

@@ -1,6 +1,6 @@
 """Checks of the directory in which the embedded store keeps its files."""
 
-from authsvc.checks import Check, Verdict, failed, not_applicable, passed, refused, unknown
+from authsvc.checks import Check, Verdict, failed, not_applicable, passed, unknown
 from authsvc.checks.facts import Facts
 from authsvc.ops.data_dir import LEAST_FREE
 
@@ -22,7 +22,7 @@ def data_dir(facts: Facts) -> Verdict:
     if facts.data_mode is None:
         return unknown("there is none yet")
     if facts.data_fault is not None:
-        return refused(facts.data_fault)
+        return failed(facts.data_fault.what, facts.data_fault.todo)
     if facts.data_mode & 0o077:
         return failed(f"others can get in ({facts.data_mode:04o})", f"chmod 700 {facts.settings.data_dir}")
     return passed("ours alone")

@@ -19,7 +19,7 @@ from authsvc.flows.bootstrap import refuse_wrong_factor_key
 from authsvc.flows.deps import Deps
 from authsvc.flows.store_format import refuse_newer_format
 from authsvc.hashing.cost import cost_of
-from authsvc.ops.data_dir import foreign_part, free_bytes, is_embedded
+from authsvc.ops.data_dir import Foreign, foreign_part, free_bytes, is_embedded
 from authsvc.ops.inspection import Denied, Inspection, denied, inspect
 from authsvc.ops.location import location
 from authsvc.settings import Settings, given_in_files
@@ -101,7 +101,7 @@ class Facts:
     where: str = "the store"
     address: Address | None = None
     data_mode: int | None = None
-    data_fault: str | None = None
+    data_fault: Foreign | None = None
     free_bytes: int | None = None
     problem: str | None = None
     todo: str | None = None
@@ -233,7 +233,7 @@ def _mode(configured: Settings) -> int | None:
         return None
 
 
-def _fault(configured: Settings) -> str | None:
+def _fault(configured: Settings) -> Foreign | None:
     directory = configured.data_dir.resolve()
     try:
         return foreign_part(directory, directory.stat().st_uid)

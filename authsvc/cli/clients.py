@@ -20,6 +20,7 @@ from authsvc.core.client import Client, Permission
 from authsvc.flows import clients
 from authsvc.flows.all_sessions import Count
 from authsvc.flows.deps import Deps
+from authsvc.flows.finding import MOST_STEPS
 
 _COLUMNS = Columns(
     ("client_id", "name", "public", "permissions", "audience", "scope", "created_at"),
@@ -74,7 +75,8 @@ def create(name: str, public: bool, as_json: bool, **options: Any) -> None:
 
     async def work(deps: Deps) -> tuple[Client, str | None, list[str]]:
         client, secret = await clients.create(deps, operator(), **fields)
-        others = {one.client_id async for one in deps.store.listing.every_client() if one.name == client.name}
+        found, _ = await deps.store.listing.clients_within(MOST_STEPS)
+        others = {one.client_id for one in found if one.name == client.name}
         return client, secret, sorted(others - {client.client_id})
 
     client, secret, others = run(work)

@@ -8,7 +8,7 @@ from authsvc.core.user import User
 from authsvc.errors import NotFound
 from authsvc.flows import finding
 from authsvc.flows.deps import Deps
-from authsvc.flows.finding import did_you_mean
+from authsvc.flows.finding import suggestion
 
 # How many users are looked at for a name like the one that was typed, and in how many steps.
 _PAGE, _MOST_PAGES = 1000, 10
@@ -26,7 +26,7 @@ async def find_user(deps: Deps, who: str) -> User:
 
 async def near_users(deps: Deps, who: str) -> str:
     """A question about the users whose names are like this one, or an empty text."""
-    return did_you_mean(who, [user.username async for user in some_users(deps) if user.username])
+    return suggestion(who, [user.username async for user in some_users(deps) if user.username])
 
 
 async def some_users(deps: Deps) -> AsyncIterator[User]:
@@ -45,7 +45,7 @@ async def find_client(deps: Deps, who: str) -> Client:
     try:
         return await finding.find_client(deps, who)
     except NotFound as error:
-        near = did_you_mean(who, [client.name async for client in deps.store.listing.every_client()])
+        near = suggestion(who, [client.name async for client in deps.store.listing.every_client()])
         raise NotFound(f"{error}{near}: `authsvc client list` shows all") from None
 
 

@@ -93,11 +93,11 @@ def event(_context: click.Context, _option: click.Parameter, value: str | None) 
 
     if value is None or value in KINDS or value in set(Event):
         return value
-    from authsvc.flows.finding import did_you_mean
+    from authsvc.flows.finding import suggestion
 
     groups = (wrapped(" ".join(one for one in Event if one.startswith(f"{kind}.")), _LINE) for kind in KINDS)
     listed = "\n".join(f"  {line}" for group in groups for line in group)
-    near = did_you_mean(value, (*KINDS, *Event))
+    near = suggestion(value, (*KINDS, *Event))
     raise click.BadParameter(f"no such event{near}.\nGive one of these events, or the word before its dot:\n{listed}")
 
 

@@ -6,14 +6,15 @@ from difflib import SequenceMatcher, get_close_matches
 
 from authsvc.core import token as tokens
 from authsvc.core.client import CLIENT_ID, Client
+from authsvc.core.suggestion import MOST, NEAR_BEST, did_you_mean
 from authsvc.core.user import User, check_sub
 from authsvc.core.username import MAX_LENGTH, normalise
 from authsvc.errors import InvalidRequest, NotFound
 from authsvc.flows.deps import Deps
 
+# How far a client is looked for by its name where the answer may be left open, in steps of about a thousand keys.
+MOST_STEPS = 100
 _LONGEST_QUOTED = 64
-# The least likeness of a name that is suggested, as a share of the likeness of the nearest name.
-_NEAR_BEST = 0.85
 
 
 async def find_user(deps: Deps, who: str) -> User:
@@ -57,22 +58,22 @@ async def find_client(deps: Deps, who: str, *, most_steps: int | None = None) ->
     return named[0]
 
 
-def did_you_mean(typed: str, names: Iterable[str]) -> str:
-    """A question with up to three names that are similar to `typed`. Empty if there are none."""
+def suggestion(typed: str, names: Iterable[str]) -> str:
+    """A question in parentheses with up to three names that are similar to `typed`. Empty if there are none."""
     if len(typed) > MAX_LENGTH:
         return ""
     folded, wanted = {name.casefold(): name for name in names}, typed.casefold()
     # Of a short name, two letters in the wrong order are a large part.
     swapped = [name for name in folded if len(name) == len(wanted) and sorted(name) == sorted(wanted)]
-    near = [folded[name] for name in dict.fromkeys((*swapped, *_close(wanted, folded)))][:3]
-    return f" (did you mean {', '.join(near[:-1])}{' or ' if near[1:] else ''}{near[-1]}?)" if near else ""
+    near = [folded[name] for name in dict.fromkeys((*swapped, *_close(wanted, folded)))][:MOST]
+    return f" ({did_you_mean(near)})" if near else ""
 
 
 def _close(wanted: str, names: Iterable[str]) -> list[str]:
     """The names that are similar to `wanted`, the nearest first. Names that are far behind the nearest are left out."""
-    found = get_close_matches(wanted, names, n=3, cutoff=0.7)
+    found = get_close_matches(wanted, names, n=MOST, cutoff=0.7)
     alike = [SequenceMatcher(None, name, wanted).ratio() for name in found]
-    return [name for name, ratio in zip(found, alike, strict=True) if ratio >= _NEAR_BEST * alike[0]]
+    return [name for name, ratio in zip(found, alike, strict=True) if ratio >= NEAR_BEST * alike[0]]
 
 
 def quoted(typed: str) -> str:

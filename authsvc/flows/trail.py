@@ -9,7 +9,7 @@ from authsvc.core.client import Client
 from authsvc.core.event import KINDS, Event
 from authsvc.errors import NotFound
 from authsvc.flows.deps import Deps
-from authsvc.flows.finding import did_you_mean, find_client, find_user, quoted
+from authsvc.flows.finding import MOST_STEPS, find_client, find_user, quoted, suggestion
 from authsvc.store.audit import StoredEntry, id_at
 
 # How many events one page looks at.
@@ -17,8 +17,6 @@ MOST_LOOKED_AT = 20_000
 # Actors without an id.
 _WITHOUT_ID: Final = frozenset({"anonymous", "github", "operator", "service"})
 _WITH_KIND: Final = re.compile(r"(user|client)[: ](.+)")
-# How far a client is looked for by its name, in steps of about a thousand keys.
-_MOST_STEPS: Final = 100
 # The store orders events by its own clock, which may differ from the times of the events.
 _SKEW_S = 60
 
@@ -119,7 +117,7 @@ async def resolved(deps: Deps, asked: Asked) -> Resolved:
         client_id=asked.client_id and await ids.client(asked.client_id),
     )
     if asked.event and asked.event not in KINDS and asked.event not in set(Event):
-        near = did_you_mean(asked.event, (*KINDS, *Event))
+        near = suggestion(asked.event, (*KINDS, *Event))
         ids.not_found.append(f"there is no event type {quoted(asked.event)}{near}")
     return Resolved(found, ids.not_found)
 
@@ -146,7 +144,7 @@ class _Ids:
             return who
 
     async def _client(self, who: str) -> Client:
-        return await find_client(self._deps, who, most_steps=_MOST_STEPS)
+        return await find_client(self._deps, who, most_steps=MOST_STEPS)
 
     async def actor(self, who: str) -> str:
         if who in _WITHOUT_ID:

@@ -12,7 +12,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 from urllib.parse import quote
 
 from authsvc.errors import StartupError
@@ -104,11 +104,18 @@ def refuse_lost_manifest(directory: Path) -> None:
         )
 
 
-def foreign_part(directory: Path, owner: int) -> str | None:
-    """What others can change in a data directory, or have put there. None: only the owner, a user id, can change it.
+class Foreign(NamedTuple):
+    """What others can change in a data directory, or have put there, and the remedy."""
+
+    what: str
+    todo: str
+
+
+def foreign_part(directory: Path, owner: int) -> Foreign | None:
+    """The first foreign part of a data directory. None: only the owner, a user id, can change it.
 
     The store believes all that it finds there: a file of another user brings its own admin, and a symbolic link makes
-    the service write to the file behind it. The remedy follows a colon. No remedy removes what may hold all users.
+    the service write to the file behind it. No remedy removes what may hold all users.
     """
     for path in [directory, *_inside(directory)]:
         try:
@@ -116,20 +123,25 @@ def foreign_part(directory: Path, owner: int) -> str | None:
         except FileNotFoundError:  # a running Valkey replaces its files
             continue
         if found.st_uid != owner:
-            return (
-                f"{path} belongs to the user with id {found.st_uid}: run the service as that user; or chown it, if "
-                "you know that its contents are yours; or choose another directory with AUTHSVC_DATA_DIR"
+            return Foreign(
+                f"{path} belongs to the user with id {found.st_uid}",
+                "run the service as that user; or chown it, if you know that its contents are yours; or choose another "
+                "directory with AUTHSVC_DATA_DIR",
             )
         if not (stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode) or stat.S_ISSOCK(found.st_mode)):
-            return f"{path} is neither a file nor a directory: put the file itself there, if it is one of the store's"
+            return Foreign(
+                f"{path} is neither a file nor a directory", "put the file itself there, if it is one of the store's"
+            )
         if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
-            return f"{path} has a second name: put a copy of the file in its place"
+            return Foreign(f"{path} has a second name", "put a copy of the file in its place")
         if found.st_mode & _WRITABLE_BY_OTHERS:
-            return f"others can write to {path}: chmod go-w it, and make sure that its contents are yours"
+            return Foreign(f"others can write to {path}", "chmod go-w it, and make sure that its contents are yours")
     for parent in directory.parents:
         found = parent.stat()
         if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
-            return f"everybody can write to {parent}, and so replace {directory}: choose another data directory"
+            return Foreign(
+                f"everybody can write to {parent}, and so replace {directory}", "choose another data directory"
+            )
     return None
 
 

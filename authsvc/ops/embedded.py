@@ -119,8 +119,7 @@ class Embedded:
                 todo="set AUTHSVC_DATA_DIR to a directory that this user can make",
             ) from error
         if (fault := foreign_part(self._dir, os.geteuid())) is not None:
-            what, _, todo = fault.partition(": ")
-            raise StartupError(f"the data directory is not safe: {what}", todo=todo)
+            raise StartupError(f"the data directory is not safe: {fault.what}", todo=fault.todo)
         if self._socket.parent != self._dir:
             make_private(self._socket.parent)
         with ExitStack() as locks:

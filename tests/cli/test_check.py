@@ -17,6 +17,7 @@ from authsvc.checks.table import CHECKS, judge
 from authsvc.core.client import BUILT_IN, Client, Secret
 from authsvc.errors import StartupError
 from authsvc.ops import fitness
+from authsvc.ops.data_dir import Foreign
 from authsvc.ops.inspection import Denied, Inspection
 from authsvc.settings import Settings
 from tests.cli.test_cli import Cli
@@ -199,7 +200,7 @@ CASES: list[tuple[str, str, Facts]] = [
     ("clocks", "fail", store(ahead_s=61.0)),
     ("clocks", "unknown", store(ahead_s=None)),
     ("data directory", "fail", replace(GOOD, address=None, data_mode=0o750)),
-    ("data directory", "fail", replace(GOOD, address=None, data_mode=0o700, data_fault="others write: chmod")),
+    ("data directory", "fail", replace(GOOD, address=None, data_mode=0o700, data_fault=Foreign("open", "chmod"))),
     ("disk space", "pass", replace(GOOD, address=None, free_bytes=2**30)),
     ("disk space", "fail", replace(GOOD, address=None, free_bytes=2**20)),
     ("persistence", "fail", store({"aof_enabled": "0", "rdb_last_bgsave_status": "err"})),

@@ -123,7 +123,7 @@ async def test_what_was_changed(browser: Browser, lea: User) -> None:
 async def test_a_large_store(deps: Deps, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client's name is looked for in a part of a large store, and the page says so. The id is found in any store."""
     client, _ = await clients.create(deps, OPERATOR, name="nightly job", public=True)
-    monkeypatch.setattr(trail, "_MOST_STEPS", 0)
+    monkeypatch.setattr(trail, "MOST_STEPS", 0)
     page = await browser.get("/audit?client_id=nightly job")
     assert "No client has the id or name 'nightly job' in the part of the store that was searched" in page.text
     assert "Client created" in events_of((await browser.get(f"/audit?client_id={client.client_id}")).text)
