@@ -59,7 +59,7 @@ sdk-go: $(VENV)/installed
 check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --num-workers 2
+	$(BIN)/mypy
 
 openapi: $(VENV)/installed
 	$(BIN)/authsvc openapi > openapi.yaml
