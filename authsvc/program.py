@@ -1,7 +1,18 @@
 """The entry point. Ctrl-C ends the program without a traceback while the command line is loaded, too."""
 
 import gc
+import os
 import signal
+import sys
+from threading import Timer
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+# What the handlers of these signals raise.
+_SIGNALS: Final = {KeyboardInterrupt: signal.SIGINT, SystemExit: signal.SIGTERM}
+_SOON_S: Final = 0.01
 
 
 def main() -> None:
@@ -14,5 +25,15 @@ def main() -> None:
     open_missing_streams()
     from authsvc.cli import main as run
 
+    sys.unraisablehook = _repeat_lost_signal
     signal.signal(signal.SIGINT, signal.default_int_handler)
     run()
+
+
+def _repeat_lost_signal(lost: "UnraisableHookArgs") -> None:
+    """Send the signal again that came in a callback, such as one of an import: no exception leaves a callback."""
+    number = _SIGNALS.get(lost.exc_type)
+    if number is None:
+        sys.__unraisablehook__(lost)
+    else:
+        Timer(_SOON_S, os.kill, (os.getpid(), number)).start()
