@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-# What the handlers of these signals raise.
+# Exceptions that the handler of a signal raises, each with its signal.
 _SIGNALS: Final = {KeyboardInterrupt: signal.SIGINT, SystemExit: signal.SIGTERM}
 _SOON_S: Final = 0.01
 

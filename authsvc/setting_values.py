@@ -16,7 +16,7 @@ from authsvc.core.user import ROLE
 
 _NO_SUCH_NUMBER = {"int_parsing", "int_parsing_size", "float_parsing", "greater_than_equal", "less_than_equal"}
 _HARMLESS = re.compile(r"[+-]?[0-9][0-9./]{0,20}")
-# What is shown of the value of a number or a choice. Other text may be the secret of another setting.
+# Values of a number or a choice that a message may show. Other text may be the secret of another setting.
 _SHORT = re.compile(r"[\w .,+-]{0,20}")
 # A host without its scheme. A password or a token does not look like this.
 _BARE_HOST = re.compile(r"(?=.{1,64}$)(localhost|([0-9a-z-]+\.)+[a-z]{2,24}|[0-9]{1,3}(\.[0-9]{1,3}){3})(:[0-9]{1,5})?")

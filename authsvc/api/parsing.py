@@ -125,7 +125,7 @@ def _checked(make: Callable[[], M], model: type[M], no_json: str = _NO_JSON) -> 
 
 
 def _rule(error: ErrorDetails) -> str:
-    """What the value of a field must be."""
+    """The rule for a field that its value breaks."""
     if error["type"] in _RULES:
         return _RULES[error["type"]]
     if error["type"] == "string_pattern_mismatch":

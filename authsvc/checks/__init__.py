@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from authsvc.checks.facts import Facts
+from authsvc.errors import StartupError
 
 Result = Literal["pass", "warn", "fail", "unknown", "n/a"]
 
@@ -38,10 +39,9 @@ def failed(why: str, todo: str) -> Verdict:
     return Verdict("fail", why, todo)
 
 
-def refused(by: str) -> Verdict:
-    """A failure in the words of an error that says what is wrong and, after a colon, what to do."""
-    why, _, todo = by.partition(": ")
-    return failed(why, todo)
+def refused(by: StartupError) -> Verdict:
+    """A failure in the words of an error that would stop a start."""
+    return failed(by.what, by.todo or "")
 
 
 def unknown(why: str, todo: str | None = None) -> Verdict:

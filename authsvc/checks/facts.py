@@ -66,7 +66,7 @@ class Records:
 
     uncheckable: the number of users whose hash the service refuses to check. weak_forms: the forms of imported hashes
     in use that an attacker guesses fast. unfit_forms: the reasons why this machine cannot check other forms in use.
-    newer_format, wrong_key: why a start on this store fails, and what to do, as its error says. None: it does not fail.
+    newer_format, wrong_key: why a start on this store fails, and what to do. None: it does not fail.
     expiring: users with a key that ends soon. key_users: how many users ever had a key.
     """
 
@@ -79,8 +79,8 @@ class Records:
     unfit_forms: tuple[str, ...] = ()
     expiring: tuple[str, ...] = ()
     key_users: int = 0
-    newer_format: str | None = None
-    wrong_key: str | None = None
+    newer_format: StartupError | None = None
+    wrong_key: StartupError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +195,12 @@ async def _records(deps: Deps) -> Records:
     )
 
 
-def _refusal(look: Callable[[], None]) -> str | None:
-    """The text of the StartupError that the call raises; None if it raises none."""
+def _refusal(look: Callable[[], None]) -> StartupError | None:
+    """The StartupError that the call raises; None if it raises none."""
     try:
         look()
     except StartupError as error:
-        return str(error)
+        return error
     return None
 
 

@@ -74,12 +74,12 @@ async def factor_count(deps: Deps, sub: str) -> int | None:
 
 
 def suspended(user: str, live: str) -> str:
-    """What to say about a suspension. user, live: in words."""
+    """Tell that a user was suspended. user, live: in words."""
     return f"suspended {user}, and ended {live}"
 
 
 def already(status: str, user: str) -> str:
-    """What to say about a user who has the wanted status. user: in words."""
+    """Tell that a user has the wanted status already. user: in words."""
     return f"{user} is {status} already"
 
 

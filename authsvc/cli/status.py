@@ -108,7 +108,7 @@ def ask(settings: Settings) -> Answer:
 
 
 def _todo(settings: Settings) -> str:
-    """What to do when nobody answers at the address of the settings."""
+    """The remedy if nobody answers at the address of the settings."""
     default = Settings()
     asked = "this is the default address; " if (settings.host, settings.port) == (default.host, default.port) else ""
     todo = "set AUTHSVC_HOST and AUTHSVC_PORT as the service has them"

@@ -15,8 +15,7 @@ from authsvc.core.hash_form import Form
 from authsvc.errors import InvalidRequest
 
 # The most that one check may take. Anybody who guesses passwords makes the service pay this price.
-# Of one core. Slow processors take 1.8 s for the million iterations of Django 5.2.
-MAX_CHECK_S: Final = 3.0
+MAX_CHECK_S: Final = 3.0  # of one core; slow ones take 1.8 s for the million iterations of Django 5.2
 MAX_MEMORY_KIB: Final = 136 * 1024  # parameters of 128 MiB, and what the primitive adds
 
 MAX_BCRYPT_COST: Final = 14

@@ -33,9 +33,9 @@ class Connection:
     `swap` and `delete` revoke, so they honour AUTHSVC_DURABILITY and raise NotDurable. Losing any other write in a
     failover is harmless.
 
-    span: a context manager with a name that is entered around each wait for the store.
-    clustered, numbered: whether the URL names a cluster, and whether it names another database than 0.
-    embedded: whether the store is the embedded one.
+    span: makes a context manager with a name. Each wait for the store runs in one.
+    clustered: the URL names a cluster. numbered: the URL names another database than 0.
+    embedded: the store is the embedded one.
     """
 
     def __init__(

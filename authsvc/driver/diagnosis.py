@@ -30,7 +30,7 @@ _UNKNOWN_COMMAND = re.compile(r"unknown command ['`]([a-z|]+)['`]")
 # X509_V_ERR_…, of OpenSSL's x509_vfy.h.
 _EXPIRED, _NOT_YET_VALID = 10, 9
 _OTHER_NAME, _OTHER_ADDRESS = 62, 64
-# What to do about an embedded store that does not answer.
+# The remedy if the embedded store does not answer.
 _RESTARTED = "Wait: its service starts it again. If it does not come back, look at valkey.log in the data directory"
 
 

@@ -51,6 +51,7 @@ def refuse_wrong_factor_key(service: Service, keys: tuple[FactorKey, ...]) -> No
     missing = missing_keys(service, keys)
     if missing:
         raise StartupError(
-            f"one-time codes need the factor keys with the ids {', '.join(missing)}: add them to "
-            "AUTHSVC_FACTOR_KEY_FILE, the current key first. If a key is lost: authsvc service forget-factor-keys"
+            f"one-time codes need the factor keys with the ids {', '.join(missing)}",
+            todo="add them to AUTHSVC_FACTOR_KEY_FILE, the current key first. If a key is lost: "
+            "authsvc service forget-factor-keys",
         )

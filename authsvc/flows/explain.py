@@ -21,7 +21,7 @@ _SHOWN = ("token_use", "sub", "client_id", "scope", "networks", "created_ms", "e
 _OF_NO_SESSION = (Kind.LOGIN, Kind.RESET, Kind.DEVICE)
 _BEGINNINGS = (Event.LOGIN_SUCCEEDED, Event.TOKEN_ISSUED, Event.KEY_CREATED)
 _CUT_OFFS = (Reason.USER_CUT_OFF, Reason.KEYS_CUT_OFF, Reason.CLIENT_CUT_OFF, Reason.SERVICE_CUT_OFF)
-# What ended a session that has no record any more, in words.
+# Causes of the end of a session without a record, in words.
 _ENDINGS: dict[str, str] = {
     Event.PASSWORD_CHANGED: "the password was changed",
     Event.PASSWORD_RESET: "the password was set with a reset code",

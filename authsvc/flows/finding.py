@@ -77,5 +77,5 @@ def _close(wanted: str, names: Iterable[str]) -> list[str]:
 
 
 def quoted(typed: str) -> str:
-    """What was typed, for a message. Tokens and long texts are not repeated."""
+    """The typed text in quotes, for a message. Tokens and long texts are not repeated."""
     return "that was given" if tokens.PREFIX.search(typed) or len(typed) > _LONGEST_QUOTED else repr(typed)

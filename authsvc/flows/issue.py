@@ -39,7 +39,7 @@ async def issue(
     roles: replace those roles of the user that this client may set, at once in every session. Other roles stay. They
     are refused for users with an account here, whose roles only an admin changes, and for users of another client,
     unless this client has `issue_roles`. Only a client that speaks for admins can give the role `admin`.
-    device: a label by which the user recognises the session in a list. ip, user_agent: of the user.
+    device: names the session in the user's list. ip, user_agent: of the user.
     expires_in: seconds that the access token lives; by default the access lifetime of the client.
     amr, acr, auth_time: how and when the user was authenticated, by the word of this client. They take the permission
     `vouch`.

@@ -118,9 +118,9 @@ def proof_by_password(deps: Deps, caller: Caller, password: str) -> Prove:
 async def require_recent(deps: Deps, me: Active, *, always: bool = False, enrols: bool = False) -> None:
     """Raise InsufficientUserAuthentication unless the user has proven enough a short time ago.
 
-    An account that has a factor proves it. So does every account of which the policy demands one.
-    always: an account without a factor proves its password. enrols: the same, and the policy demands nothing yet,
-    because the user may be about to add the factor.
+    An account that has a factor proves it. If the policy demands a factor of an account, the account proves it too.
+    always: an account without a factor proves its password.
+    enrols: as `always`, but without the demand of the policy: the user may be about to add the factor.
     """
     if not enrols:
         require_strong(deps, me)

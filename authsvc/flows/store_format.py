@@ -10,8 +10,8 @@ def refuse_newer_format(service: Service) -> None:
     """Raise StartupError if an operator has raised the store's format above what this version understands."""
     if service.store_format > FORMAT:
         raise StartupError(
-            f"the store has format {service.store_format}, and this version understands formats up to {FORMAT}: "
-            "run the version that raised the format, or a newer one"
+            f"the store has format {service.store_format}, and this version understands formats up to {FORMAT}",
+            todo="run the version that raised the format, or a newer one",
         )
 
 

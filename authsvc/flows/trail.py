@@ -123,7 +123,7 @@ async def resolved(deps: Deps, asked: Asked) -> Resolved:
 
 
 class _Ids:
-    """Finds ids. What is not found stays as it is, and is noted in `not_found`."""
+    """Finds ids. A name that nothing has stays as it is, and `not_found` says so."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps

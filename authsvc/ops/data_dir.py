@@ -105,7 +105,7 @@ def refuse_lost_manifest(directory: Path) -> None:
 
 
 class Foreign(NamedTuple):
-    """What others can change in a data directory, or have put there, and the remedy."""
+    """A part of a data directory that others can change or have put there, and the remedy."""
 
     what: str
     todo: str

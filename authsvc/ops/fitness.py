@@ -129,7 +129,7 @@ class Server:
 
     @property
     def is_full(self) -> bool:
-        """Whether it refuses all writes but those that free memory."""
+        """Whether the server refuses all writes but those that free memory."""
         return self.memory_share >= 1
 
     @property

@@ -177,9 +177,9 @@ async def _first_start(
 ) -> tuple[tuple[str, str] | None, int | None]:
     """Set up an empty store.
 
-    Returns the id and the secret of the admin client that this start made, if it did, and when the service of this
-    store was set up, if that is known.
-    interruptions: wait from the making of the secret on. Before that, a start that waits for its store can be ended.
+    Returns the id and the secret of the admin client, None if this start made none; and the time when the service of
+    this store was set up, None if that is not known.
+    interruptions: they wait once the secret is made. Before that, a start that waits for its store can be ended.
     """
 
     async def attempt(deps: Deps) -> tuple[str, str] | None:

@@ -34,8 +34,8 @@ def make_worker_app(
     """The application of this process, which counts in `values`. uvicorn calls this in each worker process.
 
     founded: when the service was set up (`readiness.founded_at`).
-    successor: the worker takes the place of one that serves, so it starts only on a store of the same service, on
-    which it can serve.
+    successor: the worker takes the place of a worker that serves. It starts only if it can serve, and only on a store
+    of the same service.
     """
     log_to_stderr(settings.log_format, settings.foreign_key_prefixes)
     return WorkerApp(settings, founded, Metrics(CALLS, values_in(values)), successor=successor)

@@ -114,6 +114,9 @@ def rotating(seconds: int) -> Client:
     return client("rotating", audience=("a",), secrets=secrets)
 
 
+TOO_NEW = StartupError("format 9", todo="run the newer version")
+NO_KEY = StartupError("codes need a key", todo="add it")
+
 CASES: list[tuple[str, str, Facts]] = [
     ("issuer", "warn", configured(issuer=None)),
     ("issuer", "fail", configured(issuer=None, host="0.0.0.0")),  # noqa: S104 - that it is all interfaces is the case
@@ -147,7 +150,7 @@ CASES: list[tuple[str, str, Facts]] = [
     ("secrets", "n/a", reached(password=False)),
     ("store", "fail", replace(GOOD, problem="the store does not answer", servers=(), records=None)),
     ("service record", "fail", replace(GOOD, records=Records(used=False))),
-    ("service record", "fail", replace(GOOD, records=replace(RECORDS, newer_format="format 9: run the newer version"))),
+    ("service record", "fail", replace(GOOD, records=replace(RECORDS, newer_format=TOO_NEW))),
     ("rights denied", "fail", replace(GOOD, denied=Denied(("eval",), ()))),
     ("rights denied", "warn", replace(GOOD, denied=Denied((), ("info",)))),
     ("store role", "fail", store({"role": "slave"})),
@@ -240,7 +243,7 @@ CASES: list[tuple[str, str, Facts]] = [
     ("admin users", "warn", replace(GOOD, records=replace(RECORDS, locked_out=("ada",)))),
     ("second factors", "warn", replace(configured(require_factor_for=""), records=RECORDS)),
     ("second factors", "pass", GOOD),
-    ("second factors", "fail", replace(GOOD, records=replace(RECORDS, wrong_key="codes need a key: add it"))),
+    ("second factors", "fail", replace(GOOD, records=replace(RECORDS, wrong_key=NO_KEY))),
     ("second factors", "fail", configured(factor_key="", issuer="https://192.0.2.1")),
     ("second factors", "pass", configured(factor_key="")),
         ("password hashes", "warn", replace(GOOD, records=replace(RECORDS, uncheckable=2))),

@@ -18,7 +18,6 @@ from hypothesis import HealthCheck, Phase, reject, settings
 from schemathesis import Case, GenerationMode
 from schemathesis.config import ChecksConfig, GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 from schemathesis.config._checks import NegativeDataRejectionConfig
-from schemathesis.config._phases import CoveragePhaseConfig, PhasesConfig
 from schemathesis.specs.openapi.checks import (
     allow_header_conformance,
     content_type_conformance,
@@ -36,7 +35,7 @@ from authsvc.flows import bootstrap, clients, users
 from authsvc.flows.deps import OPERATOR
 from authsvc.settings import Settings
 from tests.conftest import CHEAP, PASSWORD, PATIENT, bearer, leaving_streams
-from tests.selection import examples, quick
+from tests.selection import examples
 
 pytestmark = pytest.mark.slow
 
@@ -57,8 +56,6 @@ def schema_of(document: dict[str, Any], *modes: GenerationMode) -> Any:
     project = ProjectConfig(
         generation=GenerationConfig(modes=list(modes)),
         checks=ChecksConfig(negative_data_rejection=NegativeDataRejectionConfig(expected_statuses=REFUSALS)),
-        # The limits of each field, one after the other. They are computed while tests are collected, in seconds.
-        phases=PhasesConfig(coverage=CoveragePhaseConfig(enabled=not quick())),
     )
     config = SchemathesisConfig(projects=ProjectsConfig(default=project))
     return schemathesis.openapi.from_dict(document, config=config)

@@ -98,7 +98,7 @@ class Form(BaseModel):
 class Query(Form):
     """A query in. A mistyped filter must not count as no filter, so unlisted parameters are refused."""
 
-    model_config = ConfigDict(defer_build=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
 
 class Answer(BaseModel):
